@@ -1,0 +1,26 @@
+"""The smallest study that still has 15 classes, cages and a drug part: for CI and tests.
+
+Run:      python -m mpjax.study --config=configs/ci.py --workdir=out/ci
+Takes:    under 2 minutes on 2 CPU cores.
+Expect:   every stage to end; the figures mean little at this size.
+"""
+
+from mpjax.config import StudyConfig, to_config_dict
+
+
+def get_config():
+    config = to_config_dict(StudyConfig())
+    config.name = "ci: smallest synthetic cohort"
+    config.synthetic.animals_per_condition = 3
+    config.synthetic.animals_per_arm = 1
+    config.synthetic.seconds = 3.0
+    config.synthetic.size = 64
+    config.video.fps = 12.5
+    config.video.short_side = 64
+    config.split.group = "animal"
+    config.split.scheme = "kfold"
+    config.projector.size = 64
+    config.projector.crops = 1
+    config.projector.batch_size = 8
+    config.head.l2 = (0.01, 0.1)
+    return config

@@ -1,0 +1,20 @@
+"""The demo and CI's data: a synthetic cohort with known truth.
+
+Run:      python -m mpjax.study --config=configs/demo.py --workdir=out/demo   (= make demo)
+Takes:    under 5 minutes on 2 CPU cores.
+Expect:   15 and 3 classes on held-out animals clearly above 6.7 % and 33.3 %; see README, Results.
+"""
+
+from mpjax.config import StudyConfig, to_config_dict
+
+
+def get_config():
+    config = to_config_dict(StudyConfig())
+    config.name = "demo: synthetic cohort"
+    config.video.fps = 12.5
+    config.video.stride = 16
+    config.video.short_side = 128
+    config.projector.size = 128
+    config.projector.crops = 1
+    config.projector.batch_size = 8
+    return config

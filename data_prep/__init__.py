@@ -1,0 +1,1 @@
+"""Videos and a cohort table in, TFRecord shards out."""

@@ -1,0 +1,358 @@
+"""Builds TFRecord shards from a cohort: `python -m data_prep.build --cohort=cohort.csv --out=DIR`.
+
+Any Beam runner serves (`--beam=--runner=DataflowRunner --beam=--project=…`); without options the
+local runner uses all cores. An unchanged cohort is not built again; a killed build resumes.
+"""
+
+import concurrent.futures
+import contextlib
+import csv
+import hashlib
+import json
+import os
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+import tqdm
+from absl import flags
+from etils import epath
+
+from data_prep import cohort as cohorts
+from data_prep import runner, video
+from data_prep import shards as shard_pipeline
+from mpjax import cli, files
+from mpjax.config import BuildConfig, StudyConfig, VideoConfig
+from mpjax.data import division, records
+
+FAILURES_FILE = "failures.csv"
+_HASH_CACHE = ".video_hashes.json"
+
+
+class BuildError(ValueError):
+    """A dataset that cannot be built."""
+
+
+def build(
+    cohort: cohorts.Cohort,
+    out: epath.PathLike,
+    *,
+    clip_config: VideoConfig = VideoConfig(),
+    config: BuildConfig = BuildConfig(),
+    beam_options: Sequence[str] = (),
+) -> dict:
+    """Builds the dataset of `cohort` in `out`, or leaves it where it is the same already.
+
+    Args:
+        cohort: the checked cohort.
+        out: folder of the dataset; replaced as a whole, once the new one is complete.
+        clip_config: clip geometry.
+        config: shards and workers.
+        beam_options: Beam pipeline options; none: the local runner with `config.workers` processes.
+
+    Returns:
+        The manifest: format, fingerprint, shards, clips per split, failures.
+
+    Raises:
+        BuildError: no video could be read, or `out` cannot be written.
+    """
+    out = epath.Path(os.path.abspath(out) if "://" not in str(out) else out)
+    _check_writable(out)
+    identity = _identity(cohort, out, clip_config, config)
+    stamp = files.fingerprint(identity)
+    if (out / records.MANIFEST_FILE).exists():
+        manifest = files.read_json(out / records.MANIFEST_FILE)
+        if manifest.get("fingerprint") == stamp:
+            print(f"dataset {out}: unchanged ({stamp}), not built again", file=sys.stderr)
+            division.write(out, _divide(cohort))
+            return manifest
+    aside = out.parent / f".{out.name}.{stamp}.part"
+    for stale in out.parent.glob(f".{out.name}.*.part"):
+        if stale != aside:
+            stale.rmtree()
+    shards = _plan_shards(cohort, clip_config, config)
+    _forget_failures(aside)
+    pipeline = runner.make_pipeline(beam_options, workers=config.workers)
+    with _progress(aside / shard_pipeline.SPILL, len(cohort.table)):
+        shard_pipeline.run(_recordings(cohort, shards), aside, clip_config, pipeline)
+    division.write(aside, _divide(cohort))
+    manifest = _finish(aside, shards, stamp, clip_config, config)
+    _replace(out, aside)
+    return manifest
+
+
+def _check_writable(out: epath.Path) -> None:
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        probe = out.parent / f".{out.name}.writable"
+        probe.write_text("")
+        probe.unlink()
+    except OSError as error:
+        raise BuildError(f"{out}: cannot be written ({error}); choose another folder") from error
+    if out.exists() and not out.is_dir():
+        raise BuildError(f"{out}: is a file; name a folder for the dataset")
+    if out.exists() and any(out.iterdir()) and not (out / records.MANIFEST_FILE).exists():
+        raise BuildError(f"{out}: holds other files; name a new or empty folder for the dataset")
+
+
+def _identity(
+    cohort: cohorts.Cohort, out: epath.Path, clip_config: VideoConfig, config: BuildConfig
+) -> list:
+    """Returns all that decides the dataset's bytes: rows, video contents, geometry, shards."""
+    names = ["video", "animal", "cage", "sex", "condition", "day", "label", "drug", "route"]
+    names += ["dose_mg_per_kg", "minutes_post_dose", "fps", "roi", "split"]
+    rows = json.loads(cohort.table[names].to_json(orient="values"))
+    hashes = _video_hashes(cohort.table["path"], out.parent / _HASH_CACHE)
+    return [
+        *(records.FORMAT, rows, hashes, list(cohort.taxonomy.fine), clip_config),
+        *(config.name, config.clips_per_shard),
+    ]
+
+
+def _video_hashes(paths: pd.Series, cache_path: epath.Path) -> list[str]:
+    """Hashes the videos' contents; unchanged ones (path, size, time of change) from a cache."""
+    cache = files.read_json(cache_path) if cache_path.exists() else {}
+
+    def hash_one(path: str) -> tuple[str, str]:
+        stat = epath.Path(path).stat()
+        key = f"{path}|{stat.length}|{stat.mtime}"
+        if key not in cache:
+            digest = hashlib.sha256()
+            with epath.Path(path).open("rb") as stream:
+                while block := stream.read(1 << 22):
+                    digest.update(block)
+            cache[key] = digest.hexdigest()
+        return key, cache[key]
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        pairs = list(pool.map(hash_one, paths))
+    files.write_json(cache_path, dict(sorted(pairs)))
+    return [digest for _, digest in pairs]
+
+
+def _plan_shards(
+    cohort: cohorts.Cohort, clip_config: VideoConfig, config: BuildConfig
+) -> dict[str, tuple[str, ...]]:
+    """Names the shards of each split, about `clips_per_shard` clips in each."""
+
+    def estimate(row: tuple) -> int:
+        try:
+            info = video.probe(row.path)  # type: ignore[attr-defined]
+        except video.VideoError:
+            return 0
+        frames = info.duration_s * (clip_config.fps or info.fps)
+        return 1 + max(0, int(frames - clip_config.frames)) // clip_config.stride
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        rows = list(cohort.table.itertuples())
+        counts = pd.Series(list(pool.map(estimate, rows)), index=cohort.table.index)
+    plan = {}
+    for split, clips in counts.groupby(cohort.table["split"]).sum().items():
+        n = max(1, -(-int(clips) // config.clips_per_shard))
+        plan[str(split)] = tuple(
+            f"{config.name}-{split}.tfrecord-{i:05d}-of-{n:05d}" for i in range(n)
+        )
+    return plan
+
+
+def _recordings(
+    cohort: cohorts.Cohort, shards: dict[str, tuple[str, ...]]
+) -> list[shard_pipeline.Recording]:
+    fine = {name: i for i, name in enumerate(cohort.taxonomy.fine)}
+    recordings = []
+    for number, row in enumerate(cohort.table.to_dict("records")):
+        day = records.UNKNOWN_DAY if pd.isna(row["day"]) else int(row["day"])
+        metadata = {name: row[name] for name in ("video", "animal", "cage", "sex", "condition")}
+        metadata |= {name: row[name] for name in ("drug", "route")}
+        metadata |= {name: float(row[name]) for name in ("dose_mg_per_kg", "minutes_post_dose")}
+        metadata |= {"day": day, "label": fine.get(row["label"], -1)}
+        recordings.append(
+            shard_pipeline.Recording(
+                number=number,
+                path=row["path"],
+                metadata=metadata,
+                recorded_fps=row["fps"],
+                roi=video.parse_roi(row["roi"]) if row["roi"] else None,
+                shards=shards[row["split"]],
+            )
+        )
+    return recordings
+
+
+def _divide(cohort: cohorts.Cohort) -> division.Division:
+    folds = zip(cohort.table["video"], cohort.table["fold"], strict=True)
+    return division.Division(
+        scheme=cohort.scheme,
+        group=cohort.group,
+        taxonomy=cohort.taxonomy,
+        cohort=cohort.path,
+        folds={video: int(fold) for video, fold in folds},
+    )
+
+
+def _forget_failures(aside: epath.Path) -> None:
+    # A restarted build tries again what failed: the cause may be gone.
+    for failure in (aside / shard_pipeline.SPILL).glob("*.failure"):
+        failure.unlink()
+
+
+@contextlib.contextmanager
+def _progress(spill: epath.Path, total: int) -> Iterator[None]:
+    """Shows recordings done, counted in the spill folder, whatever the runner."""
+    stop = threading.Event()
+    bar = tqdm.tqdm(total=total, desc="decoding", unit="recording", mininterval=0.5)
+
+    def done() -> int:
+        names = [path.name for path in spill.iterdir()] if spill.exists() else []
+        return sum(name[0] != "." and name.endswith((".json", ".failure")) for name in names)
+
+    def watch() -> None:
+        while not stop.wait(0.5):
+            bar.update(done() - bar.n)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        bar.update(done() - bar.n)
+        bar.close()
+
+
+def _finish(
+    aside: epath.Path,
+    plan: dict[str, tuple[str, ...]],
+    stamp: str,
+    clip_config: VideoConfig,
+    config: BuildConfig,
+) -> dict:
+    """Writes index, failures, TFDS metadata and, last, the manifest."""
+    split_of = {shard: split for split, shards in sorted(plan.items()) for shard in shards}
+    index = shard_pipeline.collect_index(aside, split_of)
+    failures = shard_pipeline.collect_failures(aside)
+    if index.empty:
+        listed = "\n".join(failure["reason"] for failure in failures[:20])
+        raise BuildError(f"no video could be read, nothing was built:\n{listed}")
+    with (aside / FAILURES_FILE).open("w") as file:
+        writer = csv.DictWriter(file, ["video", "reason"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(failures)
+    content = shard_pipeline.parquet_bytes(index)
+    (aside / records.INDEX_FILE).write_bytes(content)
+    lengths = index["shard"].value_counts()
+    shard_clips = {shard: int(lengths.get(shard, 0)) for shard in split_of}
+    for shards in plan.values():
+        if sum(shard_clips[shard] for shard in shards) == 0:
+            for shard in shards:
+                (aside / shard).unlink()
+                del split_of[shard], shard_clips[shard]
+    _write_tfds_metadata(aside, shard_clips, split_of, clip_config, config)
+    (aside / shard_pipeline.SPILL).rmtree()
+    manifest = {
+        "format": records.FORMAT,
+        "fingerprint": stamp,
+        "index_sha256": hashlib.sha256(content).hexdigest(),
+        "shards": shard_clips,
+        "clips": {str(k): int(v) for k, v in index["split"].value_counts().sort_index().items()},
+        "video": clip_config,
+        "failures": failures,
+    }
+    files.write_json(aside / records.MANIFEST_FILE, manifest)
+    return files.read_json(aside / records.MANIFEST_FILE)
+
+
+def _write_tfds_metadata(
+    directory: epath.Path,
+    shard_clips: dict[str, int],
+    split_of: dict[str, str],
+    clip_config: VideoConfig,
+    config: BuildConfig,
+) -> None:
+    """Writes dataset_info.json and features.json (https://www.tensorflow.org/datasets)."""
+    import tensorflow_datasets as tfds
+
+    scalars: dict = {name: tfds.features.Text() for name in records.BYTES_FEATURES}
+    scalars |= {name: tfds.features.Scalar(np.int64) for name in records.INT_FEATURES}
+    scalars |= {name: tfds.features.Scalar(np.float32) for name in records.FLOAT_FEATURES}
+    image = tfds.features.Image(shape=(None, None, 3), dtype=np.uint8, encoding_format="jpeg")
+    frames = tfds.features.Sequence(image, length=clip_config.frames)
+    template = tfds.core.ShardedFileTemplate(
+        data_dir=directory,
+        template=tfds.core.naming.DEFAULT_FILENAME_TEMPLATE,
+        dataset_name=config.name,
+        filetype_suffix="tfrecord",
+    )
+    splits = []
+    for split in sorted(set(split_of.values())):
+        shards = [shard for shard in shard_clips if split_of[shard] == split]
+        splits.append(
+            tfds.core.SplitInfo(
+                name=split,
+                shard_lengths=[shard_clips[shard] for shard in shards],
+                num_bytes=sum((directory / shard).stat().length for shard in shards),
+                filename_template=template.replace(split=split),
+            )
+        )
+    tfds.folder_dataset.write_metadata(
+        data_dir=directory,
+        features={**scalars, "frames": frames},
+        split_infos=splits,
+        filename_template=template,
+        check_data=False,  # checking would import TensorFlow
+        description="Video clips of a cohort, one tf.train.Example each (mpjax).",
+    )
+
+
+def _replace(out: epath.Path, aside: epath.Path) -> None:
+    """Puts the finished dataset in place of the older one, if any."""
+    if not out.exists():
+        aside.rename(out)
+        return
+    old = out.parent / f".{out.name}.old"
+    if old.exists():
+        old.rmtree()
+    out.rename(old)
+    aside.rename(out)
+    old.rmtree()
+
+
+def report_failures(manifest: dict, out: epath.PathLike) -> int:
+    """Prints the videos that could not be read, one line each; returns how many there are."""
+    failures = manifest["failures"]
+    if failures:
+        print(f"{len(failures)} video(s) could not be read, see {out}/{FAILURES_FILE}:")
+        for failure in failures[:20]:
+            print(f"  {failure['reason']}")
+    return len(failures)
+
+
+def _define_flags() -> None:
+    flags.DEFINE_string("cohort", None, "Path of cohort.csv.", required=True)
+    flags.DEFINE_string("out", None, "Folder of the dataset.", required=True)
+    flags.DEFINE_bool("allow_failures", False, "Exit 0 although some videos could not be read.")
+    flags.DEFINE_multi_string("beam", [], "A Beam option, e.g. --beam=--runner=FlinkRunner.")
+
+
+def main(config: StudyConfig) -> int:
+    """Builds the dataset that the flags name; returns the exit status."""
+    cohort = cohorts.read_cohort(flags.FLAGS.cohort, split=config.split, exclude=config.exclude)
+    manifest = build(
+        cohort,
+        flags.FLAGS.out,
+        clip_config=config.video,
+        config=config.build,
+        beam_options=flags.FLAGS.beam,
+    )
+    clips = ", ".join(f"{split} {n}" for split, n in manifest["clips"].items())
+    print(f"dataset {flags.FLAGS.out}: clips: {clips}")
+    failed = report_failures(manifest, flags.FLAGS.out)
+    return int(failed > 0 and not (flags.FLAGS.allow_failures or config.build.allow_failures))
+
+
+if __name__ == "__main__":
+    _define_flags()
+    cli.start(main)

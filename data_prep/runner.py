@@ -1,0 +1,39 @@
+"""Beam's local runner on all cores, without its chatter."""
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.transforms.environments import SubprocessSDKEnvironment
+
+# What Beam's multi_processing mode starts, but silent below errors: the workers of the local
+# runner never see `--default_sdk_harness_log_level`.
+_WORKER = (
+    "import logging; logging.disable(logging.WARNING); "
+    "from apache_beam.runners.worker.sdk_worker_main import main; main([])"
+)
+
+
+def make_pipeline(options: Sequence[str], *, workers: int) -> Any:
+    """Returns a Beam pipeline.
+
+    Args:
+        options: Beam pipeline options that choose the runner; none: the local runner.
+        workers: processes of the local runner; 0: one per core.
+    """
+    if options:
+        return beam.Pipeline(options=PipelineOptions(list(options)))
+    logging.getLogger("apache_beam").setLevel(logging.ERROR)
+    count = workers or os.cpu_count() or 1
+    if count == 1:
+        return beam.Pipeline(runner=FnApiRunner())
+    environment = SubprocessSDKEnvironment(command_string=f'"{sys.executable}" -c "{_WORKER}"')
+    return beam.Pipeline(
+        runner=FnApiRunner(default_environment=environment),
+        options=PipelineOptions([f"--direct_num_workers={count}"]),
+    )

@@ -1,0 +1,205 @@
+"""The Beam pipeline from recordings to TFRecord shards.
+
+Recordings are decoded one by one into spill files beside the dataset; only references to clips go
+through Beam's shuffle, so that no runner holds the frames of a cohort in memory. A clip's shard
+follows from the hash of its id, and a shard is sorted by clip id: the bytes are the same for any
+runner and any number of workers. A spill that is whole is reused by a restarted build.
+"""
+
+import dataclasses
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import apache_beam as beam
+import pandas as pd
+import simplejpeg
+from etils import epath
+
+from data_prep import video
+from mpjax import files
+from mpjax.config import VideoConfig
+from mpjax.data import records
+
+SPILL = "spill"  # subfolder of the unfinished dataset
+
+
+@dataclasses.dataclass(frozen=True)
+class Recording:
+    """What a worker needs to turn one row of the cohort into records."""
+
+    number: int  # position in the cohort
+    path: str
+    metadata: dict[str, Any]  # the row's part of records.METADATA
+    recorded_fps: float
+    roi: tuple[int, int, int, int] | None
+    shards: tuple[str, ...]  # file names of the shards of its split
+
+    @property
+    def stem(self) -> str:
+        """Name of its spill files."""
+        return f"{self.number:06d}"
+
+
+def shard_of(clip_id: str, shards: tuple[str, ...]) -> str:
+    """Returns the shard for a clip: its id's sha256 modulo the number of shards."""
+    digest = hashlib.sha256(clip_id.encode()).digest()
+    return shards[int.from_bytes(digest[:8], "big") % len(shards)]
+
+
+def encode_clips(recording: Recording, config: VideoConfig) -> Iterator[tuple[dict, bytes]]:
+    """Decodes a recording; yields each clip's metadata and its serialised Example.
+
+    Raises:
+        video.VideoError: the recording cannot be read to its end.
+    """
+    clips = video.read_clips(
+        recording.path, config=config, recorded_fps=recording.recorded_fps, roi=recording.roi
+    )
+    for clip in clips:
+        metadata = recording.metadata | {
+            "clip_id": f"{recording.metadata['video']}#{clip.start_frame:08d}",
+            "start_frame": clip.start_frame,
+            "padded_frames": clip.padded_frames,
+            "fps": clip.fps,
+        }
+        frames = [
+            simplejpeg.encode_jpeg(frame, quality=config.jpeg_quality, colorsubsampling="420")
+            for frame in clip.frames
+        ]
+        yield metadata, records.encode_example(metadata, frames)
+
+
+class DecodeRecording(beam.DoFn):
+    """Recording -> (shard, reference to a clip in its spill file); failures go to a file each."""
+
+    def __init__(self, directory: str, config: VideoConfig):
+        self.directory = directory
+        self.config = config
+
+    def process(self, recording: Recording) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yields a reference per clip; nothing when the recording cannot be read."""
+        folder = epath.Path(self.directory) / SPILL
+        listing = folder / f"{recording.stem}.json"
+        if not listing.exists():
+            try:
+                references = self._spill(recording, folder)
+            except video.VideoError as error:
+                failure = {"video": recording.metadata["video"], "reason": str(error)}
+                files.write_json(folder / f"{recording.stem}.failure", failure)
+                return
+            _write_rows(listing, references)
+        for reference in json.loads(listing.read_text()):
+            yield shard_of(reference["metadata"]["clip_id"], recording.shards), reference
+
+    def _spill(self, recording: Recording, folder: epath.Path) -> list[dict[str, Any]]:
+        references = []
+        name = f"{recording.stem}.tfrecord"
+        with files.write_aside(folder / name) as aside, aside.open("wb") as out:
+            offset = 0
+            for metadata, payload in encode_clips(recording, self.config):
+                framed = records.frame_record(payload)
+                out.write(framed)
+                references.append(
+                    {"spill": name, "offset": offset, "length": len(framed), "metadata": metadata}
+                )
+                offset += len(framed)
+        return references
+
+
+class WriteShard(beam.DoFn):
+    """(shard, references) -> the shard file, and its part of the index."""
+
+    def __init__(self, directory: str):
+        self.directory = directory
+
+    def process(self, element: tuple[str, Iterable[dict[str, Any] | None]]) -> Iterator[str]:
+        """Writes one shard, records sorted by clip id; yields its file name."""
+        shard, references = element
+        chosen = [reference for reference in references if reference is not None]
+        chosen.sort(key=lambda reference: reference["metadata"]["clip_id"])
+        directory = epath.Path(self.directory)
+        rows, offset = [], 0
+        with files.write_aside(directory / shard) as aside, aside.open("wb") as out:
+            for reference in chosen:
+                out.write(self._read(reference))
+                length = reference["length"]
+                place = {"shard": shard, "offset": offset, "length": length}
+                rows.append(place | reference["metadata"])
+                offset += length
+        _write_rows(directory / SPILL / f"{shard}.rows", rows)
+        yield shard
+
+    def _read(self, reference: dict[str, Any]) -> bytes:
+        with (epath.Path(self.directory) / SPILL / reference["spill"]).open("rb") as spill:
+            spill.seek(reference["offset"])
+            framed = spill.read(reference["length"])
+        records.unframe_record(framed, where=reference["spill"])
+        return framed
+
+
+def _write_rows(path: epath.Path, rows: list[dict[str, Any]]) -> None:
+    # Between our own stages only: NaN marks what a cohort does not state.
+    with files.write_aside(path) as aside:
+        aside.write_text(json.dumps(rows))
+
+
+def run(
+    recordings: list[Recording],
+    directory: epath.Path,
+    config: VideoConfig,
+    pipeline: Any,
+) -> None:
+    """Runs the pipeline: shards and their index parts appear in `directory`.
+
+    Args:
+        recordings: the cohort's rows.
+        directory: folder of the unfinished dataset, reachable by every worker.
+        config: clip geometry.
+        pipeline: an empty Beam pipeline on the runner of choice.
+    """
+    shards = sorted({shard for recording in recordings for shard in recording.shards})
+    with pipeline:
+        clips = (
+            pipeline
+            | "Recordings" >> beam.Create(recordings)
+            | "Spread" >> beam.Reshuffle()
+            | "Decode" >> beam.ParDo(DecodeRecording(str(directory), config))
+        )
+        # A shard without clips is written too: TFRecord readers expect all N of N.
+        seeds = pipeline | "Shards" >> beam.Create([(shard, None) for shard in shards])
+        written = (clips, seeds) | beam.Flatten() | beam.GroupByKey()
+        _ = written | "Write" >> beam.ParDo(WriteShard(str(directory)))
+
+
+def collect_index(directory: epath.Path, shards: dict[str, str]) -> pd.DataFrame:
+    """Joins the index parts that `run` left.
+
+    Args:
+        directory: folder of the unfinished dataset.
+        shards: split of each shard file name.
+    """
+    rows = []
+    for shard, split in shards.items():
+        part = files.read_json(directory / SPILL / f"{shard}.rows")
+        rows += [{"split": split} | row for row in part]
+    columns = ["split", "shard", "offset", "length", *records.METADATA]
+    index = pd.DataFrame(rows, columns=columns)
+    integers = ["offset", "length", *records.INT_FEATURES]
+    types = dict.fromkeys(integers, "int64") | dict.fromkeys(records.FLOAT_FEATURES, "float64")
+    return index.astype(types)
+
+
+def collect_failures(directory: epath.Path) -> list[dict[str, str]]:
+    """Returns `video` and `reason` of each recording that failed, in cohort order."""
+    paths = sorted((directory / SPILL).glob("*.failure"), key=lambda path: path.name)
+    return [files.read_json(path) for path in paths]
+
+
+def parquet_bytes(table: pd.DataFrame) -> bytes:
+    """Serialises a table as Parquet, for hashing before writing."""
+    buffer = io.BytesIO()
+    table.to_parquet(buffer, index=False)
+    return buffer.getvalue()

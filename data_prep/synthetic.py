@@ -1,0 +1,229 @@
+"""Generates a cohort with known truth: `python -m data_prep.synthetic --out=DIR`.
+
+Effect sizes are fields of `SyntheticConfig`: `--config.synthetic.severity=0.5`,
+`--config.synthetic.null=true`. `cohort.csv` names videos/ and pose/; labels/ (behaviour per
+frame), keypoints/ (exact positions, contact) and `truth.json` hold what was true.
+"""
+
+import concurrent.futures
+import csv
+import multiprocessing
+import os
+import sys
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+import tqdm
+from absl import flags
+from etils import epath
+from jaxtyping import Float
+
+from data_prep import behaviour, chamber, mouse, synthetic_plan
+from data_prep.synthetic_plan import Recording
+from mpjax import cli, files
+from mpjax.config import StudyConfig, SyntheticConfig
+
+GENERATOR_VERSION = 1  # raise it whenever the same config gives other files
+MARKER_FILE = ".synthetic.json"  # the cohort being written, and its recordings
+TRUTH_FILE, COHORT_FILE = "truth.json", "cohort.csv"
+FOLDERS = {"videos": "mp4", "labels": "csv", "pose": "csv", "keypoints": "npz"}
+
+# A pose estimator's errors: sd at 128 px, twice that for a paw in the air, and outliers.
+POSE_NOISE_PX, OUTLIER_PX = 0.7, 10.0
+OUTLIER_ON_FLOOR, OUTLIER_IN_AIR = 0.005, 0.06  # probability per point and frame
+
+
+def generate(out_dir: epath.PathLike, config: SyntheticConfig, *, workers: int = 0) -> epath.Path:
+    """Writes a synthetic cohort, the same bytes for the same config.
+
+    A complete cohort of the same config is left as it is; one left half-written is completed; an
+    earlier one of another config is replaced.
+
+    Args:
+        out_dir: local folder.
+        config: the cohort, its effects and nuisances.
+        workers: processes; 0 = one per core.
+
+    Returns:
+        The path of `cohort.csv`.
+
+    Raises:
+        ValueError: a bad config, or `out_dir` holds another cohort than this generator's.
+        OSError: `out_dir` cannot be written.
+    """
+    synthetic_plan.check_config(config)
+    out = epath.Path(out_dir)
+    recordings = synthetic_plan.plan(config)
+    stamp = files.fingerprint(config, GENERATOR_VERSION)
+    missing = [r for r in recordings if not all(path.exists() for path in _paths(out, r.stem))]
+    if not missing and _is_complete(out, stamp):
+        print(f"synthetic cohort {out}: unchanged ({stamp}), not generated again", file=sys.stderr)
+        return out / COHORT_FILE
+    if _claim(out, stamp, recordings):
+        missing = recordings
+    _write_recordings(out, config, missing, workers or os.cpu_count() or 1)
+    with files.write_aside(out / COHORT_FILE) as aside, open(aside, "w", newline="") as file:
+        table = csv.DictWriter(file, synthetic_plan.COLUMNS, lineterminator="\n")
+        table.writeheader()
+        table.writerows(recording.row() for recording in recordings)
+    head = {"fingerprint": stamp, "generator_version": GENERATOR_VERSION}
+    files.write_json(out / TRUTH_FILE, {**head, **synthetic_plan.truth(config, recordings)})
+    return out / COHORT_FILE
+
+
+def _paths(out: epath.Path, stem: str) -> list[epath.Path]:
+    return [out / folder / f"{stem}.{suffix}" for folder, suffix in FOLDERS.items()]
+
+
+def _is_complete(out: epath.Path, stamp: str) -> bool:
+    if not ((out / COHORT_FILE).exists() and (out / TRUTH_FILE).exists()):
+        return False
+    return files.read_json(out / TRUTH_FILE).get("fingerprint") == stamp
+
+
+def _claim(out: epath.Path, stamp: str, recordings: Sequence[Recording]) -> bool:
+    """Marks `out` as this cohort's; says whether files of another one were (or had to be) removed.
+
+    Only what an earlier run listed in its marker is removed, never anything else.
+    """
+    marker = out / MARKER_FILE
+    foreign = [name for name in (COHORT_FILE, TRUTH_FILE, *FOLDERS) if (out / name).exists()]
+    if not marker.exists() and foreign:
+        raise ValueError(
+            f"{out}: holds {', '.join(foreign)}, but not of this generator (no {MARKER_FILE}); "
+            "name another folder"
+        )
+    earlier = files.read_json(marker) if marker.exists() else {"fingerprint": "", "stems": []}
+    (out / TRUTH_FILE).unlink(missing_ok=True)
+    for folder in FOLDERS:
+        for part in (out / folder).glob(".*.part"):  # of a run that was killed
+            part.unlink()
+    if earlier["fingerprint"] == stamp:
+        return False
+    (out / COHORT_FILE).unlink(missing_ok=True)
+    for path in (path for stem in earlier["stems"] for path in _paths(out, stem)):
+        path.unlink(missing_ok=True)
+    stems = [recording.stem for recording in recordings]
+    files.write_json(marker, {"fingerprint": stamp, "stems": stems})
+    return True
+
+
+def _write_recordings(
+    out: epath.Path, config: SyntheticConfig, recordings: Sequence[Recording], workers: int
+) -> None:
+    for folder in FOLDERS:
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    progress = tqdm.tqdm(total=len(recordings), desc="synthetic videos", unit="video")
+    with progress:
+        if workers == 1 or len(recordings) == 1:
+            for recording in recordings:
+                _write_recording(out, config, recording)
+                progress.update()
+            return
+        # spawn: forking a process in which JAX runs its threads can hang
+        context = multiprocessing.get_context("spawn")
+        with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
+            jobs = [pool.submit(_write_recording, out, config, r) for r in recordings]
+            try:
+                for job in concurrent.futures.as_completed(jobs):
+                    job.result()
+                    progress.update()
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _write_recording(out: epath.Path, config: SyntheticConfig, recording: Recording) -> None:
+    """Writes the four files of a recording, the video last, each aside and then renamed."""
+    video_path, labels_path, pose_path, keypoints_path = _paths(out, recording.stem)
+    size, coat = config.size, recording.coat
+
+    def rng(purpose: str) -> np.random.Generator:
+        return synthetic_plan.stream(config, purpose, recording.stem)
+
+    labels, left = synthetic_plan.draw_behaviour(config, recording)
+    motion = mouse.move(
+        labels, left, recording.drive, size=coat.size, fps=config.fps, rng=rng("motion")
+    )
+    scratches = zlib.crc32(recording.cage.encode()) + config.seed
+    scene = chamber.draw_scene(rng("scene"), nuisance=config.nuisance, scratches=scratches)
+    camera = chamber.camera_path(scene, frames=len(labels), size=size, rng=rng("camera"))
+    points = chamber.to_pixels(motion.keypoints(), camera, size)
+    _write_labels(labels_path, labels)
+    _write_pose(pose_path, *estimate_pose(points, motion.contact, size=size, rng=rng("pose")))
+    _write_keypoints(keypoints_path, points, motion.contact)
+    frames = chamber.render(motion, coat, scene, camera, size=size, rng=rng("noise"))
+    with files.write_aside(video_path) as aside:
+        chamber.encode(os.fspath(aside), frames, fps=config.fps, size=size)
+
+
+def estimate_pose(
+    points: Float[np.ndarray, "frames 6 2"],
+    contact: Float[np.ndarray, "frames 4"],
+    *,
+    size: int,
+    rng: np.random.Generator,
+) -> tuple[Float[np.ndarray, "frames 6 2"], Float[np.ndarray, "frames 6"]]:
+    """Adds a pose estimator's errors to the true keypoints.
+
+    Args:
+        points: true px of `mouse.KEYPOINTS`.
+        contact: of the four paws, 0 to 1.
+        size: of the frame in px; errors scale with it.
+        rng: source of chance.
+
+    Returns:
+        Estimated px, and likelihoods: above 0.9, lower for paws in the air, below 0.3 for outliers.
+    """
+    lifted = np.zeros(points.shape[:2])
+    lifted[:, 1:5] = 1 - contact
+    outlier = rng.random(lifted.shape) < np.where(lifted > 0.5, OUTLIER_IN_AIR, OUTLIER_ON_FLOOR)
+    sd = np.where(outlier, OUTLIER_PX, POSE_NOISE_PX * (1 + lifted)) * size / 128
+    estimated = points + sd[..., None] * rng.standard_normal(points.shape)
+    sure = 1 - (0.05 + 0.25 * lifted) * rng.random(lifted.shape)
+    return estimated, np.where(outlier, 0.3 * rng.random(lifted.shape), sure)
+
+
+def _write_labels(path: epath.Path, labels: np.ndarray) -> None:
+    lines = [f"{frame},{behaviour.BEHAVIOURS[label]}\n" for frame, label in enumerate(labels)]
+    with files.write_aside(path) as aside:
+        aside.write_text("frame,behaviour\n" + "".join(lines))
+
+
+def _write_pose(path: epath.Path, points: np.ndarray, likelihood: np.ndarray) -> None:
+    """Writes keypoints as DeepLabCut does: three header rows, then a row per frame."""
+    names, n = mouse.KEYPOINTS, len(mouse.KEYPOINTS)
+    head = [
+        ",".join(["scorer"] + ["mpjax_synthetic"] * 3 * n),
+        ",".join(["bodyparts", *(name for name in names for _ in range(3))]),
+        ",".join(["coords"] + ["x", "y", "likelihood"] * n),
+    ]
+    values = np.concatenate([points, likelihood[..., None]], -1).reshape(len(points), -1)
+    body = [f"{t}," + ",".join(f"{v:.3f}" for v in row) for t, row in enumerate(values.tolist())]
+    with files.write_aside(path) as aside:
+        aside.write_text("\n".join([*head, *body]) + "\n")
+
+
+def _write_keypoints(path: epath.Path, points: np.ndarray, contact: np.ndarray) -> None:
+    with files.write_aside(path) as aside, open(aside, "wb") as file:
+        np.savez_compressed(
+            file,
+            keypoints=points.astype(np.float32),
+            contact=contact.astype(np.float32),
+            names=np.array(mouse.KEYPOINTS),
+        )
+
+
+def main() -> None:
+    """Runs the binary."""
+    out = flags.DEFINE_string("out", None, "Folder to write the cohort to.", required=True)
+    workers = flags.DEFINE_integer("workers", 0, "Processes; 0: one per core.", lower_bound=0)
+
+    def run(config: StudyConfig) -> None:
+        print(generate(out.value, config.synthetic, workers=workers.value))
+
+    cli.start(run)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,197 @@
+"""The plan and the truth of a synthetic cohort: who is filmed when, in what pain, on what drug."""
+
+import dataclasses
+import math
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from data_prep import behaviour, chamber
+from mpjax.config import SyntheticConfig
+
+DRUG, ROUTE, MINUTES_POST_DOSE = "gabapentin", "i.p.", 60
+BASELINE_DAY = -1
+COLUMNS = (
+    "video", "animal", "cage", "sex", "condition", "day",
+    "drug", "dose_mg_per_kg", "route", "minutes_post_dose", "pose",
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Recording:
+    """One planned recording and everything that determines it, besides the seed."""
+
+    stem: str
+    animal: str
+    cage: str
+    sex: str
+    condition: str
+    day: int
+    drug: str  # empty: untreated
+    dose: float  # mg/kg
+    drive: behaviour.Drive
+    coat: chamber.Coat
+
+    def row(self) -> dict[str, object]:
+        """Gives the recording's row of `cohort.csv`."""
+        treated = bool(self.drug)
+        values = (
+            f"videos/{self.stem}.mp4", self.animal, self.cage, self.sex, self.condition, self.day,
+            self.drug, self.dose if treated else "", ROUTE if treated else "",
+            MINUTES_POST_DOSE if treated else "", f"pose/{self.stem}.csv",
+        )  # fmt: skip
+        return dict(zip(COLUMNS, values, strict=True))
+
+
+def check_config(config: SyntheticConfig) -> None:
+    """Refuses a config that makes no cohort.
+
+    Raises:
+        ValueError: all faults at once, each with its field and value.
+    """
+    c = config
+    shares = ("drug_neuropathic", "drug_inflammatory", "sedation")
+    rules = [
+        ("seed", c.seed >= 0, "0 or more"),
+        ("animals_per_condition", c.animals_per_condition >= 1, "1 or more"),
+        ("animals_per_arm", c.animals_per_arm >= 0, "0 (no drug part) or more"),
+        ("days", len(c.days) > 0, "at least one day"),
+        ("days", len(set(c.days)) == len(c.days), "days that differ"),
+        ("days", all(day >= 0 for day in c.days), "days from 0 on"),
+        ("drug_day", c.drug_day >= 0, "0 or more"),
+        ("doses_mg_per_kg", all(d > 0 and math.isfinite(d) for d in c.doses_mg_per_kg), "positive"),
+        ("doses_mg_per_kg", len(set(c.doses_mg_per_kg)) == len(c.doses_mg_per_kg), "all different"),
+        ("size", c.size >= 64 and c.size % 2 == 0, "an even number of pixels, 64 or more"),
+        ("fps", 5 <= c.fps <= 1000, "5 to 1000, for motion to be resolved"),
+        (
+            "seconds",
+            math.isfinite(c.seconds * c.fps) and c.seconds * c.fps >= 2,
+            "2 frames or more",
+        ),
+        *((name, 0 <= getattr(c, name) <= 1, "a share from 0 to 1") for name in shares),
+        ("severity", 0 <= c.severity <= 3, "0 (no pain) to 3"),
+        ("animal_sd", 0 <= c.animal_sd <= 2, "0 to 2"),
+        ("nuisance", 0 <= c.nuisance <= 2, "0 to 2"),
+    ]
+    faults = [
+        f"config.synthetic.{name}={getattr(c, name)!r}: expected {wanted}"
+        for name, holds, wanted in rules
+        if not holds
+    ]
+    if faults:
+        raise ValueError("; ".join(faults))
+
+
+def plan(config: SyntheticConfig) -> list[Recording]:
+    """Lays out the cohort: the classification part, then the drug part with its own animals.
+
+    Cages hold two animals of one condition and sex; sexes alternate from cage to cage, arms from
+    animal to animal. A drug-part animal is recorded before induction (baseline), on the drug day
+    (pre), and after its arm's dose (post).
+    """
+    arms = [("vehicle", 0.0), *((DRUG, dose) for dose in config.doses_mg_per_kg)]
+    recordings = []
+    for condition in behaviour.CONDITIONS:
+        for k in range(config.animals_per_condition):
+            sessions = [(f"d{day:02d}", day, "", 0.0) for day in config.days]
+            recordings += _animal(config, condition, condition[:3], k, sessions)
+    for condition in behaviour.CONDITIONS:
+        for k in range(config.animals_per_arm * len(arms)):
+            sessions = [
+                ("baseline", BASELINE_DAY, "", 0.0),
+                ("pre", config.drug_day, "", 0.0),
+                ("post", config.drug_day, *arms[k % len(arms)]),
+            ]
+            recordings += _animal(config, condition, f"d{condition[:3]}", k, sessions)
+    return recordings
+
+
+def _animal(
+    config: SyntheticConfig,
+    condition: str,
+    prefix: str,
+    k: int,
+    sessions: Sequence[tuple[str, int, str, float]],
+) -> list[Recording]:
+    """Plans the recordings of the k-th animal of a group."""
+    animal, cage, sex = f"{prefix}{k + 1:02d}", f"{prefix}-cage{k // 2 + 1:02d}", "FM"[k // 2 % 2]
+    rng = stream(config, "animal", animal)
+    effect = tuple(rng.normal(0, config.animal_sd, len(behaviour.BEHAVIOURS)).tolist())
+    varied = config.nuisance * np.array([rng.normal(0, 0.05), rng.uniform(-0.5, 0.5)])
+    coat = chamber.Coat(
+        size=float(np.clip((1.03 if sex == "M" else 0.97) + varied[0], 0.85, 1.15)),
+        shade=float(np.clip(0.5 + varied[1], 0, 1)),
+    )
+    return [
+        Recording(
+            f"{animal}_{name}", animal, cage, sex, condition, day, drug, dose,
+            _drive(config, condition, day, dose, effect), coat,
+        )
+        for name, day, drug, dose in sessions
+    ]  # fmt: skip
+
+
+def _drive(
+    config: SyntheticConfig, condition: str, day: int, dose: float, effect: tuple[float, ...]
+) -> behaviour.Drive:
+    relief, sedation = drug_effect(config, condition, dose)
+    level = 0.0 if config.null else config.severity * behaviour.pain_level(condition, day)
+    return behaviour.Drive(condition, level * (1 - relief), sedation, effect)
+
+
+def drug_effect(config: SyntheticConfig, condition: str, dose: float) -> tuple[float, float]:
+    """Gives the shares of pain and of locomotion that a dose (mg/kg; 0 = vehicle) removes."""
+    if config.null or dose == 0:
+        return 0.0, 0.0
+    tops = {
+        "neuropathic": config.drug_neuropathic,
+        "inflammatory": config.drug_inflammatory,
+        "none": 0.0,
+    }
+    share = behaviour.relative_effect(dose, max(config.doses_mg_per_kg))
+    return tops[condition] * share, config.sedation * share
+
+
+def stream(config: SyntheticConfig, *keys: str) -> np.random.Generator:
+    """Gives a generator of its own for each purpose, whatever is drawn elsewhere."""
+    return np.random.default_rng([config.seed, *(zlib.crc32(key.encode()) for key in keys)])
+
+
+def draw_behaviour(
+    config: SyntheticConfig, recording: Recording
+) -> tuple[Int[np.ndarray, "frames"], Bool[np.ndarray, "frames"]]:
+    """Draws a recording's behaviour, as `generate` writes it (see `behaviour.simulate`)."""
+    frames, rng = round(config.seconds * config.fps), stream(config, "behaviour", recording.stem)
+    return behaviour.simulate(recording.drive, frames=frames, fps=config.fps, rng=rng)
+
+
+def truth(config: SyntheticConfig, recordings: Sequence[Recording]) -> dict:
+    """Gathers what is true of the cohort: pain, drug effects, random effects, time budgets."""
+    drug: dict[str, dict] = {}
+    for condition in behaviour.CONDITIONS:
+        drug[condition] = {}
+        for dose in (0.0, *config.doses_mg_per_kg):
+            relief, sedation = drug_effect(config, condition, dose)
+            arm = f"{DRUG} {dose:g}" if dose else "vehicle"
+            drug[condition][arm] = {"pain_removed": relief, "locomotion_removed": sedation}
+    animals: dict[str, dict] = {}
+    per_recording: dict[str, dict] = {}
+    for r in recordings:
+        effect = dict(zip(behaviour.BEHAVIOURS, r.drive.animal_effect, strict=True))
+        animals[r.animal] = {"log_rate_effect": effect, **dataclasses.asdict(r.coat)}
+        labels, _ = draw_behaviour(config, r)
+        counts = np.bincount(labels, minlength=len(behaviour.BEHAVIOURS)) / len(labels)
+        per_recording[r.stem] = {
+            "pain": r.drive.pain,
+            "sedation": r.drive.sedation,
+            "time_share": dict(zip(behaviour.BEHAVIOURS, counts.tolist(), strict=True)),
+        }
+    return {
+        "config": dataclasses.asdict(config),
+        "injured_hind_paw": behaviour.INJURED_SIDE,
+        "drug": drug,
+        "animals": animals,
+        "recordings": per_recording,
+    }

@@ -1,0 +1,1 @@
+"""Statistics on predictions; no JAX here."""

@@ -1,0 +1,78 @@
+"""Pain probability per animal and session: the descriptive tables of the report."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from mpjax.analysis.predictions import Predictions
+from mpjax.taxonomy import NO_PAIN, Taxonomy
+
+
+def why_no_pain_score(taxonomy: Taxonomy) -> str | None:
+    """Says why these classes give no probability of pain; None where they do."""
+    if not taxonomy.coarse:
+        return "a label cohort has no conditions, so no probability of pain"
+    if NO_PAIN not in taxonomy.coarse:
+        return f"no coarse class is called {NO_PAIN!r}; there are {', '.join(taxonomy.coarse)}"
+    return None
+
+
+def pain_probability(taxonomy: Taxonomy, p: Float[np.ndarray, "n fine"]) -> Float[np.ndarray, " n"]:
+    """Returns the predicted probability of any pain: 1 - p(no_pain).
+
+    Args:
+        taxonomy: with a coarse class `no_pain` (see `why_no_pain_score`).
+        p: probabilities of the fine classes.
+    """
+    return 1 - taxonomy.coarse_probabilities(p)[:, taxonomy.coarse.index(NO_PAIN)]
+
+
+def average_by_animal(rows: pd.DataFrame, value: str, *, by: list[str]) -> pd.DataFrame:
+    """Averages `value` over the clips of a recording, then over an animal's recordings.
+
+    Args:
+        rows: clips, with the columns `animal`, `video`, `value` and those of `by`.
+        value: the column to average.
+        by: what tells an animal's sessions apart.
+
+    Returns:
+        A row per `by` and animal, sorted by them.
+    """
+    recordings = rows.groupby([*by, "animal", "video"], as_index=False)[value].mean()
+    return recordings.groupby([*by, "animal"], as_index=False)[value].mean()
+
+
+def describe_days(predictions: Predictions) -> dict[str, Any]:
+    """Tabulates the probability of pain per condition and day, over the held-out animals.
+
+    Returns:
+        {"rows": [{"condition", "day", "value", "n", "animals": {name: value}}]}: `value` is the
+        mean of the `n` animals' own means; or {"value": None, "why": …}.
+    """
+    if why := why_no_pain_score(predictions.taxonomy):
+        return {"value": None, "why": why}
+    mask = predictions.evaluated
+    if not mask.any():
+        return {"value": None, "why": "no held-out clip of a trained class"}
+    pain = pain_probability(predictions.taxonomy, predictions.p[mask])
+    sessions = average_by_animal(
+        predictions.table[mask].assign(pain=pain), "pain", by=["condition", "day"]
+    )
+    return {
+        "rows": [
+            {"condition": str(condition), "day": int(day), **animal_mean(part)}
+            for (condition, day), part in sessions.groupby(["condition", "day"])
+        ]
+    }
+
+
+def animal_mean(sessions: pd.DataFrame) -> dict[str, Any]:
+    """Returns {"value", "n", "animals"} of one group's sessions, an animal a row."""
+    values = sessions.groupby("animal")["pain"].mean()
+    return {
+        "value": float(values.mean()),
+        "n": len(values),
+        "animals": {str(name): float(value) for name, value in values.items()},
+    }

@@ -1,0 +1,177 @@
+"""Hyperparameters of every stage, each default written once.
+
+A config file in `configs/` is Python with `get_config()`; it starts from
+`to_config_dict(StudyConfig())` and overrides what it needs. Flags override single fields
+(`--config.head.seed=3`), and `from_config_dict` turns the result back into frozen, checked
+dataclasses.
+"""
+
+import dataclasses
+import typing
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class SyntheticConfig:
+    """The synthetic cohort (`data_prep.synthetic`); effects are multiples of the default ones."""
+
+    seed: int = 0
+    null: bool = False  # True: no effect of condition, day or drug
+    animals_per_condition: int = 6  # of the classification part; each on every day
+    animals_per_arm: int = 4  # of the drug part, per condition and arm
+    days: tuple[int, ...] = (1, 3, 7, 14, 21)
+    drug_day: int = 14  # day of the drug part's pre and post sessions
+    doses_mg_per_kg: tuple[float, ...] = (30.0, 100.0)
+    seconds: float = 10.0  # length of a recording
+    fps: float = 25.0
+    size: int = 128  # px, square chamber
+    severity: float = 1.0  # size of the condition x day effect
+    drug_neuropathic: float = 0.8  # share of the pain effect that the top dose removes
+    drug_inflammatory: float = 0.25
+    sedation: float = 0.1  # share of locomotion that the top dose removes, in every animal
+    animal_sd: float = 0.25  # sd of the per-animal random effect, on the log-rate scale
+    nuisance: float = 1.0  # scale of lighting, size, coat, noise and jitter differences
+
+
+@dataclasses.dataclass(frozen=True)
+class VideoConfig:
+    """Geometry of clips in time and space (`data_prep.video`)."""
+
+    frames: int = 16  # frames per clip
+    fps: float = 0.0  # target frame rate in Hz, resampled in time; 0 keeps each recording's own
+    stride: int = 16  # frames, at the target rate, from one clip's start to the next one's
+    short_side: int = 256  # px after resizing (antialiased); 0 keeps the recording's size
+    jpeg_quality: int = 95
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitConfig:
+    """How animals are divided (`data_prep.cohort`)."""
+
+    scheme: str = "auto"  # fixed | kfold | leave_one_group_out; auto: fixed when large enough
+    group: str = "auto"  # animal | cage; auto: cage where every recording names one
+    val_fraction: float = 0.2
+    test_fraction: float = 0.25
+    folds: int = 5
+    seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class BuildConfig:
+    """Records on disk (`data_prep.build`)."""
+
+    name: str = "clips"
+    clips_per_shard: int = 512  # aimed at; the number of shards follows from the videos' length
+    workers: int = 0  # processes of the local runner; 0: all cores
+    allow_failures: bool = False  # True: exit 0 although some videos could not be read
+
+
+@dataclasses.dataclass(frozen=True)
+class ProjectorConfig:
+    """The frozen projector (`mpjax.models`)."""
+
+    kind: str = "i3d"  # a module of mpjax.models, or the import path of one like them
+    weights: str = "kinetics400"  # the packaged weights | random | a checkpoint's path
+    seed: int = 0  # of random weights
+    size: int = 224  # px, side of the square crop fed to the projector
+    frames: int = 0  # frames per view; 0 takes the whole clip
+    views: int = 1  # views in time, evenly spaced over the clip
+    crops: int = 3  # views in space, along the longer side
+    batch_size: int = 4  # views per step
+    dtype: str = "float32"  # compute type: float32 | bfloat16
+
+
+@dataclasses.dataclass(frozen=True)
+class HeadConfig:
+    """The classifier head trained on cached embeddings (`mpjax.training`)."""
+
+    l2: tuple[float, ...] = (0.0001, 0.001, 0.01, 0.1, 1.0, 10.0)  # chosen among, by grouped CV
+    class_balanced: bool = True  # weigh classes equally in the loss
+    max_iterations: int = 200  # of L-BFGS
+    tolerance: float = 1e-4  # on the gradient's largest component
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalConfig:
+    """Figures and their uncertainty (`mpjax.analysis`)."""
+
+    bootstrap: int = 2000  # resamples of animals (cages) for a confidence interval
+    seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class StudyConfig:
+    """One study: a cohort in, a report out (`mpjax.study`)."""
+
+    name: str = "study"
+    cohort: str = ""  # path of cohort.csv; empty: the synthetic cohort below
+    exclude: tuple[str, ...] = ()  # fine classes left out, e.g. one confounded with the session
+    synthetic: SyntheticConfig = SyntheticConfig()
+    video: VideoConfig = VideoConfig()
+    split: SplitConfig = SplitConfig()
+    build: BuildConfig = BuildConfig()
+    projector: ProjectorConfig = ProjectorConfig()
+    head: HeadConfig = HeadConfig()
+    eval: EvalConfig = EvalConfig()
+
+
+def to_config_dict(config: Any) -> Any:
+    """Turns a config dataclass into an `ml_collections.ConfigDict` of the same shape."""
+    import ml_collections
+
+    return ml_collections.ConfigDict(dataclasses.asdict(config))
+
+
+def get_config() -> Any:
+    """Returns the defaults: what a binary without `--config` runs with."""
+    return to_config_dict(StudyConfig())
+
+
+def from_config_dict(values: Any, cls: type[T] = StudyConfig, *, path: str = "config") -> T:  # type: ignore[assignment]
+    """Builds `cls` from a ConfigDict or mapping, checking names and types.
+
+    Args:
+        values: mapping with a subset of the fields of `cls`.
+        cls: the dataclass to build.
+        path: how to name `values` in errors.
+
+    Raises:
+        ValueError: an unknown field or a value of the wrong type, named with its path; all at once.
+    """
+    faults: list[str] = []
+    result = _build(dict(values), cls, path, faults)
+    if faults:
+        raise ValueError("; ".join(faults))
+    return result
+
+
+def _build(values: dict[str, Any], cls: Any, path: str, faults: list[str]) -> Any:
+    hints = typing.get_type_hints(cls)
+    known = ", ".join(sorted(hints))
+    for name in sorted(values.keys() - hints.keys()):
+        faults.append(f"{path}.{name}: no such field; {cls.__name__} has {known}")
+    built = {}
+    for name, value in values.items():
+        hint = hints.get(name)
+        if hint is None:
+            continue
+        where = f"{path}.{name}"
+        if dataclasses.is_dataclass(hint):
+            built[name] = _build(dict(value), hint, where, faults)
+        elif typing.get_origin(hint) is tuple:
+            of = typing.get_args(hint)[0]
+            items = value if isinstance(value, list | tuple) else (value,)
+            built[name] = tuple(_scalar(item, of, where, faults) for item in items)
+        else:
+            built[name] = _scalar(value, hint, where, faults)
+    return cls(**built)
+
+
+def _scalar(value: Any, hint: Any, where: str, faults: list[str]) -> Any:
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        faults.append(f"{where}: expected {hint.__name__}, got {value!r}")
+    return value

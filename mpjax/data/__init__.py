@@ -1,0 +1,1 @@
+"""TFRecord source, clip transforms and grain pipelines."""

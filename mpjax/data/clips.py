@@ -1,0 +1,158 @@
+"""Transforms of clips, uint8 arrays [t, h, w, 3] in RGB, with numpy, OpenCV and libjpeg-turbo."""
+
+import math
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import simplejpeg
+from jaxtyping import UInt8
+
+# torchvision's RandomResizedCrop: tries before falling back to a central crop.
+_CROP_TRIES = 10
+
+
+def decode_frames(frames: Sequence[bytes]) -> UInt8[np.ndarray, "t h w 3"]:
+    """Decodes JPEG frames of one size, RGB.
+
+    Raises:
+        ValueError: a frame is no JPEG, or of another size than the first.
+    """
+    height, width, _, _ = simplejpeg.decode_jpeg_header(frames[0])
+    clip = np.empty((len(frames), height, width, 3), np.uint8)
+    for i, frame in enumerate(frames):
+        size = simplejpeg.decode_jpeg_header(frame)[:2]
+        if size != (height, width):
+            raise ValueError(f"frame {i} is {size[1]}x{size[0]}, frame 0 is {width}x{height}")
+        simplejpeg.decode_jpeg(frame, buffer=clip[i])
+    return clip
+
+
+def resize(
+    clip: UInt8[np.ndarray, "t h w 3"], *, height: int, width: int
+) -> UInt8[np.ndarray, "t height width 3"]:
+    """Resizes every frame; antialiased (area averages) when it shrinks, bilinear otherwise."""
+    t, h, w, _ = clip.shape
+    if (h, w) == (height, width):
+        return clip
+    method = cv2.INTER_AREA if height <= h and width <= w else cv2.INTER_LINEAR
+    out = np.empty((t, height, width, 3), np.uint8)
+    for source, target in zip(clip, out, strict=True):
+        cv2.resize(source, (width, height), dst=target, interpolation=method)
+    return out
+
+
+def resize_short_side(
+    clip: UInt8[np.ndarray, "t h w 3"], size: int
+) -> UInt8[np.ndarray, "t h2 w2 3"]:
+    """Resizes so that the shorter side is `size` px, keeping the aspect ratio."""
+    _, h, w, _ = clip.shape
+    scale = size / min(h, w)
+    return resize(clip, height=max(size, round(h * scale)), width=max(size, round(w * scale)))
+
+
+def spatial_crops(
+    clip: UInt8[np.ndarray, "t h w 3"], *, size: int, count: int
+) -> UInt8[np.ndarray, "count t size size 3"]:
+    """Cuts `count` squares, evenly spaced along the longer side; one: from the middle.
+
+    Three crops are the published test views (arXiv 2106.13230, section 4.1). A square picture
+    gives a single distinct crop, returned once whatever `count`.
+
+    Args:
+        clip: frames of any size; resized to a short side of `size` first.
+        size: px.
+        count: views wanted along the longer side.
+    """
+    clip = resize_short_side(clip, size)
+    _, h, w, _ = clip.shape
+    crops = []
+    for place in _spread(max(h, w) - size, count):
+        y, x = (place, 0) if h > w else (0, place)
+        crops.append(clip[:, y : y + size, x : x + size])
+    return np.stack(crops)
+
+
+def _spread(slack: int, count: int) -> list[int]:
+    """Returns up to `count` distinct, evenly spaced places from 0 to `slack`; one: the middle."""
+    places = np.linspace(0, slack, count).round() if count > 1 else np.array([slack // 2])
+    return np.unique(places.astype(int)).tolist()
+
+
+def temporal_crop(
+    clip: UInt8[np.ndarray, "t h w 3"], frames: int, start: int
+) -> UInt8[np.ndarray, "frames h w 3"]:
+    """Cuts `frames` consecutive frames from `start` on.
+
+    Raises:
+        ValueError: the clip has fewer frames.
+    """
+    if start + frames > len(clip):
+        raise ValueError(
+            f"a clip of {len(clip)} frames has no {frames} from {start} on; "
+            "config.video.frames must be at least config.projector.frames"
+        )
+    return clip[start : start + frames]
+
+
+def random_temporal_crop(
+    clip: UInt8[np.ndarray, "t h w 3"], frames: int, rng: np.random.Generator
+) -> UInt8[np.ndarray, "frames h w 3"]:
+    """Cuts `frames` consecutive frames from a start drawn uniformly."""
+    start = int(rng.integers(0, max(0, len(clip) - frames) + 1))
+    return temporal_crop(clip, frames, start)
+
+
+def random_resized_crop(
+    clip: UInt8[np.ndarray, "t h w 3"],
+    size: int,
+    rng: np.random.Generator,
+    *,
+    scale: tuple[float, float] = (0.08, 1.0),
+    ratio: tuple[float, float] = (3 / 4, 4 / 3),
+) -> UInt8[np.ndarray, "t size size 3"]:
+    """Cuts a random rectangle, the same in all frames, and resizes it to a square.
+
+    Args:
+        clip: frames.
+        size: px of the result.
+        rng: draws area, aspect ratio (log-uniform) and place.
+        scale: range of the rectangle's share of the area (Inception, arXiv 1409.4842).
+        ratio: range of width / height.
+    """
+    _, h, w, _ = clip.shape
+    for _ in range(_CROP_TRIES):
+        area = h * w * rng.uniform(*scale)
+        aspect = math.exp(rng.uniform(math.log(ratio[0]), math.log(ratio[1])))
+        width, height = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if 0 < width <= w and 0 < height <= h:
+            y, x = int(rng.integers(0, h - height + 1)), int(rng.integers(0, w - width + 1))
+            return resize(clip[:, y : y + height, x : x + width], height=size, width=size)
+    return spatial_crops(clip, size=size, count=1)[0]
+
+
+def random_flip(
+    clip: UInt8[np.ndarray, "t h w 3"], rng: np.random.Generator
+) -> UInt8[np.ndarray, "t h w 3"]:
+    """Mirrors left and right in one of two cases."""
+    return clip[:, :, ::-1] if rng.random() < 0.5 else clip
+
+
+def views(
+    clip: UInt8[np.ndarray, "t h w 3"], *, size: int, frames: int, clips: int, crops: int
+) -> UInt8[np.ndarray, "v frames size size 3"]:
+    """Cuts the fixed test views: `clips` in time x `crops` in space, in that order.
+
+    Args:
+        clip: a record's frames.
+        size: px of the square crops.
+        frames: frames per view; 0 takes the whole clip.
+        clips: views in time, evenly spaced over the clip; one: from its middle.
+        crops: views in space, see `spatial_crops`.
+    """
+    frames = frames or len(clip)
+    slack = max(0, len(clip) - frames)
+    starts = _spread(slack, clips)
+    squares = spatial_crops(clip, size=size, count=crops)
+    cut = [temporal_crop(c, frames, s) for s in starts for c in squares]
+    return np.stack(cut)

@@ -1,0 +1,86 @@
+"""`embeddings.parquet`: one row per view of a clip, computed once and reused by every head."""
+
+import dataclasses
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from etils import epath
+from jaxtyping import Float
+
+from mpjax import files
+from mpjax.data import records
+
+_META_KEY = b"mpjax"
+
+
+class EmbeddingsError(ValueError):
+    """An embeddings file that is missing or cannot be used."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Embeddings:
+    """Embeddings in record order, views of a clip in order.
+
+    Attributes:
+        table: a row per view: `split`, `view` and every name of `records.METADATA`.
+        embedding: float32 [n, d].
+        meta: what made them: `fingerprint`, `dataset`, `projector`, `views`.
+    """
+
+    table: pd.DataFrame
+    embedding: Float[np.ndarray, "n d"]
+    meta: dict[str, Any]
+
+
+def to_arrow(index: pd.DataFrame, view: np.ndarray, embedding: np.ndarray) -> pa.Table:
+    """Joins metadata rows, view numbers and embeddings [n, d] to one table."""
+    columns = index[["split", *records.METADATA]].assign(view=view)
+    table = pa.Table.from_pandas(columns, preserve_index=False)
+    flat = pa.array(np.ascontiguousarray(embedding, np.float32).reshape(-1))
+    return table.append_column(
+        "embedding", pa.FixedSizeListArray.from_arrays(flat, embedding.shape[1])
+    )
+
+
+def write(path: epath.PathLike, table: pa.Table, meta: dict[str, Any]) -> None:
+    """Writes a table of `to_arrow` with `meta`, aside then renamed."""
+    with files.write_aside(path) as aside, aside.open("wb") as out:
+        pq.write_table(table.replace_schema_metadata({_META_KEY: json.dumps(meta)}), out)
+
+
+def read_meta(path: epath.PathLike) -> dict[str, Any] | None:
+    """Returns what made the embeddings in `path`; None where there is no such file."""
+    path = epath.Path(path)
+    if not path.exists():
+        return None
+    try:
+        with path.open("rb") as source:
+            return json.loads(pq.read_schema(source).metadata[_META_KEY])
+    except (pa.ArrowInvalid, KeyError, TypeError) as error:
+        raise EmbeddingsError(f"{path}: not an embeddings file ({error}); delete it") from error
+
+
+def read(path: epath.PathLike) -> Embeddings:
+    """Reads embeddings.
+
+    Raises:
+        EmbeddingsError: no such file, not written by `write`, or an embedding is not finite.
+    """
+    meta = read_meta(path)
+    if meta is None:
+        raise EmbeddingsError(f"{path}: no embeddings here; run `python -m mpjax.embed`")
+    with epath.Path(path).open("rb") as source:
+        table = pq.read_table(source)
+    column = table.column("embedding").combine_chunks()
+    embedding = column.flatten().to_numpy().reshape(len(table), -1)
+    if not np.isfinite(embedding).all():
+        row = int(np.argwhere(~np.isfinite(embedding).all(axis=1))[0, 0])
+        raise EmbeddingsError(
+            f"{path}: the embedding of clip {table['clip_id'][row]} is not finite; "
+            "check the projector's weights, delete the file and embed again"
+        )
+    return Embeddings(table.drop_columns("embedding").to_pandas(), embedding, meta)

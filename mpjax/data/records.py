@@ -1,0 +1,258 @@
+"""TFRecord shards with random access: framing, the offset index and `RecordSource`.
+
+A dataset is a folder:
+
+- `<name>-<split>.tfrecord-00000-of-00016`: TFRecord files of `tf.train.Example`
+  (https://www.tensorflow.org/tutorials/load_data/tfrecord), open to any TFRecord reader;
+- `index.parquet`: one row per record, in split, shard and offset order: where it lies, and every
+  feature of it except the frames;
+- `dataset_info.json`, `features.json`: TFDS metadata;
+- `dataset.json`: written last; its presence means that the build ended. Holds the fingerprint.
+"""
+
+import hashlib
+import io
+import json
+import struct
+import threading
+from collections.abc import Sequence
+from typing import IO, Any, SupportsIndex
+
+import google_crc32c
+import numpy as np
+import pandas as pd
+from etils import epath
+from tensorflow_datasets.proto import tf_example_generated_pb2 as tf_example
+
+from mpjax import files
+
+INDEX_FILE = "index.parquet"
+MANIFEST_FILE = "dataset.json"
+FORMAT = "mpjax.dataset/1"
+
+BYTES_FEATURES = ("clip_id", "video", "animal", "cage", "sex", "condition", "drug", "route")
+INT_FEATURES = ("day", "label", "start_frame", "padded_frames")
+FLOAT_FEATURES = ("fps", "dose_mg_per_kg", "minutes_post_dose")
+METADATA = BYTES_FEATURES + INT_FEATURES + FLOAT_FEATURES
+UNKNOWN_DAY = -(2**31)  # a label cohort need not have days
+
+_HEADER = struct.Struct("<QI")
+_CRC = struct.Struct("<I")
+HEADER_BYTES = _HEADER.size
+FRAME_BYTES = _HEADER.size + _CRC.size  # what framing adds to a payload
+
+
+class RecordError(ValueError):
+    """A dataset, shard or record that cannot be trusted."""
+
+
+def _masked_crc(data: bytes) -> int:
+    """Returns TFRecord's masked CRC-32C (tensorflow/core/lib/hash/crc32c.h: rotate by 15, add)."""
+    crc = google_crc32c.value(data)
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def frame_record(payload: bytes) -> bytes:
+    """Frames `payload` as a TFRecord: length, its CRC, payload, its CRC."""
+    length = len(payload).to_bytes(8, "little")
+    header = _HEADER.pack(len(payload), _masked_crc(length))
+    return header + payload + _CRC.pack(_masked_crc(payload))
+
+
+def unframe_record(framed: bytes, *, where: str) -> bytes:
+    """Checks both CRCs of a framed record and returns its payload.
+
+    Raises:
+        RecordError: `where` holds no record of this length, or its bytes have changed.
+    """
+    if len(framed) < FRAME_BYTES:
+        raise RecordError(f"{where}: ends within a record; build the dataset anew")
+    length, length_crc = _HEADER.unpack_from(framed)
+    if _masked_crc(framed[:8]) != length_crc or length != len(framed) - FRAME_BYTES:
+        raise RecordError(
+            f"{where}: no record of {len(framed) - FRAME_BYTES} bytes begins here; "
+            f"{INDEX_FILE} does not match the shard: build the dataset anew"
+        )
+    payload = framed[HEADER_BYTES : HEADER_BYTES + length]
+    if _masked_crc(payload) != _CRC.unpack_from(framed, HEADER_BYTES + length)[0]:
+        raise RecordError(
+            f"{where}: checksum differs, the file is damaged; restore it or build the dataset anew"
+        )
+    return payload
+
+
+def encode_example(metadata: dict[str, Any], frames: Sequence[bytes]) -> bytes:
+    """Serialises one clip as a `tf.train.Example`; the same input gives the same bytes.
+
+    Args:
+        metadata: a value for each name in `METADATA`.
+        frames: one JPEG per frame, length t.
+    """
+    example = tf_example.Example()
+    feature = example.features.feature
+    for name in BYTES_FEATURES:
+        feature[name].bytes_list.value.append(metadata[name].encode())
+    for name in INT_FEATURES:
+        feature[name].int64_list.value.append(int(metadata[name]))
+    for name in FLOAT_FEATURES:
+        feature[name].float_list.value.append(float(metadata[name]))
+    feature["frames"].bytes_list.value.extend(frames)
+    return example.SerializeToString(deterministic=True)
+
+
+def decode_example(payload: bytes) -> dict[str, Any]:
+    """Parses a `tf.train.Example` of `encode_example`: its metadata, and `frames` as JPEG bytes.
+
+    Raises:
+        RecordError: the payload is no Example, or lacks a feature (all named).
+    """
+    example = tf_example.Example()
+    try:
+        example.ParseFromString(payload)
+    except Exception as error:
+        raise RecordError(f"a record is not a tf.train.Example ({error})") from error
+    feature = example.features.feature
+    missing = [name for name in (*METADATA, "frames") if name not in feature]
+    if missing:
+        raise RecordError(f"a record lacks the feature(s) {', '.join(missing)}")
+    clip: dict[str, Any] = {n: feature[n].bytes_list.value[0].decode() for n in BYTES_FEATURES}
+    clip |= {n: feature[n].int64_list.value[0] for n in INT_FEATURES}
+    clip |= {n: feature[n].float_list.value[0] for n in FLOAT_FEATURES}
+    clip["frames"] = list(feature["frames"].bytes_list.value)
+    return clip
+
+
+def read_manifest(directory: epath.PathLike) -> dict[str, Any]:
+    """Reads `dataset.json`, whose presence means that the dataset is whole.
+
+    Raises:
+        RecordError: the folder holds no finished dataset of this format.
+    """
+    path = epath.Path(directory) / MANIFEST_FILE
+    if not path.exists():
+        raise RecordError(
+            f"{directory}: no finished dataset here ({MANIFEST_FILE} is missing); "
+            "run `python -m data_prep.build`"
+        )
+    manifest = files.read_json(path)
+    if manifest.get("format") != FORMAT:
+        raise RecordError(
+            f"{path}: format {manifest.get('format')!r}, this version reads {FORMAT!r}; "
+            "build the dataset anew"
+        )
+    return manifest
+
+
+def read_index(directory: epath.PathLike) -> pd.DataFrame:
+    """Reads the index of a finished dataset and checks it against the shards' sizes.
+
+    Returns:
+        A row per record: split, shard (file name), offset and length (bytes, of the framed
+        record), and every name of `METADATA`.
+
+    Raises:
+        RecordError: the dataset is unfinished, or a shard is missing or of another length.
+    """
+    directory = epath.Path(directory)
+    manifest = read_manifest(directory)
+    path = directory / INDEX_FILE
+    content = path.read_bytes() if path.exists() else b""
+    if hashlib.sha256(content).hexdigest() != manifest["index_sha256"]:
+        raise RecordError(
+            f"{path}: not the index that {MANIFEST_FILE} describes (missing, damaged or of "
+            "another dataset); build the dataset anew"
+        )
+    index = pd.read_parquet(io.BytesIO(content))
+    ends = (index["offset"] + index["length"]).groupby(index["shard"]).max()
+    for shard in manifest["shards"]:
+        _check_size(directory / shard, expected=int(ends.get(shard, 0)))
+    return index
+
+
+def _check_size(path: epath.Path, *, expected: int) -> None:
+    if not path.exists():
+        raise RecordError(f"{path}: shard is missing; restore it or build the dataset anew")
+    found = path.stat().length
+    if found != expected:
+        raise RecordError(
+            f"{path}: {found} bytes, but {INDEX_FILE} ends at {expected}; "
+            "they do not belong together: build the dataset anew"
+        )
+
+
+class RecordSource:
+    """Random access to the records of a dataset, for `grain.MapDataset.source`.
+
+    Reads byte ranges by the index, from any path that `etils.epath` opens; checks both CRCs of
+    every record. Threads share an instance; each has file handles of its own.
+
+    Attributes:
+        index: `read_index` restricted to the chosen rows, in record order.
+    """
+
+    def __init__(
+        self,
+        directory: epath.PathLike,
+        *,
+        splits: Sequence[str] | None = None,
+        rows: np.ndarray | None = None,
+    ):
+        """Opens a dataset.
+
+        Args:
+            directory: folder of the dataset.
+            splits: splits to keep; None keeps all.
+            rows: positions within the kept splits to keep, in this order; None keeps all.
+
+        Raises:
+            RecordError: as `read_index`, or a split that the dataset does not have.
+        """
+        self.directory = epath.Path(directory)
+        index = read_index(directory)
+        if splits is not None:
+            unknown = sorted(set(splits) - set(index["split"]))
+            if unknown:
+                raise RecordError(
+                    f"{directory}: no split {', '.join(unknown)}; "
+                    f"it has {', '.join(sorted(set(index['split'])))}"
+                )
+            index = index[index["split"].isin(splits)]
+        if rows is not None:
+            index = index.iloc[rows]
+        self.index = index.reset_index(drop=True)
+        self._shards = self.index["shard"].tolist()
+        self._offsets = self.index["offset"].to_numpy()
+        self._lengths = self.index["length"].to_numpy()
+        self._local = threading.local()
+
+    def __len__(self) -> int:
+        return len(self._shards)
+
+    def __getitem__(self, position: SupportsIndex) -> bytes:
+        """Returns the payload of the record at `position`; raises RecordError when damaged."""
+        i = range(len(self))[position]
+        file = self._open(self._shards[i])
+        file.seek(self._offsets[i])
+        framed = file.read(int(self._lengths[i]))
+        where = f"{self.directory / self._shards[i]} at byte {self._offsets[i]}"
+        return unframe_record(framed, where=where)
+
+    def _open(self, shard: str) -> IO[bytes]:
+        handles: dict[str, IO[bytes]] = self._local.__dict__
+        if shard not in handles:
+            handles[shard] = (self.directory / shard).open("rb")
+        return handles[shard]
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        del state["_local"]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._local = threading.local()
+
+    def __repr__(self) -> str:
+        # grain fingerprints the source by its repr when it restores an iterator.
+        manifest = json.dumps([str(self.directory), len(self), self._shards[:1]])
+        return f"RecordSource({manifest})"

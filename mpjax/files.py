@@ -1,0 +1,64 @@
+"""Fingerprints and write-aside-then-rename: how stages leave nothing half-written."""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+from etils import epath
+
+
+def fingerprint(*parts: Any) -> str:
+    """Hashes JSON-serialisable `parts` (dataclasses too) to 16 hex digits of their sha256."""
+    text = json.dumps(parts, sort_keys=True, default=_plain, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    raise TypeError(f"cannot fingerprint {value!r} of type {type(value).__name__}")
+
+
+@contextlib.contextmanager
+def write_aside(path: epath.PathLike) -> Iterator[epath.Path]:
+    """Yields a temporary sibling of `path` (a file) to write; renames it to `path` on success.
+
+    On an exception the temporary file is removed and `path` is left as it was.
+
+    Raises:
+        PermissionError: the folder cannot be written; the message names it.
+    """
+    path = epath.Path(path)
+    aside = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.part"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield aside
+        aside.replace(path)
+    except PermissionError as error:
+        raise PermissionError(f"{path.parent}: cannot write here ({error})") from error
+    finally:
+        if aside.exists():
+            aside.unlink()
+
+
+def write_json(path: epath.PathLike, value: Any) -> None:
+    """Writes `value` as indented JSON, aside then renamed; NaN is refused."""
+    with write_aside(path) as aside:
+        aside.write_text(json.dumps(value, indent=2, allow_nan=False, default=_plain) + "\n")
+
+
+def read_json(path: epath.PathLike) -> Any:
+    """Reads a JSON file.
+
+    Raises:
+        ValueError: the file is not JSON; the message names it.
+    """
+    path = epath.Path(path)
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON ({error}); delete it to build it anew") from error

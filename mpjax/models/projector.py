@@ -1,0 +1,188 @@
+"""What every projector offers: uint8 clips in, action-space embeddings out.
+
+A module of a projector defines `load(weights, *, seed, dtype) -> Projector`; `load_projector` finds
+it by its name, so that a further projector needs one new file and no change here.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import importlib
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Shaped, UInt8
+
+from mpjax.files import fingerprint
+
+# Embedding [b, d] and, where the network has a native head, logits [b, classes].
+Outputs: TypeAlias = tuple[Array, Array | None]
+
+# Clips scaled to [-1, 1], or by ImageNet's mean and std, stay below 3; raw pixels go up to 255.
+MAX_NORMALISED = 20.0
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Projector:
+    """A frozen network that maps clips to embeddings, with its weights and input normalisation.
+
+    Attributes:
+        name: the network's name, e.g. "i3d".
+        fingerprint: hash of all that decides the embeddings (see `fingerprint_params`).
+        embedding_dim: length d of an embedding.
+        num_classes: classes of the native head; None without one.
+        params: the weights, one plain pytree.
+        apply: pure `(params, clips float32 normalised [b, t, h, w, 3]) -> Outputs`, in float32.
+        mean: per channel, subtracted from uint8 clips (range 0-255).
+        std: per channel, divides what is left.
+    """
+
+    name: str
+    fingerprint: str
+    embedding_dim: int
+    num_classes: int | None
+    params: Any
+    apply: Callable[[Any, Array], Outputs]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def __call__(self, clips: Shaped[Array | np.ndarray, "..."]) -> Float[Array, "b d"]:
+        """Embeds clips; compiled once per shape.
+
+        Args:
+            clips: [b, t, h, w, 3], RGB; uint8 in 0-255, or floating point already normalised.
+
+        Returns:
+            Float32 embeddings [b, d].
+
+        Raises:
+            ValueError: clips of another shape or type, not finite, or plainly not normalised.
+        """
+        return self._embed_jitted(self.params, _checked(clips))
+
+    def logits(self, clips: Shaped[Array | np.ndarray, "..."]) -> Float[Array, "b classes"]:
+        """Classifies clips by the network's native head.
+
+        Args:
+            clips: as for `__call__`.
+
+        Returns:
+            Float32 logits [b, num_classes].
+
+        Raises:
+            ValueError: the weights carry no head, or clips are faulty as for `__call__`.
+        """
+        if self.num_classes is None:
+            raise ValueError(f"the weights of projector {self.name!r} carry no classification head")
+        return self._logits_jitted(self.params, _checked(clips))
+
+    def embed(
+        self, params: Any, clips: UInt8[Array, "b t h w 3"] | Float[Array, "b t h w 3"]
+    ) -> Float[Array, "b d"]:
+        """Embeds clips as a pure, unchecked function of the weights, for use inside `jax.jit`.
+
+        Args:
+            params: weights laid out as `self.params`, in any sharding.
+            clips: uint8 in 0-255, or floating point already normalised.
+        """
+        return self.apply(params, self._normalise(clips))[0]
+
+    def _normalise(
+        self, clips: UInt8[Array, "b t h w 3"] | Float[Array, "b t h w 3"]
+    ) -> Float[Array, "b t h w 3"]:
+        if clips.dtype != jnp.uint8:
+            return clips.astype(jnp.float32)
+        mean = jnp.asarray(self.mean, jnp.float32)
+        std = jnp.asarray(self.std, jnp.float32)
+        return (clips.astype(jnp.float32) - mean) / std
+
+    @functools.cached_property
+    def _embed_jitted(self) -> Callable[[Any, Any], Array]:
+        return jax.jit(self.embed)
+
+    @functools.cached_property
+    def _logits_jitted(self) -> Callable[[Any, Any], Array]:
+        return jax.jit(lambda params, clips: self.apply(params, self._normalise(clips))[1])
+
+
+def load_projector(
+    weights: str = "kinetics400", *, kind: str = "", seed: int = 0, dtype: str = "float32"
+) -> Projector:
+    """Loads a frozen projector.
+
+    Args:
+        weights: "kinetics400" (the packaged I3D weights), "random", or a checkpoint's path.
+        kind: a module of `mpjax.models` ("i3d", "swin"), or, with a dot in it, the import path of
+            any module that defines `load(weights, *, seed, dtype)`. Empty: "i3d" for
+            "kinetics400", "swin" for a path.
+        seed: of random weights.
+        dtype: compute type, "float32" or "bfloat16"; embeddings are float32 either way.
+
+    Raises:
+        ValueError: a kind, weights or dtype that does not exist, named with the choices.
+    """
+    if dtype not in ("float32", "bfloat16"):
+        raise ValueError(f"dtype {dtype!r}: choose float32 or bfloat16")
+    if not kind:
+        if weights == "random":
+            raise ValueError("weights 'random' need a kind, e.g. kind='i3d' or kind='swin'")
+        kind = "i3d" if weights == "kinetics400" else "swin"
+    path = kind if "." in kind else f"mpjax.models.{kind}"
+    try:
+        module = importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (path == error.name or path.startswith(f"{error.name}.")):
+            raise  # the module exists; something that it imports does not
+        raise ValueError(
+            f"projector kind {kind!r}: there is no module {path}; "
+            "choose i3d, swin, or the dotted import path of a module of your own"
+        ) from error
+    if not hasattr(module, "load"):
+        raise ValueError(
+            f"projector kind {kind!r}: module {path} defines no load(weights, *, seed, dtype)"
+        )
+    return module.load(str(weights), seed=seed, dtype=dtype)
+
+
+def fingerprint_params(params: Any, *config: Any) -> str:
+    """Hashes weights (paths, shapes, types and bytes) and JSON-serialisable `config`.
+
+    Args:
+        params: pytree of arrays.
+        *config: whatever else decides the embeddings: kind, hyperparameters, compute type.
+
+    Returns:
+        16 hex digits.
+    """
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        array = np.ascontiguousarray(leaf)
+        digest.update(f"{jax.tree_util.keystr(path)} {array.shape} {array.dtype}\n".encode())
+        digest.update(array.view(np.uint8).data)
+    return fingerprint(digest.hexdigest(), *config)
+
+
+def _checked(clips: Any) -> Any:
+    """Returns `clips`, or refuses what no projector can read; runs outside jit, on real values."""
+    shape, dtype = tuple(clips.shape), clips.dtype
+    if len(shape) != 5 or shape[-1] != 3 or 0 in shape:
+        raise ValueError(
+            f"clips have shape {shape}; expected [b, t, h, w, 3]: a batch of RGB clips, none empty "
+            "(repeat a gray channel three times, drop an alpha channel)"
+        )
+    if dtype == np.uint8:
+        return clips
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise ValueError(f"clips are {dtype}; expected uint8 in 0-255, or normalised float32")
+    peak = float(abs(clips).max())
+    if not np.isfinite(peak):
+        raise ValueError(f"clips [{', '.join(map(str, shape))}] contain NaN or infinite values")
+    if peak > MAX_NORMALISED:
+        raise ValueError(
+            f"float clips reach {peak:.4g}, beyond ±{MAX_NORMALISED:g}: they are not normalised; "
+            "pass 0-255 pixels as uint8"
+        )
+    return clips

@@ -1,0 +1,356 @@
+"""Video Swin Transformer (arXiv 2106.13230): the projector into the action space.
+
+Serves the weights of its public code, of the Universal Action Space (arXiv 2602.09518) and of
+torchvision, which are one architecture under two sets of names (see `mpjax.models.torch_port`).
+"""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from einops import rearrange
+from etils import epath
+from flax import linen as nn
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from mpjax.config import from_config_dict
+from mpjax.files import read_json, write_json
+from mpjax.models.attention import WindowAttention, pad_to, padded_size
+from mpjax.models.projector import Outputs, Projector, fingerprint_params
+
+# ImageNet statistics on the 0-255 scale, as in the published pipelines.
+MEAN = (123.675, 116.28, 103.53)
+STD = (58.395, 57.12, 57.375)
+
+LAYER_NORM_EPSILON = 1e-5
+
+
+@dataclasses.dataclass(frozen=True)
+class SwinConfig:
+    """Hyperparameters of `VideoSwin`; the defaults are Swin-T's."""
+
+    embed_dim: int = 96  # width of the first stage; doubles with every stage
+    depths: tuple[int, ...] = (2, 2, 6, 2)  # blocks per stage
+    num_heads: tuple[int, ...] = (3, 6, 12, 24)  # per stage
+    patch: tuple[int, ...] = (2, 4, 4)  # pixels of a token along t, h, w
+    window: tuple[int, ...] = (8, 7, 7)  # tokens of a window along t, h, w
+    mlp_ratio: float = 4.0  # width of the MLP's hidden layer / width of its input
+    drop_path_rate: float = 0.1  # of the last block, in training; grows linearly from 0
+    num_classes: int | None = 400  # of the native head; None: no head
+    remat: bool = False  # recompute each block in the backward pass instead of storing it
+    dtype: str = "float32"  # compute type, float32 | bfloat16; params are float32 either way
+
+    def __post_init__(self) -> None:
+        """Refuses hyperparameters that contradict each other."""
+        if len(self.depths) != len(self.num_heads):
+            raise ValueError(
+                f"depths {self.depths} and num_heads {self.num_heads} differ in length"
+            )
+        for name in ("patch", "window"):
+            if len(getattr(self, name)) != 3:
+                raise ValueError(f"{name} {getattr(self, name)} needs 3 numbers: t, h, w")
+        for stage, heads in enumerate(self.num_heads):
+            if self.width(stage) % heads:
+                raise ValueError(f"width {self.width(stage)} of stage {stage}: not {heads} heads")
+        if self.dtype not in ("float32", "bfloat16"):
+            raise ValueError(f"dtype {self.dtype!r}: choose float32 or bfloat16")
+
+    @classmethod
+    def tiny(cls, **changes: Any) -> "SwinConfig":
+        """Returns Swin-T, with `changes` to single fields."""
+        return cls(**changes)
+
+    @classmethod
+    def small(cls, **changes: Any) -> "SwinConfig":
+        """Returns Swin-S, with `changes` to single fields."""
+        return dataclasses.replace(cls(depths=(2, 2, 18, 2)), **changes)
+
+    @classmethod
+    def base(cls, **changes: Any) -> "SwinConfig":
+        """Returns Swin-B, with `changes` to single fields."""
+        base = cls(embed_dim=128, depths=(2, 2, 18, 2), num_heads=(4, 8, 16, 32))
+        return dataclasses.replace(base, **changes)
+
+    def width(self, stage: int) -> int:
+        """Returns the width of the tokens in a stage (from 0)."""
+        return self.embed_dim * 2**stage
+
+    @property
+    def embedding_dim(self) -> int:
+        """Length of an embedding."""
+        return self.width(len(self.depths) - 1)
+
+    @property
+    def precision(self) -> jax.lax.Precision | None:
+        """Of every matrix product: float32 means float32, also on a TPU."""
+        return jax.lax.Precision.HIGHEST if self.dtype == "float32" else None
+
+
+class SwinOutputs(NamedTuple):
+    """What `VideoSwin` computes on the way; under `jax.jit`, what is not used costs nothing."""
+
+    patch_embed: Float[Array, "b t h w c"]  # after its LayerNorm
+    stages: tuple[Float[Array, "b t h w c"], ...]  # of each stage, before its patch merging
+    features: Float[Array, "b t h w d"]  # after the last LayerNorm; float32
+    embedding: Float[Array, "b d"]  # mean over t, h, w; float32
+    logits: Float[Array, "b classes"] | None  # float32; None without a head
+
+
+class VideoSwin(nn.Module):
+    """Video Swin Transformer, for clips of any length, height and width."""
+
+    config: SwinConfig
+
+    @nn.compact
+    def __call__(self, clips: Float[Array, "b t h w 3"], *, train: bool = False) -> SwinOutputs:
+        """Maps clips to their embeddings.
+
+        Args:
+            clips: RGB, normalised by `MEAN` and `STD`.
+            train: drops paths at random; needs the rng stream "drop_path".
+        """
+        config = self.config
+        block_class = nn.remat(SwinBlock, static_argnums=(2,)) if config.remat else SwinBlock
+        rates = iter(np.linspace(0.0, config.drop_path_rate, sum(config.depths)))
+        x = embedded = PatchEmbed(config, name="patch_embed")(clips)
+        stages = []
+        for stage, depth in enumerate(config.depths):
+            if stage > 0:
+                x = PatchMerging(config, name=f"stage{stage - 1}_merging")(x)
+            for index in range(depth):
+                block = block_class(
+                    config=config,
+                    num_heads=config.num_heads[stage],
+                    shifted=index % 2 == 1,
+                    drop_path_rate=float(next(rates)),
+                    name=f"stage{stage}_block{index}",
+                )
+                x = block(x, train)
+            stages.append(x)
+        features = _layer_norm("norm", "float32")(x)
+        embedding = features.mean(axis=(1, 2, 3))
+        logits = None
+        if config.num_classes is not None:
+            head = nn.Dense(
+                config.num_classes,
+                kernel_init=nn.initializers.normal(0.01),
+                precision=jax.lax.Precision.HIGHEST,
+                name="head",
+            )
+            logits = head(embedding)
+        return SwinOutputs(embedded, tuple(stages), features, embedding, logits)
+
+
+class PatchEmbed(nn.Module):
+    """Turns each patch of pixels into a token; a clip is padded with zeros to whole patches."""
+
+    config: SwinConfig
+
+    @nn.compact
+    def __call__(self, clips: Float[Array, "b t h w 3"]) -> Float[Array, "b t2 h2 w2 c"]:
+        """Embeds the patches of clips."""
+        i, j, k = self.config.patch
+        clips = pad_to(clips, padded_size(clips.shape[1:4], self.config.patch))
+        # A convolution whose stride is its kernel's size is one matrix product over patches.
+        patches = rearrange(clips, "b (t i) (h j) (w k) c -> b t h w i j k c", i=i, j=j, k=k)
+        tokens = nn.DenseGeneral(
+            self.config.embed_dim,
+            axis=(-4, -3, -2, -1),
+            dtype=self.config.dtype,
+            # PyTorch's default for a convolution, which the published code keeps here.
+            kernel_init=nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform"),
+            precision=self.config.precision,
+            name="proj",
+        )(patches)
+        return _layer_norm("norm", self.config.dtype)(tokens)
+
+
+class PatchMerging(nn.Module):
+    """Joins each 2x2 tokens of a frame into one of twice the width."""
+
+    config: SwinConfig
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b t h w c"]) -> Float[Array, "b t h2 w2 d"]:
+        """Merges; odd sizes are padded with zeros."""
+        x = pad_to(x, padded_size(x.shape[1:4], (1, 2, 2)))
+        # The published order: (even, even), (odd, even), (even, odd), (odd, odd) of (h, w).
+        x = rearrange(x, "b t (h i) (w j) c -> b t h w (j i c)", i=2, j=2)
+        x = _layer_norm("norm", self.config.dtype)(x)
+        return _dense(self.config, x.shape[-1] // 2, "reduction", use_bias=False)(x)
+
+
+class SwinBlock(nn.Module):
+    """Window attention, then an MLP; each normalised first and added to its input.
+
+    Attributes:
+        config: hyperparameters of the network.
+        num_heads: attention heads.
+        shifted: whether the windows are shifted by half their size.
+        drop_path_rate: chance that a branch is skipped for a clip, in training.
+    """
+
+    config: SwinConfig
+    num_heads: int
+    shifted: bool
+    drop_path_rate: float
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b t h w c"], train: bool) -> Float[Array, "b t h w c"]:
+        """Updates the tokens."""
+        config = self.config
+        attention = WindowAttention(
+            num_heads=self.num_heads,
+            window=config.window,
+            shift=tuple(w // 2 if self.shifted else 0 for w in config.window),
+            dtype=config.dtype,
+            precision=config.precision,
+            name="attn",
+        )
+        x = x + self._drop_path(attention(_layer_norm("norm1", config.dtype)(x)), train)
+        hidden = _dense(config, int(x.shape[-1] * config.mlp_ratio), "fc1")(
+            _layer_norm("norm2", config.dtype)(x)
+        )
+        hidden = jax.nn.gelu(hidden, approximate=False)
+        return x + self._drop_path(_dense(config, x.shape[-1], "fc2")(hidden), train)
+
+    def _drop_path(
+        self, branch: Float[Array, "b t h w c"], train: bool
+    ) -> Float[Array, "b t h w c"]:
+        if not train or self.drop_path_rate == 0:
+            return branch
+        return drop_path(self.make_rng("drop_path"), branch, self.drop_path_rate)
+
+
+def drop_path(
+    key: PRNGKeyArray, branch: Float[Array, "b t h w c"], rate: float
+) -> Float[Array, "b t h w c"]:
+    """Drops a residual branch for whole clips at random, keeping its expectation.
+
+    Stochastic depth, arXiv 1603.09382.
+
+    Args:
+        key: random key.
+        branch: what is to be added to the input of the block.
+        rate: chance that a clip's branch is dropped, 0 <= rate < 1; others are scaled up.
+    """
+    keep = jax.random.bernoulli(key, 1 - rate, (branch.shape[0], 1, 1, 1, 1))
+    return jnp.where(keep, branch / (1 - rate), 0)
+
+
+def _layer_norm(name: str, dtype: str) -> nn.LayerNorm:
+    return nn.LayerNorm(
+        epsilon=LAYER_NORM_EPSILON,
+        dtype=dtype,
+        use_fast_variance=False,  # E[x^2] - E[x]^2 cancels where a token's mean is large
+        name=name,
+    )
+
+
+def _dense(config: SwinConfig, features: int, name: str, *, use_bias: bool = True) -> nn.Dense:
+    return nn.Dense(
+        features,
+        use_bias=use_bias,
+        dtype=config.dtype,
+        kernel_init=nn.initializers.normal(0.02),
+        precision=config.precision,
+        name=name,
+    )
+
+
+def init_params(config: SwinConfig, key: PRNGKeyArray) -> Any:
+    """Draws the parameters of `VideoSwin(config)`: one plain pytree of float32 arrays."""
+    one_patch = jnp.zeros((1, *config.patch, 3))  # no parameter depends on the clips' size
+    return VideoSwin(config).init(key, one_patch)["params"]
+
+
+def load(weights: str, *, seed: int, dtype: str) -> Projector:
+    """Loads Video Swin as a projector.
+
+    Args:
+        weights: path of a PyTorch checkpoint (torchvision's, Video Swin's or UAS's), path of a
+            directory written by `save`, or "random" for a Swin-T with random weights.
+        seed: of random weights.
+        dtype: compute type, "float32" or "bfloat16".
+
+    Raises:
+        FileNotFoundError: there is nothing at that path.
+        ValueError: what is there is not a Video Swin.
+    """
+    from mpjax.models import torch_port  # which builds on this module
+
+    path = epath.Path(weights)
+    if weights == "random":
+        config = SwinConfig.tiny(num_classes=None)
+        params = jax.jit(init_params, static_argnums=0)(config, jax.random.key(seed))
+    elif path.is_dir():
+        config, params = restore(path)
+    elif path.exists():
+        config, params = torch_port.load_checkpoint(path)
+    else:
+        raise FileNotFoundError(f"{weights}: no such checkpoint; give its path, or 'random'")
+    return make_projector(dataclasses.replace(config, dtype=dtype), params)
+
+
+def make_projector(config: SwinConfig, params: Any) -> Projector:
+    """Wraps `VideoSwin(config)` and its parameters as a projector."""
+    model = VideoSwin(config)
+
+    def apply(params: Any, clips: Float[Array, "b t h w 3"]) -> Outputs:
+        outputs = model.apply({"params": params}, clips)
+        return outputs.embedding, outputs.logits
+
+    # What acts in training alone does not decide the embeddings.
+    decisive = dataclasses.replace(config, drop_path_rate=0.0, remat=False)
+    return Projector(
+        name="swin",
+        fingerprint=fingerprint_params(params, "swin", decisive, MEAN, STD),
+        embedding_dim=config.embedding_dim,
+        num_classes=config.num_classes,
+        params=jax.tree.map(jnp.asarray, params),
+        apply=apply,
+        mean=MEAN,
+        std=STD,
+    )
+
+
+def save(
+    directory: epath.PathLike, config: SwinConfig, params: Any, *, provenance: dict[str, Any]
+) -> None:
+    """Writes a projector as an Orbax checkpoint `params` and a `projector.json`.
+
+    Args:
+        directory: new, or empty.
+        config: hyperparameters.
+        params: parameters.
+        provenance: JSON-serialisable; where the weights came from.
+    """
+    import orbax.checkpoint as ocp
+
+    directory = epath.Path(directory).resolve()  # Orbax wants absolute paths
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(directory / "params", params)
+    # Last, and by renaming: a directory without it is an unfinished one.
+    about = {"kind": "swin", "config": config, "provenance": provenance}
+    write_json(directory / "projector.json", about)
+
+
+def restore(directory: epath.PathLike) -> tuple[SwinConfig, Any]:
+    """Reads back the config and the parameters that `save` wrote.
+
+    Raises:
+        ValueError: the directory holds no Video Swin, or an unfinished one.
+    """
+    import orbax.checkpoint as ocp
+
+    directory = epath.Path(directory).resolve()
+    about = directory / "projector.json"
+    if not about.exists():
+        raise ValueError(f"{directory}: no projector.json in it; not a projector, or half-written")
+    values = read_json(about)["config"]
+    config = from_config_dict(values, SwinConfig, path=f"{about}: config")
+    expected = jax.eval_shape(lambda key: init_params(config, key), jax.random.key(0))
+    with ocp.StandardCheckpointer() as checkpointer:
+        return config, checkpointer.restore(directory / "params", expected)

@@ -1,0 +1,193 @@
+"""Reads PyTorch checkpoints without PyTorch and without running code from them.
+
+A `.pth` file (since PyTorch 1.6) is a zip archive: `data.pkl`, a pickle of everything but the
+numbers, and one file `data/<key>` per storage, which is a flat array that tensors are views of.
+https://docs.pytorch.org/docs/stable/notes/serialization.html
+"""
+
+import collections
+import importlib
+import io
+import pickle
+import zipfile
+from collections.abc import Callable
+from typing import Any, BinaryIO, Literal, NamedTuple
+
+import numpy as np
+from etils import epath
+
+_STORAGE_TYPES = {
+    "DoubleStorage": "float64",
+    "FloatStorage": "float32",
+    "HalfStorage": "float16",
+    "BFloat16Storage": "bfloat16",
+    "LongStorage": "int64",
+    "IntStorage": "int32",
+    "ShortStorage": "int16",
+    "CharStorage": "int8",
+    "ByteStorage": "uint8",
+    "BoolStorage": "bool",
+}
+
+# How files written before PyTorch 1.6 begin: a pickle (protocol 2) of the number
+# 0x1950a86a20f9469cfc6c.
+_LEGACY_START = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
+
+
+def read_checkpoint(path: epath.PathLike) -> Any:
+    """Reads a PyTorch checkpoint into plain containers and numpy arrays.
+
+    Tensors, storages, plain containers and scalars (numpy's too) are read; a file that names
+    anything else is refused. bfloat16 is widened to float32, which loses nothing.
+
+    Args:
+        path: of a `.pth` or `.pt` file. One written before PyTorch 1.6 needs torch to be installed.
+
+    Raises:
+        ValueError: the file is damaged, is not a PyTorch checkpoint, or names what is not admitted.
+        ImportError: the file needs torch, and torch is not installed.
+    """
+    path = epath.Path(path)
+    with path.open("rb") as file:
+        start = file.read(len(_LEGACY_START))
+        file.seek(0)
+        if start == _LEGACY_START:
+            return _read_legacy(path, file)
+        if not start.startswith(b"PK\x03\x04"):
+            raise ValueError(f"{path}: not a PyTorch checkpoint; it begins with {start!r}")
+        try:
+            with zipfile.ZipFile(file) as archive:
+                return _read_zip(path, archive)
+        except (zipfile.BadZipFile, pickle.UnpicklingError, EOFError, KeyError) as error:
+            raise ValueError(f"{path}: damaged or cut short ({error}); get it again") from error
+
+
+def _read_zip(path: epath.Path, archive: zipfile.ZipFile) -> Any:
+    pickles = [name for name in archive.namelist() if name.rpartition("/")[2] == "data.pkl"]
+    if len(pickles) != 1:
+        raise ValueError(f"{path}: a zip file, but not a PyTorch checkpoint: no data.pkl in it")
+    folder = pickles[0].removesuffix("data.pkl")
+    return _Unpickler(path, archive, folder).load()
+
+
+class _StorageType(NamedTuple):
+    dtype: str
+
+
+class _Unpickler(pickle.Unpickler):
+    """Unpickles tensors and plain containers; refuses all else by its name."""
+
+    def __init__(self, path: epath.Path, archive: zipfile.ZipFile, folder: str) -> None:
+        super().__init__(io.BytesIO(archive.read(f"{folder}data.pkl")))
+        self._path, self._archive, self._folder = path, archive, folder
+        self._storages: dict[str, np.ndarray] = {}
+        order = f"{folder}byteorder"  # absent from older files, which are little-endian
+        big = order in archive.namelist() and archive.read(order).strip() == b"big"
+        self._byte_order: Literal["<", ">"] = ">" if big else "<"
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Returns what the pickle may call, and refuses everything else."""
+        if module == "torch" and name in _STORAGE_TYPES:
+            return _StorageType(_STORAGE_TYPES[name])
+        admitted = _ADMITTED.get((module, name))
+        if admitted is None:
+            raise ValueError(
+                f"{self._path}: it asks for {module}.{name}; refused, as only tensors, plain "
+                "containers and scalars are read. A checkpoint should hold a state_dict, not a "
+                "pickled model"
+            )
+        return admitted
+
+    def persistent_load(self, pid: Any) -> np.ndarray:
+        """Returns the storage that the pickle refers to, read once."""
+        match pid:
+            case ("storage", _StorageType(dtype), str(key), str(), int(length)):
+                if key not in self._storages:
+                    self._storages[key] = self._read_storage(dtype, key, length)
+                return self._storages[key]
+        raise ValueError(f"{self._path}: it refers to {pid!r}, which is not a storage")
+
+    def _read_storage(self, dtype: str, key: str, length: int) -> np.ndarray:
+        data = self._archive.read(f"{self._folder}data/{key}")
+        stored = np.dtype("uint16" if dtype == "bfloat16" else dtype)
+        if len(data) < length * stored.itemsize:
+            raise ValueError(f"{self._path}: storage {key} has {len(data)} bytes, {length} {dtype}")
+        values = np.frombuffer(data, stored.newbyteorder(self._byte_order), length)
+        if dtype == "bfloat16":  # the upper half of a float32
+            return (values.astype(np.uint32) << 16).view(np.float32)
+        return values.astype(stored, copy=False)
+
+
+def _rebuild_tensor(
+    storage: np.ndarray, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
+) -> np.ndarray:
+    """Returns the tensor that looks at `storage` with strides counted in elements."""
+    last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+    if min((offset, *size, *stride)) < 0 or (0 not in size and last >= len(storage)):
+        raise pickle.UnpicklingError(
+            f"a tensor of size {size}, stride {stride} and offset {offset} reaches out of its "
+            f"storage of {len(storage)} elements"
+        )
+    view = np.lib.stride_tricks.as_strided(
+        storage[offset:], size, [step * storage.itemsize for step in stride], writeable=False
+    )
+    return np.array(view, order="C", copy=None)
+
+
+def _rebuild_parameter(data: np.ndarray, *_: Any) -> np.ndarray:
+    return data
+
+
+class _NumpyDtype:
+    """Stands for the type of a numpy scalar; the state that a pickle gives it is the byte order."""
+
+    def __init__(self, code: str, *_: Any) -> None:
+        if np.dtype(code).kind not in "biuf":
+            raise pickle.UnpicklingError(f"numpy scalars of type {code!r} are not read")
+        self.dtype = np.dtype(code)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.dtype = self.dtype.newbyteorder(">" if state[1] == ">" else "<")
+
+
+def _numpy_scalar(of: _NumpyDtype, data: bytes) -> Any:
+    return np.frombuffer(data, of.dtype, 1)[0].item()
+
+
+def _encode(text: str, encoding: str) -> bytes:
+    """Returns the bytes that protocol 2 of pickle spells as latin-1 text."""
+    return text.encode(encoding)
+
+
+_ADMITTED: dict[tuple[str, str], Callable[..., Any]] = {
+    ("collections", "OrderedDict"): collections.OrderedDict,
+    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
+    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
+    ("_codecs", "encode"): _encode,
+    # Training scripts leave numpy scalars, e.g. the best score so far, beside the weights.
+    ("numpy", "dtype"): _NumpyDtype,
+    ("numpy.core.multiarray", "scalar"): _numpy_scalar,
+    ("numpy._core.multiarray", "scalar"): _numpy_scalar,
+}
+
+
+def _read_legacy(path: epath.Path, file: BinaryIO) -> Any:
+    try:
+        torch = importlib.import_module("torch")  # optional: only files of before 2020 need it
+    except ImportError as error:
+        raise ImportError(
+            f"{path}: written before PyTorch 1.6; reading it needs torch: "
+            "pip install 'mpjax[convert]'"
+        ) from error
+    return _to_numpy(torch.load(file, map_location="cpu", weights_only=True), torch)
+
+
+def _to_numpy(value: Any, torch: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        value = value.detach()
+        return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
+    if isinstance(value, dict):
+        return {key: _to_numpy(item, torch) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_to_numpy(item, torch) for item in value]
+    return value

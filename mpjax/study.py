@@ -1,0 +1,69 @@
+"""Runs a whole study: `python -m mpjax.study --config=configs/demo.py --workdir=out/demo`.
+
+Stages: cohort (drawn, where the config names none), dataset, embeddings, heads, report. A stage
+whose inputs are unchanged is skipped and says so; a killed study goes on where it stopped.
+"""
+
+import time
+
+from absl import flags
+from etils import epath
+
+from mpjax import cli, embed, train
+from mpjax import eval as evaluation
+from mpjax.config import StudyConfig
+
+
+def run(config: StudyConfig, workdir: epath.PathLike) -> int:
+    """Runs all stages of `config` in `workdir`; returns the exit status.
+
+    Raises:
+        ValueError: bad input, or videos that could not be read and are not allowed to fail.
+    """
+    started = time.monotonic()
+    workdir = epath.Path(workdir)
+    _announce(1, "cohort")
+    cohort_path = _cohort(config, workdir)
+    _announce(2, "dataset")
+    failed = _dataset(config, cohort_path, workdir)
+    if failed and not config.build.allow_failures:
+        print("stopped: mend or remove them, or go on without: --config.build.allow_failures=true")
+        return 1
+    _announce(3, "embeddings")
+    embed.run(config, workdir)
+    _announce(4, "heads")
+    train.run(config, workdir)
+    _announce(5, "report")
+    evaluation.run(config, workdir)
+    print(f"\ndone in {time.monotonic() - started:.0f} s; open the report with your browser:")
+    print(f"  {(workdir / 'report.html').resolve()}")
+    return 0
+
+
+def _announce(number: int, stage: str) -> None:
+    print(f"[{number}/5] {stage}", flush=True)
+
+
+def _cohort(config: StudyConfig, workdir: epath.Path) -> epath.Path:
+    if config.cohort:
+        return epath.Path(config.cohort)
+    from data_prep import synthetic
+
+    return synthetic.generate(workdir / "cohort", config.synthetic)
+
+
+def _dataset(config: StudyConfig, cohort_path: epath.Path, workdir: epath.Path) -> int:
+    """Builds the dataset; returns the number of videos that could not be read."""
+    from data_prep import build
+    from data_prep import cohort as cohorts
+
+    cohort = cohorts.read_cohort(cohort_path, split=config.split, exclude=config.exclude)
+    manifest = build.build(
+        cohort, workdir / "dataset", clip_config=config.video, config=config.build
+    )
+    return build.report_failures(manifest, workdir / "dataset")
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("workdir", None, "Folder of the study.", required=True)
+    cli.start(lambda config: run(config, flags.FLAGS.workdir))

@@ -1,0 +1,242 @@
+"""Fine classes, their coarse groups, and the file that names both.
+
+A fine class is `<condition>@d<day>`, e.g. `neuropathic@d7`, or a label of the cohort's own. The
+coarse group of a fine class comes from `taxonomy.toml` beside `cohort.csv`:
+
+    fine = ["sham@d7", "sni@d7"]          # optional: which fine classes, in which order
+
+    [coarse]                              # optional: group = patterns of fnmatch, case-sensitive
+    neuropathic = ["neuropathic@*", "sni@*"]
+    no_pain = ["sham@*"]
+
+or else from the condition's own name (`default_coarse`).
+"""
+
+import dataclasses
+import fnmatch
+import re
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from etils import epath
+from jaxtyping import Float
+
+NO_PAIN = "no_pain"
+# Names of conditions without pain, as labs write them. A condition "vehicle" is the carrier of an
+# inducing agent (saline for CFA), not an arm of a drug test.
+NO_PAIN_CONDITIONS = frozenset(
+    ("none", "naive", "sham", "control", "saline", "vehicle", "no_pain", "baseline", "healthy")
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Taxonomy:
+    """Fine classes in the order of the logits, and the coarse group of each.
+
+    Attributes:
+        fine: names of the fine classes.
+        coarse: names of the coarse groups; empty where the cohort has none.
+        fine_to_coarse: per fine class, the index of its group in `coarse`; empty without groups.
+
+    Raises:
+        ValueError: a name twice, or indices that do not fit the names.
+    """
+
+    fine: tuple[str, ...]
+    coarse: tuple[str, ...] = ()
+    fine_to_coarse: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        for kind, names in (("fine", self.fine), ("coarse", self.coarse)):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"taxonomy: {kind} class named twice: {', '.join(twice)}")
+        needed = len(self.fine) if self.coarse else 0
+        if len(self.fine_to_coarse) != needed:
+            raise ValueError(
+                f"taxonomy: fine_to_coarse has {len(self.fine_to_coarse)} entries, needs {needed} "
+                f"({len(self.fine)} fine and {len(self.coarse)} coarse classes)"
+            )
+        outside = [i for i in self.fine_to_coarse if not 0 <= i < len(self.coarse)]
+        if outside:
+            raise ValueError(
+                f"taxonomy: fine_to_coarse holds {outside[0]}, outside 0..{len(self.coarse) - 1}"
+            )
+
+    def coarse_probabilities(self, p: Float[np.ndarray, "n fine"]) -> Float[np.ndarray, "n coarse"]:
+        """Sums the probabilities of the fine classes of each coarse group.
+
+        Args:
+            p: probability of each fine class, in the order of `fine`.
+
+        Returns:
+            The probability of each group, in the order of `coarse` and of the dtype of `p`.
+
+        Raises:
+            ValueError: there are no groups, or `p` has not one column per fine class.
+        """
+        if not self.coarse:
+            raise ValueError("this cohort has no coarse classes; give them in a taxonomy.toml")
+        if p.ndim != 2 or p.shape[1] != len(self.fine):
+            raise ValueError(f"p has shape {p.shape}, needs (n, {len(self.fine)} fine classes)")
+        membership = np.eye(len(self.coarse), dtype=p.dtype)[list(self.fine_to_coarse)]
+        return p @ membership
+
+    def to_dict(self) -> dict[str, list]:
+        """Returns the taxonomy as lists, for JSON."""
+        return {name: list(value) for name, value in dataclasses.asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Sequence]) -> "Taxonomy":
+        """Rebuilds what `to_dict` gave.
+
+        Raises:
+            ValueError: a field is missing or unknown, or the fields do not fit together.
+        """
+        fields = {field.name for field in dataclasses.fields(cls)}
+        if set(values) != fields:
+            raise ValueError(f"taxonomy: needs {sorted(fields)}, got {sorted(values)}")
+        return cls(**{name: tuple(value) for name, value in values.items()})
+
+
+def fine_name(condition: str, day: int) -> str:
+    """Returns the name of the fine class of a condition on a day after induction."""
+    return f"{condition}@d{day}"
+
+
+def parse_fine_name(name: str) -> tuple[str, int] | None:
+    """Returns the (condition, day) that `fine_name` turns into `name`; None for other names."""
+    match = re.fullmatch(r"(.+)@d(0|-?[1-9]\d*)", name, flags=re.DOTALL | re.ASCII)
+    return (match[1], int(match[2])) if match else None
+
+
+def sort_fine(names: Iterable[str]) -> tuple[str, ...]:
+    """Returns the distinct names by condition, then by day as a number; labels alphabetically."""
+    return tuple(sorted(set(names), key=lambda name: (*(parse_fine_name(name) or (name, 0)), name)))
+
+
+def default_coarse(fine: str) -> str:
+    """Returns the coarse group of a class `<condition>@d<day>` where no taxonomy.toml says it.
+
+    A day before induction (negative) is no pain, whatever the condition; so is a condition of
+    `NO_PAIN_CONDITIONS`, whatever its case and whether it is written with `_`, `-` or a space.
+    Any other condition is a group of its own name.
+
+    Raises:
+        ValueError: the name is not of that form.
+    """
+    parsed = parse_fine_name(fine)
+    if parsed is None:
+        raise ValueError(f"{fine!r}: no default coarse class; it is not <condition>@d<day>")
+    condition, day = parsed
+    plain = re.sub(r"[\s-]+", "_", condition.strip().casefold())
+    return NO_PAIN if day < 0 or plain in NO_PAIN_CONDITIONS else condition
+
+
+def default_taxonomy(fine: Iterable[str]) -> Taxonomy:
+    """Groups classes `<condition>@d<day>`, in the order given, by `default_coarse`.
+
+    Raises:
+        ValueError: a name is not of that form.
+    """
+    fine = tuple(fine)
+    groups = [default_coarse(name) for name in fine]
+    return _grouped(fine, groups, order=sorted(set(groups)))
+
+
+def _grouped(fine: tuple[str, ...], groups: Sequence[str], *, order: Iterable[str]) -> Taxonomy:
+    coarse = tuple(group for group in order if group in groups)
+    return Taxonomy(fine, coarse, tuple(coarse.index(group) for group in groups))
+
+
+def read_taxonomy(path: epath.PathLike, fine: Iterable[str]) -> Taxonomy:
+    """Reads a `taxonomy.toml` (format: this module's docstring) for the classes of a cohort.
+
+    Groups keep the order of the file; a group whose patterns match no class is left out. Without
+    `[coarse]`, `default_coarse` groups classes `<condition>@d<day>`; other labels have no groups.
+
+    Args:
+        path: the file.
+        fine: the fine classes of the cohort's trainable recordings.
+
+    Raises:
+        ValueError: the file is not TOML or not of the format, names a class that the cohort has
+            not, or does not put each fine class into exactly one group; all faults at once.
+    """
+    path = epath.Path(path)
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
+        raise ValueError(f"{path}: not a TOML file ({error})") from error
+    known = sort_fine(fine)
+    faults = _format_faults(values)
+    if not faults:
+        faults = _content_faults(values, known)
+    if faults:
+        raise ValueError(f"{path}: " + "; ".join(faults))
+    chosen = tuple(values.get("fine", known))
+    if "coarse" in values:
+        groups = [_matching(values["coarse"], name)[0] for name in chosen]
+        return _grouped(chosen, groups, order=values["coarse"])
+    if all(parse_fine_name(name) for name in chosen):
+        return default_taxonomy(chosen)
+    return Taxonomy(chosen)
+
+
+def _matching(groups: Mapping[str, Sequence[str]], fine: str) -> list[str]:
+    """Returns the groups with a pattern that matches the class."""
+    return [
+        group
+        for group, patterns in groups.items()
+        if any(fnmatch.fnmatchcase(fine, pattern) for pattern in patterns)
+    ]
+
+
+def _format_faults(values: Mapping[str, Any]) -> list[str]:
+    faults = [
+        f"unknown key {key!r}; the keys are fine and [coarse]"
+        for key in values
+        if key not in ("fine", "coarse")
+    ]
+    if not _is_names(values.get("fine", ["-"])):
+        faults.append("fine: must be a list of distinct class names")
+    coarse = values.get("coarse", {})
+    if not isinstance(coarse, dict):
+        return [*faults, "coarse: must be a table of group = [patterns]"]
+    faults += [
+        f"coarse.{group}: must be a list of patterns, e.g. ['sni@*']"
+        for group, patterns in coarse.items()
+        if not _is_names(patterns)
+    ]
+    return faults
+
+
+def _is_names(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(name, str) for name in value)
+        and len(set(value)) == len(value)
+    )
+
+
+def _content_faults(values: Mapping[str, Any], known: tuple[str, ...]) -> list[str]:
+    chosen = values.get("fine", known)
+    unknown = [name for name in chosen if name not in known]
+    faults = []
+    if unknown:
+        faults.append(
+            f"fine: not in the cohort: {', '.join(unknown)}; the cohort has {', '.join(known)}"
+        )
+    if "coarse" not in values:
+        return faults
+    matches = {name: _matching(values["coarse"], name) for name in chosen}
+    unmatched = [name for name, groups in matches.items() if not groups]
+    if unmatched:
+        faults.append(f"coarse: no group matches {', '.join(unmatched)}")
+    for name, groups in matches.items():
+        if len(groups) > 1:
+            faults.append(f"coarse: {name} is matched by {' and '.join(groups)}; needs one group")
+    return faults

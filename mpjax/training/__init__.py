@@ -1,0 +1,1 @@
+"""Steps, optimisation and checkpoints."""

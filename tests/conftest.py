@@ -1,0 +1,23 @@
+"""Shared fixtures. Every jaxtyping signature of the package is checked while the tests run."""
+
+from pathlib import Path
+
+import jaxtyping
+
+jaxtyping.install_import_hook(["mpjax", "data_prep"], "beartype.beartype")
+
+import pytest  # noqa: E402
+from absl import flags  # noqa: E402
+
+# Grain's workers and config flags read absl flags, which pytest never parses.
+flags.FLAGS.mark_as_parsed()
+
+SHARED = Path(__file__).resolve().parents[1].parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of reference data beside the repository; skips the test where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip(f"no reference data at {SHARED}")
+    return SHARED

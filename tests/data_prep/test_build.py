@@ -1,0 +1,216 @@
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from video_files import write_video
+
+from data_prep import build, cohort
+from mpjax.config import BuildConfig, SplitConfig, VideoConfig
+from mpjax.data import clips, division, records
+
+CLIPS = VideoConfig(frames=4, stride=4, short_side=32)
+CONFIG = BuildConfig(clips_per_shard=6, workers=1)
+
+
+def write_cohort(folder, *, animals=6, frames=13):
+    """Two conditions; each animal on one day; every picture shows its animal's gray level."""
+    folder.mkdir(exist_ok=True)
+    rows = ["video,animal,condition,day"]
+    for i in range(animals):
+        pictures = [np.full((32, 48, 3), (20 + 30 * i + t) % 256, np.uint8) for t in range(frames)]
+        write_video(folder / f"v{i}.mp4", pictures)
+        rows.append(f"v{i}.mp4,a{i},{'none' if i % 2 else 'neuropathic'},{7 if i % 2 else 3}")
+    path = folder / "cohort.csv"
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def read(path):
+    return cohort.read_cohort(path, split=SplitConfig(scheme="kfold", folds=3))
+
+
+def run_build(path, out, *, config=CONFIG):
+    return build.build(read(path), out, clip_config=CLIPS, config=config)
+
+
+def content(folder):
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.iterdir())}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("built")
+    path = write_cohort(folder / "cohort")
+    run_build(path, folder / "dataset")
+    return path, folder / "dataset"
+
+
+def test_every_clip_of_every_recording_is_there_with_its_own_metadata(built):
+    dataset = built[1]
+    source = records.RecordSource(dataset)
+    assert len(source) == 6 * 3
+    fine = division.read(dataset).taxonomy.fine
+    seen = []
+    for i in range(len(source)):
+        example = records.decode_example(source[i])
+        animal = int(example["animal"][1:])
+        name = "none@d7" if animal % 2 else "neuropathic@d3"
+        assert fine[example["label"]] == name
+        level = clips.decode_frames(example["frames"])[0].mean()
+        assert level == pytest.approx(20 + 30 * animal + example["start_frame"], abs=4)
+        seen.append((example["video"], example["start_frame"]))
+    assert sorted(seen) == [(f"v{a}.mp4", s) for a in range(6) for s in (0, 4, 8)]
+
+
+def test_shards_are_sorted_by_clip_id_and_chosen_by_its_hash(built):
+    index = records.read_index(built[1])
+    shards = tuple(sorted(records.read_manifest(built[1])["shards"]))
+    assert len(shards) == 3
+    from data_prep.shards import shard_of
+
+    for shard, rows in index.groupby("shard"):
+        assert rows["clip_id"].is_monotonic_increasing
+        assert all(shard_of(clip_id, shards) == shard for clip_id in rows["clip_id"])
+
+
+@pytest.mark.slow
+def test_bytes_do_not_depend_on_the_number_of_workers(built, tmp_path):
+    path, dataset = built
+    run_build(path, tmp_path / "dataset", config=BuildConfig(clips_per_shard=6, workers=2))
+    assert content(tmp_path / "dataset") == content(dataset)
+
+
+def test_tfds_opens_the_metadata_and_agrees_on_the_counts(built):
+    import tensorflow_datasets as tfds
+
+    info = tfds.builder_from_directory(str(built[1])).info
+    assert info.splits["test"].num_examples == 18
+    assert info.splits["test"].num_shards == 3
+    assert set(info.features) == {*records.METADATA, "frames"}
+    names = {f"clips-test.tfrecord-{i:05d}-of-00003" for i in range(3)}
+    assert {os.path.basename(name) for name in info.splits["test"].filenames} == names
+
+
+def test_tensorflow_reads_equal_content_where_it_is_installed(built):
+    tf = pytest.importorskip("tensorflow", reason="TensorFlow is not installed")
+    shards = sorted(str(path) for path in built[1].glob("*.tfrecord-*"))
+    theirs = {bytes(record.numpy()) for record in tf.data.TFRecordDataset(shards)}
+    source = records.RecordSource(built[1])
+    assert theirs == {source[i] for i in range(len(source))}
+
+
+def test_an_unchanged_cohort_is_not_built_again(tmp_path, capfd):
+    path = write_cohort(tmp_path / "cohort")
+    run_build(path, tmp_path / "dataset")
+    before = content(tmp_path / "dataset")
+    (tmp_path / "dataset" / "mark").touch()
+    run_build(path, tmp_path / "dataset")
+    assert "unchanged" in capfd.readouterr().err
+    assert (tmp_path / "dataset" / "mark").exists()
+    video = tmp_path / "cohort" / "v0.mp4"
+    write_video(video, [np.full((32, 48, 3), 200, np.uint8)] * 13)
+    run_build(path, tmp_path / "dataset")
+    assert not (tmp_path / "dataset" / "mark").exists()
+    assert content(tmp_path / "dataset") != before
+
+
+def test_a_recording_shorter_than_a_clip_repeats_its_last_frame_and_says_so(tmp_path):
+    path = write_cohort(tmp_path / "cohort", frames=3)
+    run_build(path, tmp_path / "dataset")
+    source = records.RecordSource(tmp_path / "dataset")
+    assert len(source) == 6
+    assert source.index["padded_frames"].tolist() == [1] * 6
+    frames = clips.decode_frames(records.decode_example(source[0])["frames"])
+    assert frames.shape[0] == 4
+    np.testing.assert_array_equal(frames[2], frames[3])
+
+
+def test_unreadable_videos_are_listed_and_the_rest_is_built(tmp_path):
+    path = write_cohort(tmp_path / "cohort")
+    (tmp_path / "cohort" / "v1.mp4").write_bytes(b"")
+    whole = (tmp_path / "cohort" / "v2.mp4").read_bytes()
+    (tmp_path / "cohort" / "v2.mp4").write_bytes(whole[: len(whole) // 2])
+    manifest = run_build(path, tmp_path / "dataset")
+    assert [failure["video"] for failure in manifest["failures"]] == ["v1.mp4", "v2.mp4"]
+    listed = (tmp_path / "dataset" / build.FAILURES_FILE).read_text().splitlines()
+    assert listed[0] == "video,reason"
+    assert len(listed) == 3
+    assert set(records.RecordSource(tmp_path / "dataset").index["video"]) == {
+        f"v{i}.mp4" for i in (0, 3, 4, 5)
+    }
+
+
+def test_nothing_is_built_when_no_video_can_be_read(tmp_path):
+    path = write_cohort(tmp_path / "cohort")
+    for video in (tmp_path / "cohort").glob("*.mp4"):
+        video.write_bytes(b"not a video")
+    with pytest.raises(build.BuildError, match="no video could be read"):
+        run_build(path, tmp_path / "dataset")
+    assert not (tmp_path / "dataset").exists()
+
+
+def test_a_folder_with_other_files_is_not_overwritten(tmp_path):
+    path = write_cohort(tmp_path / "cohort")
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "dataset" / "thesis.docx").write_text("precious")
+    with pytest.raises(build.BuildError, match="holds other files"):
+        run_build(path, tmp_path / "dataset")
+    assert (tmp_path / "dataset" / "thesis.docx").read_text() == "precious"
+
+
+def test_unwritable_output_is_one_clear_error(tmp_path):
+    path = write_cohort(tmp_path / "cohort")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(build.BuildError, match="cannot be written"):
+        run_build(path, tmp_path / "file" / "dataset")
+
+
+def command(path, out, *flags):
+    return [
+        *(sys.executable, "-m", "data_prep.build", f"--cohort={path}", f"--out={out}"),
+        *("--config.video.frames=4", "--config.video.stride=4", "--config.video.short_side=32"),
+        *("--config.split.scheme=kfold", "--config.build.workers=1", *flags),
+    ]
+
+
+@pytest.mark.slow
+def test_exit_status_tells_of_failures_unless_they_are_allowed(tmp_path):
+    path = write_cohort(tmp_path / "cohort")
+    (tmp_path / "cohort" / "v1.mp4").write_bytes(b"\0" * 100)
+    strict = subprocess.run(command(path, tmp_path / "d"), capture_output=True, text=True)
+    assert strict.returncode == 1
+    assert "1 video(s) could not be read" in strict.stdout
+    assert "v1.mp4" in strict.stdout
+    allowed = command(path, tmp_path / "d", "--allow_failures")
+    assert subprocess.run(allowed, capture_output=True).returncode == 0
+
+
+@pytest.mark.slow
+def test_a_killed_build_leaves_nothing_that_is_accepted_and_resumes(tmp_path):
+    path = write_cohort(tmp_path / "cohort", animals=8, frames=400)
+    out = tmp_path / "d"
+    process = subprocess.Popen(command(path, out), stderr=subprocess.DEVNULL)
+    spill = None
+    while process.poll() is None and not (spill := list(tmp_path.glob(".d.*.part/spill/*.json"))):
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert spill, "killed too late to test anything"
+    with pytest.raises(records.RecordError, match="no finished dataset"):
+        records.RecordSource(out)
+    stamp = spill[0].stat().st_mtime_ns
+    again = subprocess.Popen(command(path, out), stderr=subprocess.DEVNULL)
+    reused = set()
+    while again.poll() is None:
+        reused |= {p.stat().st_mtime_ns for p in spill[:1] if p.exists()}
+    assert again.returncode == 0
+    assert reused <= {stamp}
+    clean = subprocess.run(command(path, tmp_path / "clean"), stderr=subprocess.DEVNULL)
+    assert clean.returncode == 0
+    assert content(tmp_path / "clean") == content(out)
+    assert not list(tmp_path.glob(".d.*.part"))
