@@ -241,7 +241,7 @@ def _finish(
         writer = csv.DictWriter(file, ["video", "reason"], lineterminator="\n")
         writer.writeheader()
         writer.writerows(failures)
-    content = shard_pipeline.parquet_bytes(index)
+    content = records.index_bytes(index)
     (aside / records.INDEX_FILE).write_bytes(content)
     lengths = index["shard"].value_counts()
     shard_clips = {shard: int(lengths.get(shard, 0)) for shard in split_of}

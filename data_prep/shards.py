@@ -8,7 +8,6 @@ runner and any number of workers. A spill that is whole is reused by a restarted
 
 import dataclasses
 import hashlib
-import io
 import json
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -196,10 +195,3 @@ def collect_failures(directory: epath.Path) -> list[dict[str, str]]:
     """Returns `video` and `reason` of each recording that failed, in cohort order."""
     paths = sorted((directory / SPILL).glob("*.failure"), key=lambda path: path.name)
     return [files.read_json(path) for path in paths]
-
-
-def parquet_bytes(table: pd.DataFrame) -> bytes:
-    """Serialises a table as Parquet, for hashing before writing."""
-    buffer = io.BytesIO()
-    table.to_parquet(buffer, index=False)
-    return buffer.getvalue()

@@ -8,18 +8,26 @@ import numpy as np
 import simplejpeg
 from jaxtyping import UInt8
 
+from mpjax.data.buffers import BufferPool
+
 # torchvision's RandomResizedCrop: tries before falling back to a central crop.
 _CROP_TRIES = 10
 
 
-def decode_frames(frames: Sequence[bytes]) -> UInt8[np.ndarray, "t h w 3"]:
+def decode_frames(
+    frames: Sequence[bytes | memoryview], pool: BufferPool | None = None
+) -> UInt8[np.ndarray, "t h w 3"]:
     """Decodes JPEG frames of one size, RGB.
+
+    Args:
+        frames: one JPEG each.
+        pool: whose memory to decode into; None takes fresh memory.
 
     Raises:
         ValueError: a frame is no JPEG, or of another size than the first.
     """
     height, width, _, _ = simplejpeg.decode_jpeg_header(frames[0])
-    clip = np.empty((len(frames), height, width, 3), np.uint8)
+    clip = (pool or BufferPool(limit=0)).empty((len(frames), height, width, 3))
     for i, frame in enumerate(frames):
         size = simplejpeg.decode_jpeg_header(frame)[:2]
         if size != (height, width):
@@ -70,13 +78,18 @@ def spatial_crops(
     for place in _spread(max(h, w) - size, count):
         y, x = (place, 0) if h > w else (0, place)
         crops.append(clip[:, y : y + size, x : x + size])
-    return np.stack(crops)
+    return _stack(crops)
 
 
 def _spread(slack: int, count: int) -> list[int]:
     """Returns up to `count` distinct, evenly spaced places from 0 to `slack`; one: the middle."""
     places = np.linspace(0, slack, count).round() if count > 1 else np.array([slack // 2])
     return np.unique(places.astype(int)).tolist()
+
+
+def _stack(clips: list[np.ndarray]) -> np.ndarray:
+    """Stacks; a single clip without copying it."""
+    return clips[0][None] if len(clips) == 1 else np.stack(clips)
 
 
 def temporal_crop(
@@ -155,4 +168,4 @@ def views(
     starts = _spread(slack, clips)
     squares = spatial_crops(clip, size=size, count=crops)
     cut = [temporal_crop(c, frames, s) for s in starts for c in squares]
-    return np.stack(cut)
+    return _stack(cut)

@@ -6,13 +6,14 @@ processes change them, and an iterator's state is a position.
 
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import grain
 import numpy as np
 
 from mpjax.data import clips, records
+from mpjax.data.buffers import BufferPool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +76,7 @@ def train_batches(
         .map(_Read(source))
         .random_map(_Augment(size=size, frames=frames, scale=scale, flip=flip))
         .repeat(epochs)
-        .batch(batch_size, drop_remainder=True)
+        .batch(batch_size, drop_remainder=True, batch_fn=_Stack())
     )
     return _iterate(dataset, workers)
 
@@ -115,22 +116,25 @@ def eval_batches(
     positions = grain.MapDataset.range(start, len(source))
     cut = _Cut(size=size, frames=frames, views=views, crops=crops)
     dataset = _iterate(positions.map(_Read(source)).map(cut), workers)
+    pool = BufferPool()
     pending: list[tuple[np.ndarray, int, int]] = []
     for item in dataset:
         position = int(item["position"])
         pending += [(clip, position, view) for view, clip in enumerate(item["clips"])]
         while len(pending) >= batch_size:
-            yield _fill(pending[:batch_size], batch_size)
+            yield _fill(pending[:batch_size], batch_size, pool)
             del pending[:batch_size]
     if pending:
-        yield _fill(pending, batch_size)
+        yield _fill(pending, batch_size, pool)
 
 
-def _fill(rows: list[tuple[np.ndarray, int, int]], batch_size: int) -> dict[str, np.ndarray]:
+def _fill(
+    rows: list[tuple[np.ndarray, int, int]], batch_size: int, pool: BufferPool
+) -> dict[str, np.ndarray]:
     filled = rows + rows[-1:] * (batch_size - len(rows))
     batch, positions, views = zip(*filled, strict=True)
     return {
-        "clips": np.stack(batch),
+        "clips": pool.stack(batch),
         "position": np.array(positions, np.int64),
         "view": np.array(views, np.int64),
         "mask": np.arange(batch_size) < len(rows),
@@ -141,11 +145,12 @@ def _fill(rows: list[tuple[np.ndarray, int, int]], batch_size: int) -> dict[str,
 @dataclasses.dataclass(frozen=True)
 class _Read:
     source: records.RecordSource
+    pool: BufferPool = dataclasses.field(default_factory=BufferPool)
 
     def __call__(self, position: int) -> dict[str, Any]:
         example = records.decode_example(self.source[position])
         return {
-            "clip": clips.decode_frames(example["frames"]),
+            "clip": clips.decode_frames(example["frames"], self.pool),
             "label": np.int32(example["label"]),
             "position": np.int64(position),
         }
@@ -164,6 +169,16 @@ class _Augment:
         clip = clips.random_resized_crop(clip, self.size, rng, scale=self.scale)
         clip = clips.random_flip(clip, rng) if self.flip else clip
         return {"clips": clip, "label": item["label"], "position": item["position"]}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Stack:
+    pool: BufferPool = dataclasses.field(default_factory=BufferPool)
+
+    def __call__(self, items: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
+        columns = {name: [item[name] for item in items] for name in items[0]}
+        stacked = {name: np.stack(columns[name]) for name in ("label", "position")}
+        return {"clips": self.pool.stack(columns["clips"])} | stacked
 
 
 @dataclasses.dataclass(frozen=True)

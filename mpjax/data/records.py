@@ -16,7 +16,7 @@ import json
 import struct
 import threading
 from collections.abc import Sequence
-from typing import IO, Any, SupportsIndex
+from typing import Any, SupportsIndex
 
 import google_crc32c
 import numpy as np
@@ -25,6 +25,8 @@ from etils import epath
 from tensorflow_datasets.proto import tf_example_generated_pb2 as tf_example
 
 from mpjax import files
+from mpjax.data import example
+from mpjax.data.buffers import BufferPool
 
 INDEX_FILE = "index.parquet"
 MANIFEST_FILE = "dataset.json"
@@ -39,6 +41,7 @@ UNKNOWN_DAY = -(2**31)  # a label cohort need not have days
 _HEADER = struct.Struct("<QI")
 _CRC = struct.Struct("<I")
 HEADER_BYTES = _HEADER.size
+_POOLED_BYTES = 1 << 28  # kept for reading; a record of one clip takes about a million
 FRAME_BYTES = _HEADER.size + _CRC.size  # what framing adds to a payload
 
 
@@ -46,9 +49,10 @@ class RecordError(ValueError):
     """A dataset, shard or record that cannot be trusted."""
 
 
-def _masked_crc(data: bytes) -> int:
+def _masked_crc(data: bytes | memoryview) -> int:
     """Returns TFRecord's masked CRC-32C (tensorflow/core/lib/hash/crc32c.h: rotate by 15, add)."""
-    crc = google_crc32c.value(data)
+    # The extension takes arrays, but no memoryviews.
+    crc = google_crc32c.value(np.frombuffer(data, np.uint8))
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
@@ -59,8 +63,8 @@ def frame_record(payload: bytes) -> bytes:
     return header + payload + _CRC.pack(_masked_crc(payload))
 
 
-def unframe_record(framed: bytes, *, where: str) -> bytes:
-    """Checks both CRCs of a framed record and returns its payload.
+def unframe_record(framed: bytes | memoryview, *, where: str) -> memoryview:
+    """Checks both CRCs of a framed record and returns a view of its payload.
 
     Raises:
         RecordError: `where` holds no record of this length, or its bytes have changed.
@@ -73,7 +77,7 @@ def unframe_record(framed: bytes, *, where: str) -> bytes:
             f"{where}: no record of {len(framed) - FRAME_BYTES} bytes begins here; "
             f"{INDEX_FILE} does not match the shard: build the dataset anew"
         )
-    payload = framed[HEADER_BYTES : HEADER_BYTES + length]
+    payload = memoryview(framed)[HEADER_BYTES : HEADER_BYTES + length]
     if _masked_crc(payload) != _CRC.unpack_from(framed, HEADER_BYTES + length)[0]:
         raise RecordError(
             f"{where}: checksum differs, the file is damaged; restore it or build the dataset anew"
@@ -88,8 +92,8 @@ def encode_example(metadata: dict[str, Any], frames: Sequence[bytes]) -> bytes:
         metadata: a value for each name in `METADATA`.
         frames: one JPEG per frame, length t.
     """
-    example = tf_example.Example()
-    feature = example.features.feature
+    message = tf_example.Example()
+    feature = message.features.feature
     for name in BYTES_FEATURES:
         feature[name].bytes_list.value.append(metadata[name].encode())
     for name in INT_FEATURES:
@@ -97,28 +101,25 @@ def encode_example(metadata: dict[str, Any], frames: Sequence[bytes]) -> bytes:
     for name in FLOAT_FEATURES:
         feature[name].float_list.value.append(float(metadata[name]))
     feature["frames"].bytes_list.value.extend(frames)
-    return example.SerializeToString(deterministic=True)
+    return message.SerializeToString(deterministic=True)
 
 
-def decode_example(payload: bytes) -> dict[str, Any]:
-    """Parses a `tf.train.Example` of `encode_example`: its metadata, and `frames` as JPEG bytes.
+def decode_example(payload: bytes | memoryview) -> dict[str, Any]:
+    """Parses an Example of `encode_example`: its metadata, and views of its JPEG `frames`.
 
     Raises:
         RecordError: the payload is no Example, or lacks a feature (all named).
     """
-    example = tf_example.Example()
     try:
-        example.ParseFromString(payload)
-    except Exception as error:
-        raise RecordError(f"a record is not a tf.train.Example ({error})") from error
-    feature = example.features.feature
-    missing = [name for name in (*METADATA, "frames") if name not in feature]
+        feature = example.parse(payload)
+    except example.ExampleError as error:
+        raise RecordError(f"a record is {error}") from error
+    missing = [name for name in (*METADATA, "frames") if not feature.get(name)]
     if missing:
         raise RecordError(f"a record lacks the feature(s) {', '.join(missing)}")
-    clip: dict[str, Any] = {n: feature[n].bytes_list.value[0].decode() for n in BYTES_FEATURES}
-    clip |= {n: feature[n].int64_list.value[0] for n in INT_FEATURES}
-    clip |= {n: feature[n].float_list.value[0] for n in FLOAT_FEATURES}
-    clip["frames"] = list(feature["frames"].bytes_list.value)
+    clip: dict[str, Any] = {name: bytes(feature[name][0]).decode() for name in BYTES_FEATURES}
+    clip |= {name: feature[name][0] for name in INT_FEATURES + FLOAT_FEATURES}
+    clip["frames"] = feature["frames"]
     return clip
 
 
@@ -141,6 +142,13 @@ def read_manifest(directory: epath.PathLike) -> dict[str, Any]:
             "build the dataset anew"
         )
     return manifest
+
+
+def index_bytes(index: pd.DataFrame) -> bytes:
+    """Serialises an index as Parquet; `dataset.json` names the hash of these bytes."""
+    buffer = io.BytesIO()
+    index.to_parquet(buffer, index=False)
+    return buffer.getvalue()
 
 
 def read_index(directory: epath.PathLike) -> pd.DataFrame:
@@ -221,24 +229,26 @@ class RecordSource:
             index = index.iloc[rows]
         self.index = index.reset_index(drop=True)
         self._shards = self.index["shard"].tolist()
-        self._offsets = self.index["offset"].to_numpy()
-        self._lengths = self.index["length"].to_numpy()
+        self._offsets = self.index["offset"].tolist()
+        self._lengths = self.index["length"].tolist()
+        self._pool = BufferPool(limit=_POOLED_BYTES)
         self._local = threading.local()
 
     def __len__(self) -> int:
         return len(self._shards)
 
-    def __getitem__(self, position: SupportsIndex) -> bytes:
+    def __getitem__(self, position: SupportsIndex) -> memoryview:
         """Returns the payload of the record at `position`; raises RecordError when damaged."""
         i = range(len(self))[position]
         file = self._open(self._shards[i])
         file.seek(self._offsets[i])
-        framed = file.read(int(self._lengths[i]))
+        framed = memoryview(self._pool.empty((self._lengths[i],)).data)
+        framed = framed[: file.readinto(framed)].toreadonly()
         where = f"{self.directory / self._shards[i]} at byte {self._offsets[i]}"
         return unframe_record(framed, where=where)
 
-    def _open(self, shard: str) -> IO[bytes]:
-        handles: dict[str, IO[bytes]] = self._local.__dict__
+    def _open(self, shard: str) -> Any:
+        handles: dict[str, Any] = self._local.__dict__
         if shard not in handles:
             handles[shard] = (self.directory / shard).open("rb")
         return handles[shard]

@@ -191,7 +191,8 @@ class WindowAttention(nn.Module):
         # As published, a shrunken window takes the first rows and columns of the full window's
         # index, although its tokens lie elsewhere in the full window.
         n = math.prod(window)
-        return rearrange(table[relative_position_index(self.window)[:n, :n]], "n m h -> h n m")
+        index = relative_position_index(self.window)[:n, :n]
+        return rearrange(jnp.asarray(table)[index], "n m h -> h n m")
 
     def _dense(self, features: Any, *, axis: Any, name: str) -> nn.DenseGeneral:
         return nn.DenseGeneral(

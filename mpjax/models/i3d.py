@@ -7,6 +7,7 @@ plain containers only. Batch normalisation is folded into the convolutions at lo
 
 import functools
 import importlib.util
+import math
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
@@ -171,7 +172,7 @@ def load(weights: str, *, seed: int, dtype: str) -> Projector:
         fingerprint=fingerprint_params(params, "i3d", dtype),
         embedding_dim=EMBEDDING_DIM,
         num_classes=NUM_CLASSES,
-        params=params,
+        params=jax.device_put(params),
         apply=functools.partial(_apply_by_platform, jnp.dtype(dtype)),
         mean=(127.5, 127.5, 127.5),
         std=(127.5, 127.5, 127.5),
@@ -179,9 +180,25 @@ def load(weights: str, *, seed: int, dtype: str) -> Projector:
 
 
 def init_params(seed: int) -> dict[str, Any]:
-    """Draws He-normal weights, which keep the activations' scale through all layers."""
-    clips = jnp.zeros((1, 8, 32, 32, 3))
-    return jax.jit(I3D().init)(jax.random.key(seed), clips)
+    """Draws He-normal weights, which keep the activations' scale through all layers.
+
+    They come from numpy, in a fixed order: the same on every platform, with nothing to compile.
+    Source: He et al. 2015, https://arxiv.org/abs/1502.01852, equation 10.
+    """
+    rng = np.random.default_rng(seed)
+
+    def draw(leaf: jax.ShapeDtypeStruct) -> np.ndarray:
+        if leaf.ndim == 1:  # a bias
+            return np.zeros(leaf.shape, np.float32)
+        scale = np.float32(np.sqrt(2 / math.prod(leaf.shape[:-1])))
+        return scale * rng.standard_normal(leaf.shape, np.float32)
+
+    return jax.tree.map(draw, _param_shapes())
+
+
+def _param_shapes() -> dict[str, Any]:
+    clips = jax.ShapeDtypeStruct((1, 8, 32, 32, 3), jnp.float32)
+    return jax.eval_shape(I3D().init, jax.random.key(0), clips)
 
 
 def _apply_by_platform(dtype: Any, params: Any, clips: Array) -> Outputs:
@@ -298,8 +315,8 @@ def convert_variables(variables: dict[str, Any]) -> dict[str, Any]:
         ValueError: entries missing, unexpected or of another shape, all of them named.
     """
     flat = flatten_dict(variables, sep="/")
-    expected = jax.eval_shape(lambda: init_params(0))["params"]
-    shapes = {path: leaf.shape for path, leaf in flatten_dict(expected, sep="/").items()}
+    expected = flatten_dict(_param_shapes()["params"], sep="/")
+    shapes = {path: leaf.shape for path, leaf in expected.items()}
     _check_file(flat, shapes)
     ours = {
         "Logits/kernel": flat["params/Logits/Conv3d_0c_1x1/Conv_0/kernel"].reshape(-1, NUM_CLASSES),

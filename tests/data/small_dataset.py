@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import simplejpeg
 
-from data_prep import shards
 from mpjax import files
 from mpjax.data import records
 
@@ -32,7 +31,11 @@ def frames(i: int, *, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
     return base + np.uint8(5 * i) + np.arange(FRAMES, dtype=np.uint8)[:, None, None, None] * 20
 
 
-def write(directory: Path, n: int = 11, *, shard_count: int = 2) -> Path:
+def encode(i: int) -> list[bytes]:
+    return [simplejpeg.encode_jpeg(frame, quality=95) for frame in frames(i)]
+
+
+def write(directory: Path, n: int = 11, *, shard_count: int = 2, encode=encode) -> Path:
     directory.mkdir(parents=True)
     names = [f"clips-test.tfrecord-{k:05d}-of-{shard_count:05d}" for k in range(shard_count)]
     rows = []
@@ -40,13 +43,12 @@ def write(directory: Path, n: int = 11, *, shard_count: int = 2) -> Path:
         offset = 0
         with (directory / name).open("wb") as out:
             for i in range(k, n, shard_count):
-                jpegs = [simplejpeg.encode_jpeg(frame, quality=95) for frame in frames(i)]
-                framed = records.frame_record(records.encode_example(metadata(i), jpegs))
+                framed = records.frame_record(records.encode_example(metadata(i), encode(i)))
                 out.write(framed)
                 place = {"split": "test", "shard": name, "offset": offset, "length": len(framed)}
                 rows.append(place | metadata(i))
                 offset += len(framed)
-    content = shards.parquet_bytes(pd.DataFrame(rows))
+    content = records.index_bytes(pd.DataFrame(rows))
     (directory / records.INDEX_FILE).write_bytes(content)
     manifest = {
         "format": records.FORMAT,

@@ -1,11 +1,16 @@
+import contextlib
 import pickle
+import struct
 import threading
 
 import numpy as np
 import pytest
 import small_dataset
+from hypothesis import given
+from hypothesis import strategies as st
+from tensorflow_datasets.proto import tf_example_generated_pb2 as tf_example
 
-from mpjax.data import records
+from mpjax.data import example, records
 
 
 @pytest.fixture
@@ -107,3 +112,28 @@ def test_a_payload_that_lacks_features_names_them():
         records.decode_example(whole[:-3])
     with pytest.raises(records.RecordError, match="lacks the feature.*clip_id"):
         records.decode_example(b"")
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_the_parser_agrees_with_protobuf(packed):
+    meta = small_dataset.metadata(3) | {"day": -7, "label": -1, "fps": 29.97, "sex": "♀"}
+    payload = records.encode_example(meta, [b"\xff" * 300, b"", b"x"])
+    if not packed:  # [tag 0x0a, length 4, float] -> [tag 0x0d, float], as the format allows
+        loose = b"\x12\x05\x0d" + struct.pack("<f", 2.5)
+        entry = b"\x0a\x01f\x12" + bytes([len(loose)]) + loose
+        features = b"\x0a" + bytes([len(entry)]) + entry
+        payload = b"\x0a" + bytes([len(features)]) + features
+    theirs = tf_example.Example()
+    theirs.ParseFromString(payload)
+    ours = example.parse(payload)
+    assert set(ours) == set(theirs.features.feature)
+    for name, values in ours.items():
+        feature = theirs.features.feature[name]
+        expected = list(getattr(feature, feature.WhichOneof("kind")).value)
+        assert [bytes(v) if isinstance(v, memoryview) else v for v in values] == expected
+
+
+@given(st.binary(max_size=64))
+def test_the_parser_ends_on_any_bytes_with_a_value_or_its_own_error(payload):
+    with contextlib.suppress(example.ExampleError):
+        example.parse(payload)

@@ -1,14 +1,12 @@
-from pathlib import Path
-
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpjax.models import attention
-
-SHARED = Path(__file__).resolve().parents[2] / ".." / "shared"
+from mpjax.models.torch_reader import read_checkpoint
 
 sizes = st.tuples(*[st.integers(1, 4)] * 3)
 
@@ -17,8 +15,8 @@ sizes = st.tuples(*[st.integers(1, 4)] * 3)
 @given(window=sizes, count=sizes)
 def test_reverse_undoes_partition(window, count):
     size = tuple(w * n for w, n in zip(window, count, strict=True))
-    grid = np.arange(2 * np.prod(size) * 3).reshape(2, *size, 3)
-    windows = attention.partition(grid, window)
+    grid = np.arange(2 * np.prod(size) * 3, dtype="float32").reshape(2, *size, 3)
+    windows = jnp.asarray(attention.partition(grid, window))
     assert windows.shape == (2, np.prod(count), np.prod(window), 3)
     np.testing.assert_array_equal(attention.reverse(windows, window, size), grid)
 
@@ -57,13 +55,8 @@ def test_bias_index_tells_offsets_apart_and_nothing_else(window):
     assert sorted(row for (row,) in rows.values()) == list(range(np.prod(2 * np.array(window) - 1)))
 
 
-def test_bias_index_equals_the_published_buffer():
-    path = SHARED / "parity" / "uas_xs.pth"
-    if not path.exists():
-        pytest.skip(f"{path} is absent")
-    from mpjax.models.torch_reader import read_checkpoint
-
-    state = read_checkpoint(path)["state_dict"]
+def test_bias_index_equals_the_published_buffer(shared):
+    state = read_checkpoint(shared / "parity" / "uas_xs.pth")["state_dict"]
     published = state["backbone.layers.0.blocks.0.attn.relative_position_index"]
     np.testing.assert_array_equal(attention.relative_position_index((8, 7, 7)), published)
 

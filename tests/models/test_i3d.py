@@ -27,7 +27,11 @@ def variables():
 
 @pytest.fixture(scope="module")
 def params(variables):
-    return i3d.convert_variables(variables)
+    return jax.device_put(i3d.convert_variables(variables))
+
+
+def normal(*shape, seed=0):
+    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), jnp.float32)
 
 
 def relative_error(got, expected):
@@ -81,9 +85,7 @@ def test_both_forms_and_longer_clips_equal_the_reference(params, case, conv):
     ],
 )
 def test_convolution_by_frame_equals_the_direct_one(size, kernel_size, strides):
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((2, *size, 5)).astype(np.float32)
-    kernel = rng.standard_normal((*kernel_size, 5, 6)).astype(np.float32)
+    x, kernel = normal(2, *size, 5), normal(*kernel_size, 5, 6, seed=1)
     direct = convolve(x, kernel, strides=strides, form="direct")
     by_frame = convolve(x, kernel, strides=strides, form="by_frame")
     assert direct.shape == by_frame.shape
@@ -101,14 +103,14 @@ def test_convolution_by_frame_equals_the_direct_one(size, kernel_size, strides):
 )
 @pytest.mark.parametrize("size", [(4, 6, 8), (5, 7, 9), (1, 1, 1)])
 def test_max_pooling_by_frame_equals_the_direct_one_below_zero_too(size, window, strides):
-    x = np.random.default_rng(0).standard_normal((2, *size, 3)).astype(np.float32) - 10
+    x = normal(2, *size, 3) - 10
     direct = max_pool(x, window=window, strides=strides, form="direct")
     by_frame = max_pool(x, window=window, strides=strides, form="by_frame")
     np.testing.assert_array_equal(by_frame, direct)
 
 
 def test_a_folded_unit_equals_convolution_then_batch_normalisation(variables, params):
-    x = np.random.default_rng(0).standard_normal((1, 3, 5, 5, 192)).astype(np.float32)
+    x = normal(1, 3, 5, 5, 192)
     weights = variables["params"]["Mixed_3b"]
     stats = variables["batch_stats"]["Mixed_3b"]
     expected = []
@@ -120,14 +122,14 @@ def test_a_folded_unit_equals_convolution_then_batch_normalisation(variables, pa
         expected.append(np.maximum(y, 0))
     unit = i3d.Unit3D(176)
     got = unit.apply({"params": params["params"]["Mixed_3b"]["reduce"]}, x)
-    assert relative_error(got, np.concatenate(expected, -1)) < 1e-5
+    assert relative_error(got, np.concatenate(expected, axis=-1)) < 1e-5
 
 
 @pytest.mark.parametrize("size", [(2, 7, 7), (4, 7, 7), (1, 4, 4), (3, 9, 8)])
 def test_head_pooling_equals_windowed_means_averaged(size):
-    x = np.random.default_rng(0).standard_normal((2, *size, 3)).astype(np.float32)
+    x = normal(2, *size, 3)
     window = tuple(np.minimum(size, (2, 7, 7)).tolist())
-    expected = nn.avg_pool(jnp.asarray(x), window, (1, 1, 1), "VALID").mean((1, 2, 3))
+    expected = nn.avg_pool(x, window, (1, 1, 1), "VALID").mean((1, 2, 3))
     assert relative_error(i3d._pool_for_head(x), np.asarray(expected)) < 1e-5
 
 
@@ -142,12 +144,12 @@ def test_small_odd_clips_give_the_same_outputs_in_both_forms(params):
 def test_random_weights_follow_the_seed_and_keep_the_activations_scale():
     first, again, other = (load_projector("random", kind="i3d", seed=s) for s in (0, 0, 1))
     assert first.fingerprint == again.fingerprint != other.fingerprint
-    clips = np.random.default_rng(0).integers(0, 256, (2, 8, 32, 32, 3), dtype=np.uint8)
-    embedding = np.asarray(first(clips))
+    clips = np.random.default_rng(0).uniform(-1, 1, (2, 8, 32, 32, 3)).astype(np.float32)
+    embedding, logits = jax.jit(first.apply)(first.params, clips)
     assert embedding.shape == (2, first.embedding_dim)
+    assert logits.shape == (2, first.num_classes)
     assert 0.01 < embedding.std() < 100
     assert not np.allclose(embedding[0], embedding[1], rtol=1e-3)
-    assert first.logits(clips).shape == (2, first.num_classes)
 
 
 def test_the_platform_compiled_for_decides_the_form_of_convolution():
@@ -258,10 +260,15 @@ def whole_clip(path, frames=64, short_side=256, size=224):
     return cropped.round().clip(0, 255).astype(np.uint8)[None]
 
 
+@pytest.fixture(scope="module")
+def projector():
+    return load_projector("kinetics400")
+
+
 @needs_videos
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ACTIONS)
-def test_the_action_in_a_human_video_is_named(name):
+def test_the_action_in_a_human_video_is_named(projector, name):
     labels = (SHARED / "parity" / "k400_labels.txt").read_text().splitlines()
-    logits = load_projector("kinetics400").logits(whole_clip(VIDEOS / name))
+    logits = projector.logits(whole_clip(VIDEOS / name))
     assert labels[int(jnp.argmax(logits))] == ACTIONS[name]

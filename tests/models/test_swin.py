@@ -1,6 +1,5 @@
 import dataclasses
 import functools
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +12,6 @@ from hypothesis import strategies as st
 from mpjax.models import swin
 from mpjax.models.swin import SwinConfig, VideoSwin
 from mpjax.models.torch_port import load_checkpoint
-
-PARITY = Path(__file__).resolve().parents[2] / ".." / "shared" / "parity"
 
 SMALL = SwinConfig(embed_dim=16, depths=(2, 1), num_heads=(2, 4), window=(2, 3, 3), num_classes=5)
 # Two blocks, the second with shifted windows: the least that compiles quickly and has every path.
@@ -44,18 +41,15 @@ def _run(config, clips):
 
 
 @functools.cache
-def _checkpoint(name):
-    path = PARITY / f"{name}.pth"
-    if not path.exists():
-        pytest.skip(f"{path} is absent")
+def _checkpoint(path):
     return load_checkpoint(path)
 
 
 @pytest.mark.parametrize("case", [0, 1, 2])
 @pytest.mark.parametrize("name", ["torchvision_xs", "uas_xs"])
-def test_outputs_equal_the_pytorch_originals(name, case):
-    config, params = _checkpoint(name)
-    expected = np.load(PARITY / f"{name}.npz")
+def test_outputs_equal_the_pytorch_originals(shared, name, case):
+    config, params = _checkpoint(shared / "parity" / f"{name}.pth")
+    expected = np.load(shared / "parity" / f"{name}.npz")
     shape, seed = expected[f"case{case}/shape"], int(expected[f"case{case}/seed"])
     outputs = _jitted(config)(params, _clips(tuple(shape), seed))
     got = {f"stage{i}": stage for i, stage in enumerate(outputs.stages)} | outputs._asdict()
@@ -129,8 +123,8 @@ def test_merging_concatenates_neighbours_in_the_published_order():
         np.testing.assert_allclose(row, normed[4:12], rtol=1e-5, atol=1e-6)
 
 
-def test_bfloat16_embeddings_point_where_float32_ones_do():
-    config, params = _checkpoint("torchvision_xs")
+def test_bfloat16_embeddings_point_where_float32_ones_do(shared):
+    config, params = _checkpoint(shared / "parity" / "torchvision_xs.pth")
     clips = _clips((1, 4, 32, 48, 3))  # a size that the parity test has compiled
     full = _jitted(config)(params, clips).embedding
     half = _jitted(dataclasses.replace(config, dtype="bfloat16"))(params, clips)
@@ -260,9 +254,8 @@ def test_a_missing_checkpoint_is_named(tmp_path):
         swin.load(str(tmp_path / "absent.pth"), seed=0, dtype="float32")
 
 
-def test_a_pth_loads_as_a_projector():
-    _checkpoint("uas_xs")
-    projector = swin.load(str(PARITY / "uas_xs.pth"), seed=0, dtype="float32")
+def test_a_pth_loads_as_a_projector(shared):
+    projector = swin.load(str(shared / "parity" / "uas_xs.pth"), seed=0, dtype="float32")
     assert (projector.embedding_dim, projector.num_classes) == (128, 15)
 
 

@@ -14,7 +14,6 @@ import pytest
 from mpjax.models.torch_reader import read_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
-SHARED = ROOT / ".." / "shared"
 
 
 class Tensor:
@@ -247,11 +246,9 @@ def test_reading_needs_neither_jax_nor_torch():
 
 
 @pytest.mark.parametrize("name", ["torchvision_xs", "uas_xs", "uas_lora_xs"])
-def test_equals_torch_load(name):
+def test_equals_torch_load(shared, name):
     torch = pytest.importorskip("torch")
-    path = SHARED / "parity" / f"{name}.pth"
-    if not path.exists():
-        pytest.skip(f"{path} is absent")
+    path = shared / "parity" / f"{name}.pth"
     ours, theirs = read_checkpoint(path), torch.load(path, weights_only=True)
     ours, theirs = ours.get("state_dict", ours), theirs.get("state_dict", theirs)
     assert list(ours) == list(theirs)
