@@ -63,6 +63,7 @@ def encode_clips(recording: Recording, config: VideoConfig) -> Iterator[tuple[di
             "start_frame": clip.start_frame,
             "padded_frames": clip.padded_frames,
             "fps": clip.fps,
+            **dict(zip(records.SHAPE, clip.frames.shape, strict=False)),
         }
         frames = [
             simplejpeg.encode_jpeg(frame, quality=config.jpeg_quality, colorsubsampling="420")
@@ -184,9 +185,9 @@ def collect_index(directory: epath.Path, shards: dict[str, str]) -> pd.DataFrame
     for shard, split in shards.items():
         part = files.read_json(directory / SPILL / f"{shard}.rows")
         rows += [{"split": split} | row for row in part]
-    columns = ["split", "shard", "offset", "length", *records.METADATA]
+    columns = ["split", "shard", "offset", "length", *records.SHAPE, *records.METADATA]
     index = pd.DataFrame(rows, columns=columns)
-    integers = ["offset", "length", *records.INT_FEATURES]
+    integers = ["offset", "length", *records.SHAPE, *records.INT_FEATURES]
     types = dict.fromkeys(integers, "int64") | dict.fromkeys(records.FLOAT_FEATURES, "float64")
     return index.astype(types)
 

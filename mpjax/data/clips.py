@@ -1,5 +1,6 @@
 """Transforms of clips, uint8 arrays [t, h, w, 3] in RGB, with numpy, OpenCV and libjpeg-turbo."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
 
@@ -8,32 +9,36 @@ import numpy as np
 import simplejpeg
 from jaxtyping import UInt8
 
-from mpjax.data.buffers import BufferPool
-
 # torchvision's RandomResizedCrop: tries before falling back to a central crop.
 _CROP_TRIES = 10
 
 
 def decode_frames(
-    frames: Sequence[bytes | memoryview], pool: BufferPool | None = None
+    frames: Sequence[bytes | memoryview], out: UInt8[np.ndarray, "t h w 3"] | None = None
 ) -> UInt8[np.ndarray, "t h w 3"]:
     """Decodes JPEG frames of one size, RGB.
 
     Args:
         frames: one JPEG each.
-        pool: whose memory to decode into; None takes fresh memory.
+        out: where to decode to; None takes new memory.
 
     Raises:
-        ValueError: a frame is no JPEG, or of another size than the first.
+        ValueError: a frame is no JPEG, or of another size than `out` or the first frame.
     """
-    height, width, _, _ = simplejpeg.decode_jpeg_header(frames[0])
-    clip = (pool or BufferPool(limit=0)).empty((len(frames), height, width, 3))
-    for i, frame in enumerate(frames):
-        size = simplejpeg.decode_jpeg_header(frame)[:2]
-        if size != (height, width):
-            raise ValueError(f"frame {i} is {size[1]}x{size[0]}, frame 0 is {width}x{height}")
-        simplejpeg.decode_jpeg(frame, buffer=clip[i])
-    return clip
+    if out is None:
+        out = np.empty((len(frames), *frame_size(frames[0]), 3), np.uint8)
+    height, width = out.shape[1:3]
+    for frame, target in zip(frames, out, strict=True):
+        found = frame_size(frame)
+        if found != (height, width):
+            raise ValueError(f"a frame is {found[1]}x{found[0]}, expected {width}x{height}")
+        simplejpeg.decode_jpeg(frame, buffer=target)
+    return out
+
+
+def frame_size(frame: bytes | memoryview) -> tuple[int, int]:
+    """Returns height and width of a JPEG, px, from its header."""
+    return simplejpeg.decode_jpeg_header(frame)[:2]
 
 
 def resize(
@@ -54,14 +59,19 @@ def resize_short_side(
     clip: UInt8[np.ndarray, "t h w 3"], size: int
 ) -> UInt8[np.ndarray, "t h2 w2 3"]:
     """Resizes so that the shorter side is `size` px, keeping the aspect ratio."""
-    _, h, w, _ = clip.shape
-    scale = size / min(h, w)
-    return resize(clip, height=max(size, round(h * scale)), width=max(size, round(w * scale)))
+    height, width = short_side_size(clip.shape[1], clip.shape[2], size)
+    return resize(clip, height=height, width=width)
+
+
+def short_side_size(height: int, width: int, size: int) -> tuple[int, int]:
+    """Returns height and width, px, of a picture whose shorter side is resized to `size`."""
+    scale = size / min(height, width)
+    return max(size, round(height * scale)), max(size, round(width * scale))
 
 
 def spatial_crops(
     clip: UInt8[np.ndarray, "t h w 3"], *, size: int, count: int
-) -> UInt8[np.ndarray, "count t size size 3"]:
+) -> list[UInt8[np.ndarray, "t size size 3"]]:
     """Cuts `count` squares, evenly spaced along the longer side; one: from the middle.
 
     Three crops are the published test views (arXiv 2106.13230, section 4.1). A square picture
@@ -78,18 +88,13 @@ def spatial_crops(
     for place in _spread(max(h, w) - size, count):
         y, x = (place, 0) if h > w else (0, place)
         crops.append(clip[:, y : y + size, x : x + size])
-    return _stack(crops)
+    return crops
 
 
 def _spread(slack: int, count: int) -> list[int]:
     """Returns up to `count` distinct, evenly spaced places from 0 to `slack`; one: the middle."""
     places = np.linspace(0, slack, count).round() if count > 1 else np.array([slack // 2])
     return np.unique(places.astype(int)).tolist()
-
-
-def _stack(clips: list[np.ndarray]) -> np.ndarray:
-    """Stacks; a single clip without copying it."""
-    return clips[0][None] if len(clips) == 1 else np.stack(clips)
 
 
 def temporal_crop(
@@ -151,21 +156,38 @@ def random_flip(
     return clip[:, :, ::-1] if rng.random() < 0.5 else clip
 
 
-def views(
-    clip: UInt8[np.ndarray, "t h w 3"], *, size: int, frames: int, clips: int, crops: int
-) -> UInt8[np.ndarray, "v frames size size 3"]:
-    """Cuts the fixed test views: `clips` in time x `crops` in space, in that order.
+@dataclasses.dataclass(frozen=True)
+class Views:
+    """The fixed test views of a clip: `clips` in time x `crops` in space, in that order.
 
-    Args:
-        clip: a record's frames.
-        size: px of the square crops.
+    Attributes:
+        size: px, side of the square crops.
         frames: frames per view; 0 takes the whole clip.
         clips: views in time, evenly spaced over the clip; one: from its middle.
         crops: views in space, see `spatial_crops`.
     """
-    frames = frames or len(clip)
-    slack = max(0, len(clip) - frames)
-    starts = _spread(slack, clips)
-    squares = spatial_crops(clip, size=size, count=crops)
-    cut = [temporal_crop(c, frames, s) for s in starts for c in squares]
-    return _stack(cut)
+
+    size: int
+    frames: int = 0
+    clips: int = 1
+    crops: int = 1
+
+    def count(self, frames: int, height: int, width: int) -> int:
+        """Returns how many distinct views a clip of this shape has."""
+        resized = short_side_size(height, width, self.size)
+        return len(self._starts(frames)) * len(_spread(max(resized) - self.size, self.crops))
+
+    def cut(
+        self, clip: UInt8[np.ndarray, "t h w 3"]
+    ) -> list[UInt8[np.ndarray, "frames size size 3"]]:
+        """Cuts the views of `clip`.
+
+        Raises:
+            ValueError: the clip has fewer frames than a view.
+        """
+        squares = spatial_crops(clip, size=self.size, count=self.crops)
+        frames = self.frames or len(clip)
+        return [temporal_crop(c, frames, s) for s in self._starts(len(clip)) for c in squares]
+
+    def _starts(self, frames: int) -> list[int]:
+        return _spread(max(0, frames - (self.frames or frames)), self.clips)

@@ -6,11 +6,12 @@ processes change them, and an iterator's state is a position.
 
 import dataclasses
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import grain
 import numpy as np
+from jaxtyping import Int
 
 from mpjax.data import clips, records
 from mpjax.data.buffers import BufferPool
@@ -23,7 +24,7 @@ class Workers:
     Attributes:
         threads: decoding threads per process; 0: one per core. Decoding releases the GIL.
         processes: worker processes; 0 stays in this one, as Colab needs.
-        buffer: batches (training) or records (evaluation) decoded ahead, per process.
+        buffer: batches decoded ahead, per process.
     """
 
     threads: int = 0
@@ -85,60 +86,41 @@ def eval_batches(
     source: records.RecordSource,
     *,
     batch_size: int,
-    size: int,
-    frames: int,
-    views: int,
-    crops: int,
+    views: clips.Views,
     start: int = 0,
     workers: Workers = Workers(),
-) -> Iterator[dict[str, np.ndarray]]:
-    """Yields the fixed views of every record exactly once, in record order.
+) -> grain.IterDataset:
+    """Returns the fixed views of every record, each exactly once, in record order.
 
-    Recordings of different shape give different numbers of distinct views; batches are filled
+    Recordings of different shape have different numbers of distinct views; batches are filled
     across records, so that all have one shape.
 
     Args:
         source: the records.
         batch_size: views per batch; the last batch is filled by repeating its last view.
-        size: px, side of the square crops.
-        frames: frames per view; 0 takes them all.
-        views: views in time.
-        crops: views in space.
-        start: records to leave out at the beginning (already done).
+        views: which views.
+        start: batches to leave out at the beginning (already done).
         workers: threads and processes.
 
-    Yields:
-        `clips` uint8 [b, frames, size, size, 3], `position` int64 [b] (into `source.index`),
-        `view` int64 [b] (0, 1, … within a record) and `mask` bool [b], False where a view only
-        fills the batch.
+    Returns:
+        Batches `clips` uint8 [b, frames, size, size, 3], `position` int64 [b] (into
+        `source.index`), `view` int64 [b] (0, 1, … within a record) and `mask` bool [b], False
+        where a view only fills the batch.
     """
-
-    positions = grain.MapDataset.range(start, len(source))
-    cut = _Cut(size=size, frames=frames, views=views, crops=crops)
-    dataset = _iterate(positions.map(_Read(source)).map(cut), workers)
-    pool = BufferPool()
-    pending: list[tuple[np.ndarray, int, int]] = []
-    for item in dataset:
-        position = int(item["position"])
-        pending += [(clip, position, view) for view, clip in enumerate(item["clips"])]
-        while len(pending) >= batch_size:
-            yield _fill(pending[:batch_size], batch_size, pool)
-            del pending[:batch_size]
-    if pending:
-        yield _fill(pending, batch_size, pool)
+    position, view = plan_views(source, views)
+    make = _EvalBatch(source, views, position, view, batch_size)
+    dataset = grain.MapDataset.range(start, -(-len(position) // batch_size)).map(make)
+    return _iterate(dataset, workers)
 
 
-def _fill(
-    rows: list[tuple[np.ndarray, int, int]], batch_size: int, pool: BufferPool
-) -> dict[str, np.ndarray]:
-    filled = rows + rows[-1:] * (batch_size - len(rows))
-    batch, positions, views = zip(*filled, strict=True)
-    return {
-        "clips": pool.stack(batch),
-        "position": np.array(positions, np.int64),
-        "view": np.array(views, np.int64),
-        "mask": np.arange(batch_size) < len(rows),
-    }
+def plan_views(
+    source: records.RecordSource, views: clips.Views
+) -> tuple[Int[np.ndarray, "n"], Int[np.ndarray, "n"]]:
+    """Returns, for every view of every record in order, the record and its view's number."""
+    shapes = source.index[list(records.SHAPE)].itertuples(index=False)
+    counts = [views.count(*shape) for shape in shapes]
+    position = np.repeat(np.arange(len(source)), counts)
+    return position, np.arange(len(position)) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
 # Classes, not closures: worker processes receive them pickled.
@@ -149,8 +131,10 @@ class _Read:
 
     def __call__(self, position: int) -> dict[str, Any]:
         example = records.decode_example(self.source[position])
+        jpegs = example["frames"]
+        out = self.pool.empty((len(jpegs), *clips.frame_size(jpegs[0]), 3))
         return {
-            "clip": clips.decode_frames(example["frames"], self.pool),
+            "clip": clips.decode_frames(jpegs, out),
             "label": np.int32(example["label"]),
             "position": np.int64(position),
         }
@@ -182,22 +166,45 @@ class _Stack:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Cut:
-    size: int
-    frames: int
-    views: int
-    crops: int
+class _EvalBatch:
+    source: records.RecordSource
+    views: clips.Views
+    position: np.ndarray
+    view: np.ndarray
+    batch_size: int
+    pool: BufferPool = dataclasses.field(default_factory=BufferPool)
 
-    def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
-        cut = clips.views(
-            item["clip"], size=self.size, frames=self.frames, clips=self.views, crops=self.crops
-        )
-        return {"clips": cut, "position": item["position"]}
+    def __call__(self, number: int) -> dict[str, np.ndarray]:
+        rows = np.arange(number * self.batch_size, (number + 1) * self.batch_size)
+        mask = rows < len(self.position)
+        rows = np.minimum(rows, len(self.position) - 1)
+        position, view = self.position[rows], self.view[rows]
+        first = self.source.index.iloc[int(position[0])]
+        frames = self.views.frames or int(first["frames"])
+        size = self.views.size
+        out = self.pool.empty((self.batch_size, frames, size, size, 3))
+        for record in np.unique(position):
+            self._write(int(record), view, position == record, out)
+        return {"clips": out, "position": position, "view": view, "mask": mask}
+
+    def _write(self, record: int, view: np.ndarray, mine: np.ndarray, out: np.ndarray) -> None:
+        """Writes the wanted views of a record into their rows of `out`."""
+        jpegs = records.decode_example(self.source[record])["frames"]
+        shape = (len(jpegs), *clips.frame_size(jpegs[0]), 3)
+        rows = np.flatnonzero(mine).tolist()
+        if shape == out.shape[1:]:  # the whole clip is the view: decode it where it belongs
+            clips.decode_frames(jpegs, out[rows[0]])
+            for row in rows[1:]:
+                out[row] = out[rows[0]]
+            return
+        cut = self.views.cut(clips.decode_frames(jpegs, self.pool.empty(shape)))
+        for row in rows:
+            out[row] = cut[view[row]]
 
 
 def _iterate(dataset: grain.MapDataset, workers: Workers) -> grain.IterDataset:
     threads = workers.threads or os.cpu_count() or 1
-    # An element is a clip or a batch of them; grain's default of 500 ahead would fill the memory.
+    # An element is a batch; grain's default of 500 ahead would fill the memory.
     ahead = max(threads, workers.buffer)
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ahead)
     iterator = dataset.to_iter_dataset(options)

@@ -4,8 +4,8 @@ A dataset is a folder:
 
 - `<name>-<split>.tfrecord-00000-of-00016`: TFRecord files of `tf.train.Example`
   (https://www.tensorflow.org/tutorials/load_data/tfrecord), open to any TFRecord reader;
-- `index.parquet`: one row per record, in split, shard and offset order: where it lies, and every
-  feature of it except the frames;
+- `index.parquet`: one row per record, in split, shard and offset order: where it lies, its clip's
+  shape, and every feature of it except the frames;
 - `dataset_info.json`, `features.json`: TFDS metadata;
 - `dataset.json`: written last; its presence means that the build ended. Holds the fingerprint.
 """
@@ -35,6 +35,7 @@ FORMAT = "mpjax.dataset/1"
 BYTES_FEATURES = ("clip_id", "video", "animal", "cage", "sex", "condition", "drug", "route")
 INT_FEATURES = ("day", "label", "start_frame", "padded_frames")
 FLOAT_FEATURES = ("fps", "dose_mg_per_kg", "minutes_post_dose")
+SHAPE = ("frames", "height", "width")  # of a record's clip; in the index alone
 METADATA = BYTES_FEATURES + INT_FEATURES + FLOAT_FEATURES
 UNKNOWN_DAY = -(2**31)  # a label cohort need not have days
 
@@ -156,7 +157,7 @@ def read_index(directory: epath.PathLike) -> pd.DataFrame:
 
     Returns:
         A row per record: split, shard (file name), offset and length (bytes, of the framed
-        record), and every name of `METADATA`.
+        record), the clip's frames, height and width (px), and every name of `METADATA`.
 
     Raises:
         RecordError: the dataset is unfinished, or a shard is missing or of another length.

@@ -1,6 +1,8 @@
 """Embeds a dataset with a frozen projector, once per dataset, projector and choice of views."""
 
+import itertools
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from etils import epath
 from mpjax import files
 from mpjax.config import ProjectorConfig
 from mpjax.data import embeddings, pipeline, records
+from mpjax.data.clips import Views
 from mpjax.models.projector import Projector
 
 # A killed run loses at most this many seconds of work.
@@ -60,33 +63,56 @@ def embed(
     meta = describe(records.read_manifest(dataset)["fingerprint"], projector, config)
     if (embeddings.read_meta(out) or {}).get("fingerprint") == meta["fingerprint"]:
         return False
-    parts = out.parent / f".{out.name}.{meta['fingerprint']}.part"
+    parts = out.parent / f".{out.name}.{meta['fingerprint']}-{config.batch_size}.part"
     for stale in out.parent.glob(f".{out.name}.*.part"):
         if stale != parts and stale.is_dir():
             stale.rmtree()
     parts.mkdir(parents=True, exist_ok=True)
     source = records.RecordSource(dataset)
-    done = _records_done(parts)
+    views = Views(config.size, config.frames, config.views, config.crops)
+    total = -(-len(pipeline.plan_views(source, views)[0]) // config.batch_size)
+    # Parts are named by the batches done when they were written.
+    done = max((int(part.stem) for part in parts.glob("*.parquet")), default=0)
     batches = pipeline.eval_batches(
-        source,
-        batch_size=config.batch_size,
-        size=config.size,
-        frames=config.frames,
-        views=config.views,
-        crops=config.crops,
-        start=done,
-        workers=workers,
+        source, batch_size=config.batch_size, views=views, start=done, workers=workers
     )
-    with tqdm.tqdm(total=len(source), initial=done, desc="embedding", unit="clip") as bar:
-        _run(batches, projector, source, parts, done, bar)
+    with tqdm.tqdm(total=total, initial=done, desc="embedding", unit="batch") as bar:
+        _embed_batches(batches, projector, source, parts, bar)
     embeddings.write(out, pa.concat_tables(_read_parts(parts)), meta)
     parts.rmtree()
     return True
 
 
-def _records_done(parts: epath.Path) -> int:
-    """Returns the number of records that earlier runs finished: parts are named by their end."""
-    return max((int(part.stem) for part in parts.glob("*.parquet")), default=0)
+def _embed_batches(
+    batches: Iterable[dict[str, np.ndarray]],
+    projector: Projector,
+    source: records.RecordSource,
+    parts: epath.Path,
+    bar: tqdm.tqdm,
+) -> None:
+    """Embeds batches and writes a part now and then; `bar.n` counts the batches done."""
+    tables: list[pa.Table] = []
+    last_written = time.monotonic()
+    ahead = None
+    # The device works on one batch while the one before is fetched; None fetches the last.
+    for batch in itertools.chain(batches, [None]):
+        behind = ahead
+        ahead = None if batch is None else (batch, projector(batch["clips"]))
+        if behind is None:
+            continue
+        tables.append(_to_table(*behind, source))
+        bar.update()
+        if batch is None or time.monotonic() - last_written > _SECONDS_PER_PART:
+            embeddings.write(parts / f"{bar.n:012d}.parquet", pa.concat_tables(tables), {})
+            tables, last_written = [], time.monotonic()
+
+
+def _to_table(
+    batch: dict[str, np.ndarray], embedding: Any, source: records.RecordSource
+) -> pa.Table:
+    mask = batch["mask"]
+    index = source.index.iloc[batch["position"][mask]]
+    return embeddings.to_arrow(index, batch["view"][mask], np.asarray(embedding)[mask])
 
 
 def _read_parts(parts: epath.Path) -> list[pa.Table]:
@@ -95,66 +121,3 @@ def _read_parts(parts: epath.Path) -> list[pa.Table]:
         with part.open("rb") as source:
             tables.append(pq.read_table(source))
     return tables
-
-
-def _run(
-    batches: Any,
-    projector: Projector,
-    source: records.RecordSource,
-    parts: epath.Path,
-    done: int,
-    bar: tqdm.tqdm,
-) -> None:
-    rows = _Rows(source, parts, done)
-    last_written = time.monotonic()
-    previous = None
-    for batch in batches:
-        # The device works on this batch while the one before is fetched.
-        current = (batch, projector(batch["clips"]))
-        if previous is not None:
-            rows.add(*previous)
-        previous = current
-        if time.monotonic() - last_written > _SECONDS_PER_PART:
-            rows.write(rows.complete())
-            last_written = time.monotonic()
-        bar.update(rows.complete() - bar.n)
-    if previous is not None:
-        rows.add(*previous)
-    rows.write(len(source))
-    bar.update(len(source) - bar.n)
-
-
-class _Rows:
-    """Embedded views that are not yet written, in record order."""
-
-    def __init__(self, source: records.RecordSource, parts: epath.Path, done: int):
-        self._source = source
-        self._done = done
-        self._parts = parts
-        self._position = np.zeros(0, np.int64)
-        self._view = np.zeros(0, np.int64)
-        self._embedding: np.ndarray | None = None
-
-    def add(self, batch: dict[str, np.ndarray], embedding: Any) -> None:
-        mask = batch["mask"]
-        new = np.asarray(embedding)[mask]
-        self._position = np.concatenate([self._position, batch["position"][mask]])
-        self._view = np.concatenate([self._view, batch["view"][mask]])
-        before = new[:0] if self._embedding is None else self._embedding
-        self._embedding = np.concatenate([before, new])
-
-    def complete(self) -> int:
-        """Returns the number of records of which no view is still to come."""
-        return int(self._position[-1]) if len(self._position) else self._done
-
-    def write(self, end: int) -> None:
-        """Writes and forgets the views of all records before `end`."""
-        ready = self._position < end
-        if not ready.any() or self._embedding is None:
-            return
-        index = self._source.index.iloc[self._position[ready]]
-        table = embeddings.to_arrow(index, self._view[ready], self._embedding[ready])
-        embeddings.write(self._parts / f"{end:012d}.parquet", table, {})
-        self._position, self._view = self._position[~ready], self._view[~ready]
-        self._embedding = self._embedding[~ready]
-        self._done = end

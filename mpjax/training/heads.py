@@ -97,11 +97,11 @@ def fit(
         Variables of `LinearHead`, every leaf with a leading axis m.
     """
     one_hot = jax.nn.one_hot(label, num_classes)
-    centre = jnp.mean(embedding, axis=0)  # keeps the variance below free of cancellation
+    centre = jnp.mean(embedding, axis=0)  # keeps logits free of cancellation
     centred = embedding - centre
     mean = weight @ centred
-    variance = weight @ jnp.square(centred) - jnp.square(mean)
-    std = jnp.sqrt(jnp.maximum(variance, 0.0))
+    variance = jax.lax.map(lambda wm: wm[0] @ jnp.square(centred - wm[1]), (weight, mean))
+    std = jnp.sqrt(variance)
     std = jnp.where(std > 1e-6, std, 1.0)
 
     def loss(params: Variables, weight: Array, l2: Array, mean: Array, std: Array) -> Array:
@@ -168,7 +168,7 @@ def predict(
 ) -> Float[np.ndarray, "n classes"]:
     """Returns the logits of one fitted head, computed in float32."""
     num_classes = variables["params"]["linear"]["bias"].shape[-1]
-    return np.asarray(_apply(num_classes)(variables, embedding))
+    return np.array(_apply(num_classes)(variables, embedding))
 
 
 @functools.cache
@@ -270,7 +270,8 @@ def _choice_losses(
             "add animals, or give one value: --config.head.l2='(0.1,)'"
         )
     held = {left_out for pairs in judged.values() for left_out, _ in pairs}
-    fits = [(left_out, l2) for left_out in sorted(held, key=sorted) for l2 in config.l2]
+    # By l2 first: fits that take alike many iterations share a program.
+    fits = [(left_out, l2) for l2 in config.l2 for left_out in sorted(held, key=sorted)]
     heads = dict(zip(fits, fit_all(rows, fits, num_classes, config), strict=True))
 
     def mean_loss(pairs: list[tuple[LeftOut, int]], l2: float) -> float:

@@ -81,7 +81,7 @@ def _rows(
         fold = table["video"].map(division.folds).to_numpy()
         predicted = sorted({int(k) for k in fold[used]})
         validation = None
-    used &= (table["label"] >= 0).to_numpy()
+    used = used & (table["label"] >= 0).to_numpy()
     clip = pd.factorize(table["clip_id"])[0]
     rows = heads.Rows(
         embedding=embedded.embedding[used],

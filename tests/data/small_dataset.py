@@ -31,11 +31,21 @@ def frames(i: int, *, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
     return base + np.uint8(5 * i) + np.arange(FRAMES, dtype=np.uint8)[:, None, None, None] * 20
 
 
-def encode(i: int) -> list[bytes]:
-    return [simplejpeg.encode_jpeg(frame, quality=95) for frame in frames(i)]
+def encode_frames(clip: np.ndarray) -> list[bytes]:
+    return [simplejpeg.encode_jpeg(frame, quality=95) for frame in clip]
 
 
-def write(directory: Path, n: int = 11, *, shard_count: int = 2, encode=encode) -> Path:
+def encode_small(i: int) -> list[bytes]:
+    return encode_frames(frames(i))
+
+
+def small_shape(i: int) -> dict[str, int]:
+    return {"frames": FRAMES, "height": HEIGHT, "width": WIDTH}
+
+
+def write(
+    directory: Path, n: int = 11, *, shard_count: int = 2, encode=encode_small, shape=small_shape
+) -> Path:
     directory.mkdir(parents=True)
     names = [f"clips-test.tfrecord-{k:05d}-of-{shard_count:05d}" for k in range(shard_count)]
     rows = []
@@ -46,7 +56,7 @@ def write(directory: Path, n: int = 11, *, shard_count: int = 2, encode=encode) 
                 framed = records.frame_record(records.encode_example(metadata(i), encode(i)))
                 out.write(framed)
                 place = {"split": "test", "shard": name, "offset": offset, "length": len(framed)}
-                rows.append(place | metadata(i))
+                rows.append(place | shape(i) | metadata(i))
                 offset += len(framed)
     content = records.index_bytes(pd.DataFrame(rows))
     (directory / records.INDEX_FILE).write_bytes(content)

@@ -25,7 +25,7 @@ def test_decoding_gives_back_the_frames():
 
 def test_frames_of_different_size_are_refused():
     jpegs = [simplejpeg.encode_jpeg(np.zeros(s, np.uint8)) for s in [(8, 8, 3), (8, 16, 3)]]
-    with pytest.raises(ValueError, match="frame 1 is 16x8, frame 0 is 8x8"):
+    with pytest.raises(ValueError, match="a frame is 16x8, expected 8x8"):
         clips.decode_frames(jpegs)
 
 
@@ -47,12 +47,12 @@ def test_short_side_keeps_the_aspect_ratio(h, w):
 
 def test_crops_cover_the_longer_side_from_end_to_end():
     crops = clips.spatial_crops(gradient(2, 50, 150), size=50, count=3)
-    assert crops.shape == (3, 2, 50, 50, 3)
-    assert crops[:, 0, 0, 0, 0].tolist() == [0, 50, 100]
-    assert crops[2, 0, 0, -1, 0] == 149
+    assert [crop.shape for crop in crops] == [(2, 50, 50, 3)] * 3
+    assert [crop[0, 0, 0, 0] for crop in crops] == [0, 50, 100]
+    assert crops[2][0, 0, -1, 0] == 149
     tall = clips.spatial_crops(gradient(2, 150, 50), size=50, count=3)
-    assert tall[:, 0, 0, 0, 1].tolist() == [0, 50, 100]
-    assert clips.spatial_crops(gradient(2, 50, 150), size=50, count=1)[0, 0, 0, 0, 0] == 50
+    assert [crop[0, 0, 0, 1] for crop in tall] == [0, 50, 100]
+    assert clips.spatial_crops(gradient(2, 50, 150), size=50, count=1)[0][0, 0, 0, 0] == 50
 
 
 def test_a_square_picture_has_one_distinct_crop():
@@ -60,16 +60,21 @@ def test_a_square_picture_has_one_distinct_crop():
 
 
 def test_views_are_time_by_space_and_reach_both_ends():
-    cut = clips.views(gradient(16, 50, 150), size=50, frames=8, clips=3, crops=2)
-    assert cut.shape == (6, 8, 50, 50, 3)
+    cut = clips.Views(size=50, frames=8, clips=3, crops=2).cut(gradient(16, 50, 150))
+    assert [view.shape for view in cut] == [(8, 50, 50, 3)] * 6
     starts = [(view[0, 0, 0, 2], view[0, 0, 0, 0]) for view in cut]
     assert starts == [(0, 0), (0, 100), (4, 0), (4, 100), (8, 0), (8, 100)]
-    assert clips.views(gradient(16, 50, 50), size=50, frames=0, clips=4, crops=3).shape[0] == 1
+
+
+@pytest.mark.parametrize("shape", [(16, 50, 50), (16, 50, 150), (20, 61, 40), (8, 33, 64)])
+@pytest.mark.parametrize("views", [clips.Views(50, 8, 4, 3), clips.Views(32, 0, 4, 3)])
+def test_the_number_of_views_is_known_from_the_shape(views, shape):
+    assert views.count(*shape) == len(views.cut(gradient(*shape)))
 
 
 def test_a_view_longer_than_the_clip_is_refused():
     with pytest.raises(ValueError, match="a clip of 4 frames has no 8 from 0 on"):
-        clips.views(gradient(4, 50, 50), size=50, frames=8, clips=1, crops=1)
+        clips.Views(size=50, frames=8).cut(gradient(4, 50, 50))
 
 
 def test_random_resized_crop_stays_within_its_ranges_and_reaches_them():

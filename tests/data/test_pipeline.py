@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 import small_dataset
 
-from mpjax.data import pipeline, records
+from mpjax.data import clips, pipeline, records
+from mpjax.data.clips import Views
 from mpjax.data.pipeline import Workers
 
-VIEWS = {"size": 32, "frames": 4, "views": 2, "crops": 3}
+VIEWS = Views(size=32, frames=4, clips=2, crops=3)
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +47,10 @@ def test_training_batches_carry_their_own_labels(source):
 @pytest.mark.parametrize("workers", [Workers(threads=1), Workers(threads=4), Workers(processes=2)])
 def test_batches_are_the_same_for_any_workers(source, workers):
     assert_same(list(train(source)), list(train(source, workers=workers)))
-    whole = list(pipeline.eval_batches(source, batch_size=5, **VIEWS))
-    assert_same(whole, list(pipeline.eval_batches(source, batch_size=5, workers=workers, **VIEWS)))
+    whole = list(pipeline.eval_batches(source, batch_size=5, views=VIEWS))
+    assert_same(
+        whole, list(pipeline.eval_batches(source, batch_size=5, workers=workers, views=VIEWS))
+    )
 
 
 def test_the_seed_changes_order_and_augmentation(source):
@@ -69,7 +72,7 @@ def test_a_restored_iterator_goes_on_exactly(source, workers):
 
 
 def test_evaluation_gives_every_view_of_every_record_exactly_once(source):
-    batches = list(pipeline.eval_batches(source, batch_size=5, **VIEWS))
+    batches = list(pipeline.eval_batches(source, batch_size=5, views=VIEWS))
     assert all(batch["clips"].shape == (5, 4, 32, 32, 3) for batch in batches)
     mask = np.concatenate([batch["mask"] for batch in batches])
     position = np.concatenate([batch["position"] for batch in batches])[mask]
@@ -79,9 +82,44 @@ def test_evaluation_gives_every_view_of_every_record_exactly_once(source):
 
 
 def test_evaluation_can_start_in_the_middle(source):
-    whole = list(pipeline.eval_batches(source, batch_size=6, **VIEWS))
-    assert_same(whole[3:], list(pipeline.eval_batches(source, batch_size=6, start=3, **VIEWS)))
-    assert list(pipeline.eval_batches(source, batch_size=6, start=len(source), **VIEWS)) == []
+    whole = list(pipeline.eval_batches(source, batch_size=6, views=VIEWS))
+    middle = pipeline.eval_batches(source, batch_size=6, views=VIEWS, start=3)
+    assert_same(whole[3:], list(middle))
+    end = pipeline.eval_batches(source, batch_size=6, views=VIEWS, start=len(whole))
+    assert list(end) == []
+
+
+@pytest.mark.parametrize("views", [VIEWS, Views(size=24, crops=2), Views(size=32)])
+def test_views_in_batches_are_those_of_the_clip(source, views):
+    for batch in pipeline.eval_batches(source, batch_size=5, views=views):
+        for i in np.flatnonzero(batch["mask"]):
+            example = records.decode_example(source[batch["position"][i]])
+            cut = views.cut(clips.decode_frames(example["frames"]))
+            np.testing.assert_array_equal(batch["clips"][i], cut[batch["view"][i]])
+
+
+def test_recordings_of_different_shape_share_batches(tmp_path):
+    def encode(i):
+        height, width = [(32, 32), (32, 64), (64, 32)][i % 3]
+        return small_dataset.encode_frames(small_dataset.frames(i, height=height, width=width))
+
+    def shape(i):
+        return {"frames": 6} | dict(
+            zip(("height", "width"), [(32, 32), (32, 64), (64, 32)][i % 3], strict=True)
+        )
+
+    directory = small_dataset.write(tmp_path / "mixed", 6, encode=encode, shape=shape)
+    source = records.RecordSource(directory)
+    views = Views(size=32, crops=3)
+    batches = list(pipeline.eval_batches(source, batch_size=4, views=views))
+    position = np.concatenate([batch["position"][batch["mask"]] for batch in batches])
+    expected = [1 if row.height == row.width else 3 for row in source.index.itertuples()]
+    assert np.bincount(position).tolist() == expected
+    for batch in batches:
+        for i in np.flatnonzero(batch["mask"]):
+            example = records.decode_example(source[batch["position"][i]])
+            cut = views.cut(clips.decode_frames(example["frames"]))
+            np.testing.assert_array_equal(batch["clips"][i], cut[batch["view"][i]])
 
 
 def test_a_batch_larger_than_the_dataset_is_refused(source):

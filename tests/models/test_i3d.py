@@ -133,6 +133,7 @@ def test_head_pooling_equals_windowed_means_averaged(size):
     assert relative_error(i3d._pool_for_head(x), np.asarray(expected)) < 1e-5
 
 
+@pytest.mark.slow
 def test_small_odd_clips_give_the_same_outputs_in_both_forms(params):
     clips = np.random.default_rng(0).uniform(-1, 1, (2, 9, 33, 47, 3)).astype(np.float32)
     outputs = [i3d.I3D(conv=conv).apply for conv in ("direct", "by_frame")]

@@ -145,8 +145,6 @@ def test_a_third_projector_needs_one_new_file(tmp_path, monkeypatch):
 
 
 def test_a_fault_inside_a_projectors_module_is_not_taken_for_a_wrong_kind(tmp_path, monkeypatch):
-    (tmp_path / "lacking.py").write_text("import no_such_dependency\n")
-    (tmp_path / "lacking_too.py").write_text("import lacking\n")
     (tmp_path / "package").mkdir()
     (tmp_path / "package" / "lacking.py").write_text("import package.no_such_part\n")
     monkeypatch.syspath_prepend(tmp_path)

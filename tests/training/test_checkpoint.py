@@ -1,0 +1,28 @@
+import numpy as np
+import pytest
+
+from mpjax.training import checkpoint
+
+
+def test_variables_and_metadata_come_back(tmp_path):
+    variables = {"a": {"kernel": np.arange(6, dtype=np.float32).reshape(2, 3)}, "b": np.ones(2)}
+    checkpoint.save(tmp_path / "c", variables, {"fine": ["x"]})
+    restored = checkpoint.restore(tmp_path / "c")
+    np.testing.assert_array_equal(restored["a"]["kernel"], variables["a"]["kernel"])
+    assert isinstance(restored["b"], np.ndarray)
+    assert checkpoint.read_metadata(tmp_path / "c") == {"fine": ["x"]}
+
+
+def test_a_checkpoint_is_replaced_as_a_whole(tmp_path):
+    checkpoint.save(tmp_path / "c", {"a": np.zeros(2), "old": np.zeros(1)}, 1)
+    checkpoint.save(tmp_path / "c", {"a": np.ones(3)}, 2)
+    assert set(checkpoint.restore(tmp_path / "c")) == {"a"}
+    assert checkpoint.read_metadata(tmp_path / "c") == 2
+
+
+def test_an_unfinished_checkpoint_is_not_read(tmp_path):
+    checkpoint.save(tmp_path / "c", {"a": np.zeros(2)}, {})
+    (tmp_path / "c" / "metadata.json").unlink()
+    assert checkpoint.read_metadata(tmp_path / "c") is None
+    with pytest.raises(checkpoint.CheckpointError, match="no finished checkpoint"):
+        checkpoint.restore(tmp_path / "c")
