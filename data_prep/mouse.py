@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from data_prep.behaviour import BEHAVIOURS, INJURED_SIDE, Drive
 
-CHAMBER_CM = 16.0
+CHAMBER_CM = 11.0
 WALL_CM = 0.7
 PAWS = ("left_forepaw", "right_forepaw", "left_hindpaw", "right_hindpaw")
 KEYPOINTS = ("snout", *PAWS, "tail_base")
@@ -125,7 +125,7 @@ def _travel(
     speed = channels.on("walk") * pace + 2.5 * rear  # reared mice lean on towards the wall
     front = size * BODY_CM * 0.8 * (1 - 0.6 * rear) + 0.3
     low, high = WALL_CM, CHAMBER_CM - WALL_CM
-    x, y = rng.uniform(5, CHAMBER_CM - 5, 2)
+    x, y = rng.uniform(0.4 * CHAMBER_CM, 0.6 * CHAMBER_CM, 2)
     heading, turn, age = rng.uniform(-np.pi, np.pi), 0.0, math.inf
     goal_x, goal_y, blocked = x, y, False
     pelvis, headings = np.empty((len(speed), 2)), np.empty(len(speed))

@@ -6,10 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-from apache_beam.transforms.environments import SubprocessSDKEnvironment
+from data_prep.quiet_beam import beam
 
 # What Beam's multi_processing mode starts, but silent below errors: the workers of the local
 # runner never see `--default_sdk_harness_log_level`.
@@ -26,6 +23,10 @@ def make_pipeline(options: Sequence[str], *, workers: int) -> Any:
         options: Beam pipeline options that choose the runner; none: the local runner.
         workers: processes of the local runner; 0: one per core.
     """
+    from apache_beam.options.pipeline_options import PipelineOptions
+    from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+    from apache_beam.transforms.environments import SubprocessSDKEnvironment
+
     if options:
         return beam.Pipeline(options=PipelineOptions(list(options)))
     logging.getLogger("apache_beam").setLevel(logging.ERROR)

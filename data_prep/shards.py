@@ -12,12 +12,12 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import apache_beam as beam
 import pandas as pd
 import simplejpeg
 from etils import epath
 
 from data_prep import video
+from data_prep.quiet_beam import beam
 from mpjax import files
 from mpjax.config import VideoConfig
 from mpjax.data import records

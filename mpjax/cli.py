@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import config_flags
 
 from mpjax import config as configs
@@ -23,6 +23,7 @@ def start(run: Callable[[configs.StudyConfig], int | None]) -> None:
     def main(argv: list[str]) -> None:
         if len(argv) > 1:
             raise app.UsageError(f"unexpected argument(s): {' '.join(argv[1:])}")
+        logging.set_verbosity(logging.WARNING)  # Orbax and JAX tell of every step they take
         try:
             status = run(configs.from_config_dict(config.value))
         except (ValueError, OSError) as error:

@@ -27,13 +27,19 @@ def decode_frames(
     """
     if out is None:
         out = np.empty((len(frames), *frame_size(frames[0]), 3), np.uint8)
-    height, width = out.shape[1:3]
     for frame, target in zip(frames, out, strict=True):
-        found = frame_size(frame)
-        if found != (height, width):
-            raise ValueError(f"a frame is {found[1]}x{found[0]}, expected {width}x{height}")
-        simplejpeg.decode_jpeg(frame, buffer=target)
+        try:
+            fits = simplejpeg.decode_jpeg(frame, buffer=target).shape == target.shape
+        except ValueError as error:  # no JPEG, or too large for the buffer
+            raise _frame_fault(frame, target) from error
+        if not fits:
+            raise _frame_fault(frame, target)
     return out
+
+
+def _frame_fault(frame: bytes | memoryview, target: np.ndarray) -> ValueError:
+    height, width = frame_size(frame)
+    return ValueError(f"a frame is {width}x{height}, expected {target.shape[1]}x{target.shape[0]}")
 
 
 def frame_size(frame: bytes | memoryview) -> tuple[int, int]:

@@ -29,7 +29,7 @@ class Workers:
 
     threads: int = 0
     processes: int = 0
-    buffer: int = 4
+    buffer: int = 2
 
 
 def train_batches(

@@ -129,8 +129,8 @@ def compare(directory: Path, rounds: int, names: list[str]) -> dict[str, list[fl
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--clips", type=int, default=256)
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--clips", type=int, default=1024)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--serve")
     parser.add_argument("--directory", type=Path)
     arguments = parser.parse_args()

@@ -37,7 +37,7 @@ def test_fits_equal_scikit_learn(l2, class_balanced):
     config = HeadConfig(tolerance=1e-6, max_iterations=500, class_balanced=class_balanced)
     problems = [(frozenset([2]), l2), (frozenset(), l2)]
     fitted = heads.fit_all(rows, problems, 3, config)
-    for (left_out, _), head in zip(problems, fitted, strict=True):
+    for (left_out, _), head in fitted.items():
         weight = heads.row_weights(rows, left_out, 3, class_balanced=class_balanced)
         logits = heads.predict(head, rows.embedding)
         logits -= logits.mean(axis=1, keepdims=True)
@@ -88,7 +88,8 @@ def test_the_chosen_l2_has_the_least_loss_on_folds_held_out_in_turn():
     assert fitted.l2[0] == min(fitted.losses[0], key=fitted.losses[0].get)
     by_hand = []
     for j in (1, 2, 3):
-        head = heads.fit_all(noise, [(frozenset([0, j]), 0.01)], 3, CONFIG)[0]
+        problem = (frozenset([0, j]), 0.01)
+        head = heads.fit_all(noise, [problem], 3, CONFIG)[problem]
         outside = frozenset(range(4)) - {j}
         by_hand.append(heads.log_loss(head, noise, outside, class_balanced=True))
     assert fitted.losses[0][0.01] == pytest.approx(np.mean(by_hand), rel=1e-4)
@@ -97,7 +98,8 @@ def test_the_chosen_l2_has_the_least_loss_on_folds_held_out_in_turn():
 def test_validation_animals_choose_l2_and_are_not_trained_on():
     rows = make_rows(folds=2)
     fitted = heads.fit_folds(rows, 3, CONFIG, validation=1)
-    expected = heads.fit_all(rows, [(frozenset([1]), fitted.l2[heads.FINAL])], 3, CONFIG)[0]
+    problem = (frozenset([1]), fitted.l2[heads.FINAL])
+    expected = heads.fit_all(rows, [problem], 3, CONFIG)[problem]
     np.testing.assert_allclose(
         fitted.heads[heads.FINAL]["params"]["linear"]["kernel"],
         expected["params"]["linear"]["kernel"],
