@@ -11,10 +11,14 @@ from mpjax.config import StudyConfig, to_config_dict
 def get_config():
     config = to_config_dict(StudyConfig())
     config.name = "demo: synthetic cohort"
-    config.video.fps = 12.5
-    config.video.stride = 16
-    config.video.short_side = 128
-    config.projector.size = 128
+    config.synthetic.animals_per_condition = 10
+    config.synthetic.animals_per_arm = 3
+    config.synthetic.seconds = 8.0
+    config.synthetic.severity = 1.5
+    config.synthetic.nuisance = 0.4
+    config.video.fps = 8.0
+    config.video.short_side = 112
+    config.projector.size = 112
     config.projector.crops = 1
-    config.projector.batch_size = 8
+    config.projector.batch_size = 4
     return config

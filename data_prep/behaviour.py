@@ -19,8 +19,8 @@ INJURED_SIDE = "left"  # hind paw, in every injured animal, as in a unilateral m
 # Share of the time in each of BEHAVIOURS without pain, and at pain level 1 of either type.
 SHARES = {
     "none": (0.38, 0.24, 0.16, 0.16, 0.025, 0.025, 0.01),
-    "neuropathic": (0.16, 0.14, 0.05, 0.07, 0.08, 0.36, 0.14),
-    "inflammatory": (0.08, 0.17, 0.02, 0.05, 0.34, 0.30, 0.04),
+    "neuropathic": (0.10, 0.09, 0.03, 0.05, 0.10, 0.45, 0.18),
+    "inflammatory": (0.04, 0.12, 0.01, 0.03, 0.50, 0.26, 0.04),
 }
 MEAN_BOUT_S = (1.0, 0.9, 1.2, 1.6, 1.1, 1.2, 0.4)
 BOUT_SHAPE = 4.0  # of the gamma distribution of bout lengths: sd = half the mean
@@ -61,8 +61,8 @@ class Drive:
 def pain_level(condition: str, day: int) -> float:
     """Gives the untreated pain level on `day` after induction, at severity 1.
 
-    Neuropathic pain rises from 0.2 on day 1 to 1 on day 21 and stays (time constant 7 days);
-    inflammatory pain peaks at 1 on day 1 and falls exponentially to 0.1 on day 21.
+    Neuropathic pain rises from 0.4 on day 1 to 1 on day 21 and stays (time constant 7 days);
+    inflammatory pain peaks at 1 on day 1 and falls exponentially to 0.25 on day 21.
 
     Args:
         condition: one of CONDITIONS.
@@ -71,8 +71,8 @@ def pain_level(condition: str, day: int) -> float:
     if condition == "none" or day < 1:
         return 0.0
     if condition == "neuropathic":
-        return min(1.0, 0.2 + 0.8 * (1 - math.exp(-(day - 1) / 7)) / (1 - math.exp(-20 / 7)))
-    return 0.1 ** ((day - 1) / 20)
+        return min(1.0, 0.4 + 0.6 * (1 - math.exp(-(day - 1) / 7)) / (1 - math.exp(-20 / 7)))
+    return 0.25 ** ((day - 1) / 20)
 
 
 def relative_effect(dose: float, top_dose: float) -> float:

@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from data_prep.behaviour import BEHAVIOURS, INJURED_SIDE, Drive
 
-CHAMBER_CM = 11.0
+CHAMBER_CM = 10.0
 WALL_CM = 0.7
 PAWS = ("left_forepaw", "right_forepaw", "left_hindpaw", "right_hindpaw")
 KEYPOINTS = ("snout", *PAWS, "tail_base")

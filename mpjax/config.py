@@ -92,6 +92,10 @@ class HeadConfig:
     max_iterations: int = 200  # of L-BFGS
     tolerance: float = 1e-4  # on the gradient's largest component
 
+    def __post_init__(self) -> None:
+        if not self.l2 or min(self.l2) <= 0:
+            raise ValueError(f"head.l2 must be one or more positive numbers, got {self.l2}")
+
 
 @dataclasses.dataclass(frozen=True)
 class EvalConfig:

@@ -1,0 +1,150 @@
+"""The whole path on the smallest synthetic cohort, and what a user sees when something is wrong."""
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mpjax import config as configs
+from mpjax import embed, study, train
+from mpjax import eval as evaluation
+from mpjax.analysis import predictions
+from mpjax.data import embeddings, records
+
+ROOT = Path(__file__).resolve().parents[1]
+pytestmark = pytest.mark.slow
+
+
+def load_config(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "configs" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return configs.from_config_dict(module.get_config())
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished study; the working directory keeps the worker processes' imports in order."""
+    os.chdir(ROOT)
+    workdir = tmp_path_factory.mktemp("study")
+    assert study.run(load_config("ci"), workdir) == 0
+    return workdir
+
+
+def test_every_config_is_valid():
+    for path in (ROOT / "configs").glob("*.py"):
+        assert load_config(path.stem).name
+
+
+def test_the_study_ends_in_figures_for_15_and_3_classes_on_unseen_animals(finished):
+    metrics = json.loads((finished / "metrics.json").read_text())
+    assert len(metrics["fine"]["classes"]) == 15
+    assert sorted(metrics["coarse"]["classes"]) == ["inflammatory", "neuropathic", "no_pain"]
+    assert metrics["n"]["animals"] == 9
+    assert metrics["leak"]["animals"] == 0
+    for kind in ("fine", "coarse"):
+        for level in ("clip", "recording", "animal_day"):
+            figure = metrics[kind][level]["accuracy"]
+            assert 0 <= figure["ci95"][0] <= figure["value"] <= figure["ci95"][1] <= 1
+            assert np.sum(metrics[kind][level]["confusion"]) == figure["n"]
+    page = (finished / "report.html").read_text()
+    assert "<svg" in page
+    assert "http-equiv" not in page
+
+
+def test_no_animal_of_the_drug_part_is_trained_on_and_all_are_scored(finished):
+    read = predictions.read_predictions(finished / "predictions.parquet")
+    table = read.table
+    treated = set(table.loc[table["drug"] != "", "animal"])
+    assert set(table.loc[table["split"] == "drug", "animal"]) == treated
+    assert len(treated) == 9
+    assert (table.loc[table["split"] == "drug", "fold"] == -1).all()
+    truth = json.loads((finished / "cohort" / "truth.json").read_text())
+    assert len(truth["recordings"]) == table["video"].nunique()
+
+
+def test_a_finished_study_is_skipped_stage_by_stage(finished, capfd):
+    before = {p.name: p.stat().st_mtime_ns for p in finished.glob("*.parquet")}
+    metrics = (finished / "metrics.json").read_bytes()
+    assert study.run(load_config("ci"), finished) == 0
+    out, err = capfd.readouterr()
+    assert (out + err).count("unchanged") == 4
+    after = {p.name: p.stat().st_mtime_ns for p in finished.glob("*.parquet")}
+    assert after["embeddings.parquet"] == before["embeddings.parquet"]
+    assert (finished / "metrics.json").read_bytes() == metrics
+
+
+def test_the_heads_logits_are_reproduced_by_hand(finished):
+    """p of a clip is the softmax of its embedding through the head of its own fold."""
+    from mpjax.data import division
+    from mpjax.training import checkpoint
+
+    embedded = embeddings.read(finished / "embeddings.parquet")
+    heads = checkpoint.restore(finished / "heads")
+    folds = division.read(finished / "dataset").folds
+    read = predictions.read_predictions(finished / "predictions.parquet")
+    by_clip = {clip: i for i, clip in enumerate(read.table["clip_id"])}
+    for i in (0, 17, len(embedded.table) - 1):
+        row = embedded.table.iloc[i]
+        head = heads["final" if row["split"] == "drug" else f"fold_{folds[row['video']]}"]
+        scaled = (embedded.embedding[i] - head["scaler"]["mean"]) / head["scaler"]["std"]
+        linear = head["params"]["linear"]
+        logits = (scaled @ linear["kernel"] + linear["bias"]).astype(np.float64)
+        expected = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+        np.testing.assert_allclose(read.p[by_clip[row["clip_id"]]], expected, atol=1e-5)
+
+
+def test_stages_refuse_a_workdir_that_lacks_what_they_need(tmp_path):
+    config = load_config("ci")
+    with pytest.raises(ValueError, match="no finished dataset"):
+        embed.run(config, tmp_path)
+    with pytest.raises(ValueError, match="no embeddings here"):
+        train.run(config, tmp_path)
+    with pytest.raises(ValueError, match="no embeddings here"):
+        evaluation.run(config, tmp_path)
+
+
+def run_binary(module, *flags):
+    return subprocess.run(
+        [sys.executable, "-m", module, *flags], capture_output=True, text=True, cwd=ROOT
+    )
+
+
+def assert_one_clear_error(process, *words):
+    assert process.returncode == 1
+    assert "Traceback" not in process.stderr
+    message = process.stderr[process.stderr.index("error: ") :]
+    for word in words:
+        assert word in message
+
+
+def test_bad_input_to_the_study_is_one_clear_error(tmp_path):
+    csv = tmp_path / "cohort.csv"
+    pd.DataFrame({"video": ["gone.mp4"], "animal": ["a"], "label": ["x"]}).to_csv(csv, index=False)
+    flags = ("--config=configs/ci.py", f"--config.cohort={csv}")
+    process = run_binary("mpjax.study", *flags, f"--workdir={tmp_path / 'w'}")
+    assert_one_clear_error(process, "cohort.csv", "row 2", "video", "gone.mp4")
+    assert not (tmp_path / "w" / "dataset").exists()
+
+
+def test_a_wrong_config_field_is_one_clear_error(tmp_path):
+    flags = ("--config=configs/ci.py", "--config.head.l2=(-1.0,)", f"--workdir={tmp_path}")
+    assert_one_clear_error(run_binary("mpjax.train", *flags), "head.l2", "-1.0")
+
+
+def test_a_damaged_shard_stops_the_embedding_and_names_the_place(finished, tmp_path):
+    shutil.copytree(finished / "dataset", tmp_path / "dataset")
+    shard = sorted((tmp_path / "dataset").glob("*.tfrecord-*"))[0]
+    damaged = bytearray(shard.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    shard.write_bytes(damaged)
+    with pytest.raises(records.RecordError, match=f"{shard.name} at byte"):
+        embed.run(load_config("ci"), tmp_path)
+    assert not (tmp_path / "embeddings.parquet").exists()
