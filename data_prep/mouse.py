@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from data_prep.behaviour import BEHAVIOURS, INJURED_SIDE, Drive
 
-CHAMBER_CM = 10.0
+CHAMBER_CM = 12.0
 WALL_CM = 0.7
 PAWS = ("left_forepaw", "right_forepaw", "left_hindpaw", "right_hindpaw")
 KEYPOINTS = ("snout", *PAWS, "tail_base")
@@ -131,7 +131,7 @@ def _travel(
     pelvis, headings = np.empty((len(speed), 2)), np.empty(len(speed))
     for t, v in enumerate(speed):
         age += 1 / fps
-        near = math.hypot(goal_x - x, goal_y - y) < 3
+        near = math.hypot(goal_x - x, goal_y - y) < 2
         if near or age > 2.5 or (blocked and age > 0.6):
             goal_x, goal_y = rng.uniform(low + 2, high - 2, 2)
             age = 0.0

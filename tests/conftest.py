@@ -4,7 +4,7 @@ from pathlib import Path
 
 import jaxtyping
 
-jaxtyping.install_import_hook(["mpjax", "data_prep"], "beartype.beartype")
+jaxtyping.install_import_hook(["mpjax", "data_prep"], "typechecker.check")
 
 import pytest  # noqa: E402
 from absl import flags  # noqa: E402
