@@ -36,4 +36,13 @@ def start(run: Callable[[configs.StudyConfig], int | None]) -> None:
             status = 130
         sys.exit(status or 0)
 
-    app.run(main)
+    app.run(main, flags_parser=_parse)
+
+
+def _parse(argv: list[str]) -> list[str]:
+    try:
+        return app.parse_flags_with_usage(argv)
+    except (AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+        # How ml_collections tells of a config file or field that does not exist.
+        print(f"error: {error}\n(in the flags {' '.join(argv[1:])})", file=sys.stderr)
+        sys.exit(1)

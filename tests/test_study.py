@@ -139,6 +139,14 @@ def test_a_wrong_config_field_is_one_clear_error(tmp_path):
     assert_one_clear_error(run_binary("mpjax.train", *flags), "head.l2", "-1.0")
 
 
+@pytest.mark.parametrize(
+    "flags", [("--config=configs/ci.py", "--config.bogus=1"), ("--config=configs/bogus.py",)]
+)
+def test_a_config_that_does_not_exist_is_one_clear_error(flags, tmp_path):
+    process = run_binary("mpjax.train", *flags, f"--workdir={tmp_path}")
+    assert_one_clear_error(process, "bogus")
+
+
 def test_a_damaged_shard_stops_the_embedding_and_names_the_place(finished, tmp_path):
     shutil.copytree(finished / "dataset", tmp_path / "dataset")
     shard = sorted((tmp_path / "dataset").glob("*.tfrecord-*"))[0]
