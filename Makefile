@@ -1,5 +1,5 @@
 # make demo: install, run the main job end to end on the synthetic cohort, say where the report is.
-# make test: install, run all that CI runs.
+# make test: install, then lint, types, layers and all tests. CI (.ci/run) runs a small study too.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin

@@ -7,9 +7,10 @@ local runner uses all cores. An unchanged cohort is not built again; a killed bu
 import concurrent.futures
 import contextlib
 import csv
+import dataclasses
 import hashlib
 import json
-import os
+import re
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -58,18 +59,20 @@ def build(
     Raises:
         BuildError: no video could be read, or `out` cannot be written.
     """
-    out = epath.Path(os.path.abspath(out) if "://" not in str(out) else out)
+    out = files.absolute(out)
     _check_writable(out)
+    _finish_interrupted_swap(out)
     identity = _identity(cohort, out, clip_config, config)
     stamp = files.fingerprint(identity)
     if (out / records.MANIFEST_FILE).exists():
         manifest = files.read_json(out / records.MANIFEST_FILE)
-        if manifest.get("fingerprint") == stamp:
+        complete = not manifest.get("failures") or config.allow_failures
+        if manifest.get("fingerprint") == stamp and complete:
             print(f"dataset {out}: unchanged ({stamp}), not built again", file=sys.stderr)
             division.write(out, _divide(cohort))
             return manifest
     aside = out.parent / f".{out.name}.{stamp}.part"
-    for stale in out.parent.glob(f".{out.name}.*.part"):
+    for stale in _unfinished(out):
         if stale != aside:
             stale.rmtree()
     shards = _plan_shards(cohort, clip_config, config)
@@ -81,6 +84,23 @@ def build(
     manifest = _finish(aside, shards, stamp, clip_config, config)
     _replace(out, aside)
     return manifest
+
+
+def _unfinished(out: epath.Path) -> list[epath.Path]:
+    pattern = re.compile(re.escape(f".{out.name}.") + r"[0-9a-f]{16}\.part")
+    return [path for path in out.parent.iterdir() if pattern.fullmatch(path.name)]
+
+
+def _finish_interrupted_swap(out: epath.Path) -> None:
+    """Puts a finished dataset in place that was killed between the two renames of `_replace`."""
+    if not out.exists():
+        for finished in _unfinished(out):
+            if (finished / records.MANIFEST_FILE).exists():
+                finished.rename(out)
+                break
+    old = out.parent / f".{out.name}.old"
+    if old.exists() and out.exists():
+        old.rmtree()
 
 
 def _check_writable(out: epath.Path) -> None:
@@ -120,15 +140,21 @@ def _video_hashes(paths: pd.Series, cache_path: epath.Path) -> list[str]:
         key = f"{path}|{stat.length}|{stat.mtime}"
         if key not in cache:
             digest = hashlib.sha256()
-            with epath.Path(path).open("rb") as stream:
-                while block := stream.read(1 << 22):
-                    digest.update(block)
+            try:
+                with epath.Path(path).open("rb") as stream:
+                    while block := stream.read(1 << 22):
+                        digest.update(block)
+            except OSError as error:  # decoding it will fail too, and be listed
+                return "", f"unreadable: {error}"
             cache[key] = digest.hexdigest()
         return key, cache[key]
 
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        pairs = list(pool.map(hash_one, paths))
-    files.write_json(cache_path, dict(sorted(pairs)))
+        hashed = tqdm.tqdm(
+            pool.map(hash_one, paths), total=len(paths), desc="hashing", unit="video", delay=2
+        )
+        pairs = list(hashed)
+    files.write_json(cache_path, dict(sorted(pair for pair in pairs if pair[0])))
     return [digest for _, digest in pairs]
 
 
@@ -147,7 +173,10 @@ def _plan_shards(
 
     with concurrent.futures.ThreadPoolExecutor() as pool:
         rows = list(cohort.table.itertuples())
-        counts = pd.Series(list(pool.map(estimate, rows)), index=cohort.table.index)
+        probed = tqdm.tqdm(
+            pool.map(estimate, rows), total=len(rows), desc="probing", unit="video", delay=2
+        )
+        counts = pd.Series(list(probed), index=cohort.table.index)
     plan = {}
     for split, clips in counts.groupby(cohort.table["split"]).sum().items():
         n = max(1, -(-int(clips) // config.clips_per_shard))
@@ -187,6 +216,8 @@ def _divide(cohort: cohorts.Cohort) -> division.Division:
         scheme=cohort.scheme,
         group=cohort.group,
         taxonomy=cohort.taxonomy,
+        exclude=list(cohort.exclude),
+        seed=cohort.seed,
         cohort=cohort.path,
         folds={video: int(fold) for video, fold in folds},
     )
@@ -339,18 +370,19 @@ def _define_flags() -> None:
 
 def main(config: StudyConfig) -> int:
     """Builds the dataset that the flags name; returns the exit status."""
+    allowed = flags.FLAGS.allow_failures or config.build.allow_failures
     cohort = cohorts.read_cohort(flags.FLAGS.cohort, split=config.split, exclude=config.exclude)
     manifest = build(
         cohort,
         flags.FLAGS.out,
         clip_config=config.video,
-        config=config.build,
+        config=dataclasses.replace(config.build, allow_failures=allowed),
         beam_options=flags.FLAGS.beam,
     )
     clips = ", ".join(f"{split} {n}" for split, n in manifest["clips"].items())
     print(f"dataset {flags.FLAGS.out}: clips: {clips}")
     failed = report_failures(manifest, flags.FLAGS.out)
-    return int(failed > 0 and not (flags.FLAGS.allow_failures or config.build.allow_failures))
+    return int(failed > 0 and not allowed)
 
 
 if __name__ == "__main__":

@@ -69,6 +69,8 @@ class Cohort:
             turn: `fold` says when).
         group: animal or cage, whichever stays on one side as a whole.
         path: of the csv.
+        exclude: fine classes left out.
+        seed: of the division; None where chance had no part in it.
     """
 
     table: pd.DataFrame
@@ -76,6 +78,8 @@ class Cohort:
     scheme: str
     group: str
     path: str
+    exclude: tuple[str, ...] = ()
+    seed: int | None = None
 
 
 def read_cohort(
@@ -124,7 +128,16 @@ def read_cohort(
     else:
         table, scheme = assign_split(table, path, group, split)
     splits.warn_of_weaknesses(table, group)
-    return Cohort(table.reset_index(drop=True), taxonomy, scheme, group, str(path))
+    drawn = not has_split and scheme != "leave_one_group_out"
+    return Cohort(
+        table=table.reset_index(drop=True),
+        taxonomy=taxonomy,
+        scheme=scheme,
+        group=group,
+        path=str(path),
+        exclude=tuple(exclude),
+        seed=split.seed if drawn else None,
+    )
 
 
 # Reading.

@@ -72,7 +72,7 @@ class BuildConfig:
 class ProjectorConfig:
     """The frozen projector (`mpjax.models`)."""
 
-    kind: str = "i3d"  # a module of mpjax.models, or the import path of one like them
+    kind: str = ""  # i3d | swin | the import path of a module like them; empty: by the weights
     weights: str = "kinetics400"  # the packaged weights | random | a checkpoint's path
     seed: int = 0  # of random weights
     size: int = 224  # px, side of the square crop fed to the projector

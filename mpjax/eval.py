@@ -6,6 +6,7 @@ Makes `WORKDIR/predictions.parquet` from the heads and embeddings, then `metrics
 
 import importlib.metadata
 import platform
+from typing import Any
 
 from absl import flags
 from etils import epath
@@ -13,7 +14,7 @@ from etils import epath
 from mpjax import cli, files
 from mpjax.config import StudyConfig
 
-_REPORTED_VERSIONS = ("mpjax", "jax", "flax", "optax", "numpy", "scikit-learn")
+_REPORTED_VERSIONS = ("mpjax", "jax", "flax", "optax", "grain", "numpy", "scipy")
 
 
 def run(config: StudyConfig, workdir: epath.PathLike) -> None:
@@ -22,33 +23,40 @@ def run(config: StudyConfig, workdir: epath.PathLike) -> None:
     from mpjax.report import html
 
     workdir = epath.Path(workdir)
-    predict(config, workdir)
-    read = predictions.read_predictions(workdir / "predictions.parquet")
+    made = [workdir / name for name in ("predictions.parquet", "metrics.json", "report.html")]
+    meta, stamp = _predict(workdir / "predictions.parquet", workdir), workdir / ".report.json"
+    identity = files.fingerprint(meta, config.eval, config.name)
+    if all(path.exists() for path in [*made, stamp]) and files.read_json(stamp) == identity:
+        print(f"report {made[2]}: unchanged, not written again")
+        return
+    read = predictions.read_predictions(made[0])
     figures = metrics.evaluate(read, bootstrap=config.eval.bootstrap, seed=config.eval.seed)
-    files.write_json(workdir / "metrics.json", figures)
-    html.write_report(workdir / "report.html", figures, read, title=config.name)
-    print(f"figures {workdir / 'metrics.json'}")
-    print(f"report {workdir / 'report.html'}")
+    files.write_json(made[1], figures)
+    html.write_report(made[2], figures, read, title=config.name)
+    files.write_json(stamp, identity)
+    print(f"figures {made[1]}")
+    print(f"report {made[2]}")
 
 
-def predict(config: StudyConfig, workdir: epath.Path) -> None:
-    """Writes `predictions.parquet` from the heads and embeddings of `workdir`."""
+def _predict(out: epath.Path, workdir: epath.Path) -> dict[str, Any]:
+    """Writes predictions from the heads and embeddings of `workdir`; returns what made them."""
     from mpjax.analysis import predictions
-    from mpjax.data import division, embeddings
+    from mpjax.data import division, embeddings, records
     from mpjax.training import checkpoint, probe
 
-    embedded = embeddings.read(workdir / "embeddings.parquet")
+    dataset = records.read_manifest(workdir / "dataset")["fingerprint"]
+    embedded = embeddings.read(workdir / "embeddings.parquet", dataset=dataset)
     divided = division.read(workdir / "dataset")
     table = probe.predict(embedded, divided, workdir / "heads")
     heads = checkpoint.read_metadata(workdir / "heads")
     versions = {name: importlib.metadata.version(name) for name in _REPORTED_VERSIONS}
     provenance = {
         "cohort": divided.cohort,
-        "dataset": embedded.meta["dataset"],
+        "dataset": dataset,
         "projector": embedded.meta["projector"],
         "views": embedded.meta["views"],
         "l2": heads["l2"],
-        "split seed": config.split.seed,
+        "split seed": divided.seed,
         "versions": versions | {"python": platform.python_version()},
     }
     meta = {
@@ -56,10 +64,11 @@ def predict(config: StudyConfig, workdir: epath.Path) -> None:
         "group": divided.group,
         "scheme": divided.scheme,
         "fingerprint": heads["fingerprint"],
-        "exclude": list(config.exclude),
+        "exclude": divided.exclude,
         "provenance": provenance,
     }
-    predictions.write_predictions(workdir / "predictions.parquet", table, meta)
+    predictions.write_predictions(out, table, meta)
+    return meta
 
 
 if __name__ == "__main__":

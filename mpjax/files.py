@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import os
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -21,6 +22,12 @@ def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
     raise TypeError(f"cannot fingerprint {value!r} of type {type(value).__name__}")
+
+
+def absolute(path: epath.PathLike) -> epath.Path:
+    """Returns `path` as an absolute one; a URL such as gs://… is one already."""
+    text = os.fspath(path)
+    return epath.Path(text if "://" in text else os.path.abspath(text))
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import time
 from absl import flags
 from etils import epath
 
-from mpjax import cli, embed, train
+from mpjax import cli, embed, files, train
 from mpjax import eval as evaluation
 from mpjax.config import StudyConfig
 
@@ -35,8 +35,8 @@ def run(config: StudyConfig, workdir: epath.PathLike) -> int:
     train.run(config, workdir)
     _announce(5, "report")
     evaluation.run(config, workdir)
-    print(f"\ndone in {time.monotonic() - started:.0f} s; open the report with your browser:")
-    print(f"  {(workdir / 'report.html').resolve()}")
+    print(f"\ndone in {time.monotonic() - started:.0f} s; open the report with")
+    print(f"  python3 -m webbrowser -t file://{files.absolute(workdir / 'report.html')}")
     return 0
 
 

@@ -12,12 +12,15 @@ from mpjax.config import StudyConfig
 
 def run(config: StudyConfig, workdir: epath.PathLike) -> None:
     """Trains the heads of `workdir`."""
-    from mpjax.data import division, embeddings
+    from mpjax.data import division, embeddings, records
     from mpjax.training import probe
 
     workdir = epath.Path(workdir)
     changed = probe.train(
-        embeddings.read(workdir / "embeddings.parquet"),
+        embeddings.read(
+            workdir / "embeddings.parquet",
+            dataset=records.read_manifest(workdir / "dataset")["fingerprint"],
+        ),
         division.read(workdir / "dataset"),
         config.head,
         workdir / "heads",

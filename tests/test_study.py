@@ -75,7 +75,7 @@ def test_a_finished_study_is_skipped_stage_by_stage(finished, capfd):
     metrics = (finished / "metrics.json").read_bytes()
     assert study.run(load_config("ci"), finished) == 0
     out, err = capfd.readouterr()
-    assert (out + err).count("unchanged") == 4
+    assert (out + err).count("unchanged") == 5
     after = {p.name: p.stat().st_mtime_ns for p in finished.glob("*.parquet")}
     assert after["embeddings.parquet"] == before["embeddings.parquet"]
     assert (finished / "metrics.json").read_bytes() == metrics
@@ -105,9 +105,9 @@ def test_stages_refuse_a_workdir_that_lacks_what_they_need(tmp_path):
     config = load_config("ci")
     with pytest.raises(ValueError, match="no finished dataset"):
         embed.run(config, tmp_path)
-    with pytest.raises(ValueError, match="no embeddings here"):
+    with pytest.raises(ValueError, match="no finished dataset"):
         train.run(config, tmp_path)
-    with pytest.raises(ValueError, match="no embeddings here"):
+    with pytest.raises(ValueError, match="no finished dataset"):
         evaluation.run(config, tmp_path)
 
 

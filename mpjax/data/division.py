@@ -23,6 +23,8 @@ class Division:
             recording is tested in turn, in the fold that `folds` names).
         group: animal or cage, whichever stays on one side as a whole.
         taxonomy: fine and coarse classes.
+        exclude: fine classes left out.
+        seed: of the random assignment; None where there was none.
         cohort: path of the csv, for the record.
         folds: fold of each recording (by its `video`), -1 for none.
     """
@@ -30,8 +32,15 @@ class Division:
     scheme: str
     group: str
     taxonomy: Taxonomy
+    exclude: list[str]
+    seed: int | None
     cohort: str
     folds: dict[str, int]
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all of it: heads belong to one division."""
+        return files.fingerprint(dataclasses.asdict(self))
 
 
 def write(dataset: epath.PathLike, division: Division) -> None:

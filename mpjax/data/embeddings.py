@@ -64,15 +64,24 @@ def read_meta(path: epath.PathLike) -> dict[str, Any] | None:
         raise EmbeddingsError(f"{path}: not an embeddings file ({error}); delete it") from error
 
 
-def read(path: epath.PathLike) -> Embeddings:
+def read(path: epath.PathLike, *, dataset: str | None = None) -> Embeddings:
     """Reads embeddings.
 
+    Args:
+        path: of the file.
+        dataset: fingerprint of the dataset that they must be of; None: any.
+
     Raises:
-        EmbeddingsError: no such file, not written by `write`, or an embedding is not finite.
+        EmbeddingsError: no such file, not written by `write`, of another dataset, or an embedding
+            is not finite.
     """
     meta = read_meta(path)
     if meta is None:
         raise EmbeddingsError(f"{path}: no embeddings here; run `python -m mpjax.embed`")
+    if dataset is not None and meta["dataset"] != dataset:
+        raise EmbeddingsError(
+            f"{path}: of dataset {meta['dataset']}, here is {dataset}; run `python -m mpjax.embed`"
+        )
     with epath.Path(path).open("rb") as source:
         table = pq.read_table(source)
     column = table.column("embedding").combine_chunks()

@@ -24,7 +24,7 @@ class Workers:
     Attributes:
         threads: decoding threads per process; 0: one per core. Decoding releases the GIL.
         processes: worker processes; 0 stays in this one, as Colab needs.
-        buffer: batches decoded ahead, per process.
+        buffer: batches decoded ahead of those in the threads' hands, per process.
     """
 
     threads: int = 0
@@ -205,7 +205,7 @@ class _EvalBatch:
 def _iterate(dataset: grain.MapDataset, workers: Workers) -> grain.IterDataset:
     threads = workers.threads or os.cpu_count() or 1
     # An element is a batch; grain's default of 500 ahead would fill the memory.
-    ahead = max(threads, workers.buffer)
+    ahead = threads + workers.buffer  # so that no thread waits for a slower one's batch
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ahead)
     iterator = dataset.to_iter_dataset(options)
     if workers.processes:

@@ -10,6 +10,7 @@ A dataset is a folder:
 - `dataset.json`: written last; its presence means that the build ended. Holds the fingerprint.
 """
 
+import collections
 import hashlib
 import io
 import json
@@ -43,6 +44,7 @@ _HEADER = struct.Struct("<QI")
 _CRC = struct.Struct("<I")
 HEADER_BYTES = _HEADER.size
 _POOLED_BYTES = 1 << 28  # kept for reading; a record of one clip takes about a million
+_HANDLES_PER_THREAD = 4
 FRAME_BYTES = _HEADER.size + _CRC.size  # what framing adds to a payload
 
 
@@ -243,15 +245,24 @@ class RecordSource:
         i = range(len(self))[position]
         file = self._open(self._shards[i])
         file.seek(self._offsets[i])
-        framed = memoryview(self._pool.empty((self._lengths[i],)).data)
-        framed = framed[: file.readinto(framed)].toreadonly()
+        framed: bytes | memoryview
+        if hasattr(file, "readinto"):
+            framed = memoryview(self._pool.empty((self._lengths[i],)).data)
+            framed = framed[: file.readinto(framed)].toreadonly()
+        else:  # some remote files only read
+            framed = file.read(self._lengths[i])
         where = f"{self.directory / self._shards[i]} at byte {self._offsets[i]}"
         return unframe_record(framed, where=where)
 
     def _open(self, shard: str) -> Any:
-        handles: dict[str, Any] = self._local.__dict__
+        if not hasattr(self._local, "handles"):
+            self._local.handles = collections.OrderedDict()
+        handles: collections.OrderedDict[str, Any] = self._local.handles
         if shard not in handles:
+            if len(handles) >= _HANDLES_PER_THREAD:
+                handles.popitem(last=False)[1].close()
             handles[shard] = (self.directory / shard).open("rb")
+        handles.move_to_end(shard)
         return handles[shard]
 
     def __getstate__(self) -> dict[str, Any]:

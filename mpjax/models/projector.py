@@ -117,7 +117,7 @@ def load_projector(
         weights: "kinetics400" (the packaged I3D weights), "random", or a checkpoint's path.
         kind: a module of `mpjax.models` ("i3d", "swin"), or, with a dot in it, the import path of
             any module that defines `load(weights, *, seed, dtype)`. Empty: "i3d" for
-            "kinetics400", "swin" for a path.
+            "kinetics400" and "random", "swin" for a path.
         seed: of random weights.
         dtype: compute type, "float32" or "bfloat16"; embeddings are float32 either way.
 
@@ -127,9 +127,7 @@ def load_projector(
     if dtype not in ("float32", "bfloat16"):
         raise ValueError(f"dtype {dtype!r}: choose float32 or bfloat16")
     if not kind:
-        if weights == "random":
-            raise ValueError("weights 'random' need a kind, e.g. kind='i3d' or kind='swin'")
-        kind = "i3d" if weights == "kinetics400" else "swin"
+        kind = "i3d" if weights in ("kinetics400", "random") else "swin"
     path = kind if "." in kind else f"mpjax.models.{kind}"
     try:
         module = importlib.import_module(path)

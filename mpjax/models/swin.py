@@ -15,6 +15,7 @@ from etils import epath
 from flax import linen as nn
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from mpjax import files
 from mpjax.config import from_config_dict
 from mpjax.files import read_json, write_json
 from mpjax.models.attention import WindowAttention, pad_to, padded_size
@@ -329,7 +330,7 @@ def save(
     """
     import orbax.checkpoint as ocp
 
-    directory = epath.Path(directory).resolve()  # Orbax wants absolute paths
+    directory = files.absolute(directory)  # as Orbax wants it
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(directory / "params", params)
     # Last, and by renaming: a directory without it is an unfinished one.
@@ -345,7 +346,7 @@ def restore(directory: epath.PathLike) -> tuple[SwinConfig, Any]:
     """
     import orbax.checkpoint as ocp
 
-    directory = epath.Path(directory).resolve()
+    directory = files.absolute(directory)
     about = directory / "projector.json"
     if not about.exists():
         raise ValueError(f"{directory}: no projector.json in it; not a projector, or half-written")

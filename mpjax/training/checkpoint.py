@@ -1,6 +1,5 @@
 """Orbax checkpoints of small trees: whole or not there."""
 
-import os
 from typing import Any
 
 import orbax.checkpoint as ocp
@@ -26,7 +25,7 @@ def save(directory: epath.PathLike, variables: Any, metadata: Any) -> None:
         variables: pytree of arrays with string keys.
         metadata: JSON-serialisable.
     """
-    directory = _absolute(directory)
+    directory = files.absolute(directory)
     (directory / _METADATA).unlink(missing_ok=True)
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(directory / _VARIABLES, variables, force=True)
@@ -35,7 +34,7 @@ def save(directory: epath.PathLike, variables: Any, metadata: Any) -> None:
 
 def read_metadata(directory: epath.PathLike) -> Any:
     """Returns the metadata of a whole checkpoint, or None where there is none."""
-    path = _absolute(directory) / _METADATA
+    path = files.absolute(directory) / _METADATA
     return files.read_json(path) if path.exists() else None
 
 
@@ -45,14 +44,8 @@ def restore(directory: epath.PathLike) -> Any:
     Raises:
         CheckpointError: there is no whole checkpoint in `directory`.
     """
-    directory = _absolute(directory)
+    directory = files.absolute(directory)
     if read_metadata(directory) is None:
         raise CheckpointError(f"{directory}: no finished checkpoint; run `python -m mpjax.train`")
     with ocp.PyTreeCheckpointer() as checkpointer:
         return checkpointer.restore(directory / _VARIABLES)
-
-
-def _absolute(directory: epath.PathLike) -> epath.Path:
-    # Orbax takes absolute paths only; a URL is one already.
-    text = os.fspath(directory)
-    return epath.Path(text if "://" in text else os.path.abspath(text))

@@ -1,6 +1,5 @@
 """The linear probe: heads on cached embeddings, saved and applied without leaking an animal."""
 
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -35,7 +34,7 @@ def train(
     Raises:
         ValueError: a fine class has no clip to train on.
     """
-    stamp = files.fingerprint(embedded.meta["fingerprint"], dataclasses.asdict(division), config)
+    stamp = files.fingerprint(embedded.meta["fingerprint"], division.fingerprint, config)
     if (checkpoint.read_metadata(out) or {}).get("fingerprint") == stamp:
         return False
     classes = division.taxonomy.fine
@@ -47,6 +46,7 @@ def train(
     metadata = {
         "fingerprint": stamp,
         "embeddings": embedded.meta,
+        "division": division.fingerprint,
         "fine": list(classes),
         "l2": {_name(fold): l2 for fold, l2 in fitted.l2.items()},
         "choice_losses": {
@@ -110,7 +110,7 @@ def predict(
         A row per clip: its metadata, split, fold, start_s, p [fine] and logits (log p).
 
     Raises:
-        ValueError: the heads were trained on other embeddings.
+        ValueError: the heads were trained on other embeddings, or on other animals.
     """
     variables = checkpoint.restore(directory)
     metadata = checkpoint.read_metadata(directory)
@@ -118,6 +118,11 @@ def predict(
         raise ValueError(
             f"{directory}: heads of other embeddings ({metadata['embeddings']['fingerprint']}, "
             f"here {embedded.meta['fingerprint']}); run `python -m mpjax.train`"
+        )
+    if metadata["division"] != division.fingerprint:
+        raise ValueError(
+            f"{directory}: heads of another division into folds, which may have trained on the "
+            "animals to be tested; run `python -m mpjax.train`"
         )
     table = embedded.table
     fold = np.full(len(table), heads.FINAL)

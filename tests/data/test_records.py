@@ -1,4 +1,5 @@
 import contextlib
+import os
 import pickle
 import struct
 import threading
@@ -104,6 +105,28 @@ def test_threads_and_pickled_copies_read_the_same(dataset):
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_few_files_stay_open_however_many_shards_there_are(tmp_path):
+    directory = small_dataset.write(tmp_path / "dataset", 24, shard_count=12)
+    source = records.RecordSource(directory)
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(2):
+        assert len([source[i] for i in range(len(source))]) == 24
+    assert len(os.listdir("/proc/self/fd")) - before <= 4
+
+
+def test_files_that_only_read_serve_too(dataset):
+    source, plain = records.RecordSource(dataset), records.RecordSource(dataset)
+
+    class ReadOnly:
+        """As remote file objects may be: no readinto."""
+
+        def __init__(self, file):
+            self.seek, self.read, self.close = file.seek, file.read, file.close
+
+    source._open = lambda shard: ReadOnly((dataset / shard).open("rb"))
+    assert [bytes(source[i]) for i in range(3)] == [bytes(plain[i]) for i in range(3)]
 
 
 def test_a_payload_that_lacks_features_names_them():

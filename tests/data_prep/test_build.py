@@ -1,4 +1,5 @@
 import contextlib
+import dataclasses
 import hashlib
 import os
 import signal
@@ -8,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+from etils import epath
 from video_files import write_video
 
 from data_prep import build, cohort
@@ -144,6 +146,44 @@ def test_unreadable_videos_are_listed_and_the_rest_is_built(tmp_path):
     assert set(records.RecordSource(tmp_path / "dataset").index["video"]) == {
         f"v{i}.mp4" for i in (0, 3, 4, 5)
     }
+
+
+def test_a_video_without_read_permission_is_listed_too(tmp_path, monkeypatch):
+    path = write_cohort(tmp_path / "cohort")
+    kind = type(epath.Path(tmp_path))
+    opened = kind.open
+
+    def refuse(self, *args, **kwargs):
+        if self.name == "v3.mp4":
+            raise PermissionError(13, "Permission denied", str(self))
+        return opened(self, *args, **kwargs)
+
+    monkeypatch.setattr(kind, "open", refuse)
+    hashes = build._video_hashes(read(path).table["path"], epath.Path(tmp_path / "cache.json"))
+    assert [h.startswith("unreadable") for h in hashes] == [False] * 3 + [True] + [False] * 2
+
+
+def test_failures_are_tried_again_unless_they_are_allowed(tmp_path, capfd):
+    path = write_cohort(tmp_path / "cohort")
+    (tmp_path / "cohort" / "v1.mp4").write_bytes(b"")
+    run_build(path, tmp_path / "dataset")
+    run_build(path, tmp_path / "dataset")
+    assert "unchanged" not in capfd.readouterr().err
+    allowed = dataclasses.replace(CONFIG, allow_failures=True)
+    assert run_build(path, tmp_path / "dataset", config=allowed)["failures"]
+    assert "unchanged" in capfd.readouterr().err
+
+
+def test_a_build_killed_between_its_last_two_renames_is_found_whole(tmp_path, capfd):
+    path = write_cohort(tmp_path / "cohort")
+    stamp = run_build(path, tmp_path / "d")["fingerprint"]
+    (tmp_path / "d").rename(tmp_path / f".d.{stamp}.part")
+    (tmp_path / ".d.old").mkdir()
+    (tmp_path / ".d.e.0123456789abcdef.part").mkdir()  # of another dataset, `d.e`
+    run_build(path, tmp_path / "d")
+    assert "unchanged" in capfd.readouterr().err
+    assert not (tmp_path / ".d.old").exists()
+    assert (tmp_path / ".d.e.0123456789abcdef.part").exists()
 
 
 def test_nothing_is_built_when_no_video_can_be_read(tmp_path):

@@ -158,7 +158,6 @@ def test_a_fault_inside_a_projectors_module_is_not_taken_for_a_wrong_kind(tmp_pa
         ({"kind": "resnet"}, r"'resnet'.*no module mpjax.models.resnet.*i3d, swin"),
         ({"kind": "no.such.module"}, r"no module no.such.module"),
         ({"kind": "projector"}, r"mpjax.models.projector defines no load"),
-        ({"weights": "random"}, "need a kind"),
         ({"dtype": "float16"}, "'float16'.*float32 or bfloat16"),
         ({"kind": "i3d", "weights": "imagenet"}, "'imagenet'.*kinetics400.*random"),
     ],
