@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import tqdm
+from absl import logging
 from jaxtyping import Array, Float, Int
 
 from mpjax.config import HeadConfig
@@ -240,8 +241,7 @@ def fit_folds(
         predicted: folds that need a head without them; their l2 comes from nested cross-validation.
         validation: a fold on which alone l2 is chosen, and on which no head is trained.
 
-    Raises:
-        ValueError: several l2 are given, but too few folds to choose among them.
+    With too few folds to choose on, the middle l2 is taken, and a warning says so.
     """
     always = frozenset() if validation is None else frozenset([validation])
     targets: dict[int, LeftOut] = {fold: always | {fold} for fold in predicted}
@@ -255,16 +255,28 @@ def fit_folds(
             else [(left_out, validation)]
             for left_out in targets.values()
         }
-        losses = _choice_losses(rows, folds, judged, num_classes, config)
+        # A head that judges an l2 needs a fold to be judged on and one to be trained on.
+        if all(pairs and all(held < set(folds) for held, _ in pairs) for pairs in judged.values()):
+            losses = _choice_losses(rows, folds, judged, num_classes, config)
+        else:
+            logging.warning(
+                "%d fold(s) of animals are too few to choose head.l2; taking the middle one, %g",
+                len(folds),
+                _middle(config.l2),
+            )
     chosen = {}
     for target, left_out in targets.items():
-        candidates = losses.get(left_out) or dict.fromkeys(config.l2, 0.0)
+        candidates = losses.get(left_out) or {_middle(config.l2): 0.0}
         chosen[target] = min(candidates, key=candidates.__getitem__)
     wanted = {target: (left_out, chosen[target]) for target, left_out in targets.items()}
     fitted = fit_all(rows, wanted.values(), num_classes, config)
     heads = {target: fitted[problem] for target, problem in wanted.items()}
     kept = {target: losses.get(left_out, {}) for target, left_out in targets.items()}
     return FoldHeads(heads, chosen, kept)
+
+
+def _middle(l2: Sequence[float]) -> float:
+    return sorted(l2)[len(l2) // 2]
 
 
 def _choice_losses(
@@ -284,11 +296,6 @@ def _choice_losses(
         num_classes: number of fine classes.
         config: candidates and solver.
     """
-    if not all(judged.values()):
-        raise ValueError(
-            f"{len(folds)} fold(s) are too few to choose head.l2 by nested cross-validation; "
-            "add animals, or give one value: --config.head.l2='(0.1,)'"
-        )
     held = {left_out for pairs in judged.values() for left_out, _ in pairs}
     fits = [(left_out, l2) for left_out in sorted(held, key=sorted) for l2 in config.l2]
     heads = fit_all(rows, fits, num_classes, config)

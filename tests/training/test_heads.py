@@ -107,8 +107,14 @@ def test_validation_animals_choose_l2_and_are_not_trained_on():
     )
 
 
-def test_too_few_folds_to_choose_is_an_error_with_the_way_out():
-    rows = make_rows(folds=1)
-    with pytest.raises(ValueError, match=r"1 fold.*--config.head.l2='\(0.1,\)'"):
-        heads.fit_folds(rows, 3, CONFIG, predicted=[0])
-    assert heads.fit_folds(make_rows(folds=2), 3, HeadConfig(l2=(0.1,)), predicted=[0]).l2[0] == 0.1
+def test_with_too_few_folds_to_choose_the_middle_l2_is_taken_and_said(caplog):
+    config = HeadConfig(l2=(0.01, 1.0, 100.0))
+    fitted = heads.fit_folds(make_rows(folds=2), 3, config, predicted=[0, 1])
+    assert fitted.l2 == {0: 1.0, 1: 1.0, heads.FINAL: 1.0}
+    assert "2 fold(s) of animals are too few" in caplog.text
+    assert fitted.losses[0] == {}
+
+
+def test_a_single_l2_is_taken_as_it_is():
+    fitted = heads.fit_folds(make_rows(folds=2), 3, HeadConfig(l2=(0.1,)), predicted=[0])
+    assert fitted.l2[0] == 0.1
