@@ -1,7 +1,7 @@
 """A lab's own cohort, on a workstation or Colab.
 
 Run:      python -m mpjax.study --config=configs/lab.py --config.cohort=COHORT_CSV --workdir=out/lab
-Takes:    about 1.5 s per 16-frame clip at 3 views on 2 CPU cores; far less on a GPU. Lengthen
+Takes:    about 1.6 s per 16-frame clip at 3 views on 2 CPU cores; far less on a GPU. Lengthen
           config.video.stride to look at fewer clips of long recordings.
 """
 
