@@ -84,7 +84,7 @@ def fit(
     is at most the identity: Boehning's bound (1992, doi:10.1007/BF00048682) of the multinomial
     Hessian, half the weighted covariance of the embedding, is diagonal in the covariance's
     eigenvectors. Embeddings differ by orders of magnitude in their variances; without this the
-    weak regularisations take ten times as long.
+    weak regularisations take several times as long.
 
     Args:
         rows: all training rows.
