@@ -23,6 +23,13 @@ def test_decoding_gives_back_the_frames():
     assert np.abs(decoded.astype(int) - clip).max() <= 3
 
 
+def test_grey_video_loses_nothing_by_plain_upsampling():
+    grey = np.random.default_rng(0).integers(0, 256, (2, 48, 64, 1), np.uint8).repeat(3, axis=-1)
+    jpegs = [simplejpeg.encode_jpeg(frame, colorsubsampling="420") for frame in grey]
+    smooth = np.stack([simplejpeg.decode_jpeg(jpeg, fastupsample=False) for jpeg in jpegs])
+    np.testing.assert_array_equal(clips.decode_frames(jpegs), smooth)
+
+
 def test_frames_of_different_size_are_refused():
     jpegs = [simplejpeg.encode_jpeg(np.zeros(s, np.uint8)) for s in [(8, 8, 3), (8, 16, 3)]]
     with pytest.raises(ValueError, match="a frame is 16x8, expected 8x8"):
