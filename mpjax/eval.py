@@ -8,6 +8,7 @@ import importlib.metadata
 import platform
 from typing import Any
 
+import pandas as pd
 from absl import flags
 from etils import epath
 
@@ -24,11 +25,13 @@ def run(config: StudyConfig, workdir: epath.PathLike) -> None:
 
     workdir = epath.Path(workdir)
     made = [workdir / name for name in ("predictions.parquet", "metrics.json", "report.html")]
-    meta, stamp = _predict(workdir / "predictions.parquet", workdir), workdir / ".report.json"
+    table, meta = _predict(workdir)
+    stamp = workdir / ".report.json"
     identity = files.fingerprint(meta, config.eval, config.name)
     if all(path.exists() for path in [*made, stamp]) and files.read_json(stamp) == identity:
         print(f"report {made[2]}: unchanged, not written again")
         return
+    predictions.write_predictions(made[0], table, meta)
     read = predictions.read_predictions(made[0])
     figures = metrics.evaluate(read, bootstrap=config.eval.bootstrap, seed=config.eval.seed)
     files.write_json(made[1], figures)
@@ -38,9 +41,8 @@ def run(config: StudyConfig, workdir: epath.PathLike) -> None:
     print(f"report {made[2]}")
 
 
-def _predict(out: epath.Path, workdir: epath.Path) -> dict[str, Any]:
-    """Writes predictions from the heads and embeddings of `workdir`; returns what made them."""
-    from mpjax.analysis import predictions
+def _predict(workdir: epath.Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Returns the predictions of the heads of `workdir`, and what made them."""
     from mpjax.data import division, embeddings, records
     from mpjax.training import checkpoint, probe
 
@@ -67,8 +69,7 @@ def _predict(out: epath.Path, workdir: epath.Path) -> dict[str, Any]:
         "exclude": divided.exclude,
         "provenance": provenance,
     }
-    predictions.write_predictions(out, table, meta)
-    return meta
+    return table, meta
 
 
 if __name__ == "__main__":
