@@ -1,4 +1,4 @@
-"""How every binary begins and ends: `--config`, one-line errors, a truthful exit status."""
+"""How every binary begins and ends: flags, one-line errors, a truthful exit status."""
 
 import sys
 from collections.abc import Callable
@@ -10,23 +10,33 @@ from mpjax import config as configs
 
 
 def start(run: Callable[[configs.StudyConfig], int | None]) -> None:
-    """Parses the flags, calls `run` with the config and exits with what it returns (None: 0).
-
-    A ValueError or OSError, the ways in which bad input shows, is printed as one message without
-    a traceback (`--traceback` shows it) and exits with 1. The caller defines its own flags first.
-    """
+    """As `start_plain`, for a binary with `--config`, whose config `run` is called with."""
     config = config_flags.DEFINE_config_file(
         "config", configs.__file__, "Config file; single fields: --config.head.seed=3."
     )
+    start_plain(lambda: run(configs.from_config_dict(config.value)))
+
+
+def start_plain(run: Callable[..., int | None], *, words: bool = False) -> None:
+    """Parses the flags, calls `run` and exits with what it returns (None: 0).
+
+    What bad input and absent packages raise (ValueError, OSError, ImportError) is printed as one
+    message without a traceback (`--traceback` shows it) and exits with 1. The caller defines its
+    own flags first.
+
+    Args:
+        run: the binary.
+        words: whether it is called with the words of the command line that are no flags.
+    """
     traceback = flags.DEFINE_bool("traceback", False, "Show where an error was raised.")
 
     def main(argv: list[str]) -> None:
-        if len(argv) > 1:
+        if argv[1:] and not words:
             raise app.UsageError(f"unexpected argument(s): {' '.join(argv[1:])}")
         logging.set_verbosity(logging.WARNING)  # Orbax and JAX tell of every step they take
         try:
-            status = run(configs.from_config_dict(config.value))
-        except (ValueError, OSError) as error:
+            status = run(*argv[1:])
+        except (ValueError, OSError, ImportError) as error:
             if traceback.value:
                 raise
             print(f"error: {error}", file=sys.stderr)

@@ -73,7 +73,8 @@ class ProjectorConfig:
     """The frozen projector (`mpjax.models`)."""
 
     kind: str = ""  # i3d | swin | the import path of a module like them; empty: by the weights
-    weights: str = "kinetics400"  # the packaged weights | random | a checkpoint's path
+    # kinetics400, the packaged I3D | random | a checkpoint's path | the name of public weights
+    weights: str = "kinetics400"
     seed: int = 0  # of random weights
     size: int = 224  # px, side of the square crop fed to the projector
     frames: int = 0  # frames per view; 0 takes the whole clip

@@ -38,6 +38,7 @@ class Projector:
         apply: pure `(params, clips float32 normalised [b, t, h, w, 3]) -> Outputs`, in float32.
         mean: per channel, subtracted from uint8 clips (range 0-255).
         std: per channel, divides what is left.
+        classes: names of the native head's classes, in its order; None where unknown.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Projector:
     apply: Callable[[Any, Array], Outputs]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    classes: tuple[str, ...] | None = None
 
     def __call__(self, clips: Shaped[Array | np.ndarray, "..."]) -> Float[Array, "b d"]:
         """Embeds clips; compiled once per shape.
@@ -114,10 +116,12 @@ def load_projector(
     """Loads a frozen projector.
 
     Args:
-        weights: "kinetics400" (the packaged I3D weights), "random", or a checkpoint's path.
+        weights: "kinetics400" (the packaged I3D weights), "random", the path of a checkpoint (a
+            `.pth`, a `.safetensors`, or a directory that `python -m mpjax.convert` wrote), or the
+            name of public weights that `python -m mpjax.weights get` has downloaded.
         kind: a module of `mpjax.models` ("i3d", "swin"), or, with a dot in it, the import path of
             any module that defines `load(weights, *, seed, dtype)`. Empty: "i3d" for
-            "kinetics400" and "random", "swin" for a path.
+            "kinetics400" and "random", else "swin".
         seed: of random weights.
         dtype: compute type, "float32" or "bfloat16"; embeddings are float32 either way.
 

@@ -5,6 +5,7 @@ torchvision, which are one architecture under two sets of names (see `mpjax.mode
 """
 
 import dataclasses
+import uuid
 from typing import Any, NamedTuple
 
 import jax
@@ -18,6 +19,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from mpjax import files
 from mpjax.config import from_config_dict
 from mpjax.files import read_json, write_json
+from mpjax.models import public_weights
 from mpjax.models.attention import WindowAttention, pad_to, padded_size
 from mpjax.models.projector import Outputs, Projector, fingerprint_params
 
@@ -272,31 +274,33 @@ def load(weights: str, *, seed: int, dtype: str) -> Projector:
 
     Args:
         weights: path of a PyTorch checkpoint (torchvision's, Video Swin's or UAS's), path of a
-            directory written by `save`, or "random" for a Swin-T with random weights.
+            directory written by `save`, name of public weights that are downloaded, or "random"
+            for a Swin-T with random weights.
         seed: of random weights.
         dtype: compute type, "float32" or "bfloat16".
 
     Raises:
-        FileNotFoundError: there is nothing at that path.
+        FileNotFoundError: there is nothing at that path, or of that name.
         ValueError: what is there is not a Video Swin.
     """
     from mpjax.models import torch_port  # which builds on this module
 
-    path = epath.Path(weights)
+    classes = None
     if weights == "random":
         config = SwinConfig.tiny(num_classes=None)
         params = jax.jit(init_params, static_argnums=0)(config, jax.random.key(seed))
-    elif path.is_dir():
-        config, params = restore(path)
-    elif path.exists():
-        config, params = torch_port.load_checkpoint(path)
+    elif (path := public_weights.locate(weights)).is_dir():
+        config, params, classes = restore(path)
     else:
-        raise FileNotFoundError(f"{weights}: no such checkpoint; give its path, or 'random'")
-    return make_projector(dataclasses.replace(config, dtype=dtype), params)
+        converted = torch_port.load_checkpoint(path)
+        config, params = converted.config, converted.params
+    return make_projector(dataclasses.replace(config, dtype=dtype), params, classes)
 
 
-def make_projector(config: SwinConfig, params: Any) -> Projector:
-    """Wraps `VideoSwin(config)` and its parameters as a projector."""
+def make_projector(
+    config: SwinConfig, params: Any, classes: tuple[str, ...] | None = None
+) -> Projector:
+    """Wraps `VideoSwin(config)`, its parameters and its classes' names as a projector."""
     model = VideoSwin(config)
 
     def apply(params: Any, clips: Float[Array, "b t h w 3"]) -> Outputs:
@@ -314,32 +318,58 @@ def make_projector(config: SwinConfig, params: Any) -> Projector:
         apply=apply,
         mean=MEAN,
         std=STD,
+        classes=classes,
     )
 
 
 def save(
-    directory: epath.PathLike, config: SwinConfig, params: Any, *, provenance: dict[str, Any]
+    directory: epath.PathLike,
+    config: SwinConfig,
+    params: Any,
+    *,
+    provenance: dict[str, Any],
+    classes: tuple[str, ...] | None = None,
 ) -> None:
-    """Writes a projector as an Orbax checkpoint `params` and a `projector.json`.
+    """Writes a projector as an Orbax checkpoint `params` and a `projector.json`; all or nothing.
 
     Args:
         directory: new, or empty.
         config: hyperparameters.
         params: parameters.
         provenance: JSON-serialisable; where the weights came from.
+        classes: names of the head's classes, in its order; None: unknown.
+
+    Raises:
+        FileExistsError: there is something there already.
+        OSError: it cannot be written.
     """
     import orbax.checkpoint as ocp
 
     directory = files.absolute(directory)  # as Orbax wants it
-    with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(directory / "params", params)
-    # Last, and by renaming: a directory without it is an unfinished one.
-    about = {"kind": "swin", "config": config, "provenance": provenance}
-    write_json(directory / "projector.json", about)
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise FileExistsError(f"{directory}: exists already; delete it, or choose another place")
+    about = {"kind": "swin", "config": config, "classes": classes, "provenance": provenance}
+    aside = directory.parent / f".{directory.name}.{uuid.uuid4().hex[:8]}.part"
+    try:
+        # Not left to Orbax, whose threads wait 5 minutes for a directory that cannot be made.
+        aside.mkdir(parents=True)
+    except OSError as error:
+        raise OSError(f"{directory}: cannot be written ({error})") from error
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save(aside / "params", params)
+        write_json(aside / "projector.json", about)
+        if directory.exists():  # and is empty, else it was refused
+            directory.rmdir()
+        aside.rename(directory)
+    finally:
+        aside.rmtree(missing_ok=True)
 
 
-def restore(directory: epath.PathLike) -> tuple[SwinConfig, Any]:
-    """Reads back the config and the parameters that `save` wrote.
+def restore(
+    directory: epath.PathLike,
+) -> tuple[SwinConfig, Any, tuple[str, ...] | None]:
+    """Reads back the config, the parameters and the classes' names that `save` wrote.
 
     Raises:
         ValueError: the directory holds no Video Swin, or an unfinished one.
@@ -350,8 +380,9 @@ def restore(directory: epath.PathLike) -> tuple[SwinConfig, Any]:
     about = directory / "projector.json"
     if not about.exists():
         raise ValueError(f"{directory}: no projector.json in it; not a projector, or half-written")
-    values = read_json(about)["config"]
-    config = from_config_dict(values, SwinConfig, path=f"{about}: config")
+    values = read_json(about)
+    config = from_config_dict(values["config"], SwinConfig, path=f"{about}: config")
+    classes = None if values["classes"] is None else tuple(values["classes"])
     expected = jax.eval_shape(lambda key: init_params(config, key), jax.random.key(0))
     with ocp.StandardCheckpointer() as checkpointer:
-        return config, checkpointer.restore(directory / "params", expected)
+        return config, checkpointer.restore(directory / "params", expected), classes

@@ -1,19 +1,29 @@
-"""Converts PyTorch checkpoints of Video Swin: two sets of names, one architecture."""
+"""Converts PyTorch checkpoints of Video Swin: two sets of names, one architecture.
+
+2D Swin checkpoints (ImageNet) are inflated, and LoRA tensors are merged into the weights.
+"""
 
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from einops import EinopsError, rearrange
 from etils import epath
 from flax.traverse_util import flatten_dict, unflatten_dict
+from jaxtyping import PRNGKeyArray
 
+from mpjax.models import inflation as inflating
+from mpjax.models import lora
+from mpjax.models.inflation import Inflation
+from mpjax.models.lora import LoraConfig
 from mpjax.models.swin import SwinConfig, init_params
 from mpjax.models.torch_reader import read_checkpoint
 
 State: TypeAlias = Mapping[str, np.ndarray]
+Window: TypeAlias = tuple[int, ...]  # tokens along t, h, w
 
 # Layouts from theirs to ours, as einops patterns. PyTorch keeps a linear kernel as (out, in).
 _SAME = "d -> d"
@@ -25,17 +35,21 @@ _QKV_BIAS = "(three h k) -> three h k"
 _HEADS_TO_WIDTH = "o (h k) -> h k o"
 
 # Where the official code (Video Swin, UAS) counts stages, torchvision counts places in a list in
-# which blocks (even) and patch mergings (odd) alternate.
+# which stages and patch mergings alternate. It begins with stage 0 in 3D, and with the patch
+# embedding in 2D; either way a stage is half its place, rounded down.
 _BLOCK = r"(?:layers\.(?P<stage>\d+)\.blocks|features\.(?P<place>\d+))\.(?P<block>\d+)"
-_MERGING = r"(?:layers\.(?P<stage>\d+)\.downsample|features\.(?P<place>\d+))"
+_MERGING = r"(?:layers\.(?P<stage>\d+)\.downsample|features\.(?P<place_after>\d+))"
+_PATCH_KERNEL = r"(?:patch_embed\.proj|features\.0\.0)"
+_PATCH_NORM = r"(?:patch_embed\.norm|features\.0\.2)"
+_LORA = rf"{_BLOCK}\.(?:attn|mlp)\.lora_(?P<layer>q|k|v|o|fc1|fc2)"
 _HEAD = r"(?:cls_head\.fc_cls|head)"
 
 # Their name (official | torchvision) -> our parameter, and how its axes are rearranged.
 _RULES: tuple[tuple[str, str, str], ...] = (
-    (r"patch_embed\.proj\.weight", "patch_embed/proj/kernel", _CONVOLUTION),
-    (r"patch_embed\.proj\.bias", "patch_embed/proj/bias", _SAME),
-    (r"patch_embed\.norm\.weight", "patch_embed/norm/scale", _SAME),
-    (r"patch_embed\.norm\.bias", "patch_embed/norm/bias", _SAME),
+    (rf"{_PATCH_KERNEL}\.weight", "patch_embed/proj/kernel", _CONVOLUTION),
+    (rf"{_PATCH_KERNEL}\.bias", "patch_embed/proj/bias", _SAME),
+    (rf"{_PATCH_NORM}\.weight", "patch_embed/norm/scale", _SAME),
+    (rf"{_PATCH_NORM}\.bias", "patch_embed/norm/bias", _SAME),
     (rf"{_BLOCK}\.norm1\.weight", "stage{stage}_block{block}/norm1/scale", _SAME),
     (rf"{_BLOCK}\.norm1\.bias", "stage{stage}_block{block}/norm1/bias", _SAME),
     (
@@ -64,10 +78,24 @@ _RULES: tuple[tuple[str, str, str], ...] = (
     (r"norm\.bias", "norm/bias", _SAME),
     (rf"{_HEAD}\.weight", "head/kernel", _LINEAR),
     (rf"{_HEAD}\.bias", "head/bias", _SAME),
+    (rf"{_LORA}\.lora_A\.weight", "lora/stage{stage}_block{block}/{layer}/a", _LINEAR),
+    (rf"{_LORA}\.lora_B\.weight", "lora/stage{stage}_block{block}/{layer}/b", _LINEAR),
 )
 
 # Buffers that follow from the hyperparameters.
 _DERIVED = re.compile(r".*\.(relative_position_index|attn_mask)")
+
+# What only Swin V2 has: cosine attention and a network that computes its position bias.
+_SWIN_V2 = re.compile(r".*\.attn\.(logit_scale|cpb_mlp\..*)")
+
+
+class Converted(NamedTuple):
+    """A converted checkpoint."""
+
+    config: SwinConfig
+    params: dict[str, Any]  # float32, laid out as `init_params` does; adapters merged in
+    layout: str  # "official", "torchvision", "official 2D" or "torchvision 2D"
+    lora: LoraConfig | None  # of the adapters that were merged; None: there were none
 
 
 class _Tensor(NamedTuple):
@@ -77,88 +105,100 @@ class _Tensor(NamedTuple):
     value: np.ndarray
     pattern: str
 
+    def __str__(self) -> str:
+        return f"{self.name} {self.value.shape}"
 
-def load_checkpoint(path: epath.PathLike) -> tuple[SwinConfig, dict[str, Any]]:
-    """Reads and converts a PyTorch checkpoint of Video Swin.
+
+def load_checkpoint(
+    path: epath.PathLike,
+    *,
+    lora_alpha: float | None = None,
+    inflation: Inflation | None = None,
+) -> Converted:
+    """Reads and converts a PyTorch checkpoint of Video Swin, or of a 2D Swin.
 
     Args:
-        path: a `.pth` of torchvision, of Video Swin or of UAS.
+        path: a `.pth` of torchvision, of Video Swin, of UAS or of Swin.
+        lora_alpha: as for `convert_state_dict`.
+        inflation: as for `convert_state_dict`.
 
     Raises:
-        ValueError: the file is damaged, or is no Video Swin; see `convert_state_dict`.
+        ValueError: the file is damaged, or is no Swin; see `convert_state_dict`.
         ImportError: the file was written before PyTorch 1.6, and torch is not installed.
     """
+    checkpoint = read_checkpoint(path)
     try:
-        return convert_state_dict(find_state_dict(read_checkpoint(path)))
+        state = find_state_dict(checkpoint)
+        return convert_state_dict(state, lora_alpha=lora_alpha, inflation=inflation)
     except ValueError as error:
-        message = str(error)
-        raise ValueError(message if str(path) in message else f"{path}: {message}") from error
+        raise ValueError(f"{path}: {error}") from error
 
 
 def find_state_dict(checkpoint: Any) -> State:
-    """Returns the tensors by name: the checkpoint itself, or its entry `state_dict`.
+    """Returns the tensors by name: the checkpoint itself, or its `state_dict` or `model`.
 
     Raises:
         ValueError: there are none.
     """
-    state = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, Mapping) else None
+    state = checkpoint
+    for entry in ("state_dict", "model"):  # as Video Swin and UAS, and as Swin save them
+        if isinstance(checkpoint, Mapping) and entry in checkpoint:
+            state = checkpoint[entry]
+            break
     if not isinstance(state, Mapping) or not state:
-        raise ValueError(f"expected a dict of tensors, got a {type(checkpoint).__name__}")
+        raise ValueError(f"expected a dict of tensors, got a {type(state).__name__}")
     others = [str(name) for name, value in state.items() if not isinstance(value, np.ndarray)]
     if others:
         raise ValueError(f"expected a dict of tensors; not tensors: {_listed(others)}")
     return state
 
 
-def convert_state_dict(state: State) -> tuple[SwinConfig, dict[str, Any]]:
+def convert_state_dict(
+    state: State, *, lora_alpha: float | None = None, inflation: Inflation | None = None
+) -> Converted:
     """Converts the tensors of a Video Swin, in either layout, to our config and parameters.
 
     The config is read off the shapes. What acts in training alone (drop-path) is not in them and
-    stays at its default.
+    stays at its default. A 2D Swin, known by the 4 axes of its patch kernel, is inflated; it keeps
+    its head, as the inflated network gives for a still clip the 2D network's logits.
 
     Args:
         state: tensors by name, torchvision's or the official ones, with or without `backbone.`.
-
-    Returns:
-        The config, and float32 parameters laid out as `init_params(config, key)`.
+        lora_alpha: of the checkpoint's adapters, which do not hold it; None: their rank.
+        inflation: window and patch of the 3D network; None: the published ones, where needed.
 
     Raises:
-        ValueError: some tensor on either side has no counterpart of its shape; lists them all.
+        ValueError: some tensor on either side has no counterpart of its shape, with a list of them
+            all; or an argument is for what the checkpoint is not.
     """
     tensors, unexpected = _match(state)
-    if "patch_embed/proj/kernel" not in tensors:
-        raise ValueError(
-            f"not a Video Swin checkpoint: no patch_embed.proj.weight among its {len(state)} "
-            f"tensors, e.g. {_listed(list(state)[:3])}"
-        )
-    misshaped = [
-        f"{name} {value.shape}, for {pattern.split(' -> ')[0]!r}"
-        for name, value, pattern in tensors.values()
-        if value.ndim != len(_axes(pattern.split(" -> ")[0]))
-    ]
-    _refuse(misshaped=misshaped)
-
-    config = _read_config(tensors, _window_tokens(state))
-    expected = flatten_dict(
-        jax.eval_shape(lambda key: init_params(config, key), jax.random.key(0)), sep="/"
+    _refuse_other_networks(state, tensors)
+    flat = tensors["patch_embed/proj/kernel"].value.ndim == 4
+    if inflation is not None and not flat:
+        raise ValueError(f"{inflation}, but the checkpoint is of a 3D network already")
+    if flat:
+        inflation = inflation or Inflation()
+        tensors = _inflate(tensors, inflation)
+    _refuse(
+        misshaped=[
+            f"{tensor}, for {tensor.pattern.split(' -> ')[0]!r}"
+            for tensor in tensors.values()
+            if tensor.value.ndim != len(_axes(tensor.pattern.split(" -> ")[0]))
+        ]
     )
-    missing = [path for path in expected if path not in tensors]
-    unexpected += [tensor.name for path, tensor in tensors.items() if path not in expected]
-    params = {}
-    for path in expected.keys() & tensors.keys():
-        name, value, pattern = tensors[path]
-        shape = expected[path].shape
-        lengths = dict(zip(pattern.split(" -> ")[1].split(), shape, strict=True))
-        try:
-            params[path] = rearrange(np.asarray(value, np.float32), pattern, **lengths)
-        except EinopsError:
-            misshaped.append(f"{name} {value.shape}, for {path} {shape} by {pattern!r}")
-    _refuse(missing=missing, unexpected=unexpected, misshaped=misshaped)
-    return config, unflatten_dict(params, sep="/")
+
+    config = _read_config(tensors, inflation.window if inflation else None, _window_tokens(state))
+    lora_config = _read_lora(tensors, config, lora_alpha)
+    arrays = _arrange(tensors, unexpected, _expected_shapes(config, lora_config))
+    adapters = arrays.pop("lora", None)
+    if lora_config is not None:
+        arrays = jax.tree.map(np.asarray, lora.merge(arrays, adapters, lora_config))
+    family = "torchvision" if any(name.startswith("features.") for name in state) else "official"
+    return Converted(config, arrays, f"{family} 2D" if flat else family, lora_config)
 
 
 def _match(state: State) -> tuple[dict[str, _Tensor], list[str]]:
-    """Returns the tensors by our path, and the names of those without a rule."""
+    """Returns the tensors by our path, and the names of those without a path of their own."""
     tensors: dict[str, _Tensor] = {}
     unexpected = []
     for name, value in state.items():
@@ -166,8 +206,8 @@ def _match(state: State) -> tuple[dict[str, _Tensor], list[str]]:
             continue
         for regex, path, pattern in _RULES:
             found = re.fullmatch(regex, name.removeprefix("backbone."))
-            if found:
-                tensors[_our_path(path, found)] = _Tensor(name, value, pattern)
+            if found and (ours := _our_path(path, found)) not in tensors:
+                tensors[ours] = _Tensor(name, value, pattern)
                 break
         else:
             unexpected.append(name)
@@ -178,10 +218,79 @@ def _our_path(path: str, found: re.Match[str]) -> str:
     groups = found.groupdict()
     if groups.get("place"):
         groups["stage"] = str(int(groups["place"]) // 2)
+    if groups.get("place_after"):  # a merging belongs to the stage before it
+        groups["stage"] = str((int(groups["place_after"]) - 1) // 2)
     return path.format(**groups)
 
 
-def _read_config(tensors: Mapping[str, _Tensor], window_tokens: int | None) -> SwinConfig:
+def _refuse_other_networks(state: State, tensors: Mapping[str, _Tensor]) -> None:
+    second = [name for name in state if _SWIN_V2.fullmatch(name)]
+    if second:
+        raise ValueError(
+            f"a Swin V2 checkpoint ({second[0]}), whose attention is another one; give one of "
+            "Video Swin or of the first Swin"
+        )
+    if "patch_embed/proj/kernel" not in tensors:
+        raise ValueError(
+            f"not a Video Swin checkpoint: no patch_embed.proj.weight among its {len(state)} "
+            f"tensors, e.g. {_listed(list(state)[:3])}"
+        )
+    numbers = [t for t in tensors.values() if not jnp.issubdtype(t.value.dtype, jnp.floating)]
+    _refuse(not_floating_point=[f"{tensor.name} {tensor.value.dtype}" for tensor in numbers])
+
+
+def _inflate(tensors: Mapping[str, _Tensor], inflation: Inflation) -> dict[str, _Tensor]:
+    """Inflates what differs between a 2D and a 3D network."""
+    inflated, misshaped = dict(tensors), []
+    for path, tensor in tensors.items():
+        if path == "patch_embed/proj/kernel":
+            value = inflating.inflate_patch_kernel(tensor.value, inflation.patch_frames)
+            inflated[path] = tensor._replace(value=value)
+        elif path.endswith("/relative_position_bias_table"):
+            if tensor.value.ndim == 2 and inflating.is_square(len(tensor.value)):
+                value = inflating.inflate_bias_table(tensor.value, inflation.window)
+                inflated[path] = tensor._replace(value=value)
+            else:
+                misshaped.append(f"{tensor}, for '(2s-1)^2 h', s the side of a window")
+    _refuse(misshaped=misshaped)
+    return inflated
+
+
+def _expected_shapes(config: SwinConfig, lora_config: LoraConfig | None) -> dict[str, Any]:
+    """Returns the shapes that the network and its adapters have, by path."""
+
+    def init(key: PRNGKeyArray) -> Any:
+        params = init_params(config, key)
+        if lora_config is None:
+            return params
+        return params | {"lora": lora.init(lora_config, params, key)}
+
+    return flatten_dict(jax.eval_shape(init, jax.random.key(0)), sep="/")
+
+
+def _arrange(
+    tensors: Mapping[str, _Tensor], unexpected: list[str], expected: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Rearranges every tensor into its expected shape, or refuses them, naming every fault."""
+    missing = [path for path in expected if path not in tensors]
+    unexpected += [tensor.name for path, tensor in tensors.items() if path not in expected]
+    misshaped = []
+    arrays = {}
+    for path in expected.keys() & tensors.keys():
+        _, value, pattern = tensors[path]
+        shape = expected[path].shape
+        lengths = dict(zip(pattern.split(" -> ")[1].split(), shape, strict=True))
+        try:
+            arrays[path] = rearrange(np.asarray(value, np.float32), pattern, **lengths)
+        except EinopsError:
+            misshaped.append(f"{tensors[path]}, for {path} {shape} by {pattern!r}")
+    _refuse(missing=missing, unexpected=unexpected, misshaped=misshaped)
+    return unflatten_dict(arrays, sep="/")
+
+
+def _read_config(
+    tensors: Mapping[str, _Tensor], window: Window | None, window_tokens: int | None
+) -> SwinConfig:
     embed_dim, _, *patch = tensors["patch_embed/proj/kernel"].value.shape
     found = [re.match(r"stage(\d+)_block(\d+)/", path) for path in tensors]
     blocks = [(int(match[1]), int(match[2])) for match in found if match]
@@ -196,7 +305,7 @@ def _read_config(tensors: Mapping[str, _Tensor], window_tokens: int | None) -> S
         depths=tuple(1 + max(block for s, block in blocks if s == stage) for stage in stages),
         num_heads=tuple(table.shape[1] for table in tables),
         patch=tuple(patch),
-        window=_window(tables[0].shape[0], window_tokens),
+        window=window or _window(tables[0].shape[0], window_tokens),
         mlp_ratio=tensors["stage0_block0/fc1/kernel"].value.shape[0] / embed_dim,
         num_classes=None if head is None else head.value.shape[0],
     )
@@ -209,7 +318,7 @@ def _window_tokens(state: State) -> int | None:
     return None
 
 
-def _window(rows: int, tokens: int | None) -> tuple[int, int, int]:
+def _window(rows: int, tokens: int | None) -> Window:
     """Returns the window (t, s, s) whose bias table has `rows` = (2t - 1)(2s - 1)^2 rows.
 
     The rows alone can be ambiguous. Where the checkpoint holds the index, whose length is the
@@ -229,6 +338,40 @@ def _window(rows: int, tokens: int | None) -> tuple[int, int, int]:
     return max(fitting, key=lambda window: (window[1] == 7, window[1]))
 
 
+def _read_lora(
+    tensors: Mapping[str, _Tensor], config: SwinConfig, alpha: float | None
+) -> LoraConfig | None:
+    """Reads off the names and shapes which layers of which stages are adapted, and their rank."""
+    found = [re.fullmatch(r"lora/stage(\d+)_block\d+/(\w+)/([ab])", path) for path in tensors]
+    places = [match for match in found if match]
+    if not places:
+        if alpha is not None:
+            raise ValueError(f"lora_alpha {alpha} is given, but the checkpoint has no LoRA tensors")
+        return None
+    layers = {match[2] for match in places}
+    targets = [name for name, layers_of in lora.TARGETS.items() if set(layers_of) == layers]
+    if not targets:
+        choices = ", ".join(lora.TARGETS)
+        raise ValueError(f"LoRA on {_listed(sorted(layers))} is none of the targets {choices}")
+    ranks = {  # an A has `rank` rows, a B as many columns
+        tensors[match[0]].value.shape[0 if match[3] == "a" else 1]: tensors[match[0]]
+        for match in places
+    }
+    if len(ranks) > 1:
+        examples = (f"{rank} ({tensor})" for rank, tensor in sorted(ranks.items()))
+        raise ValueError(f"LoRA tensors of unequal rank: {_listed(examples)}")
+    rank = next(iter(ranks))
+    last = len(config.depths) - 1
+    stages = {int(match[1]) for match in places}
+    part = "first" if stages == {0} else "last" if stages == {last} else "all"
+    return LoraConfig(
+        targets=targets[0],
+        rank=rank,
+        alpha=float(rank) if alpha is None else alpha,
+        stages="all" if last == 0 else part,
+    )
+
+
 def _axes(side: str) -> list[str]:
     """Splits one side of an einops pattern into its axes."""
     return re.findall(r"\(.*?\)|\w+", side)
@@ -236,7 +379,11 @@ def _axes(side: str) -> list[str]:
 
 def _refuse(**faults: Iterable[str]) -> None:
     """Raises one ValueError with all faults, if there are any."""
-    lines = [f"{kind}: {_listed(sorted(names))}" for kind, names in faults.items() if names]
+    lines = [
+        f"{kind.replace('_', ' ')}: {_listed(sorted(names))}"
+        for kind, names in faults.items()
+        if names
+    ]
     if lines:
         raise ValueError("the tensors are not those of a Video Swin; " + "; ".join(lines))
 

@@ -3,17 +3,22 @@
 A `.pth` file (since PyTorch 1.6) is a zip archive: `data.pkl`, a pickle of everything but the
 numbers, and one file `data/<key>` per storage, which is a flat array that tensors are views of.
 https://docs.pytorch.org/docs/stable/notes/serialization.html
+A `.safetensors` file is the length of a header (8 bytes), the header in JSON, and the numbers.
+https://huggingface.co/docs/safetensors
 """
 
 import collections
 import importlib
 import io
 import pickle
+import re
 import zipfile
 from collections.abc import Callable
 from typing import Any, BinaryIO, Literal, NamedTuple
 
 import numpy as np
+import safetensors
+from absl import logging
 from etils import epath
 
 _STORAGE_TYPES = {
@@ -29,9 +34,26 @@ _STORAGE_TYPES = {
     "BoolStorage": "bool",
 }
 
+_TYPE_CODES = {  # of safetensors
+    "F64": "float64",
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "I64": "int64",
+    "I32": "int32",
+    "I16": "int16",
+    "I8": "int8",
+    "U8": "uint8",
+    "BOOL": "bool",
+}
+
 # How files written before PyTorch 1.6 begin: a pickle (protocol 2) of the number
 # 0x1950a86a20f9469cfc6c.
 _LEGACY_START = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
+
+
+class CheckpointError(ValueError):
+    """A file that is damaged, is no checkpoint, or asks for what is not admitted."""
 
 
 def read_checkpoint(path: epath.PathLike) -> Any:
@@ -41,33 +63,44 @@ def read_checkpoint(path: epath.PathLike) -> Any:
     anything else is refused. bfloat16 is widened to float32, which loses nothing.
 
     Args:
-        path: of a `.pth` or `.pt` file. One written before PyTorch 1.6 needs torch to be installed.
+        path: of a `.pth`, `.pt` or `.safetensors` file, told apart by their content. One written
+            before PyTorch 1.6 needs torch to be installed.
 
     Raises:
-        ValueError: the file is damaged, is not a PyTorch checkpoint, or names what is not admitted.
+        CheckpointError: the file is damaged, is no checkpoint, or names what is not admitted.
         ImportError: the file needs torch, and torch is not installed.
     """
     path = epath.Path(path)
     with path.open("rb") as file:
-        start = file.read(len(_LEGACY_START))
-        file.seek(0)
-        if start == _LEGACY_START:
-            return _read_legacy(path, file)
-        if not start.startswith(b"PK\x03\x04"):
-            raise ValueError(f"{path}: not a PyTorch checkpoint; it begins with {start!r}")
         try:
-            with zipfile.ZipFile(file) as archive:
-                return _read_zip(path, archive)
-        except (zipfile.BadZipFile, pickle.UnpicklingError, EOFError, KeyError) as error:
-            raise ValueError(f"{path}: damaged or cut short ({error}); get it again") from error
+            return _reader_for(path, file)(path, file)
+        except (CheckpointError, ImportError):
+            raise
+        except Exception as error:  # zip and pickle raise any kind on bytes that are neither
+            why = f"{type(error).__name__}: {error}"
+            raise CheckpointError(f"{path}: damaged or cut short ({why}); get it again") from error
 
 
-def _read_zip(path: epath.Path, archive: zipfile.ZipFile) -> Any:
-    pickles = [name for name in archive.namelist() if name.rpartition("/")[2] == "data.pkl"]
-    if len(pickles) != 1:
-        raise ValueError(f"{path}: a zip file, but not a PyTorch checkpoint: no data.pkl in it")
-    folder = pickles[0].removesuffix("data.pkl")
-    return _Unpickler(path, archive, folder).load()
+def _reader_for(path: epath.Path, file: BinaryIO) -> Callable[[epath.Path, BinaryIO], Any]:
+    start = file.read(len(_LEGACY_START))
+    file.seek(0)
+    if start == _LEGACY_START:
+        return _read_legacy
+    if start[8:9] == b"{":  # the header of safetensors, after its length
+        return _read_safetensors
+    if start.startswith(b"PK\x03\x04"):
+        return _read_zip
+    raise CheckpointError(f"{path}: not a PyTorch checkpoint; it begins with {start!r}")
+
+
+def _read_zip(path: epath.Path, file: BinaryIO) -> Any:
+    with zipfile.ZipFile(file) as archive:
+        pickles = [name for name in archive.namelist() if name.rpartition("/")[2] == "data.pkl"]
+        if len(pickles) != 1:
+            raise CheckpointError(
+                f"{path}: a zip file, but not a PyTorch checkpoint: no data.pkl in it"
+            )
+        return _Unpickler(path, archive, pickles[0].removesuffix("data.pkl")).load()
 
 
 class _StorageType(NamedTuple):
@@ -91,11 +124,7 @@ class _Unpickler(pickle.Unpickler):
             return _StorageType(_STORAGE_TYPES[name])
         admitted = _ADMITTED.get((module, name))
         if admitted is None:
-            raise ValueError(
-                f"{self._path}: it asks for {module}.{name}; refused, as only tensors, plain "
-                "containers and scalars are read. A checkpoint should hold a state_dict, not a "
-                "pickled model"
-            )
+            raise _refusal(self._path, f"{module}.{name}")
         return admitted
 
     def persistent_load(self, pid: Any) -> np.ndarray:
@@ -105,17 +134,38 @@ class _Unpickler(pickle.Unpickler):
                 if key not in self._storages:
                     self._storages[key] = self._read_storage(dtype, key, length)
                 return self._storages[key]
-        raise ValueError(f"{self._path}: it refers to {pid!r}, which is not a storage")
+        raise CheckpointError(f"{self._path}: it refers to {pid!r}, which is not a storage")
 
     def _read_storage(self, dtype: str, key: str, length: int) -> np.ndarray:
         data = self._archive.read(f"{self._folder}data/{key}")
-        stored = np.dtype("uint16" if dtype == "bfloat16" else dtype)
+        stored = np.dtype(_stored_type(dtype))
         if len(data) < length * stored.itemsize:
-            raise ValueError(f"{self._path}: storage {key} has {len(data)} bytes, {length} {dtype}")
-        values = np.frombuffer(data, stored.newbyteorder(self._byte_order), length)
-        if dtype == "bfloat16":  # the upper half of a float32
-            return (values.astype(np.uint32) << 16).view(np.float32)
-        return values.astype(stored, copy=False)
+            raise CheckpointError(
+                f"{self._path}: storage {key} has {len(data)} bytes, too few for {length} {dtype}"
+            )
+        return _numbers(data, dtype, length, self._byte_order)
+
+
+def _refusal(path: epath.Path, name: str) -> CheckpointError:
+    return CheckpointError(
+        f"{path}: it asks for {name}; refused, as only tensors, plain containers and scalars are "
+        "read. A checkpoint should hold a state_dict, not a pickled model"
+    )
+
+
+def _stored_type(dtype: str) -> str:
+    return "uint16" if dtype == "bfloat16" else dtype
+
+
+def _numbers(
+    data: bytes | bytearray, dtype: str, length: int = -1, byte_order: Literal["<", ">"] = "<"
+) -> np.ndarray:
+    """Returns the first `length` numbers of `data` (-1: all) in this machine's byte order."""
+    stored = np.dtype(_stored_type(dtype))
+    values = np.frombuffer(data, stored.newbyteorder(byte_order), length)
+    if dtype == "bfloat16":  # the upper half of a float32
+        return (values.astype(np.uint32) << 16).view(np.float32)
+    return values.astype(stored, copy=False)
 
 
 def _rebuild_tensor(
@@ -161,6 +211,8 @@ def _encode(text: str, encoding: str) -> bytes:
 
 _ADMITTED: dict[tuple[str, str], Callable[..., Any]] = {
     ("collections", "OrderedDict"): collections.OrderedDict,
+    ("__builtin__", "set"): set,
+    ("torch", "Size"): tuple,
     ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
     ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
     ("_codecs", "encode"): _encode,
@@ -171,6 +223,17 @@ _ADMITTED: dict[tuple[str, str], Callable[..., Any]] = {
 }
 
 
+def _read_safetensors(path: epath.Path, file: BinaryIO) -> dict[str, np.ndarray]:
+    tensors = safetensors.deserialize(file.read())
+    unread = [f"{name} ({t['dtype']})" for name, t in tensors if t["dtype"] not in _TYPE_CODES]
+    if unread:
+        raise CheckpointError(f"{path}: tensors of types that are not read: {', '.join(unread)}")
+    return {
+        name: _numbers(t["data"], _TYPE_CODES[t["dtype"]]).reshape(t["shape"])
+        for name, t in tensors
+    }
+
+
 def _read_legacy(path: epath.Path, file: BinaryIO) -> Any:
     try:
         torch = importlib.import_module("torch")  # optional: only files of before 2020 need it
@@ -179,7 +242,15 @@ def _read_legacy(path: epath.Path, file: BinaryIO) -> Any:
             f"{path}: written before PyTorch 1.6; reading it needs torch: "
             "pip install 'mpjax[convert]'"
         ) from error
-    return _to_numpy(torch.load(file, map_location="cpu", weights_only=True), torch)
+    logging.warning("%s: in the format of before PyTorch 1.6, read by torch (weights_only)", path)
+    try:
+        return _to_numpy(torch.load(file, map_location="cpu", weights_only=True), torch)
+    except pickle.UnpicklingError as error:
+        # torch's own message advises to load the file without weights_only, which runs its code.
+        found = re.search(r"GLOBAL:? (\S+)", str(error))
+        if found is None:
+            raise CheckpointError(f"{path}: damaged, or not tensors in plain containers") from None
+        raise _refusal(path, found[1]) from None
 
 
 def _to_numpy(value: Any, torch: Any) -> Any:

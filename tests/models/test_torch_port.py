@@ -4,7 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-from mpjax.models.swin import SwinConfig, init_params
+from mpjax.models.inflation import Inflation
+from mpjax.models.lora import TARGETS, LoraConfig
+from mpjax.models.swin import SwinConfig, VideoSwin, init_params
 from mpjax.models.torch_port import convert_state_dict, find_state_dict
 
 SMALL = SwinConfig(
@@ -54,18 +56,58 @@ def torchvision_names(state):
     return renamed
 
 
-@pytest.mark.parametrize("layout", [dict, torchvision_names])
-def test_config_is_read_off_the_shapes_of_both_layouts(layout):
-    config, params = convert_state_dict(layout(official_state()))
+def image_state(*, side=3):
+    """The tensors of a 2D Swin with square windows, under the official names."""
+    state = official_state(window=(1, side, side))
+    state = {name.removeprefix("backbone."): value for name, value in state.items()}
+    state["patch_embed.proj.weight"] = state["patch_embed.proj.weight"][:, :, 0]
+    state |= {"head.weight": state.pop("cls_head.fc_cls.weight")}
+    return state | {"head.bias": state.pop("cls_head.fc_cls.bias")}
+
+
+def torchvision_image_names(state):
+    """The tensors of a 2D Swin under torchvision's names."""
+    renamed = {}
+    for name, value in torchvision_names(state).items():
+        name = re.sub(r"features\.(\d)", lambda m: f"features.{int(m[1]) + 1}", name)
+        name = name.replace("patch_embed.proj", "features.0.0")
+        renamed[name.replace("patch_embed.norm", "features.0.2")] = value
+    return renamed
+
+
+def lora_tensors(layers, *, rank=3, stages=(0, 1), seed=1):
+    """LoRA tensors under the names of the UAS code."""
+    rng = np.random.default_rng(seed)
+    tensors = {}
+    for stage, block in [(0, 0), (0, 1), (1, 0)]:
+        width = 8 * 2**stage
+        for layer in layers if stage in stages else ():
+            part = "mlp" if layer.startswith("fc") else "attn"
+            name = f"backbone.layers.{stage}.blocks.{block}.{part}.lora_{layer}"
+            inputs = 4 * width if layer == "fc2" else width
+            outputs = 4 * width if layer == "fc1" else width
+            tensors[f"{name}.lora_A.weight"] = rng.normal(size=(rank, inputs))
+            tensors[f"{name}.lora_B.weight"] = rng.normal(size=(outputs, rank))
+    return tensors
+
+
+@pytest.mark.parametrize(
+    ("rename", "layout"), [(dict, "official"), (torchvision_names, "torchvision")]
+)
+def test_config_is_read_off_the_shapes_of_both_layouts(rename, layout):
+    converted = convert_state_dict(rename(official_state()))
+    config, params = converted.config, converted.params
     assert config == SMALL
+    assert converted.layout == layout
+    assert converted.lora is None
     expected = jax.eval_shape(lambda key: init_params(SMALL, key), jax.random.key(0))
     assert jax.tree.structure(params) == jax.tree.structure(expected)
     assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(params))
 
 
 def test_both_layouts_give_the_same_parameters():
-    official = convert_state_dict(official_state())[1]
-    torchvision = convert_state_dict(torchvision_names(official_state()))[1]
+    official = convert_state_dict(official_state()).params
+    torchvision = convert_state_dict(torchvision_names(official_state())).params
     jax.tree.map(np.testing.assert_array_equal, official, torchvision)
 
 
@@ -74,15 +116,16 @@ def test_every_number_of_the_checkpoint_arrives_once():
     given = np.concatenate(
         [v.ravel() for k, v in state.items() if not k.endswith(("_index", "_mask"))]
     ).astype(np.float32)
-    taken = np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(convert_state_dict(state)[1])])
+    params = convert_state_dict(state).params
+    taken = np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(params)])
     np.testing.assert_array_equal(np.sort(taken), np.sort(given))
 
 
 def test_a_checkpoint_without_a_head_gives_a_config_without_classes():
     state = {k: v for k, v in official_state().items() if not k.startswith("cls_head")}
-    config, params = convert_state_dict(state)
-    assert config.num_classes is None
-    assert "head" not in params
+    converted = convert_state_dict(state)
+    assert converted.config.num_classes is None
+    assert "head" not in converted.params
 
 
 def test_all_faults_are_listed_at_once():
@@ -123,10 +166,35 @@ def test_a_kernel_of_the_right_size_but_wrong_order_is_misshaped():
         convert_state_dict(state | {name: state[name].T})
 
 
-def test_a_2d_patch_kernel_is_misshaped():
-    state = official_state() | {"backbone.patch_embed.proj.weight": np.zeros((8, 3, 4, 4))}
-    with pytest.raises(ValueError, match=r"misshaped: .*patch_embed\.proj\.weight \(8, 3, 4, 4\)"):
+def test_a_2d_patch_kernel_makes_3d_bias_tables_misshaped():
+    state = official_state() | {"backbone.patch_embed.proj.weight": np.zeros((8, 3, 4, 2))}
+    table = r"layers\.0\.blocks\.0\.attn\.relative_position_bias_table \(75, 2\)"
+    with pytest.raises(ValueError, match=rf"misshaped: .*{table}, for '\(2s-1\)\^2 h'"):
         convert_state_dict(state)
+
+
+def test_a_patch_kernel_of_3_axes_is_misshaped():
+    state = official_state() | {"backbone.patch_embed.proj.weight": np.zeros((8, 3, 4))}
+    with pytest.raises(ValueError, match=r"misshaped: .*patch_embed\.proj\.weight \(8, 3, 4\)"):
+        convert_state_dict(state)
+
+
+def test_a_tensor_under_two_names_is_unexpected():
+    state = official_state() | {"norm.weight": np.zeros(16)}
+    with pytest.raises(ValueError, match=r"unexpected: norm\.weight$"):
+        convert_state_dict(state)
+
+
+def test_integer_weights_are_refused():
+    state = official_state() | {"backbone.norm.weight": np.zeros(16, np.int64)}
+    with pytest.raises(ValueError, match=r"not floating point: backbone\.norm\.weight int64$"):
+        convert_state_dict(state)
+
+
+def test_half_precision_weights_are_widened():
+    state = {name: value.astype(np.float16) for name, value in official_state().items()}
+    params = convert_state_dict(state).params
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype("float32")}
 
 
 def test_another_network_is_called_so():
@@ -135,25 +203,132 @@ def test_another_network_is_called_so():
         convert_state_dict(resnet)
 
 
+@pytest.mark.parametrize("rename", [dict, torchvision_image_names])
+@pytest.mark.parametrize("name", ["logit_scale", "cpb_mlp.0.weight"])
+def test_a_swin_v2_is_called_so(rename, name):
+    second = rename(image_state() | {f"layers.0.blocks.0.attn.{name}": np.zeros((2, 1, 1))})
+    with pytest.raises(ValueError, match=rf"a Swin V2 checkpoint \(.*\.attn\.{name}\)"):
+        convert_state_dict(second)
+
+
 @pytest.mark.parametrize("window", [(2, 3, 3), (5, 2, 2), (1, 3, 3)])
 def test_the_index_decides_between_windows_whose_tables_have_equal_rows(window):
-    assert convert_state_dict(official_state(window=window))[0].window == window
+    assert convert_state_dict(official_state(window=window)).config.window == window
 
 
 @pytest.mark.parametrize("window", [(8, 7, 7), (2, 7, 7), (16, 7, 7), (5, 7, 7)])
 def test_published_windows_are_found_without_the_index(window):
     state = official_state(window=window)
     state = {k: v for k, v in state.items() if not k.endswith("_index")}
-    assert convert_state_dict(state)[0].window == window
+    assert convert_state_dict(state).config.window == window
 
 
 def test_the_state_dict_is_found_where_it_is_nested():
     state = {"x": np.zeros(1)}
     assert find_state_dict({"meta": {"epoch": 1}, "state_dict": state, "optimizer": {}}) is state
+    assert find_state_dict({"model": state, "epoch": 299}) is state
     assert find_state_dict(state) is state
 
 
-@pytest.mark.parametrize("content", [[np.zeros(1)], {}, {"state_dict": {"epoch": 3}}, 5])
+@pytest.mark.parametrize(
+    "content", [[np.zeros(1)], {}, {"state_dict": {"epoch": 3}}, {"model": []}, 5]
+)
 def test_a_checkpoint_without_tensors_is_refused(content):
     with pytest.raises(ValueError, match="expected a dict of tensors"):
         find_state_dict(content)
+
+
+@pytest.mark.parametrize("targets", TARGETS)
+@pytest.mark.parametrize(("alpha", "kept"), [(None, 3.0), (6.0, 6.0)])
+def test_adapters_are_read_off_names_and_shapes(targets, alpha, kept):
+    state = official_state() | lora_tensors(TARGETS[targets])
+    converted = convert_state_dict(state, lora_alpha=alpha)
+    assert converted.lora == LoraConfig(targets, rank=3, alpha=kept)
+    assert converted.config == SMALL
+    assert jax.tree.structure(converted.params) == jax.tree.structure(
+        convert_state_dict(official_state()).params
+    )
+
+
+@pytest.mark.parametrize(("place", "layer"), [(0, "q"), (1, "k"), (2, "v")])
+def test_adapters_are_merged_into_the_rows_of_their_layer(place, layer):
+    adapters = lora_tensors(TARGETS["qkv"])
+    by_hand = official_state()
+    for stage, block in [(0, 0), (0, 1), (1, 0)]:
+        attn, width = f"backbone.layers.{stage}.blocks.{block}.attn", 8 * 2**stage
+        a, b = (adapters[f"{attn}.lora_{layer}.lora_{side}.weight"] for side in "AB")
+        by_hand[f"{attn}.qkv.weight"][place * width : (place + 1) * width] += 6 / 3 * b @ a
+    merged = convert_state_dict(official_state() | adapters, lora_alpha=6.0).params
+    expected = convert_state_dict(by_hand).params
+    for block in ("stage0_block0", "stage0_block1", "stage1_block0"):
+        got, want = (tree[block]["attn"]["qkv"]["kernel"][:, place] for tree in (merged, expected))
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("stages", "kept"), [("first", (0,)), ("last", (1,)), ("all", (0, 1))])
+def test_adapters_may_sit_in_the_first_or_last_stage_alone(stages, kept):
+    state = official_state() | lora_tensors("qv", stages=kept)
+    assert convert_state_dict(state).lora == LoraConfig("qv", rank=3, alpha=3.0, stages=stages)
+
+
+def test_alpha_without_adapters_is_refused():
+    with pytest.raises(ValueError, match=r"lora_alpha 8\.0 is given, but .* has no LoRA tensors"):
+        convert_state_dict(official_state(), lora_alpha=8.0)
+
+
+def test_adapters_of_unequal_rank_are_refused():
+    state = official_state() | lora_tensors("qv")
+    state |= lora_tensors("qv", rank=5, stages=(1,))
+    with pytest.raises(ValueError, match=r"LoRA tensors of unequal rank: 3 \(.*\), 5 \(.*\)$"):
+        convert_state_dict(state)
+
+
+def test_adapters_on_other_layers_than_published_are_refused():
+    state = official_state() | lora_tensors(("q", "fc1"))
+    with pytest.raises(ValueError, match="LoRA on fc1, q is none of the targets qv, qkv, qkvo"):
+        convert_state_dict(state)
+
+
+def test_a_missing_adapter_is_listed():
+    state = official_state() | lora_tensors("qv")
+    del state["backbone.layers.0.blocks.1.attn.lora_v.lora_B.weight"]
+    with pytest.raises(ValueError, match=r"missing: lora/stage0_block1/v/b$"):
+        convert_state_dict(state)
+
+
+def test_a_misshaped_adapter_is_listed():
+    name = "backbone.layers.1.blocks.0.attn.lora_q.lora_A.weight"
+    state = official_state() | lora_tensors("qv") | {name: np.zeros((3, 8))}
+    with pytest.raises(ValueError, match=rf"misshaped: {re.escape(name)} \(3, 8\), for lora/"):
+        convert_state_dict(state)
+
+
+@pytest.mark.parametrize(
+    ("rename", "layout"), [(dict, "official 2D"), (torchvision_image_names, "torchvision 2D")]
+)
+@pytest.mark.parametrize("inflation", [None, Inflation((4, 3, 5), patch_frames=3)])
+def test_a_2d_network_is_inflated_as_asked(rename, layout, inflation):
+    converted = convert_state_dict(rename(image_state()), inflation=inflation)
+    assert converted.layout == layout
+    assert converted.config.window == ((4, 3, 5) if inflation else (8, 7, 7))
+    assert converted.config.patch == (3 if inflation else 2, 4, 2)
+    assert converted.config.num_classes == 5
+
+
+def test_an_inflated_network_gives_for_a_still_clip_what_the_2d_network_gives_for_its_frame():
+    def logits(inflation, frames):
+        config, params, _, _ = convert_state_dict(image_state(), inflation=inflation)
+        clips = np.repeat(frame, frames, axis=1)
+        return jax.jit(VideoSwin(config).apply)({"params": params}, clips).logits
+
+    # 6x6 tokens: four windows in space, shifted in the second block; then one.
+    frame = np.random.default_rng(3).standard_normal((2, 1, 24, 12, 3)).astype("float32")
+    image = logits(Inflation((1, 3, 3), patch_frames=1), frames=1)
+    # Three windows in time, shifted too.
+    clip = logits(Inflation((2, 3, 3), patch_frames=2), frames=12)
+    np.testing.assert_allclose(clip, image, rtol=0, atol=1e-5 * np.abs(image).max())
+
+
+def test_inflating_a_3d_network_is_refused():
+    with pytest.raises(ValueError, match=r"Inflation\(.*but the checkpoint is of a 3D network"):
+        convert_state_dict(official_state(), inflation=Inflation())

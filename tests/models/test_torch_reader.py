@@ -1,4 +1,5 @@
 import collections
+import contextlib
 import os
 import pickle
 import struct
@@ -10,8 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors
+from absl import logging
+from safetensors.numpy import save_file
 
-from mpjax.models.torch_reader import read_checkpoint
+from mpjax.models.torch_reader import CheckpointError, read_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -127,6 +131,7 @@ def test_views_follow_their_strides_and_offsets(tmp_path, monkeypatch):
 def test_containers_and_scalars_come_back_as_they_were(tmp_path, monkeypatch):
     value = collections.OrderedDict(
         meta={"epoch": 3, "lr": [1e-3, None, True], "best": np.float64(0.5), "n": np.int64(7)},
+        ids={1, 2},
         raw=b"\x00\xff",
     )
     write_pth(tmp_path / "a.pth", value, monkeypatch)
@@ -191,6 +196,65 @@ def test_a_cut_or_altered_file_is_one_clear_error(tmp_path, monkeypatch):
             read_checkpoint(faulty)
 
 
+def test_whatever_byte_is_altered_the_file_is_read_or_refused(tmp_path, monkeypatch):
+    value = {"x": Tensor("FloatStorage", np.ones(8, np.float32)), "meta": {"lr": [1e-3, {1}]}}
+    write_pth(tmp_path / "a.pth", value, monkeypatch)
+    save_file({"x": np.ones(8, np.float32)}, tmp_path / "a.safetensors")
+    rng, refused = np.random.default_rng(0), 0
+    for name in ("a.pth", "a.safetensors"):
+        data = np.frombuffer((tmp_path / name).read_bytes(), np.uint8)
+        for _ in range(300):
+            altered = data.copy()
+            altered[rng.integers(len(data), size=2)] = rng.integers(256, size=2)
+            (tmp_path / "faulty").write_bytes(altered.tobytes())
+            with contextlib.suppress(CheckpointError):
+                read_checkpoint(tmp_path / "faulty")
+                continue
+            refused += 1
+    assert refused > 100
+
+
+def test_safetensors_are_told_by_their_content_and_equal_what_was_saved(tmp_path):
+    numbers = np.abs(np.random.default_rng(0).normal(size=(3, 4), scale=50))
+    arrays = {dtype: numbers.astype(dtype) for dtype in KINDS.values()}
+    arrays |= {"scalar": np.array(2.5, np.float32), "empty": np.zeros((0, 3), np.float32)}
+    save_file(arrays, tmp_path / "a.pth", metadata={"format": "pt"})
+    read = read_checkpoint(tmp_path / "a.pth")
+    assert read.keys() == arrays.keys()
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(read[name], array, strict=True)
+
+
+def _write_safetensors(path, dtype, data):
+    spec = safetensors.TensorSpec(
+        dtype=dtype, shape=[len(data)], data_ptr=data.ctypes.data, data_len=data.nbytes
+    )
+    path.write_bytes(safetensors.serialize({"x": spec}))
+
+
+def test_bfloat16_of_safetensors_is_widened_exactly(tmp_path):
+    upper = np.array([0x3F80, 0xC020, 0x7F80, 0x0001], np.uint16)
+    _write_safetensors(tmp_path / "a.safetensors", "bfloat16", upper)
+    expected = np.array([1.0, -2.5, np.inf, 2.0**-133], np.float32)
+    read = read_checkpoint(tmp_path / "a.safetensors")
+    np.testing.assert_array_equal(read["x"], expected, strict=True)
+
+
+def test_safetensors_of_other_types_are_refused_by_name(tmp_path):
+    _write_safetensors(tmp_path / "a.safetensors", "float8_e4m3fn", np.ones(2, np.uint8))
+    with pytest.raises(CheckpointError, match=r"a\.safetensors: .*not read: x \(F8_E4M3\)"):
+        read_checkpoint(tmp_path / "a.safetensors")
+
+
+def test_a_cut_safetensors_file_is_one_clear_error(tmp_path):
+    save_file({"x": np.ones(64, np.float32)}, tmp_path / "whole")
+    data = (tmp_path / "whole").read_bytes()
+    for length in (0, 7, 9, 40, len(data) // 2, len(data) - 1):
+        (tmp_path / "cut.safetensors").write_bytes(data[:length])
+        with pytest.raises(CheckpointError, match=r"cut\.safetensors: "):
+            read_checkpoint(tmp_path / "cut.safetensors")
+
+
 def test_what_is_no_checkpoint_is_refused(tmp_path):
     (tmp_path / "page.pth").write_text("<!DOCTYPE html>")
     with pytest.raises(ValueError, match=r"page\.pth: not a PyTorch checkpoint.*<!DOCTYPE"):
@@ -223,7 +287,8 @@ def test_torch_reads_a_file_from_before_1_6_with_weights_only(tmp_path, monkeypa
         def numpy(self):
             return np.ones(3)
 
-    asked = {}
+    asked, said = {}, []
+    monkeypatch.setattr(logging, "warning", lambda text, *values: said.append(text % values))
 
     def load(file, **arguments):
         asked.update(arguments, first=file.read(1))
@@ -233,6 +298,8 @@ def test_torch_reads_a_file_from_before_1_6_with_weights_only(tmp_path, monkeypa
     monkeypatch.setitem(sys.modules, "torch", fake)
     _write_legacy(tmp_path / "old.pth")
     read = read_checkpoint(tmp_path / "old.pth")
+    assert len(said) == 1
+    assert "old.pth: in the format of before PyTorch 1.6, read by torch" in said[0]
     assert asked == {"map_location": "cpu", "weights_only": True, "first": b"\x80"}
     np.testing.assert_array_equal(read["state_dict"]["x"], np.ones(3))
 
@@ -243,6 +310,104 @@ def test_reading_needs_neither_jax_nor_torch():
         "sys.exit(any(name in sys.modules for name in ('jax', 'flax', 'torch')))"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def _equal(ours, theirs):
+    """Compares what was read with what torch loaded, container by container."""
+    import torch
+
+    if isinstance(theirs, torch.Tensor | torch.storage.TypedStorage):
+        theirs = torch.as_tensor(theirs).detach()
+        wide = theirs.float() if theirs.dtype == torch.bfloat16 else theirs
+        np.testing.assert_array_equal(ours, wide.numpy(), strict=True)
+    elif isinstance(theirs, dict):
+        assert list(ours) == list(theirs)
+        for key, value in theirs.items():
+            _equal(ours[key], value)
+    elif isinstance(theirs, list | tuple):
+        assert len(ours) == len(theirs)
+        for our, their in zip(ours, theirs, strict=True):
+            _equal(our, their)
+    else:
+        assert ours == theirs
+        assert type(ours) is type(theirs)
+
+
+def _torch_values():
+    torch = pytest.importorskip("torch")
+    base = torch.arange(-24, 24).reshape(4, 12)
+    tensors = {name: base.to(getattr(torch, name)) for name in {*KINDS.values(), "bfloat16"}}
+    wide = base.float()
+    views = {  # of one storage
+        "whole": wide,
+        "transposed": wide.T,
+        "strided": wide[1::2, 2::3],
+        "expanded": wide[2:3].expand(5, 12),
+        "element": wide[3, 4],
+        "empty": wide[:0],
+    }
+    layer = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4))
+    optimizer = torch.optim.AdamW(layer.parameters())
+    layer(torch.ones(2, 3)).sum().backward()
+    optimizer.step()
+    return {
+        "state_dict": layer.state_dict(),
+        "tensors": tensors,
+        "views": views,
+        "parameters": [torch.nn.Parameter(base.float()), torch.nn.Parameter(base.half().T)],
+        "optimizer": optimizer.state_dict(),
+        "meta": {"epoch": 3, "nested": [(1, [2.5, None]), {"lr": True}], "who": "x", "ids": {1, 2}},
+        "size": torch.Size([3, 4]),
+        "storage": torch.ones(3).storage(),
+    }
+
+
+@pytest.mark.filterwarnings("ignore:TypedStorage is deprecated")
+def test_all_that_torch_saves_of_tensors_and_containers_equals_torch_load(tmp_path):
+    torch = pytest.importorskip("torch")
+    torch.save(_torch_values(), tmp_path / "a.pth")
+    theirs = torch.load(tmp_path / "a.pth", weights_only=True)
+    theirs["size"] = tuple(theirs["size"])  # a torch.Size is a tuple
+    _equal(read_checkpoint(tmp_path / "a.pth"), theirs)
+
+
+def test_safetensors_of_torch_equal_what_it_saved(tmp_path):
+    torch_files = pytest.importorskip("safetensors.torch", exc_type=ImportError)
+    tensors = {name: tensor.clone() for name, tensor in _torch_values()["tensors"].items()}
+    torch_files.save_file(tensors, tmp_path / "a.safetensors")
+    read = read_checkpoint(tmp_path / "a.safetensors")
+    _equal({name: read[name] for name in tensors}, tensors)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_torchs_own_pickles_of_code_and_models_are_refused_by_name(tmp_path, zipped):
+    torch = pytest.importorskip("torch")
+    made = tmp_path / "made"
+    cases = {
+        rf"{os.name}\.mkdir": {"x": torch.ones(2), "y": _Runs(os.mkdir, str(made))},
+        r"(__builtin__\.)?eval": {"y": _Runs(eval, f"open({str(made)!r}, 'w')")},
+        r"torch\.nn\.modules\.linear\.Linear": torch.nn.Linear(2, 2),
+    }
+    for name, value in cases.items():
+        torch.save(value, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
+        with pytest.raises(
+            CheckpointError, match=rf"a\.pth: it asks for {name}; refused"
+        ) as caught:
+            read_checkpoint(tmp_path / "a.pth")
+        assert "weights_only" not in str(caught.value)  # torch advises to switch it off
+        assert not made.exists()
+
+
+def test_the_format_of_before_1_6_equals_torch_load(tmp_path):
+    torch = pytest.importorskip("torch")
+    saved = {"state_dict": torch.nn.Linear(3, 4).state_dict(), "half": torch.ones(3).bfloat16()}
+    torch.save(saved, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    _equal(read_checkpoint(tmp_path / "old.pth"), saved)
+    data = (tmp_path / "old.pth").read_bytes()
+    for length in (20, len(data) // 2, len(data) - 3):
+        (tmp_path / "old.pth").write_bytes(data[:length])
+        with pytest.raises(CheckpointError, match=r"old\.pth: damaged or cut short"):
+            read_checkpoint(tmp_path / "old.pth")
 
 
 @pytest.mark.parametrize("name", ["torchvision_xs", "uas_xs", "uas_lora_xs"])

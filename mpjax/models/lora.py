@@ -1,0 +1,166 @@
+"""Low-rank adapters (LoRA, arXiv 2106.09685) of a frozen Video Swin.
+
+Adapters are a small pytree of their own, beside the frozen weights, and `merge` is a pure function
+of both. To train adapters alone, differentiate with respect to them:
+
+    loss = lambda adapters: f(VideoSwin(...).apply({"params": merge(params, adapters, config)}, …))
+
+The arithmetic is that of the Universal Action Space (arXiv 2602.09518) and its public code.
+"""
+
+import dataclasses
+import math
+import re
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from einops import rearrange
+from jaxtyping import Array, Float, PRNGKeyArray
+
+# The published choices: which linear layers of a block are adapted.
+TARGETS: dict[str, tuple[str, ...]] = {
+    "qv": ("q", "v"),
+    "qkv": ("q", "k", "v"),
+    "qkvo": ("q", "k", "v", "o"),
+    "mlp": ("fc1", "fc2"),
+    "all": ("q", "k", "v", "o", "fc1", "fc2"),
+}
+
+STAGES = ("all", "first", "last")
+
+
+@dataclasses.dataclass(frozen=True)
+class LoraConfig:
+    """Hyperparameters of the adapters; the defaults are the published ones."""
+
+    targets: str = "qv"  # which layers: a key of `TARGETS`
+    rank: int = 32
+    alpha: float = 32.0  # the update is scaled by alpha / rank; published: alpha = rank
+    stages: str = "all"  # of the network: all | first | last
+
+    def __post_init__(self) -> None:
+        """Refuses what the adapters cannot be."""
+        if self.targets not in TARGETS:
+            raise ValueError(f"lora targets {self.targets!r}: choose {', '.join(TARGETS)}")
+        if self.rank < 1:
+            raise ValueError(f"lora rank {self.rank}: it must be 1 or more")
+        if not (math.isfinite(self.alpha) and self.alpha > 0):
+            raise ValueError(f"lora alpha {self.alpha}: it must be positive and finite")
+        if self.stages not in STAGES:
+            raise ValueError(f"lora stages {self.stages!r}: choose {', '.join(STAGES)}")
+
+
+class _Block(NamedTuple):
+    stage: int
+    number: int
+
+    @property
+    def name(self) -> str:
+        return f"stage{self.stage}_block{self.number}"
+
+
+def init(config: LoraConfig, params: Any, key: PRNGKeyArray) -> Any:
+    """Draws adapters that leave the network as it is: A from N(0, 1), B = 0, as published.
+
+    Args:
+        config: hyperparameters.
+        params: those of `VideoSwin`; their shapes alone are read.
+        key: random key.
+
+    Returns:
+        Per block and layer, `{"stage0_block0": {"q": {"a": [inputs, rank], "b": [rank, outputs]}}}`
+        in float32.
+    """
+    adapters: dict[str, Any] = {}
+    places = [
+        (block, layer) for block in _blocks(config, params) for layer in TARGETS[config.targets]
+    ]
+    for (block, layer), own_key in zip(places, jax.random.split(key, len(places)), strict=True):
+        inputs, outputs = _sizes(params[block.name], layer)
+        adapters.setdefault(block.name, {})[layer] = {
+            "a": jax.random.normal(own_key, (inputs, config.rank)),
+            "b": jnp.zeros((config.rank, outputs)),
+        }
+    return adapters
+
+
+def merge(params: Any, adapters: Any, config: LoraConfig) -> Any:
+    """Adds the adapters' updates to the weights they adapt.
+
+    With Delta = alpha / rank * A B, the q, k, v and MLP layers x W + b become x (W + Delta) + b.
+    The published `lora_o` reads the output of its layer: (x W + b)(I + Delta).
+
+    Args:
+        params: those of `VideoSwin`.
+        adapters: laid out as `init` does.
+        config: of the adapters.
+
+    Returns:
+        Parameters laid out as `params`; differentiable with respect to `adapters`.
+
+    Raises:
+        ValueError: the adapters have another rank than `config`.
+    """
+    merged = dict(params)
+    for block, layers in adapters.items():
+        updates = {
+            layer: _update(pair["a"], pair["b"], config, f"{block}/{layer}")
+            for layer, pair in layers.items()
+        }
+        merged[block] = _merge_block(params[block], updates)
+    return merged
+
+
+def _update(
+    a: Float[Array | np.ndarray, "inputs rank"],
+    b: Float[Array | np.ndarray, "rank outputs"],
+    config: LoraConfig,
+    name: str,
+) -> Float[Array, "inputs outputs"]:
+    if a.shape[1] != config.rank:
+        raise ValueError(f"adapter {name} has rank {a.shape[1]}, the config says {config.rank}")
+    return config.alpha / config.rank * _product(a, b)
+
+
+def _merge_block(block: Any, updates: dict[str, Array]) -> Any:
+    merged = dict(block) | {"attn": dict(block["attn"])}
+    kernel = jnp.asarray(block["attn"]["qkv"]["kernel"])
+    for place, layer in enumerate("qkv"):
+        if layer in updates:
+            update = rearrange(updates[layer], "d (h k) -> d h k", h=kernel.shape[2])
+            kernel = kernel.at[:, place].add(update)
+    merged["attn"]["qkv"] = {**block["attn"]["qkv"], "kernel": kernel}
+    if "o" in updates:
+        merged["attn"]["proj"] = {
+            name: weight + _product(weight, updates["o"])
+            for name, weight in block["attn"]["proj"].items()
+        }
+    for layer in ("fc1", "fc2"):
+        if layer in updates:
+            merged[layer] = {**block[layer], "kernel": block[layer]["kernel"] + updates[layer]}
+    return merged
+
+
+def _product(
+    x: Float[Array | np.ndarray, "... d"], y: Float[Array | np.ndarray, "d outputs"]
+) -> Float[Array, "... outputs"]:
+    return jnp.einsum("...d,do->...o", x, y, precision=jax.lax.Precision.HIGHEST)
+
+
+def _blocks(config: LoraConfig, params: Any) -> list[_Block]:
+    found = [re.fullmatch(r"stage(\d+)_block(\d+)", name) for name in params]
+    blocks = sorted(_Block(int(match[1]), int(match[2])) for match in found if match)
+    last = blocks[-1].stage
+    stages = {"all": range(last + 1), "first": (0,), "last": (last,)}[config.stages]
+    return [block for block in blocks if block.stage in stages]
+
+
+def _sizes(block: Any, layer: str) -> tuple[int, int]:
+    """Returns the inputs and outputs of an adapter."""
+    if layer in ("fc1", "fc2"):
+        inputs, outputs = block[layer]["kernel"].shape
+        return inputs, outputs
+    width = block["fc1"]["kernel"].shape[0]
+    return width, width

@@ -1,0 +1,196 @@
+"""Public checkpoints of Video Swin: what they are, and how to get them whole or not at all."""
+
+import dataclasses
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+from etils import epath
+
+# Of torchvision's README ("Pre-trained Model License"). Its code is under BSD-3-Clause.
+_TORCHVISION_LICENCE = "not stated; torchvision: terms of the training data may apply"
+# No licence is in the README of https://github.com/franktpmvu/Universal-Action-Space.
+_UAS_LICENCE = "not stated by its authors"
+
+_TORCHVISION = "https://download.pytorch.org/models"
+_UAS = "https://github.com/franktpmvu/Universal-Action-Space/releases/download/Pre-train"
+
+_TIMEOUTS = (10.0, 30.0)  # seconds: to connect, and between two pieces of the answer
+_PIECE = 2**20  # bytes
+
+
+@dataclasses.dataclass(frozen=True)
+class PublicWeights:
+    """A checkpoint that anyone can download; None and "" stand for what its publisher leaves out.
+
+    Attributes:
+        name: what `mpjax.load_projector` and `python -m mpjax.weights get` know it by.
+        url: of the file.
+        dataset: that it was trained on, and that its classes are of.
+        classes: of its head.
+        top1: percent of the dataset's validation videos, as published.
+        mebibytes: size of the file, as published.
+        licence: of the weights.
+        sha256_prefix: how the file's sha256 begins, as its name says.
+    """
+
+    name: str
+    url: str
+    dataset: str
+    classes: int
+    top1: float | None
+    mebibytes: float | None
+    licence: str
+    sha256_prefix: str
+
+    @property
+    def file_name(self) -> str:
+        """Name of the file in the cache folder."""
+        return self.url.rpartition("/")[2]
+
+
+def _torchvision(name: str, prefix: str, top1: float, mebibytes: float) -> PublicWeights:
+    """Returns a row with the figures of torchvision.models.video.swin_transformer."""
+    url = f"{_TORCHVISION}/{name}-{prefix}.pth"
+    licence = _TORCHVISION_LICENCE
+    return PublicWeights(name, url, "Kinetics-400", 400, top1, mebibytes, licence, prefix)
+
+
+def _uas(classes: int) -> PublicWeights:
+    url = f"{_UAS}/swin_base_patch244_window877_kinetics{classes}_22k.pth"
+    dataset = f"Kinetics-{classes}"
+    return PublicWeights(f"uas_k{classes}", url, dataset, classes, None, None, _UAS_LICENCE, "")
+
+
+PUBLIC = (
+    _torchvision("swin3d_t", "7615ae03", 77.715, 121.543),
+    _torchvision("swin3d_s", "da41c237", 79.521, 218.288),
+    _torchvision("swin3d_b_1k", "24f7c7c6", 79.427, 364.134),
+    _torchvision("swin3d_b_22k", "7c6ae6fa", 81.643, 364.134),
+    _uas(400),
+    _uas(600),
+    _uas(700),
+)
+
+
+def find(name: str) -> PublicWeights | None:
+    """Returns the public weights of that name, or None."""
+    return next((weights for weights in PUBLIC if weights.name == name), None)
+
+
+def recognise(digest: str) -> PublicWeights | None:
+    """Returns the public weights whose file has that sha256, or None."""
+    known = (weights for weights in PUBLIC if weights.sha256_prefix)
+    return next((weights for weights in known if digest.startswith(weights.sha256_prefix)), None)
+
+
+def sha256(path: epath.PathLike) -> str:
+    """Returns the sha256 of a file, in hex digits."""
+    with epath.Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def cache_folder(folder: str = "") -> Path:
+    """Returns where downloads are kept: `folder`, else $MPJAX_CACHE, else the system's cache."""
+    import pooch
+
+    return Path(folder or os.environ.get("MPJAX_CACHE") or pooch.os_cache("mpjax")).expanduser()
+
+
+def cached(weights: PublicWeights, folder: Path) -> Path | None:
+    """Returns the path of the downloaded file, or None where it is absent or not the true one."""
+    path = folder / weights.file_name
+    return path if path.is_file() and sha256(path).startswith(weights.sha256_prefix) else None
+
+
+def locate(weights: str) -> epath.Path:
+    """Returns the path of a checkpoint, given as its path or as the name of public weights.
+
+    Raises:
+        FileNotFoundError: there is nothing at that path; or public weights not downloaded yet.
+    """
+    path = epath.Path(weights)
+    if path.exists():
+        return path
+    public = find(weights)
+    if public is None:
+        raise FileNotFoundError(
+            f"{weights}: no such checkpoint; give its path, 'random', or the name of public "
+            "weights (see python -m mpjax.weights list)"
+        )
+    folder = cache_folder()
+    downloaded = cached(public, folder)
+    if downloaded is None:
+        raise FileNotFoundError(
+            f"{weights}: not downloaded to {folder} yet: python -m mpjax.weights get {weights}"
+        )
+    return epath.Path(downloaded)
+
+
+def download(weights: PublicWeights, folder: Path) -> Path:
+    """Downloads public weights into `folder`, unless they are there; shows a progress bar.
+
+    The file takes its name only once it is complete and its sha256 is right.
+
+    Args:
+        weights: what to get.
+        folder: made where absent.
+
+    Returns:
+        The file's path.
+
+    Raises:
+        ConnectionError: no connection, an answer that is not the file, or one that was cut short.
+        ValueError: the file is not the one that its name promises; it is not kept.
+    """
+    import pooch
+    import requests
+
+    path = cached(weights, folder)
+    if path is not None:
+        return path
+    (folder / weights.file_name).unlink(missing_ok=True)
+    pooch.get_logger().setLevel("WARNING")  # it would propose to write the hash into our code
+    try:
+        # pooch downloads aside and renames once `_fetch` returns.
+        pooch.retrieve(weights.url, None, weights.file_name, folder, downloader=_Fetch(weights))
+    except requests.RequestException as error:
+        raise ConnectionError(
+            f"{weights.url}: {_reason(error)}; try again, or download it elsewhere and pass the "
+            f"file's path instead of the name {weights.name}"
+        ) from error
+    return folder / weights.file_name
+
+
+@dataclasses.dataclass(frozen=True)
+class _Fetch:
+    """Downloads a file for pooch, and refuses it if its sha256 is another than promised."""
+
+    weights: PublicWeights
+
+    def __call__(self, url: str, output_file: str, _: Any) -> None:
+        import pooch
+        from tqdm import tqdm
+
+        # pooch sets the true total, but asks for one. Its own bar stays open when a download fails.
+        with tqdm(
+            desc=self.weights.name, total=1, unit="B", unit_scale=True, delay=0.5
+        ) as progress:
+            pooch.HTTPDownloader(progress, _PIECE, timeout=_TIMEOUTS)(url, output_file, None)
+        digest = sha256(output_file)
+        if not digest.startswith(self.weights.sha256_prefix):
+            raise ValueError(
+                f"{url}: the sha256 of what came begins with {digest[:8]}, not with "
+                f"{self.weights.sha256_prefix}; it was not kept. Try again, or from another network"
+            )
+
+
+def _reason(error: Any) -> str:
+    import requests
+
+    if error.response is not None:
+        return f"the server answered {error.response.status_code} {error.response.reason}"
+    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+        return "the connection was cut"
+    return f"no connection, or it went silent ({type(error).__name__})"
