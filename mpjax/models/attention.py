@@ -20,6 +20,8 @@ Size: TypeAlias = tuple[int, ...]  # three numbers: t, h, w
 # value: it is finite, so such pairs keep a weight of about e^-100.
 MASKED = -100.0
 
+LAYER_NORM_EPSILON = 1e-5  # of every LayerNorm of the network
+
 
 def fit_window(size: Size, window: Size, shift: Size) -> tuple[Size, Size]:
     """Shrinks the window to axes that are no longer than it, and sets their shift to 0.
@@ -82,6 +84,26 @@ def relative_position_index(window: Size) -> Int[np.ndarray, "n n"]:
     offsets = coordinates[:, :, None] - coordinates[:, None, :]
     extent = np.array(window)
     return np.ravel_multi_index(tuple(offsets + (extent - 1)[:, None, None]), tuple(2 * extent - 1))
+
+
+def relative_position_bias(
+    table: Float[Array | np.ndarray, "rows h"], window: Size, fitted: Size
+) -> Float[Array, "h n n"]:
+    """Looks up the bias of every two tokens of a window.
+
+    Args:
+        table: a row per offset, see `relative_position_index`.
+        window: tokens of the window that the table is made for.
+        fitted: tokens of the window in use, of `fit_window`; n is their product.
+
+    Returns:
+        The bias, (head, query, key).
+    """
+    # As published, a shrunken window takes the first rows and columns of the full window's
+    # index, although its tokens lie elsewhere in the full window.
+    n = math.prod(fitted)
+    index = relative_position_index(window)[:n, :n]
+    return rearrange(jnp.asarray(table)[index], "n m h -> h n m")
 
 
 @functools.cache
@@ -188,11 +210,7 @@ class WindowAttention(nn.Module):
         table = self.param(
             "relative_position_bias_table", nn.initializers.normal(0.02), (rows, self.num_heads)
         )
-        # As published, a shrunken window takes the first rows and columns of the full window's
-        # index, although its tokens lie elsewhere in the full window.
-        n = math.prod(window)
-        index = relative_position_index(self.window)[:n, :n]
-        return rearrange(jnp.asarray(table)[index], "n m h -> h n m")
+        return relative_position_bias(table, self.window, window)
 
     def _dense(self, features: Any, *, axis: Any, name: str) -> nn.DenseGeneral:
         return nn.DenseGeneral(

@@ -47,8 +47,10 @@ def _checkpoint(path):
 
 @pytest.mark.parametrize("case", [0, 1, 2])
 @pytest.mark.parametrize("name", ["torchvision_xs", "uas_xs"])
-def test_outputs_equal_the_pytorch_originals(shared, name, case):
+@pytest.mark.parametrize("form", ["xla", "blocked"])
+def test_outputs_equal_the_pytorch_originals(shared, name, case, form):
     config, params = _checkpoint(shared / "parity" / f"{name}.pth")
+    config = dataclasses.replace(config, form=form)
     expected = np.load(shared / "parity" / f"{name}.npz")
     shape, seed = expected[f"case{case}/shape"], int(expected[f"case{case}/seed"])
     outputs = _jitted(config)(params, _clips(tuple(shape), seed))

@@ -1,0 +1,198 @@
+"""A Swin block cut to the caches of a CPU: window by window, then rows by rows.
+
+The numbers are those of `mpjax.models.swin.SwinBlock`. Written as whole-array operations, its
+logits (of 128 windows x 3 heads x 392 x 392 in the first stage of a 32-frame clip) and its hidden
+layer go through the memory and back several times; here what belongs to a window stays in cache,
+for the backward pass too. float32 only.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from einops import rearrange
+from jaxtyping import Array, Float, Int
+
+from mpjax.models import attention
+from mpjax.models.attention import Size
+
+# Tokens of a step of the MLP: its hidden layer (0.3 MB per 100 tokens and 768 units) stays in the
+# second and third level caches, and its matrix products reach their full speed.
+ROWS = 784
+
+
+class Windows(NamedTuple):
+    """How a grid of tokens is cut into windows, see `mpjax.models.attention`."""
+
+    size: Size  # of the grid
+    padded: Size  # the grid, up to whole windows
+    window: Size
+    shift: Size
+
+
+def plan_windows(size: Size, window: Size, shift: Size) -> Windows:
+    """Fits the window and the shift to a grid of `size` (t, h, w)."""
+    window, shift = attention.fit_window(size, window, shift)
+    return Windows(size, attention.padded_size(size, window), window, shift)
+
+
+def attend(
+    x: Float[Array, "b t h w c"],
+    norm: Any,
+    weights: Any,
+    bias: Float[Array, "heads n n"],
+    windows: Windows,
+    branch_scale: Float[Array, "b"],
+) -> Float[Array, "b t h w c"]:
+    """Adds window attention to its input: `x + branch_scale * attention(norm(x))`.
+
+    Args:
+        x: tokens.
+        norm: `scale` and `bias` of the LayerNorm, [c].
+        weights: `qkv` (kernel [c, 3, heads, k]) and `proj` (kernel [heads, k, c]), with biases.
+        bias: relative position bias, (head, query, key).
+        windows: of `plan_windows`.
+        branch_scale: per clip; 1 but for dropped paths.
+    """
+    batch, width = x.shape[0], x.shape[-1]
+    tokens = _cut(x, windows)
+    count, n = tokens.shape[1:3]
+    regions, real = _labels(windows)
+    per_window = (
+        tokens.reshape(-1, n, width),
+        None if regions is None else jnp.tile(regions, (batch, 1)),
+        None if real is None else jnp.tile(real, (batch, 1)),
+        jnp.repeat(branch_scale, count),
+    )
+
+    # Without this the backward pass would keep the logits of all windows.
+    @jax.checkpoint
+    def one_window(inputs: Any) -> Float[Array, "n c"]:
+        tokens, regions, real, scale = inputs
+        normed = _layer_norm(tokens, norm)
+        if real is not None:
+            normed = jnp.where(real[:, None], normed, 0.0)  # padding is put in after the norm
+        mixed = _mix(_dense(normed, weights["qkv"]), bias, regions)
+        return tokens + scale * _dense(mixed, weights["proj"])
+
+    mixed = jax.lax.map(one_window, per_window)
+    return _join(mixed.reshape(batch, count, n, width), windows)
+
+
+def feed_forward(
+    x: Float[Array, "b t h w c"],
+    norm: Any,
+    fc1: Any,
+    fc2: Any,
+    branch_scale: Float[Array, "b"],
+) -> Float[Array, "b t h w c"]:
+    """Adds the MLP to its input: `x + branch_scale * fc2(gelu(fc1(norm(x))))`.
+
+    Args:
+        x: tokens.
+        norm: `scale` and `bias` of the LayerNorm, [c].
+        fc1: `kernel` [c, hidden] and `bias` [hidden].
+        fc2: `kernel` [hidden, c] and `bias` [c].
+        branch_scale: per clip; 1 but for dropped paths.
+    """
+
+    def one_token(inputs: Any) -> Float[Array, "c"]:
+        token, scale = inputs
+        hidden = _gelu(_dense(_layer_norm(token, norm), fc1))
+        return token + scale * _dense(hidden, fc2)
+
+    rows = x.reshape(-1, x.shape[-1])
+    scales = jnp.repeat(branch_scale, len(rows) // len(x))
+    if len(rows) <= ROWS:
+        return jax.vmap(one_token)((rows, scales)).reshape(x.shape)
+    return jax.lax.map(one_token, (rows, scales), batch_size=ROWS).reshape(x.shape)
+
+
+def _cut(x: Float[Array, "b t h w c"], windows: Windows) -> Float[Array, "b windows n c"]:
+    x = attention.pad_to(x, windows.padded)
+    if any(windows.shift):
+        x = jnp.roll(x, [-s for s in windows.shift], axis=(1, 2, 3))
+    return attention.partition(x, windows.window)
+
+
+def _join(x: Float[Array, "b windows n c"], windows: Windows) -> Float[Array, "b t h w c"]:
+    x = attention.reverse(x, windows.window, windows.padded)
+    if any(windows.shift):
+        x = jnp.roll(x, windows.shift, axis=(1, 2, 3))
+    t, h, w = windows.size
+    return x[:, :t, :h, :w]
+
+
+@functools.cache
+def _labels(windows: Windows) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Returns each token's region and whether it is no padding, [windows, n]; None: all alike."""
+    regions = real = None
+    if any(windows.shift):
+        regions = attention.shift_regions(windows.padded, windows.window, windows.shift)
+    if windows.padded != windows.size:
+        grid = np.zeros(windows.padded, bool)
+        grid[tuple(slice(s) for s in windows.size)] = True
+        grid = np.roll(grid, [-s for s in windows.shift], axis=(0, 1, 2))
+        real = attention.partition(grid[None, ..., None], windows.window)[0, :, :, 0]
+    return regions, real
+
+
+@jax.custom_vjp
+def _mix(
+    qkv: Float[Array, "n three_c"],
+    bias: Float[Array, "heads n n"],
+    regions: Int[Array, "n"] | None,
+) -> Float[Array, "n c"]:
+    """Attends within one window; its gradient is written out, as JAX's own copies much more."""
+    return _mix_forward(qkv, bias, regions)[0]
+
+
+def _mix_forward(qkv: Array, bias: Array, regions: Array | None) -> tuple[Array, Any]:
+    heads = len(bias)
+    q, k, v = rearrange(qkv, "n (three h k) -> three h n k", three=3, h=heads)
+    q = q * q.shape[-1] ** -0.5
+    logits = _product("hnk,hmk->hnm", q, k) + bias
+    if regions is not None:
+        logits += jnp.where(regions[:, None] == regions, 0.0, attention.MASKED)
+    weights = jax.nn.softmax(logits, axis=-1)
+    mixed = _product("hnm,hmk->hnk", weights, v)
+    return rearrange(mixed, "h n k -> n (h k)"), (q, k, v, weights)
+
+
+def _mix_backward(saved: Any, mixed_bar: Array) -> tuple[Array, Array, None]:
+    q, k, v, weights = saved
+    mixed_bar = rearrange(mixed_bar, "n (h k) -> h n k", h=len(q))
+    weights_bar = _product("hnk,hmk->hnm", mixed_bar, v)
+    logits_bar = weights * (weights_bar - (weights * weights_bar).sum(axis=-1, keepdims=True))
+    q_bar = _product("hnm,hmk->hnk", logits_bar, k) * q.shape[-1] ** -0.5
+    k_bar = _product("hnm,hnk->hmk", logits_bar, q)
+    v_bar = _product("hnm,hnk->hmk", weights, mixed_bar)
+    qkv_bar = rearrange(jnp.stack([q_bar, k_bar, v_bar]), "three h n k -> n (three h k)")
+    return qkv_bar, logits_bar, None
+
+
+_mix.defvjp(_mix_forward, _mix_backward)
+
+
+def _layer_norm(x: Float[Array, "... c"], norm: Any) -> Float[Array, "... c"]:
+    centred = x - x.mean(axis=-1, keepdims=True)
+    variance = (centred * centred).mean(axis=-1, keepdims=True)
+    scaled = centred * jax.lax.rsqrt(variance + attention.LAYER_NORM_EPSILON)
+    return scaled * norm["scale"] + norm["bias"]
+
+
+def _dense(x: Float[Array, "... i"], layer: Any) -> Float[Array, "... o"]:
+    """Applies a layer whose kernel has any number of input and output axes."""
+    kernel = jnp.asarray(layer["kernel"]).reshape(x.shape[-1], -1)
+    return _product("...i,io->...o", x, kernel) + jnp.ravel(layer["bias"])
+
+
+def _gelu(x: Float[Array, "... c"]) -> Float[Array, "... c"]:
+    # Exact; by erf, which costs XLA less than the erfc of jax.nn.gelu.
+    return 0.5 * x * (1.0 + jax.lax.erf(x * 0.5**0.5))
+
+
+def _product(formula: str, x: Array, y: Array) -> Array:
+    return jnp.einsum(formula, x, y, precision=jax.lax.Precision.HIGHEST)
