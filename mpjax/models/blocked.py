@@ -7,6 +7,7 @@ for the backward pass too. float32 only.
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -98,16 +99,52 @@ def feed_forward(
         branch_scale: per clip; 1 but for dropped paths.
     """
 
-    def one_token(inputs: Any) -> Float[Array, "c"]:
-        token, scale = inputs
-        hidden = _gelu(_dense(_layer_norm(token, norm), fc1))
-        return token + scale * _dense(hidden, fc2)
+    def some_tokens(tokens: Array, scale: Array) -> Array:
+        hidden = _gelu(_dense(_layer_norm(tokens, norm), fc1))
+        return tokens + scale * _dense(hidden, fc2)
 
-    rows = x.reshape(-1, x.shape[-1])
-    scales = jnp.repeat(branch_scale, len(rows) // len(x))
-    if len(rows) <= ROWS:
-        return jax.vmap(one_token)((rows, scales)).reshape(x.shape)
-    return jax.lax.map(one_token, (rows, scales), batch_size=ROWS).reshape(x.shape)
+    scale = jnp.broadcast_to(branch_scale.reshape(-1, 1, 1, 1, 1), (*x.shape[:-1], 1))
+    return _map_rows(some_tokens, x, scale)
+
+
+def embed_patches(
+    patches: Float[Array, "b t h w pixels"], proj: Any, norm: Any
+) -> Float[Array, "b t h w c"]:
+    """Turns patches into tokens: `norm(proj(patches))`.
+
+    Args:
+        patches: pixels of each patch.
+        proj: `kernel` and `bias`.
+        norm: `scale` and `bias` of the LayerNorm, [c].
+    """
+    return _map_rows(lambda pixels: _layer_norm(_dense(pixels, proj), norm), patches)
+
+
+def reduce_merged(
+    x: Float[Array, "b t h w four_c"], norm: Any, reduction: Any
+) -> Float[Array, "b t h w two_c"]:
+    """Reduces merged tokens: `reduction(norm(x))`.
+
+    Args:
+        x: four tokens side by side.
+        norm: `scale` and `bias` of the LayerNorm, [4 c].
+        reduction: `kernel` [4 c, 2 c].
+    """
+    return _map_rows(lambda tokens: _dense(_layer_norm(tokens, norm), reduction), x)
+
+
+def _map_rows(f: Callable[..., Array], *arrays: Float[Array, "b t h w _"]) -> Array:
+    """Applies `f` to `ROWS` tokens at a time; it gets arrays [rows, c] and returns one."""
+    f = jax.checkpoint(f)  # to compute the hidden layer again is faster than to store and read it
+    rows = [x.reshape(-1, x.shape[-1]) for x in arrays]
+    whole = len(rows[0]) // ROWS * ROWS
+    done = []
+    if whole:
+        steps = [x[:whole].reshape(-1, ROWS, x.shape[-1]) for x in rows]
+        done.append(jax.lax.map(lambda step: f(*step), steps).reshape(whole, -1))
+    if whole < len(rows[0]):
+        done.append(f(*(x[whole:] for x in rows)))
+    return jnp.concatenate(done).reshape(*arrays[0].shape[:-1], -1)
 
 
 def _cut(x: Float[Array, "b t h w c"], windows: Windows) -> Float[Array, "b windows n c"]:
@@ -158,14 +195,16 @@ def _mix_forward(qkv: Array, bias: Array, regions: Array | None) -> tuple[Array,
         logits += jnp.where(regions[:, None] == regions, 0.0, attention.MASKED)
     weights = jax.nn.softmax(logits, axis=-1)
     mixed = _product("hnm,hmk->hnk", weights, v)
-    return rearrange(mixed, "h n k -> n (h k)"), (q, k, v, weights)
+    return rearrange(mixed, "h n k -> n (h k)"), (q, k, v, weights, mixed)
 
 
 def _mix_backward(saved: Any, mixed_bar: Array) -> tuple[Array, Array, None]:
-    q, k, v, weights = saved
+    q, k, v, weights, mixed = saved
     mixed_bar = rearrange(mixed_bar, "n (h k) -> h n k", h=len(q))
     weights_bar = _product("hnk,hmk->hnm", mixed_bar, v)
-    logits_bar = weights * (weights_bar - (weights * weights_bar).sum(axis=-1, keepdims=True))
+    # The sum of weights * weights_bar along the keys, by way of the smaller arrays.
+    along_keys = (mixed * mixed_bar).sum(axis=-1, keepdims=True)
+    logits_bar = weights * (weights_bar - along_keys)
     q_bar = _product("hnm,hmk->hnk", logits_bar, k) * q.shape[-1] ** -0.5
     k_bar = _product("hnm,hnk->hmk", logits_bar, q)
     v_bar = _product("hnm,hnk->hmk", weights, mixed_bar)
@@ -186,7 +225,8 @@ def _layer_norm(x: Float[Array, "... c"], norm: Any) -> Float[Array, "... c"]:
 def _dense(x: Float[Array, "... i"], layer: Any) -> Float[Array, "... o"]:
     """Applies a layer whose kernel has any number of input and output axes."""
     kernel = jnp.asarray(layer["kernel"]).reshape(x.shape[-1], -1)
-    return _product("...i,io->...o", x, kernel) + jnp.ravel(layer["bias"])
+    y = _product("...i,io->...o", x, kernel)
+    return y + jnp.ravel(layer["bias"]) if "bias" in layer else y
 
 
 def _gelu(x: Float[Array, "... c"]) -> Float[Array, "... c"]:

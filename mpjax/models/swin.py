@@ -181,6 +181,10 @@ class PatchEmbed(nn.Module):
         # of a patch lies together in memory; moved as a whole, it is moved faster.
         rows = rearrange(clips, "b t h w c -> b t h (w c)")
         rows = rearrange(rows, "b (t i) (h j) (w kc) -> b t h w i j kc", i=i, j=j, kc=3 * k)
+        if _takes_blocked_form(self, self.config):
+            params = self.variables["params"]
+            patches = rearrange(rows, "b t h w i j kc -> b t h w (i j kc)")
+            return blocked.embed_patches(patches, params["proj"], params["norm"])
         patches = rearrange(rows, "b t h w i j (k c) -> b t h w i j k c", k=k)
         tokens = nn.DenseGeneral(
             self.config.embed_dim,
@@ -205,6 +209,9 @@ class PatchMerging(nn.Module):
         x = pad_to(x, padded_size(x.shape[1:4], (1, 2, 2)))
         # The published order: (even, even), (odd, even), (even, odd), (odd, odd) of (h, w).
         x = rearrange(x, "b t (h i) (w j) c -> b t h w (j i c)", i=2, j=2)
+        if _takes_blocked_form(self, self.config):
+            params = self.variables["params"]
+            return blocked.reduce_merged(x, params["norm"], params["reduction"])
         x = _layer_norm("norm", self.config.dtype)(x)
         return _dense(self.config, x.shape[-1] // 2, "reduction", use_bias=False)(x)
 
@@ -228,7 +235,7 @@ class SwinBlock(nn.Module):
     def __call__(self, x: Float[Array, "b t h w c"], train: bool) -> Float[Array, "b t h w c"]:
         """Updates the tokens."""
         config = self.config
-        if config.chosen_form() == "blocked" and not self.is_initializing():
+        if _takes_blocked_form(self, config):
             return self._blocked(x, train)
         attention = WindowAttention(
             num_heads=self.num_heads,
@@ -281,6 +288,11 @@ def drop_path(
     """
     keep = jax.random.bernoulli(key, 1 - rate, (branch.shape[0], 1, 1, 1, 1))
     return jnp.where(keep, branch / (1 - rate), 0)
+
+
+def _takes_blocked_form(module: nn.Module, config: SwinConfig) -> bool:
+    """Whether to compute by `mpjax.models.blocked` with the parameters that the module declared."""
+    return config.chosen_form() == "blocked" and not module.is_initializing()
 
 
 def _layer_norm(name: str, dtype: str) -> nn.LayerNorm:
