@@ -1,5 +1,6 @@
 """The whole path on the smallest synthetic cohort, and what a user sees when something is wrong."""
 
+import dataclasses
 import importlib.util
 import json
 import os
@@ -8,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -145,6 +147,22 @@ def test_a_wrong_config_field_is_one_clear_error(tmp_path):
 def test_a_config_that_does_not_exist_is_one_clear_error(flags, tmp_path):
     process = run_binary("mpjax.train", *flags, f"--workdir={tmp_path}")
     assert_one_clear_error(process, "bogus")
+
+
+def test_a_video_swin_takes_the_projectors_place_by_one_field(finished, tmp_path):
+    from mpjax.models import swin
+
+    narrow = swin.SwinConfig(embed_dim=8, depths=(2, 2), num_heads=(1, 2), num_classes=None)
+    params = swin.init_params(narrow, jax.random.key(0))
+    swin.save(tmp_path / "projector", narrow, params, provenance={"source": "random"})
+    shutil.copytree(finished, tmp_path / "study")
+    config = load_config("ci")
+    field = dataclasses.replace(config.projector, weights=str(tmp_path / "projector"))
+    assert study.run(dataclasses.replace(config, projector=field), tmp_path / "study") == 0
+    read = embeddings.read(tmp_path / "study" / "embeddings.parquet")
+    assert read.embedding.shape[1] == narrow.embedding_dim
+    figures = json.loads((tmp_path / "study" / "metrics.json").read_text())
+    assert figures["n"] == json.loads((finished / "metrics.json").read_text())["n"]
 
 
 def test_a_damaged_shard_stops_the_embedding_and_names_the_place(finished, tmp_path):

@@ -23,6 +23,9 @@ from mpjax.models.attention import Size
 # second and third level caches, and its matrix products reach their full speed.
 ROWS = 784
 
+# Attention weights that a block may keep for its backward pass.
+KEPT_BYTES = 128e6
+
 
 class Windows(NamedTuple):
     """How a grid of tokens is cut into windows, see `mpjax.models.attention`."""
@@ -68,8 +71,6 @@ def attend(
         jnp.repeat(branch_scale, count),
     )
 
-    # Without this the backward pass would keep the logits of all windows.
-    @jax.checkpoint
     def one_window(inputs: Any) -> Float[Array, "n c"]:
         tokens, regions, real, scale = inputs
         normed = _layer_norm(tokens, norm)
@@ -78,6 +79,10 @@ def attend(
         mixed = _mix(_dense(normed, weights["qkv"]), bias, regions)
         return tokens + scale * _dense(mixed, weights["proj"])
 
+    # The backward pass keeps the attention weights of all windows where they are few, and otherwise
+    # computes them again.
+    if len(per_window[0]) * bias.size * bias.itemsize > KEPT_BYTES:
+        one_window = jax.checkpoint(one_window)
     mixed = jax.lax.map(one_window, per_window)
     return _join(mixed.reshape(batch, count, n, width), windows)
 

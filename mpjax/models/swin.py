@@ -34,7 +34,7 @@ MEAN = (123.675, 116.28, 103.53)
 STD = (58.395, 57.12, 57.375)
 
 
-FORMS = ("auto", "xla", "blocked")
+FORMS = ("auto", "xla", "blocked", "pallas")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +52,7 @@ class SwinConfig:
     remat: bool = False  # recompute each block in the backward pass instead of storing it
     dtype: str = "float32"  # compute type, float32 | bfloat16; params are float32 either way
     # How the blocks are computed; the numbers are the same. xla: as written | blocked: cut to the
-    # caches of a CPU | auto: the fastest here.
+    # caches of a CPU | pallas: with attention as one TPU kernel | auto: the fastest here.
     form: str = "auto"
 
     def __post_init__(self) -> None:
@@ -103,6 +103,8 @@ class SwinConfig:
         """Returns the form to compute in: `form`, or what suits JAX's default backend."""
         if self.form != "auto":
             return self.form
+        if jax.default_backend() == "tpu":
+            return "pallas"
         one_cpu = jax.default_backend() == "cpu" and jax.device_count() == 1
         return "blocked" if one_cpu and self.dtype == "float32" else "xla"
 
@@ -243,6 +245,7 @@ class SwinBlock(nn.Module):
             shift=self._shift(),
             dtype=config.dtype,
             precision=config.precision,
+            fused=config.chosen_form() == "pallas",
             name="attn",
         )
         x = x + self._drop_path(attention(_layer_norm("norm1", config.dtype)(x)), train)

@@ -105,7 +105,7 @@ def main() -> None:
         for program in flags.programs:
             for path in flags.paths:
                 config = swin.SwinConfig.base(
-                    dtype="bfloat16", attention=path, depths=tuple(flags.depths)
+                    dtype="bfloat16", form=path, depths=tuple(flags.depths)
                 )
                 seen = measure(program, config, mesh, flags.clips)
                 print(

@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mpjax.models import attention
+from mpjax.models import attention, swin
 from mpjax.models.pallas_attention import fused_window_attention, group_heads
 
 HIGHEST = jax.lax.Precision.HIGHEST
@@ -132,3 +133,20 @@ def test_devices_that_share_the_clips_give_what_one_device_gives(clips):
         check=False,
     )
     assert result.returncode == 0, result.stderr
+
+
+def test_the_network_gives_the_same_in_both_forms():
+    config = swin.SwinConfig(embed_dim=16, depths=(2,), num_heads=(2,), window=(2, 3, 3))
+    clips = jnp.asarray(np.random.default_rng(0).standard_normal((1, 6, 20, 28, 3)), jnp.float32)
+    shapes = jax.eval_shape(lambda key: swin.init_params(config, key), jax.random.key(0))
+    rng = np.random.default_rng(1)
+    params = jax.tree.map(lambda p: rng.normal(size=p.shape, scale=0.2).astype("float32"), shapes)
+
+    def logits(form):
+        model = swin.VideoSwin(dataclasses.replace(config, form=form))
+        declared = jax.eval_shape(model.init, jax.random.key(0), clips)["params"]
+        assert jax.tree.map(jnp.shape, declared) == jax.tree.map(jnp.shape, shapes)
+        return jax.jit(lambda params: model.apply({"params": params}, clips).logits)(params)
+
+    expected = logits("xla")
+    assert abs(logits("pallas") - expected).max() <= 1e-5 * abs(expected).max()
