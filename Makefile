@@ -21,6 +21,7 @@ lint: install
 
 bench: install
 	$(BIN)/python tests/benchmarks/bench_i3d.py
+	$(BIN)/python tests/benchmarks/bench_swin.py
 	$(BIN)/python tests/benchmarks/bench_loader.py
 	$(BIN)/python tests/benchmarks/bench_synthetic.py
 

@@ -82,6 +82,7 @@ class ProjectorConfig:
     crops: int = 3  # views in space, along the longer side
     batch_size: int = 4  # views per step
     dtype: str = "float32"  # compute type: float32 | bfloat16
+    form: str = "auto"  # how a Video Swin is computed: auto | xla | blocked | pallas
 
 
 @dataclasses.dataclass(frozen=True)

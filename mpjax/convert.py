@@ -40,6 +40,12 @@ def run(
     from mpjax.models import public_weights, swin, torch_port
 
     path = public_weights.locate(checkpoint)
+    if path.is_dir():
+        raise ValueError(
+            f"{path}: a directory; give a .pth or .safetensors file. What mpjax.convert wrote "
+            "needs no conversion"
+        )
+    swin.check_free(out)
     converted = torch_port.load_checkpoint(path, lora_alpha=lora_alpha)
     names = read_classes(classes, converted.config.num_classes) if classes else None
     digest = public_weights.sha256(path)
@@ -53,8 +59,8 @@ def run(
         "merged_lora": converted.lora,
         "mpjax": importlib.metadata.version("mpjax"),
     }
-    print(describe(converted, provenance, names))
     swin.save(out, converted.config, converted.params, provenance=provenance, classes=names)
+    print(describe(converted, provenance, names))
     print(f"projector   {out}\nnext        --config.projector.weights={out}")
 
 

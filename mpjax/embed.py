@@ -19,7 +19,11 @@ def run(config: StudyConfig, workdir: epath.PathLike) -> None:
     workdir = epath.Path(workdir)
     chosen = config.projector
     projector = load_projector(
-        chosen.weights, kind=chosen.kind, seed=chosen.seed, dtype=chosen.dtype
+        chosen.weights,
+        kind=chosen.kind,
+        seed=chosen.seed,
+        dtype=chosen.dtype,
+        form=chosen.form,
     )
     out = workdir / "embeddings.parquet"
     changed = embedding.embed(workdir / "dataset", out, projector, chosen)

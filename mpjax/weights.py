@@ -4,8 +4,9 @@
   python -m mpjax.weights get NAME     downloads one, checks it, and prints where it is
 
 A file is downloaded once. It is kept in the system's cache folder, in that of the environment
-variable MPJAX_CACHE, or in that of --cache. Its name serves wherever weights are asked for:
-mpjax.load_projector("swin3d_t"), or --config.projector.weights=swin3d_t.
+variable MPJAX_CACHE. Its name serves wherever weights are asked for:
+mpjax.load_projector("swin3d_t"), or --config.projector.weights=swin3d_t. With --cache it is kept in
+that folder instead; then set MPJAX_CACHE to it, or give the printed path instead of the name.
 """
 
 from pathlib import Path

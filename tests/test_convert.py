@@ -121,6 +121,12 @@ def test_what_is_there_already_is_left_alone(checkpoint, tmp_path):
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["mine"]
 
 
+def test_a_directory_needs_no_conversion(checkpoint, tmp_path):
+    convert.run(str(checkpoint), tmp_path / "out")
+    with pytest.raises(ValueError, match="out: a directory; give a .pth"):
+        convert.run(str(tmp_path / "out"), tmp_path / "again")
+
+
 def test_a_failure_at_the_last_moment_leaves_nothing(checkpoint, tmp_path, monkeypatch):
     def fail(path, value):
         raise OSError("No space left on device")

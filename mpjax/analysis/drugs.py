@@ -65,7 +65,8 @@ def _why_not_described(predictions: Predictions) -> str | None:
 def _by_arm(clips: pd.DataFrame) -> pd.DataFrame:
     """Adds `dose` and `phase`; repeats an animal's untreated clips for each arm it is given."""
     treated = clips["drug"] != ""
-    clips = clips.assign(dose=clips["dose_mg_per_kg"].fillna(0.0), phase=treated.astype(int))
+    after = treated & ~(clips["minutes_post_dose"] < 0)
+    clips = clips.assign(dose=clips["dose_mg_per_kg"].fillna(0.0), phase=after.astype(int))
     given = clips.loc[treated, ["animal", "drug", "dose"]].drop_duplicates()
     untreated = clips[~treated].drop(columns=["drug", "dose"]).merge(given, on="animal")
     return pd.concat([clips[treated], untreated], ignore_index=True)

@@ -111,7 +111,12 @@ class Projector:
 
 
 def load_projector(
-    weights: str = "kinetics400", *, kind: str = "", seed: int = 0, dtype: str = "float32"
+    weights: str = "kinetics400",
+    *,
+    kind: str = "",
+    seed: int = 0,
+    dtype: str = "float32",
+    form: str = "auto",
 ) -> Projector:
     """Loads a frozen projector.
 
@@ -124,6 +129,7 @@ def load_projector(
             "kinetics400" and "random", else "swin".
         seed: of random weights.
         dtype: compute type, "float32" or "bfloat16"; embeddings are float32 either way.
+        form: how it is computed, of the module's `FORMS`; "auto": as suits the machine.
 
     Raises:
         ValueError: a kind, weights or dtype that does not exist, named with the choices.
@@ -146,7 +152,12 @@ def load_projector(
         raise ValueError(
             f"projector kind {kind!r}: module {path} defines no load(weights, *, seed, dtype)"
         )
-    return module.load(str(weights), seed=seed, dtype=dtype)
+    if form == "auto":
+        return module.load(str(weights), seed=seed, dtype=dtype)
+    forms = getattr(module, "FORMS", ("auto",))
+    if form not in forms:
+        raise ValueError(f"projector kind {kind!r} has no form {form!r}; choose {', '.join(forms)}")
+    return module.load(str(weights), seed=seed, dtype=dtype, form=form)
 
 
 def fingerprint_params(params: Any, *config: Any) -> str:

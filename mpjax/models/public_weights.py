@@ -178,6 +178,12 @@ class _Fetch:
             desc=self.weights.name, total=1, unit="B", unit_scale=True, delay=0.5
         ) as progress:
             pooch.HTTPDownloader(progress, _PIECE, timeout=_TIMEOUTS)(url, output_file, None)
+        with open(output_file, "rb") as file:
+            if file.read(1) == b"<":  # no checkpoint begins so, but every web page does
+                raise ValueError(
+                    f"{url}: what came is a web page, not the file; it was not kept. Is a login or "
+                    "a proxy in between?"
+                )
         digest = sha256(output_file)
         if not digest.startswith(self.weights.sha256_prefix):
             raise ValueError(

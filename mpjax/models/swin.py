@@ -324,7 +324,7 @@ def init_params(config: SwinConfig, key: PRNGKeyArray) -> Any:
     return VideoSwin(config).init(key, one_patch)["params"]
 
 
-def load(weights: str, *, seed: int, dtype: str) -> Projector:
+def load(weights: str, *, seed: int, dtype: str, form: str = "auto") -> Projector:
     """Loads Video Swin as a projector.
 
     Args:
@@ -333,6 +333,7 @@ def load(weights: str, *, seed: int, dtype: str) -> Projector:
             for a Swin-T with random weights.
         seed: of random weights.
         dtype: compute type, "float32" or "bfloat16".
+        form: see `SwinConfig`.
 
     Raises:
         FileNotFoundError: there is nothing at that path, or of that name.
@@ -349,7 +350,7 @@ def load(weights: str, *, seed: int, dtype: str) -> Projector:
     else:
         converted = torch_port.load_checkpoint(path)
         config, params = converted.config, converted.params
-    return make_projector(dataclasses.replace(config, dtype=dtype), params, classes)
+    return make_projector(dataclasses.replace(config, dtype=dtype, form=form), params, classes)
 
 
 def make_projector(
@@ -377,6 +378,17 @@ def make_projector(
     )
 
 
+def check_free(directory: epath.PathLike) -> None:
+    """Refuses a place where there is something already, but for an empty directory.
+
+    Raises:
+        FileExistsError: there is.
+    """
+    directory = epath.Path(directory)
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise FileExistsError(f"{directory}: exists already; delete it, or choose another place")
+
+
 def save(
     directory: epath.PathLike,
     config: SwinConfig,
@@ -400,9 +412,8 @@ def save(
     """
     import orbax.checkpoint as ocp
 
+    check_free(directory)
     directory = files.absolute(directory)  # as Orbax wants it
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise FileExistsError(f"{directory}: exists already; delete it, or choose another place")
     about = {"kind": "swin", "config": config, "classes": classes, "provenance": provenance}
     aside = directory.parent / f".{directory.name}.{uuid.uuid4().hex[:8]}.part"
     try:
@@ -427,17 +438,35 @@ def restore(
     """Reads back the config, the parameters and the classes' names that `save` wrote.
 
     Raises:
-        ValueError: the directory holds no Video Swin, or an unfinished one.
+        ValueError: the directory holds no Video Swin, or an unfinished or damaged one.
     """
-    import orbax.checkpoint as ocp
-
     directory = files.absolute(directory)
     about = directory / "projector.json"
     if not about.exists():
         raise ValueError(f"{directory}: no projector.json in it; not a projector, or half-written")
     values = read_json(about)
+    if values.get("kind") != "swin" or "config" not in values:
+        raise ValueError(f"{about}: does not tell of a Video Swin; convert the checkpoint again")
     config = from_config_dict(values["config"], SwinConfig, path=f"{about}: config")
-    classes = None if values["classes"] is None else tuple(values["classes"])
+    classes = tuple(values["classes"]) if values.get("classes") else None
+    if classes is not None and len(classes) != config.num_classes:
+        raise ValueError(
+            f"{about}: names {len(classes)} classes for a head of {config.num_classes}"
+        )
+    return config, _restore_params(directory, config), classes
+
+
+def _restore_params(directory: epath.Path, config: SwinConfig) -> Any:
+    import orbax.checkpoint as ocp
+
     expected = jax.eval_shape(lambda key: init_params(config, key), jax.random.key(0))
-    with ocp.StandardCheckpointer() as checkpointer:
-        return config, checkpointer.restore(directory / "params", expected), classes
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            stored = checkpointer.metadata(directory / "params").item_metadata.tree
+            if jax.tree.map(lambda leaf: leaf.shape, stored) == jax.tree.map(jnp.shape, expected):
+                return checkpointer.restore(directory / "params", expected)
+    except (ValueError, OSError, KeyError, AttributeError) as error:
+        raise ValueError(
+            f"{directory}: its parameters are damaged or cut short ({error}); convert it again"
+        ) from error
+    raise ValueError(f"{directory}: its parameters are not those of projector.json's config")

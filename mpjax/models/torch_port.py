@@ -179,15 +179,8 @@ def convert_state_dict(
     if flat:
         inflation = inflation or Inflation()
         tensors = _inflate(tensors, inflation)
-    _refuse(
-        misshaped=[
-            f"{tensor}, for {tensor.pattern.split(' -> ')[0]!r}"
-            for tensor in tensors.values()
-            if tensor.value.ndim != len(_axes(tensor.pattern.split(" -> ")[0]))
-        ]
-    )
-
-    config = _read_config(tensors, inflation.window if inflation else None, _window_tokens(state))
+    window = inflation.window if inflation else None
+    config = _read_config(tensors, unexpected, window, _window_tokens(state))
     lora_config = _read_lora(tensors, config, lora_alpha)
     arrays = _arrange(tensors, unexpected, _expected_shapes(config, lora_config))
     adapters = arrays.pop("lora", None)
@@ -284,20 +277,29 @@ def _arrange(
             arrays[path] = rearrange(np.asarray(value, np.float32), pattern, **lengths)
         except EinopsError:
             misshaped.append(f"{tensors[path]}, for {path} {shape} by {pattern!r}")
-    _refuse(missing=missing, unexpected=unexpected, misshaped=misshaped)
+    not_finite = [tensors[path].name for path in arrays if not np.isfinite(arrays[path]).all()]
+    _refuse(missing=missing, unexpected=unexpected, misshaped=misshaped, not_finite=not_finite)
     return unflatten_dict(arrays, sep="/")
 
 
 def _read_config(
-    tensors: Mapping[str, _Tensor], window: Window | None, window_tokens: int | None
+    tensors: Mapping[str, _Tensor],
+    unexpected: list[str],
+    window: Window | None,
+    window_tokens: int | None,
 ) -> SwinConfig:
-    embed_dim, _, *patch = tensors["patch_embed/proj/kernel"].value.shape
     found = [re.match(r"stage(\d+)_block(\d+)/", path) for path in tensors]
     blocks = [(int(match[1]), int(match[2])) for match in found if match]
     stages = range(1 + max((stage for stage, _ in blocks), default=-1))
     needed = [f"stage{stage}_block0/attn/relative_position_bias_table" for stage in stages]
     needed.append("stage0_block0/fc1/kernel")
-    _refuse(missing=[path for path in needed if path not in tensors])
+    read = [*needed, "patch_embed/proj/kernel", "head/kernel"]
+    read += [path for path in tensors if path.startswith("lora/")]
+    misshaped = _misshaped(tensors[path] for path in read if path in tensors)
+    missing = [path for path in needed if path not in tensors]
+    if missing or misshaped:  # without these, what else is missing cannot be known
+        _refuse(missing=missing, unexpected=unexpected, misshaped=misshaped)
+    embed_dim, _, *patch = tensors["patch_embed/proj/kernel"].value.shape
     tables = [tensors[path].value for path in needed[:-1]]
     head = tensors.get("head/kernel")
     return SwinConfig(
@@ -311,9 +313,19 @@ def _read_config(
     )
 
 
+def _misshaped(tensors: Iterable[_Tensor]) -> list[str]:
+    """Lists the tensors that have the wrong number of axes, or no elements."""
+    return [
+        f"{tensor}, for {tensor.pattern.split(' -> ')[0]!r}"
+        for tensor in tensors
+        if tensor.value.ndim != len(_axes(tensor.pattern.split(" -> ")[0]))
+        or tensor.value.size == 0
+    ]
+
+
 def _window_tokens(state: State) -> int | None:
     for name, value in state.items():
-        if name.endswith(".relative_position_index"):
+        if name.endswith(".relative_position_index") and value.ndim == 2:
             return len(value)
     return None
 

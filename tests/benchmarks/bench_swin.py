@@ -10,6 +10,7 @@ How:   each system in a process of its own, asked in turn; medians, and the medi
 """
 
 import argparse
+import importlib.util
 import os
 import statistics
 import subprocess
@@ -107,7 +108,7 @@ class Server:
     def _read(self) -> str:
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError("a system did not start: is torchvision installed?")
+            raise RuntimeError(f"{self._process.args[-1]}: it did not start")
         return line
 
     def stop(self) -> None:
@@ -151,6 +152,9 @@ def main() -> None:
     if arguments.serve:
         return serve(arguments.serve)
     systems = [name for name in SYSTEMS if arguments.compiled or "compile" not in name]
+    if importlib.util.find_spec("torchvision") is None:
+        print("torchvision is not installed: pip install torch torchvision for the comparison")
+        systems = [name for name in systems if "torchvision" not in name]
     print(f"{os.cpu_count()} cores, {arguments.rounds} interleaved rounds after a warm-up")
     for task in TASKS:
         compare(task, systems, arguments.rounds)

@@ -22,6 +22,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         self.server.asked.append(self.path)
+        if self.path.startswith("/login"):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"<html>please log in</html>")
+            return
         if not self.path.startswith(("/good", "/cut", "/stall")):
             self.send_error(404)
             return
@@ -85,6 +90,12 @@ def test_a_server_that_falls_silent_is_given_up(server, tmp_path, monkeypatch):
 def test_an_answer_other_than_the_file_is_told(server, tmp_path):
     with pytest.raises(ConnectionError, match=r"gone\.pth: the server answered 404 Not Found"):
         public_weights.download(row(f"{server.url}/gone.pth"), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_web_page_instead_of_the_file_is_not_kept(server, tmp_path):
+    with pytest.raises(ValueError, match=r"login\.pth: what came is a web page"):
+        public_weights.download(row(f"{server.url}/login.pth", ""), tmp_path)
     assert not list(tmp_path.iterdir())
 
 

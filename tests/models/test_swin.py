@@ -1,5 +1,6 @@
 import dataclasses
 import functools
+import json
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpjax.models import swin
+from mpjax.models.projector import load_projector
 from mpjax.models.swin import SwinConfig, VideoSwin
 from mpjax.models.torch_port import load_checkpoint
 
@@ -232,6 +234,46 @@ def test_a_saved_projector_gives_the_same_embeddings(tmp_path):
     assert projector.fingerprint == swin.make_projector(ONE_STAGE, _params(ONE_STAGE)).fingerprint
     assert projector.num_classes == 5
     assert projector.embedding_dim == 16
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kind": "i3d"}, "does not tell of a Video Swin"),
+        ({"classes": ["only one"]}, "names 1 classes for a head of 5"),
+        ({"config": {"num_classes": 7}}, "parameters are not those of projector.json's config"),
+    ],
+)
+def test_a_projector_that_contradicts_itself_is_refused(tmp_path, change, message):
+    swin.save(tmp_path / "new", ONE_STAGE, _params(ONE_STAGE), provenance={})
+    about = json.loads((tmp_path / "new" / "projector.json").read_text())
+    change = {"config": about["config"] | change["config"]} if "config" in change else change
+    (tmp_path / "new" / "projector.json").write_text(json.dumps(about | change))
+    with pytest.raises(ValueError, match=message):
+        swin.restore(tmp_path / "new")
+
+
+def test_a_projector_whose_files_were_cut_is_told_with_its_path(tmp_path):
+    swin.save(tmp_path / "new", ONE_STAGE, _params(ONE_STAGE), provenance={})
+    for path in (tmp_path / "new" / "params").rglob("*"):
+        if path.is_file() and path.stat().st_size > 2000:
+            path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(ValueError, match="new: its parameters are damaged or cut short"):
+        swin.restore(tmp_path / "new")
+
+
+def test_the_form_is_a_field_of_the_config_and_changes_no_embedding(tmp_path):
+    swin.save(tmp_path / "new", ONE_STAGE, _params(ONE_STAGE), provenance={})
+    clips = np.random.default_rng(0).integers(0, 256, (1, 2, 12, 12, 3), np.uint8)
+    plain, blocked = (
+        load_projector(str(tmp_path / "new"), form=form) for form in ("xla", "blocked")
+    )
+    np.testing.assert_allclose(plain(clips), blocked(clips), rtol=1e-4, atol=1e-5)
+    assert plain.fingerprint == blocked.fingerprint
+    with pytest.raises(ValueError, match="form 'fast'; choose auto, xla, blocked, pallas"):
+        load_projector(str(tmp_path / "new"), form="fast")
+    with pytest.raises(ValueError, match="'i3d' has no form 'xla'; choose auto"):
+        load_projector("random", form="xla")
 
 
 def test_the_fingerprint_follows_what_decides_the_embeddings_alone():

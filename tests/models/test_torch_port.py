@@ -142,6 +142,34 @@ def test_all_faults_are_listed_at_once():
     assert re.search(r"misshaped: backbone\.layers\.1\.blocks\.0\.norm1\.bias \(15,\)", message)
 
 
+def test_faults_are_listed_together_also_where_the_config_cannot_be_read():
+    state = official_state()
+    del state["backbone.layers.0.blocks.0.attn.relative_position_bias_table"]
+    state["backbone.patch_embed.proj.weight"] = np.zeros((0, 3, 2, 4, 4))
+    state["backbone.extra"] = np.zeros(1)
+    with pytest.raises(ValueError) as caught:
+        convert_state_dict(state)
+    message = str(caught.value)
+    assert "missing: stage0_block0/attn/relative_position_bias_table;" in message
+    assert "unexpected: backbone.extra;" in message
+    assert "misshaped: backbone.patch_embed.proj.weight (0, 3, 2, 4, 4)" in message
+
+
+def test_tensors_with_the_wrong_number_of_axes_do_not_hide_other_faults():
+    state = official_state()
+    state["backbone.norm.bias"] = np.zeros((3, 1))
+    state["backbone.extra"] = np.zeros(1)
+    with pytest.raises(ValueError, match=r"unexpected: backbone\.extra; misshaped: .*\(3, 1\)"):
+        convert_state_dict(state)
+
+
+def test_weights_that_are_not_finite_are_refused_by_name():
+    state = official_state()
+    state["backbone.norm.bias"] = np.full_like(state["backbone.norm.bias"], np.nan)
+    with pytest.raises(ValueError, match=r"not finite: backbone\.norm\.bias$"):
+        convert_state_dict(state)
+
+
 def test_a_part_that_the_network_does_not_have_is_unexpected():
     state = official_state()
     state["backbone.layers.1.downsample.norm.weight"] = np.zeros(
