@@ -3,6 +3,7 @@
 Run:      python -m mpjax.study --config=configs/lab.py --config.cohort=COHORT_CSV --workdir=out/lab
 Takes:    about 1.6 s per 16-frame clip at 3 views on 2 CPU cores; far less on a GPU. Lengthen
           config.video.stride to look at fewer clips of long recordings.
+Expect:   figures with their uncertainty, and what could have misled them: out/lab/report.html.
 """
 
 from mpjax.config import StudyConfig, to_config_dict

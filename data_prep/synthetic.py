@@ -1,12 +1,15 @@
 """Generates a cohort with known truth: `python -m data_prep.synthetic --out=DIR`.
 
 Effect sizes are fields of `SyntheticConfig`: `--config.synthetic.severity=0.5`,
-`--config.synthetic.null=true`. `cohort.csv` names videos/ and pose/; labels/ (behaviour per
-frame), keypoints/ (exact positions, contact) and `truth.json` hold what was true.
+`--config.synthetic.null=true`. With `--config.synthetic.task=behaviours`, each recording shows one
+behaviour, its label, of animals that are in no pain cohort. `cohort.csv` names videos/ and pose/;
+labels/ (behaviour per frame), keypoints/ (exact positions, contact) and `truth.json` hold what was
+true.
 """
 
 import concurrent.futures
 import csv
+import dataclasses
 import multiprocessing
 import os
 import sys
@@ -17,7 +20,7 @@ import numpy as np
 import tqdm
 from absl import flags
 from etils import epath
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 from data_prep import behaviour, chamber, mouse, synthetic_plan
 from data_prep.synthetic_plan import Recording
@@ -28,6 +31,10 @@ GENERATOR_VERSION = 1  # raise it whenever the same config gives other files
 MARKER_FILE = ".synthetic.json"  # the cohort being written, and its recordings
 TRUTH_FILE, COHORT_FILE = "truth.json", "cohort.csv"
 FOLDERS = {"videos": "mp4", "labels": "csv", "pose": "csv", "keypoints": "npz"}
+
+# A recording of one behaviour begins after a walk to some place in the chamber, when the body has
+# settled into what it does there (behaviours blend with an sd of up to 0.16 s).
+WALK_IN_S, SETTLE_S = 3.0, 0.7
 
 # A pose estimator's errors: sd at 128 px, twice that for a paw in the air, and outliers.
 POSE_NOISE_PX, OUTLIER_PX = 0.7, 10.0
@@ -64,9 +71,10 @@ def generate(out_dir: epath.PathLike, config: SyntheticConfig, *, workers: int =
         missing = recordings
     _write_recordings(out, config, missing, workers or os.cpu_count() or 1)
     with files.write_aside(out / COHORT_FILE) as aside, open(aside, "w", newline="") as file:
-        table = csv.DictWriter(file, synthetic_plan.COLUMNS, lineterminator="\n")
+        rows = [recording.row(config.fps) for recording in recordings]
+        table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         table.writeheader()
-        table.writerows(recording.row() for recording in recordings)
+        table.writerows(rows)
     head = {"fingerprint": stamp, "generator_version": GENERATOR_VERSION}
     files.write_json(out / TRUTH_FILE, {**head, **synthetic_plan.truth(config, recordings)})
     return out / COHORT_FILE
@@ -142,9 +150,7 @@ def _write_recording(out: epath.Path, config: SyntheticConfig, recording: Record
         return synthetic_plan.stream(config, purpose, recording.stem)
 
     labels, left = synthetic_plan.draw_behaviour(config, recording)
-    motion = mouse.move(
-        labels, left, recording.drive, size=coat.size, fps=config.fps, rng=rng("motion")
-    )
+    motion = draw_motion(config, recording, labels, left)
     scratches = zlib.crc32(recording.cage.encode()) + config.seed
     scene = chamber.draw_scene(rng("scene"), nuisance=config.nuisance, scratches=scratches)
     camera = chamber.camera_path(scene, frames=len(labels), size=size, rng=rng("camera"))
@@ -155,6 +161,40 @@ def _write_recording(out: epath.Path, config: SyntheticConfig, recording: Record
     frames = chamber.render(motion, coat, scene, camera, size=size, rng=rng("noise"))
     with files.write_aside(video_path) as aside:
         chamber.encode(os.fspath(aside), frames, fps=config.fps, size=size)
+
+
+def draw_motion(
+    config: SyntheticConfig,
+    recording: Recording,
+    labels: Int[np.ndarray, "frames"],
+    left: Bool[np.ndarray, "frames"],
+) -> mouse.Motion:
+    """Draws a recording's motion, as `generate` films it.
+
+    Args:
+        config: of the cohort.
+        recording: one of its recordings.
+        labels: its behaviour per frame, from `synthetic_plan.draw_behaviour`.
+        left: whether the left hind paw is concerned, from there too.
+    """
+    walk_in = settle = 0
+    if recording.label:
+        walk_in, settle = round(WALK_IN_S * config.fps), round(SETTLE_S * config.fps)
+    walk = np.full(walk_in, behaviour.BEHAVIOURS.index("walk"))
+    motion = mouse.move(
+        np.concatenate([walk, np.repeat(labels[0], settle), labels]),
+        np.concatenate([np.repeat(left[0], walk_in + settle), left]),
+        recording.drive,
+        size=recording.coat.size,
+        fps=config.fps,
+        rng=synthetic_plan.stream(config, "motion", recording.stem),
+    )
+    filmed = {
+        field.name: getattr(motion, field.name)[walk_in + settle :]
+        for field in dataclasses.fields(motion)
+        if field.name != "size"
+    }
+    return dataclasses.replace(motion, **filmed)
 
 
 def estimate_pose(

@@ -1,4 +1,7 @@
-"""The plan and the truth of a synthetic cohort: who is filmed when, in what pain, on what drug."""
+"""The plan and the truth of a synthetic cohort: who is filmed when, in what pain, on what drug.
+
+Or, of the task `behaviours`: who is filmed doing what.
+"""
 
 import dataclasses
 import math
@@ -11,12 +14,14 @@ from jaxtyping import Bool, Int
 from data_prep import behaviour, chamber
 from mpjax.config import SyntheticConfig
 
+TASKS = ("pain", "behaviours")
 DRUG, ROUTE, MINUTES_POST_DOSE = "gabapentin", "i.p.", 60
 BASELINE_DAY = -1
 COLUMNS = (
     "video", "animal", "cage", "sex", "condition", "day",
     "drug", "dose_mg_per_kg", "route", "minutes_post_dose", "pose",
 )  # fmt: skip
+LABEL_COLUMNS = ("video", "animal", "cage", "sex", "label", "fps", "pose")  # of task behaviours
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,16 +38,27 @@ class Recording:
     dose: float  # mg/kg
     drive: behaviour.Drive
     coat: chamber.Coat
+    label: str = ""  # the one behaviour shown throughout; empty: all of them, as driven
 
-    def row(self) -> dict[str, object]:
-        """Gives the recording's row of `cohort.csv`."""
+    def row(self, fps: float) -> dict[str, object]:
+        """Gives the recording's row of `cohort.csv`, filmed at `fps` frames per second."""
         treated = bool(self.drug)
-        values = (
-            f"videos/{self.stem}.mp4", self.animal, self.cage, self.sex, self.condition, self.day,
-            self.drug, self.dose if treated else "", ROUTE if treated else "",
-            MINUTES_POST_DOSE if treated else "", f"pose/{self.stem}.csv",
-        )  # fmt: skip
-        return dict(zip(COLUMNS, values, strict=True))
+        cells = {
+            "video": f"videos/{self.stem}.mp4",
+            "animal": self.animal,
+            "cage": self.cage,
+            "sex": self.sex,
+            "condition": self.condition,
+            "day": self.day,
+            "drug": self.drug,
+            "dose_mg_per_kg": self.dose if treated else "",
+            "route": ROUTE if treated else "",
+            "minutes_post_dose": MINUTES_POST_DOSE if treated else "",
+            "label": self.label,
+            "fps": fps,
+            "pose": f"pose/{self.stem}.csv",
+        }
+        return {name: cells[name] for name in (LABEL_COLUMNS if self.label else COLUMNS)}
 
 
 def check_config(config: SyntheticConfig) -> None:
@@ -54,6 +70,9 @@ def check_config(config: SyntheticConfig) -> None:
     c = config
     shares = ("drug_neuropathic", "drug_inflammatory", "sedation")
     rules = [
+        ("task", c.task in TASKS, " or ".join(TASKS)),
+        ("animals", c.animals >= 1, "1 or more"),
+        ("clips_per_behaviour", c.clips_per_behaviour >= 1, "1 or more"),
         ("seed", c.seed >= 0, "0 or more"),
         ("animals_per_condition", c.animals_per_condition >= 1, "1 or more"),
         ("animals_per_arm", c.animals_per_arm >= 0, "0 (no drug part) or more"),
@@ -85,12 +104,42 @@ def check_config(config: SyntheticConfig) -> None:
 
 
 def plan(config: SyntheticConfig) -> list[Recording]:
-    """Lays out the cohort: the classification part, then the drug part with its own animals.
+    """Lays out the cohort of the config's task.
 
-    Cages hold two animals of one condition and sex; sexes alternate from cage to cage, arms from
-    animal to animal. A drug-part animal is recorded before induction (baseline), on the drug day
-    (pre), and after its arm's dose (post).
+    Of task pain: the classification part, then the drug part with its own animals. Cages hold two
+    animals of one condition and sex; sexes alternate from cage to cage, arms from animal to
+    animal. A drug-part animal is recorded before induction (baseline), on the drug day (pre), and
+    after its arm's dose (post).
+
+    Of task behaviours: every animal does each behaviour as often, without pain. Names differ from
+    those of task pain, and with them all that is drawn: no animal is in both.
     """
+    return _plan_behaviours(config) if config.task == "behaviours" else _plan_pain(config)
+
+
+def _plan_behaviours(config: SyntheticConfig) -> list[Recording]:
+    recordings = []
+    for k in range(config.animals):
+        animal, cage, sex = _name("act", k)
+        coat = _draw_coat(config, sex, stream(config, "animal", animal))
+        recordings += [
+            Recording(
+                f"{animal}_{name}_{take + 1:02d}", animal, cage, sex, "none", 0, "", 0.0,
+                _only(name), coat, label=name,
+            )
+            for name in behaviour.BEHAVIOURS
+            for take in range(config.clips_per_behaviour)
+        ]  # fmt: skip
+    return recordings
+
+
+def _only(name: str) -> behaviour.Drive:
+    """Drives a painless animal to one behaviour: the rates of all others are 0."""
+    log_rates = tuple(0.0 if other == name else -math.inf for other in behaviour.BEHAVIOURS)
+    return behaviour.Drive("none", 0.0, animal_effect=log_rates)
+
+
+def _plan_pain(config: SyntheticConfig) -> list[Recording]:
     arms = [("vehicle", 0.0), *((DRUG, dose) for dose in config.doses_mg_per_kg)]
     recordings = []
     for condition in behaviour.CONDITIONS:
@@ -116,14 +165,10 @@ def _animal(
     sessions: Sequence[tuple[str, int, str, float]],
 ) -> list[Recording]:
     """Plans the recordings of the k-th animal of a group."""
-    animal, cage, sex = f"{prefix}{k + 1:02d}", f"{prefix}-cage{k // 2 + 1:02d}", "FM"[k // 2 % 2]
+    animal, cage, sex = _name(prefix, k)
     rng = stream(config, "animal", animal)
     effect = tuple(rng.normal(0, config.animal_sd, len(behaviour.BEHAVIOURS)).tolist())
-    varied = config.nuisance * np.array([rng.normal(0, 0.05), rng.uniform(-0.5, 0.5)])
-    coat = chamber.Coat(
-        size=float(np.clip((1.03 if sex == "M" else 0.97) + varied[0], 0.85, 1.15)),
-        shade=float(np.clip(0.5 + varied[1], 0, 1)),
-    )
+    coat = _draw_coat(config, sex, rng)
     return [
         Recording(
             f"{animal}_{name}", animal, cage, sex, condition, day, drug, dose,
@@ -131,6 +176,19 @@ def _animal(
         )
         for name, day, drug, dose in sessions
     ]  # fmt: skip
+
+
+def _name(prefix: str, k: int) -> tuple[str, str, str]:
+    """Gives animal, cage and sex of the k-th animal of a group."""
+    return f"{prefix}{k + 1:02d}", f"{prefix}-cage{k // 2 + 1:02d}", "FM"[k // 2 % 2]
+
+
+def _draw_coat(config: SyntheticConfig, sex: str, rng: np.random.Generator) -> chamber.Coat:
+    varied = config.nuisance * np.array([rng.normal(0, 0.05), rng.uniform(-0.5, 0.5)])
+    return chamber.Coat(
+        size=float(np.clip((1.03 if sex == "M" else 0.97) + varied[0], 0.85, 1.15)),
+        shade=float(np.clip(0.5 + varied[1], 0, 1)),
+    )
 
 
 def _drive(
@@ -169,6 +227,12 @@ def draw_behaviour(
 
 def truth(config: SyntheticConfig, recordings: Sequence[Recording]) -> dict:
     """Gathers what is true of the cohort: pain, drug effects, random effects, time budgets."""
+    if config.task == "behaviours":
+        return {
+            "config": dataclasses.asdict(config),
+            "animals": {r.animal: dataclasses.asdict(r.coat) for r in recordings},
+            "recordings": {r.stem: {"time_share": _time_share(config, r)} for r in recordings},
+        }
     drug: dict[str, dict] = {}
     for condition in behaviour.CONDITIONS:
         drug[condition] = {}
@@ -181,12 +245,10 @@ def truth(config: SyntheticConfig, recordings: Sequence[Recording]) -> dict:
     for r in recordings:
         effect = dict(zip(behaviour.BEHAVIOURS, r.drive.animal_effect, strict=True))
         animals[r.animal] = {"log_rate_effect": effect, **dataclasses.asdict(r.coat)}
-        labels, _ = draw_behaviour(config, r)
-        counts = np.bincount(labels, minlength=len(behaviour.BEHAVIOURS)) / len(labels)
         per_recording[r.stem] = {
             "pain": r.drive.pain,
             "sedation": r.drive.sedation,
-            "time_share": dict(zip(behaviour.BEHAVIOURS, counts.tolist(), strict=True)),
+            "time_share": _time_share(config, r),
         }
     return {
         "config": dataclasses.asdict(config),
@@ -195,3 +257,9 @@ def truth(config: SyntheticConfig, recordings: Sequence[Recording]) -> dict:
         "animals": animals,
         "recordings": per_recording,
     }
+
+
+def _time_share(config: SyntheticConfig, recording: Recording) -> dict[str, float]:
+    labels, _ = draw_behaviour(config, recording)
+    shares = np.bincount(labels, minlength=len(behaviour.BEHAVIOURS)) / len(labels)
+    return dict(zip(behaviour.BEHAVIOURS, shares.tolist(), strict=True))

@@ -7,6 +7,7 @@ dataclasses.
 """
 
 import dataclasses
+import math
 import typing
 from typing import Any, TypeVar
 
@@ -17,6 +18,11 @@ T = TypeVar("T")
 class SyntheticConfig:
     """The synthetic cohort (`data_prep.synthetic`); effects are multiples of the default ones."""
 
+    # What is filmed. pain: conditions, days and a drug | behaviours: labelled clips of other,
+    # painless animals, one behaviour each
+    task: str = "pain"
+    animals: int = 24  # of task behaviours, two to a cage
+    clips_per_behaviour: int = 4  # of task behaviours, per animal
     seed: int = 0
     null: bool = False  # True: no effect of condition, day or drug
     animals_per_condition: int = 6  # of the classification part; each on every day
@@ -69,6 +75,16 @@ class BuildConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class ArchitectureConfig:
+    """A Video Swin that starts from random or from 2D weights; the defaults are Swin-T's."""
+
+    embed_dim: int = 96
+    depths: tuple[int, ...] = (2, 2, 6, 2)
+    num_heads: tuple[int, ...] = (3, 6, 12, 24)
+    window: tuple[int, ...] = (8, 7, 7)
+
+
+@dataclasses.dataclass(frozen=True)
 class ProjectorConfig:
     """The frozen projector (`mpjax.models`)."""
 
@@ -83,6 +99,7 @@ class ProjectorConfig:
     batch_size: int = 4  # views per step
     dtype: str = "float32"  # compute type: float32 | bfloat16
     form: str = "auto"  # how a Video Swin is computed: auto | xla | blocked | pallas
+    architecture: ArchitectureConfig = ArchitectureConfig()  # of random weights of kind swin
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +114,102 @@ class HeadConfig:
     def __post_init__(self) -> None:
         if not self.l2 or min(self.l2) <= 0:
             raise ValueError(f"head.l2 must be one or more positive numbers, got {self.l2}")
+
+
+@dataclasses.dataclass(frozen=True)
+class LoraConfig:
+    """Low-rank adapters of a frozen Video Swin (`mpjax.models.lora`); published defaults."""
+
+    targets: str = "qv"  # qv | qkv | qkvo | mlp | all: the layers of a block that are adapted
+    rank: int = 32
+    alpha: float = 32.0  # the update is scaled by alpha / rank; published: alpha = rank
+    stages: str = "all"  # of the network: all | first | last
+
+    def __post_init__(self) -> None:
+        if self.rank < 1:
+            raise ValueError(f"lora.rank must be 1 or more, got {self.rank}")
+        if not 0 < self.alpha < math.inf:
+            raise ValueError(f"lora.alpha must be positive and finite, got {self.alpha}")
+
+
+@dataclasses.dataclass(frozen=True)
+class AugmentConfig:
+    """Random changes to training clips (`mpjax.data.pipeline`); the defaults are published."""
+
+    scale: tuple[float, ...] = (0.08, 1.0)  # range of the random crop's share of the picture
+    flip: bool = True  # mirror half of the clips; a left-right flip swaps the paws
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimConfig:
+    """AdamW and its schedule (`mpjax.training.optim`); the defaults are the published ones."""
+
+    learning_rate: float = 3e-4  # its peak
+    projector_scale: float = 0.1  # of the learning rate, for a projector that is trained too
+    betas: tuple[float, ...] = (0.9, 0.999)
+    weight_decay: float = 0.05  # none on norms and bias tables
+    warmup_epochs: float = 2.5  # linear, from 0
+    clip_norm: float = 0.0  # bound of the gradient's global norm; 0: none
+    accumulate: int = 1  # parts that a batch is cut into, one after the other, to save memory
+    ema: float = 0.0  # decay of an average of the weights, which is then evaluated; 0: none
+
+
+@dataclasses.dataclass(frozen=True)
+class MeshConfig:
+    """How devices are used (`mpjax.training.partitioning`)."""
+
+    data: int = 0  # ways the batch is cut; 0: all devices that `model` leaves
+    model: int = 1  # ways the weights' heads and hidden units are cut
+    fully_sharded: bool = False  # cut parameters and optimiser state over `data` too
+    # Several hosts: found out by themselves on TPU pods, Slurm and Open MPI; else of all processes:
+    coordinator: str = ""  # HOST:PORT of the first process
+    processes: int = 0
+    process: int = 0  # this one's number
+    timeout: int = 30  # s after which a process that has died ends the others
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepConfig:
+    """Heads of every learning rate x weight decay x seed at once (`mpjax.training.sweep`)."""
+
+    learning_rates: tuple[float, ...] = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)  # peaks of the schedule
+    weight_decays: tuple[float, ...] = (0.0, 0.05, 0.5, 5.0)
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)  # of a head's first weights and its batches
+    epochs: float = 30.0
+    batch_size: int = 16  # views per step
+    class_balanced: bool = True  # weigh classes equally in the loss
+    at_once: int = 32  # trials trained side by side; bounds the memory
+
+    def __post_init__(self) -> None:
+        """Refuses a sweep over nothing."""
+        for name in ("learning_rates", "weight_decays", "seeds"):
+            if not getattr(self, name):
+                raise ValueError(f"sweep.{name} is empty: give one value or more")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """Training by gradient descent on clips (`mpjax.training.loop`)."""
+
+    # What is trained. probe: heads alone, on cached embeddings | head: alone, the projector run in
+    # every epoch, as published | lora: head and adapters | all: head and projector
+    what: str = "probe"
+    epochs: float = 30.0
+    batch_size: int = 16  # clips per step, over all devices
+    dropout: float = 0.5  # of the embedding, before the head
+    drop_path: float = 0.1  # of the projector's last block; grows linearly from 0
+    label_smoothing: float = 0.0
+    balance: str = "none"  # of classes: none | weights, of the loss | sampling, of clips
+    remat: bool = False  # compute each block again in the backward pass: less memory
+    seed: int = 0
+    save_every: int = 500  # steps between checkpoints
+    eval_every: int = 500  # steps between evaluations on the split `val`
+    keep: int = 3  # checkpoints: the best one on `val`, and the latest
+    log_every: int = 10  # steps
+    processes: int = 0  # that read and decode clips; 0: threads of this one
+    augment: AugmentConfig = AugmentConfig()
+    optim: OptimConfig = OptimConfig()
+    lora: LoraConfig = LoraConfig()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,6 +233,10 @@ class StudyConfig:
     build: BuildConfig = BuildConfig()
     projector: ProjectorConfig = ProjectorConfig()
     head: HeadConfig = HeadConfig()
+    train: TrainConfig = TrainConfig()
+    sweep: SweepConfig = SweepConfig()
+    mesh: MeshConfig = MeshConfig()
+    profile: int = 0  # steps of training to trace with JAX's profiler; 0: none
     eval: EvalConfig = EvalConfig()
 
 
@@ -172,7 +289,7 @@ def _build(values: dict[str, Any], cls: Any, path: str, faults: list[str]) -> An
             built[name] = tuple(_scalar(item, of, where, faults) for item in items)
         else:
             built[name] = _scalar(value, hint, where, faults)
-    return cls(**built)
+    return None if faults else cls(**built)  # a wrong type would fail in the class's own checks
 
 
 def _scalar(value: Any, hint: Any, where: str, faults: list[str]) -> Any:

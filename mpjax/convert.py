@@ -37,7 +37,7 @@ def run(
         ValueError: the file is no such checkpoint, or the names are not as many as the classes.
         OSError: the file is absent, or `out` exists already or cannot be written.
     """
-    from mpjax.models import public_weights, swin, torch_port
+    from mpjax.models import public_weights, swin_files, torch_port
 
     path = public_weights.locate(checkpoint)
     if path.is_dir():
@@ -45,7 +45,7 @@ def run(
             f"{path}: a directory; give a .pth or .safetensors file. What mpjax.convert wrote "
             "needs no conversion"
         )
-    swin.check_free(out)
+    swin_files.check_free(out)
     converted = torch_port.load_checkpoint(path, lora_alpha=lora_alpha)
     names = read_classes(classes, converted.config.num_classes) if classes else None
     digest = public_weights.sha256(path)
@@ -59,7 +59,7 @@ def run(
         "merged_lora": converted.lora,
         "mpjax": importlib.metadata.version("mpjax"),
     }
-    swin.save(out, converted.config, converted.params, provenance=provenance, classes=names)
+    swin_files.save(out, converted.config, converted.params, provenance=provenance, classes=names)
     print(describe(converted, provenance, names))
     print(f"projector   {out}\nnext        --config.projector.weights={out}")
 

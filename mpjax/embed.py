@@ -1,7 +1,8 @@
 """Embeds a dataset: `python -m mpjax.embed --config=configs/demo.py --workdir=out/demo`.
 
-Reads `WORKDIR/dataset`, writes `WORKDIR/embeddings.parquet`. A killed run goes on where it
-stopped; unchanged embeddings are left alone.
+Reads `WORKDIR/dataset` and, where the projector was trained, `WORKDIR/projector`; writes
+`WORKDIR/embeddings.parquet`. A killed run goes on where it stopped; unchanged embeddings are left
+alone.
 """
 
 from absl import flags
@@ -12,24 +13,25 @@ from mpjax.config import StudyConfig
 
 
 def run(config: StudyConfig, workdir: epath.PathLike) -> None:
-    """Embeds the dataset of `workdir` by the projector that `config` names."""
-    from mpjax.models.projector import load_projector
-    from mpjax.training import embedding
+    """Embeds the dataset of `workdir` by the projector that `config` names, or that was trained."""
+    from mpjax.training import embedding, export, partitioning
 
     workdir = epath.Path(workdir)
-    chosen = config.projector
-    projector = load_projector(
-        chosen.weights,
-        kind=chosen.kind,
-        seed=chosen.seed,
-        dtype=chosen.dtype,
-        form=chosen.form,
-    )
+    projector = export.projector_of(config, workdir, trained=True)
     out = workdir / "embeddings.parquet"
-    changed = embedding.embed(workdir / "dataset", out, projector, chosen)
+    mesh = partitioning.make_mesh(config.mesh)
+    changed = embedding.embed(workdir / "dataset", out, projector, config.projector, mesh=mesh)
     print(f"embeddings {out}: {'written' if changed else 'unchanged, not computed again'}")
+
+
+def main(config: StudyConfig) -> None:
+    """Joins the other hosts, if any, and embeds."""
+    from mpjax.training import partitioning
+
+    partitioning.start_hosts(config.mesh)
+    run(config, flags.FLAGS.workdir)
 
 
 if __name__ == "__main__":
     flags.DEFINE_string("workdir", None, "Folder of the study.", required=True)
-    cli.start(lambda config: run(config, flags.FLAGS.workdir))
+    cli.start(main)

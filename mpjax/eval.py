@@ -57,7 +57,7 @@ def _predict(workdir: epath.Path) -> tuple[pd.DataFrame, dict[str, Any]]:
         "dataset": dataset,
         "projector": embedded.meta["projector"],
         "views": embedded.meta["views"],
-        "l2": heads["l2"],
+        "training": heads["training"],
         "split seed": divided.seed,
         "versions": versions | {"python": platform.python_version()},
     }

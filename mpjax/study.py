@@ -1,6 +1,7 @@
 """Runs a whole study: `python -m mpjax.study --config=configs/demo.py --workdir=out/demo`.
 
-Stages: cohort (drawn, where the config names none), dataset, embeddings, heads, report. A stage
+Stages: cohort (drawn, where the config names none), dataset, embeddings, heads, report; what is
+trained on clips (`config.train.what`) is trained before they are embedded. A stage
 whose inputs are unchanged is skipped and says so; a killed study goes on where it stopped.
 """
 
@@ -29,10 +30,17 @@ def run(config: StudyConfig, workdir: epath.PathLike) -> int:
     if failed and not config.build.allow_failures:
         print("stopped: mend or remove them, or go on without: --config.build.allow_failures=true")
         return 1
-    _announce(3, "embeddings")
-    embed.run(config, workdir)
-    _announce(4, "heads")
-    train.run(config, workdir)
+    if config.train.what in train.ON_CLIPS:
+        _announce(3, "training")
+        if not train.run(config, workdir):
+            return 0  # stopped on request
+        _announce(4, "embeddings")
+        embed.run(config, workdir)
+    else:
+        _announce(3, "embeddings")
+        embed.run(config, workdir)
+        _announce(4, "heads")
+        train.run(config, workdir)
     _announce(5, "report")
     evaluation.run(config, workdir)
     print(f"\ndone in {time.monotonic() - started:.0f} s; open the report with")

@@ -1,7 +1,14 @@
-"""Trains heads on embeddings: `python -m mpjax.train --config=configs/demo.py --workdir=out/demo`.
+"""Trains a study: `python -m mpjax.train --config=configs/demo.py --workdir=out/demo`.
 
-Reads `WORKDIR/embeddings.parquet` and `WORKDIR/dataset/division.json`, writes `WORKDIR/heads`.
+`config.train.what` says what is trained. `probe`: heads on cached embeddings
+(`WORKDIR/embeddings.parquet`); `sweep`: many of them, to compare hyperparameters; `head`, `lora`
+and `all`: on the clips of `WORKDIR/dataset`, with checkpoints in `WORKDIR/train`. The result is in
+`WORKDIR/heads`, and where the projector is trained too in `WORKDIR/projector`.
+
+On several hosts, the same command runs on each of them; see README, Scaling.
 """
+
+from typing import Any
 
 from absl import flags
 from etils import epath
@@ -9,25 +16,60 @@ from etils import epath
 from mpjax import cli
 from mpjax.config import StudyConfig
 
+CACHED, ON_CLIPS = ("probe", "sweep"), ("head", "lora", "all")
 
-def run(config: StudyConfig, workdir: epath.PathLike) -> None:
-    """Trains the heads of `workdir`."""
-    from mpjax.data import division, embeddings, records
-    from mpjax.training import probe
 
+def run(config: StudyConfig, workdir: epath.PathLike) -> bool:
+    """Trains what `config.train.what` says; returns False where it was asked to stop before."""
+    from mpjax.data import division
+    from mpjax.training import export, loop
+
+    what = config.train.what
+    if what not in CACHED + ON_CLIPS:
+        raise ValueError(f"config.train.what {what!r}: choose {', '.join(CACHED + ON_CLIPS)}")
     workdir = epath.Path(workdir)
-    changed = probe.train(
-        embeddings.read(
+    divided = division.read(workdir / "dataset")
+    try:
+        changed = (
+            export.train(workdir, divided, config)
+            if what in ON_CLIPS
+            else _on_embeddings(config, workdir, divided)
+        )
+    except loop.Stopped as stopped:
+        print(stopped)
+        return False
+    print(f"trained {workdir}: {'written' if changed else 'unchanged, not trained again'}")
+    return True
+
+
+def _on_embeddings(config: StudyConfig, workdir: epath.Path, divided: Any) -> bool:
+    """Trains on cached embeddings, in the first process: it is a matter of seconds."""
+    from mpjax.data import embeddings, records
+    from mpjax.training import partitioning, probe, sweep
+
+    changed = True
+    if partitioning.is_writer():
+        embedded = embeddings.read(
             workdir / "embeddings.parquet",
             dataset=records.read_manifest(workdir / "dataset")["fingerprint"],
-        ),
-        division.read(workdir / "dataset"),
-        config.head,
-        workdir / "heads",
-    )
-    print(f"heads {workdir / 'heads'}: {'written' if changed else 'unchanged, not trained again'}")
+        )
+        if config.train.what == "sweep":
+            rate, decay = sweep.run(embedded, divided, config.sweep, workdir)
+            print(f"best: learning rate {rate:g}, weight decay {decay:g}")
+        else:
+            changed = probe.train(embedded, divided, config.head, workdir / "heads")
+    partitioning.wait_for_all("heads are trained")
+    return changed
+
+
+def main(config: StudyConfig) -> None:
+    """Joins the other hosts, if any, and trains."""
+    from mpjax.training import partitioning
+
+    partitioning.start_hosts(config.mesh)
+    run(config, flags.FLAGS.workdir)
 
 
 if __name__ == "__main__":
     flags.DEFINE_string("workdir", None, "Folder of the study.", required=True)
-    cli.start(lambda config: run(config, flags.FLAGS.workdir))
+    cli.start(main)

@@ -13,7 +13,7 @@ from models.test_torch_port import lora_tensors, official_state
 from safetensors.numpy import save_file
 
 from mpjax import convert, load_projector
-from mpjax.models import public_weights, swin
+from mpjax.models import public_weights, swin_files
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = ("licking", "rearing", "grooming", "still", "walking")  # the head has 5 classes
@@ -133,7 +133,7 @@ def test_a_failure_at_the_last_moment_leaves_nothing(checkpoint, tmp_path, monke
 
     before = sorted(tmp_path.iterdir())
     with monkeypatch.context() as patch:
-        patch.setattr(swin, "write_json", fail)
+        patch.setattr(swin_files, "write_json", fail)
         with pytest.raises(OSError, match="No space left"):
             convert.run(str(checkpoint), tmp_path / "out")
     assert sorted(tmp_path.iterdir()) == before

@@ -1,7 +1,8 @@
-"""Grain pipelines from records to batches: the same batches for any number of workers.
+"""Grain pipelines from records to batches: the same batches for any number of workers and hosts.
 
-Batches are formed on the `MapDataset`, before `to_iter_dataset`, so that neither threads nor
-processes change them, and an iterator's state is a position.
+An element of the `MapDataset` is a batch, so that neither threads nor worker processes change it,
+and an iterator's state is a position. Of every batch, each process of a run on several hosts reads
+rows of its own; put together they are the batch of a run on one.
 """
 
 import dataclasses
@@ -32,6 +33,49 @@ class Workers:
     buffer: int = 2
 
 
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """Which rows of every batch one process reads; the default is all of them.
+
+    A batch is cut into equal blocks. Processes may have the same blocks, as where only the model
+    is cut over them.
+
+    Attributes:
+        blocks: this process's, ascending, numbered from 0. They need not be neighbours: the
+            devices of a host are not always neighbours in the mesh.
+        of: blocks of a batch.
+
+    Raises:
+        ValueError: `blocks` are not such numbers.
+    """
+
+    blocks: tuple[int, ...] = (0,)
+    of: int = 1
+
+    def __post_init__(self) -> None:
+        valid = [block for block in range(self.of) if block in self.blocks]
+        if not valid or tuple(valid) != self.blocks:
+            raise ValueError(
+                f"blocks {self.blocks} of {self.of}; give ascending numbers from 0 to {self.of - 1}"
+            )
+
+    def rows(self, batch_size: int) -> Int[np.ndarray, "b"]:
+        """Returns this process's rows of a batch, ascending.
+
+        Args:
+            batch_size: rows of all processes together.
+
+        Raises:
+            ValueError: the blocks do not divide it.
+        """
+        if batch_size % self.of:
+            raise ValueError(
+                f"a batch of {batch_size} cannot be cut into {self.of} equal blocks; "
+                f"choose a multiple of {self.of}"
+            )
+        return np.arange(batch_size).reshape(self.of, -1)[list(self.blocks)].reshape(-1)
+
+
 def train_batches(
     source: records.RecordSource,
     *,
@@ -41,7 +85,10 @@ def train_batches(
     seed: int,
     scale: tuple[float, float] = (0.08, 1.0),
     flip: bool = True,
+    balanced: bool = False,
     epochs: int | None = None,
+    start: int = 0,
+    part: Part = Part(),
     workers: Workers = Workers(),
 ) -> grain.IterDataset:
     """Returns shuffled, augmented training batches.
@@ -49,37 +96,66 @@ def train_batches(
     Every epoch visits every record once, in a new global order; a clip's augmentation depends on
     the seed and its position in that order alone.
 
+    Balanced, an epoch draws every class as often as the largest class has records. The records of
+    a class take turns, from epoch to epoch: at every epoch's end they have been drawn equally
+    often, give or take one.
+
     Args:
         source: the training records.
-        batch_size: records per batch; the last, smaller batch of the last epoch is dropped.
+        batch_size: records per batch, in all processes together; the last, smaller batch of the
+            last epoch is dropped.
         size: px, side of the square crop.
         frames: frames per clip, cut at random from the record's; 0 takes them all.
         seed: of the order and the augmentation.
         scale: range of the crop's share of the picture.
         flip: mirror half of the clips. A left-right flip swaps the paws.
+        balanced: draw all classes equally often.
         epochs: passes over the records; None goes on for ever.
+        start: batches to leave out at the beginning (already done).
+        part: this process's rows.
         workers: threads and processes.
 
     Returns:
         Batches `clips` uint8 [b, frames, size, size, 3], `label` int32 [b], `position` int64 [b]
-        (into `source.index`). `iter(...)` has `get_state` and `set_state`.
+        (into `source.index`), of this process's b rows. `iter(...)` has `get_state` and
+        `set_state`; a state fits any `part`.
 
     Raises:
-        ValueError: fewer records than `batch_size`.
+        ValueError: an epoch does not fill a batch, `part` does not divide it, or a record has no
+            class.
     """
-    if len(source) < batch_size:
-        raise ValueError(f"{len(source)} records do not fill a batch of {batch_size}")
+    _check_labelled(source)
+    order = _balanced_order(source, seed) if balanced else _order(len(source), seed)
+    if len(order) < batch_size:
+        raise ValueError(f"{len(order)} records do not fill a batch of {batch_size}")
+    augment = _Augment(size=size, frames=frames, scale=scale, flip=flip)
+    items = order.map(_Read(source)).random_map(augment).repeat(epochs)
+    make = _TrainBatch(items, part.rows(batch_size), batch_size)
+    return _iterate(grain.MapDataset.range(start, len(items) // batch_size).map(make), workers)
 
-    dataset = (
-        grain.MapDataset.range(len(source))
-        .seed(seed)
-        .shuffle()
-        .map(_Read(source))
-        .random_map(_Augment(size=size, frames=frames, scale=scale, flip=flip))
-        .repeat(epochs)
-        .batch(batch_size, drop_remainder=True, batch_fn=_Stack())
-    )
-    return _iterate(dataset, workers)
+
+def _check_labelled(source: records.RecordSource) -> None:
+    unlabelled = source.index["clip_id"][source.index["label"] < 0]
+    if len(unlabelled):
+        raise ValueError(
+            f"{len(unlabelled)} of {len(source)} records belong to no class, the first is clip "
+            f"{unlabelled.iloc[0]}; open the RecordSource with labelled=True to leave them out"
+        )
+
+
+def _order(n: int, seed: int) -> grain.MapDataset:
+    """Returns the numbers below `n`, shuffled anew in every epoch."""
+    return grain.MapDataset.range(n).seed(seed).shuffle()
+
+
+def _balanced_order(source: records.RecordSource, seed: int) -> grain.MapDataset:
+    """Returns positions of records, of every class as many as the largest has."""
+    label = source.index["label"].to_numpy()
+    members = [np.flatnonzero(label == k) for k in np.unique(label)]
+    largest = max((len(positions) for positions in members), default=0)
+    turns = [_order(len(positions), seed) for positions in members]
+    draw = _DrawOfClass(members, turns, largest)
+    return _order(len(members) * largest, seed).map_with_index(draw)
 
 
 def eval_batches(
@@ -88,27 +164,34 @@ def eval_batches(
     batch_size: int,
     views: clips.Views,
     start: int = 0,
+    part: Part = Part(),
     workers: Workers = Workers(),
 ) -> grain.IterDataset:
     """Returns the fixed views of every record, each exactly once, in record order.
 
     Recordings of different shape have different numbers of distinct views; batches are filled
-    across records, so that all have one shape.
+    across records, so that all have one shape. All processes have equally many batches.
 
     Args:
         source: the records.
-        batch_size: views per batch; the last batch is filled by repeating its last view.
+        batch_size: views per batch, in all processes together; the last batch is filled with
+            black.
         views: which views.
         start: batches to leave out at the beginning (already done).
+        part: this process's rows.
         workers: threads and processes.
 
     Returns:
         Batches `clips` uint8 [b, frames, size, size, 3], `position` int64 [b] (into
         `source.index`), `view` int64 [b] (0, 1, … within a record) and `mask` bool [b], False
-        where a view only fills the batch.
+        where a row only fills the batch (its position and view are the last ones), of this
+        process's b rows.
+
+    Raises:
+        ValueError: `part` does not divide a batch.
     """
     position, view = plan_views(source, views)
-    make = _EvalBatch(source, views, position, view, batch_size)
+    make = _EvalBatch(source, views, position, view, part.rows(batch_size), batch_size)
     dataset = grain.MapDataset.range(start, -(-len(position) // batch_size)).map(make)
     return _iterate(dataset, workers)
 
@@ -156,10 +239,31 @@ class _Augment:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Stack:
+class _DrawOfClass:
+    """Turns a place in a balanced epoch into the position of the record whose turn it is."""
+
+    members: Sequence[np.ndarray]
+    turns: Sequence[grain.MapDataset]
+    largest: int
+
+    def __call__(self, index: int, place: int) -> int:
+        epoch = index // (len(self.members) * self.largest)
+        number, draw = divmod(place, self.largest)
+        turn = self.turns[number][epoch * self.largest + draw]
+        return int(self.members[number][turn])
+
+
+@dataclasses.dataclass(frozen=True)
+class _TrainBatch:
+    """Reads this process's rows of a batch, and those alone: `items` are made when asked for."""
+
+    items: grain.MapDataset
+    rows: np.ndarray
+    batch_size: int
     pool: BufferPool = dataclasses.field(default_factory=BufferPool)
 
-    def __call__(self, items: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
+    def __call__(self, number: int) -> dict[str, np.ndarray]:
+        items = [self.items[i] for i in (number * self.batch_size + self.rows).tolist()]
         columns = {name: [item[name] for item in items] for name in items[0]}
         stacked = {name: np.stack(columns[name]) for name in ("label", "position")}
         return {"clips": self.pool.stack(columns["clips"])} | stacked
@@ -171,20 +275,22 @@ class _EvalBatch:
     views: clips.Views
     position: np.ndarray
     view: np.ndarray
+    rows: np.ndarray
     batch_size: int
     pool: BufferPool = dataclasses.field(default_factory=BufferPool)
 
     def __call__(self, number: int) -> dict[str, np.ndarray]:
-        rows = np.arange(number * self.batch_size, (number + 1) * self.batch_size)
+        rows = number * self.batch_size + self.rows
         mask = rows < len(self.position)
         rows = np.minimum(rows, len(self.position) - 1)
         position, view = self.position[rows], self.view[rows]
         first = self.source.index.iloc[int(position[0])]
         frames = self.views.frames or int(first["frames"])
         size = self.views.size
-        out = self.pool.empty((self.batch_size, frames, size, size, 3))
-        for record in np.unique(position):
-            self._write(int(record), view, position == record, out)
+        out = self.pool.empty((len(rows), frames, size, size, 3))
+        out[~mask] = 0
+        for record in np.unique(position[mask]):
+            self._write(int(record), view, mask & (position == record), out)
         return {"clips": out, "position": position, "view": view, "mask": mask}
 
     def _write(self, record: int, view: np.ndarray, mine: np.ndarray, out: np.ndarray) -> None:

@@ -206,6 +206,7 @@ class RecordSource:
         directory: epath.PathLike,
         *,
         splits: Sequence[str] | None = None,
+        labelled: bool = False,
         rows: np.ndarray | None = None,
     ):
         """Opens a dataset.
@@ -213,7 +214,8 @@ class RecordSource:
         Args:
             directory: folder of the dataset.
             splits: splits to keep; None keeps all.
-            rows: positions within the kept splits to keep, in this order; None keeps all.
+            labelled: keep only records of a class (a label of 0 or more).
+            rows: positions within what is kept so far to keep, in this order; None keeps all.
 
         Raises:
             RecordError: as `read_index`, or a split that the dataset does not have.
@@ -228,6 +230,8 @@ class RecordSource:
                     f"it has {', '.join(sorted(set(index['split'])))}"
                 )
             index = index[index["split"].isin(splits)]
+        if labelled:
+            index = index[index["label"] >= 0]
         if rows is not None:
             index = index.iloc[rows]
         self.index = index.reset_index(drop=True)

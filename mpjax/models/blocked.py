@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from einops import rearrange
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float, Int
 
 from mpjax.models import attention
@@ -23,8 +24,9 @@ from mpjax.models.attention import Size
 # second and third level caches, and its matrix products reach their full speed.
 ROWS = 784
 
-# Attention weights that a block may keep for its backward pass.
-KEPT_BYTES = 128e6
+# Products of so many inputs are kept for the backward pass: to store and read them takes less time
+# than to compute them again. Narrower ones, and the attention weights (32 inputs), do not pay.
+KEPT_WIDTH = 192
 
 
 class Windows(NamedTuple):
@@ -63,26 +65,26 @@ def attend(
     batch, width = x.shape[0], x.shape[-1]
     tokens = _cut(x, windows)
     count, n = tokens.shape[1:3]
-    regions, real = _labels(windows)
+    kinds, kind, real = _labels(windows)
     per_window = (
         tokens.reshape(-1, n, width),
-        None if regions is None else jnp.tile(regions, (batch, 1)),
+        None if kind is None else jnp.tile(kind, batch),
         None if real is None else jnp.tile(real, (batch, 1)),
         jnp.repeat(branch_scale, count),
     )
+    # One mask for each kind of window, as arithmetic on labels would slow down every exponential.
+    masks = None if kinds is None else _masks(kinds)
 
     def one_window(inputs: Any) -> Float[Array, "n c"]:
-        tokens, regions, real, scale = inputs
+        tokens, kind, real, scale = inputs
         normed = _layer_norm(tokens, norm)
         if real is not None:
             normed = jnp.where(real[:, None], normed, 0.0)  # padding is put in after the norm
-        mixed = _mix(_dense(normed, weights["qkv"]), bias, regions)
+        qkv = checkpoint_name(_dense(normed, weights["qkv"]), "product")
+        mixed = _mix(qkv, bias, None if masks is None else masks[kind])
         return tokens + scale * _dense(mixed, weights["proj"])
 
-    # The backward pass keeps the attention weights of all windows where they are few, and otherwise
-    # computes them again.
-    if len(per_window[0]) * bias.size * bias.itemsize > KEPT_BYTES:
-        one_window = jax.checkpoint(one_window)
+    one_window = jax.checkpoint(one_window, policy=_keep("mixed", "normaliser", inputs=width))
     mixed = jax.lax.map(one_window, per_window)
     return _join(mixed.reshape(batch, count, n, width), windows)
 
@@ -105,8 +107,8 @@ def feed_forward(
     """
 
     def some_tokens(tokens: Array, scale: Array) -> Array:
-        hidden = _gelu(_dense(_layer_norm(tokens, norm), fc1))
-        return tokens + scale * _dense(hidden, fc2)
+        hidden = checkpoint_name(_dense(_layer_norm(tokens, norm), fc1), "product")
+        return tokens + scale * _dense(_gelu(hidden), fc2)
 
     scale = jnp.broadcast_to(branch_scale.reshape(-1, 1, 1, 1, 1), (*x.shape[:-1], 1))
     return _map_rows(some_tokens, x, scale)
@@ -140,7 +142,7 @@ def reduce_merged(
 
 def _map_rows(f: Callable[..., Array], *arrays: Float[Array, "b t h w _"]) -> Array:
     """Applies `f` to `ROWS` tokens at a time; it gets arrays [rows, c] and returns one."""
-    f = jax.checkpoint(f)  # to compute the hidden layer again is faster than to store and read it
+    f = jax.checkpoint(f, policy=_keep(inputs=arrays[0].shape[-1]))
     rows = [x.reshape(-1, x.shape[-1]) for x in arrays]
     whole = len(rows[0]) // ROWS * ROWS
     done = []
@@ -150,6 +152,12 @@ def _map_rows(f: Callable[..., Array], *arrays: Float[Array, "b t h w _"]) -> Ar
     if whole < len(rows[0]):
         done.append(f(*(x[whole:] for x in rows)))
     return jnp.concatenate(done).reshape(*arrays[0].shape[:-1], -1)
+
+
+def _keep(*names: str, inputs: int) -> Callable[..., bool]:
+    """Returns what to keep for the backward pass: these names, and products of many inputs."""
+    products = ("product",) if inputs >= KEPT_WIDTH else ()
+    return jax.checkpoint_policies.save_only_these_names(*names, *products)
 
 
 def _cut(x: Float[Array, "b t h w c"], windows: Windows) -> Float[Array, "b windows n c"]:
@@ -168,53 +176,81 @@ def _join(x: Float[Array, "b windows n c"], windows: Windows) -> Float[Array, "b
 
 
 @functools.cache
-def _labels(windows: Windows) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Returns each token's region and whether it is no padding, [windows, n]; None: all alike."""
-    regions = real = None
+def _labels(windows: Windows) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+    """Labels the tokens of shifted and of padded windows.
+
+    Returns:
+        The kinds of windows, by the region of each token, [kinds, n], and each window's kind; None
+        if tokens of a window are all of one region. Whether tokens are no padding, [windows, n];
+        None if there is no padding.
+    """
+    kinds = kind = real = None
     if any(windows.shift):
         regions = attention.shift_regions(windows.padded, windows.window, windows.shift)
+        kinds, kind = np.unique(regions, axis=0, return_inverse=True)
     if windows.padded != windows.size:
         grid = np.zeros(windows.padded, bool)
         grid[tuple(slice(s) for s in windows.size)] = True
         grid = np.roll(grid, [-s for s in windows.shift], axis=(0, 1, 2))
         real = attention.partition(grid[None, ..., None], windows.window)[0, :, :, 0]
-    return regions, real
+    return kinds, kind, real
+
+
+def _masks(kinds: Int[np.ndarray, "kinds n"]) -> Float[Array, "kinds n n"]:
+    return jnp.where(kinds[:, :, None] == kinds[:, None], 0.0, attention.MASKED)
 
 
 @jax.custom_vjp
 def _mix(
     qkv: Float[Array, "n three_c"],
     bias: Float[Array, "heads n n"],
-    regions: Int[Array, "n"] | None,
+    mask: Float[Array, "n n"] | None,
 ) -> Float[Array, "n c"]:
     """Attends within one window; its gradient is written out, as JAX's own copies much more."""
-    return _mix_forward(qkv, bias, regions)[0]
+    return _mix_forward(qkv, bias, mask)[0]
 
 
-def _mix_forward(qkv: Array, bias: Array, regions: Array | None) -> tuple[Array, Any]:
-    heads = len(bias)
-    q, k, v = rearrange(qkv, "n (three h k) -> three h n k", three=3, h=heads)
-    q = q * q.shape[-1] ** -0.5
-    logits = _product("hnk,hmk->hnm", q, k) + bias
-    if regions is not None:
-        logits += jnp.where(regions[:, None] == regions, 0.0, attention.MASKED)
-    weights = jax.nn.softmax(logits, axis=-1)
-    mixed = _product("hnm,hmk->hnk", weights, v)
-    return rearrange(mixed, "h n k -> n (h k)"), (q, k, v, weights, mixed)
+def _mix_forward(qkv: Array, bias: Array, mask: Array | None) -> tuple[Array, Any]:
+    q, k, v = _split_heads(qkv, len(bias))
+    logits = _logits(q, k, bias, mask)
+    largest = logits.max(axis=-1, keepdims=True)
+    weights = jnp.exp(logits - largest)
+    total = weights.sum(axis=-1, keepdims=True)
+    mixed = _product("hnm,hmk->hnk", weights, v) / total
+    mixed = checkpoint_name(rearrange(mixed, "h n k -> n (h k)"), "mixed")
+    normaliser = checkpoint_name(largest + jnp.log(total), "normaliser")
+    return mixed, (qkv, bias, mask, mixed, normaliser)
 
 
 def _mix_backward(saved: Any, mixed_bar: Array) -> tuple[Array, Array, None]:
-    q, k, v, weights, mixed = saved
-    mixed_bar = rearrange(mixed_bar, "n (h k) -> h n k", h=len(q))
-    weights_bar = _product("hnk,hmk->hnm", mixed_bar, v)
+    """Computes the weights again, as exp(logits - normaliser).
+
+    Source: Dao et al. 2022, https://arxiv.org/abs/2205.14135, appendix B.2.
+    """
+    qkv, bias, mask, mixed, normaliser = saved
+    q, k, v = _split_heads(qkv, len(bias))
+    weights = jnp.exp(_logits(q, k, bias, mask) - normaliser)
     # The sum of weights * weights_bar along the keys, by way of the smaller arrays.
-    along_keys = (mixed * mixed_bar).sum(axis=-1, keepdims=True)
-    logits_bar = weights * (weights_bar - along_keys)
+    along_keys = rearrange(mixed * mixed_bar, "n (h k) -> h n k", h=len(bias)).sum(-1)
+    mixed_bar = rearrange(mixed_bar, "n (h k) -> h n k", h=len(bias))
+    weights_bar = _product("hnk,hmk->hnm", mixed_bar, v)
+    logits_bar = weights * (weights_bar - along_keys[..., None])
+    # Sums over queries come out transposed, as XLA takes longer to transpose the weights.
     q_bar = _product("hnm,hmk->hnk", logits_bar, k) * q.shape[-1] ** -0.5
-    k_bar = _product("hnm,hnk->hmk", logits_bar, q)
-    v_bar = _product("hnm,hnk->hmk", weights, mixed_bar)
-    qkv_bar = rearrange(jnp.stack([q_bar, k_bar, v_bar]), "three h n k -> n (three h k)")
-    return qkv_bar, logits_bar, None
+    k_bar = _product("hnk,hnm->hkm", q * q.shape[-1] ** -0.5, logits_bar)
+    v_bar = _product("hnk,hnm->hkm", mixed_bar, weights)
+    qkv_bar = [rearrange(q_bar, "h n k -> n (h k)")]
+    qkv_bar += [rearrange(bar, "h k m -> m (h k)") for bar in (k_bar, v_bar)]
+    return jnp.concatenate(qkv_bar, axis=-1), logits_bar, None
+
+
+def _split_heads(qkv: Float[Array, "n three_c"], heads: int) -> Float[Array, "3 h n k"]:
+    return rearrange(qkv, "n (three h k) -> three h n k", three=3, h=heads)
+
+
+def _logits(q: Array, k: Array, bias: Array, mask: Array | None) -> Float[Array, "h n m"]:
+    logits = _product("hnk,hmk->hnm", q * q.shape[-1] ** -0.5, k) + bias
+    return logits if mask is None else logits + mask
 
 
 _mix.defvjp(_mix_forward, _mix_backward)

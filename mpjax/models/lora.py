@@ -1,15 +1,18 @@
 """Low-rank adapters (LoRA, arXiv 2106.09685) of a frozen Video Swin.
 
 Adapters are a small pytree of their own, beside the frozen weights, and `merge` is a pure function
-of both. To train adapters alone, differentiate with respect to them:
+of both. Train them alone, with a head, by differentiating with respect to these two: the frozen
+weights are an argument, and have neither gradients nor a state of the optimiser.
 
-    loss = lambda adapters: f(VideoSwin(...).apply({"params": merge(params, adapters, config)}, …))
+    def loss(trained, frozen, clips):
+        params = merge(frozen, trained["adapters"], config)
+        return f(trained["head"], VideoSwin(...).apply({"params": params}, clips).embedding)
+
+    gradient = jax.grad(loss)({"head": head, "adapters": adapters}, frozen, clips)
 
 The arithmetic is that of the Universal Action Space (arXiv 2602.09518) and its public code.
 """
 
-import dataclasses
-import math
 import re
 from typing import Any, NamedTuple
 
@@ -18,6 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 from einops import rearrange
 from jaxtyping import Array, Float, PRNGKeyArray
+
+from mpjax.config import LoraConfig
 
 # The published choices: which linear layers of a block are adapted.
 TARGETS: dict[str, tuple[str, ...]] = {
@@ -29,27 +34,6 @@ TARGETS: dict[str, tuple[str, ...]] = {
 }
 
 STAGES = ("all", "first", "last")
-
-
-@dataclasses.dataclass(frozen=True)
-class LoraConfig:
-    """Hyperparameters of the adapters; the defaults are the published ones."""
-
-    targets: str = "qv"  # which layers: a key of `TARGETS`
-    rank: int = 32
-    alpha: float = 32.0  # the update is scaled by alpha / rank; published: alpha = rank
-    stages: str = "all"  # of the network: all | first | last
-
-    def __post_init__(self) -> None:
-        """Refuses what the adapters cannot be."""
-        if self.targets not in TARGETS:
-            raise ValueError(f"lora targets {self.targets!r}: choose {', '.join(TARGETS)}")
-        if self.rank < 1:
-            raise ValueError(f"lora rank {self.rank}: it must be 1 or more")
-        if not (math.isfinite(self.alpha) and self.alpha > 0):
-            raise ValueError(f"lora alpha {self.alpha}: it must be positive and finite")
-        if self.stages not in STAGES:
-            raise ValueError(f"lora stages {self.stages!r}: choose {', '.join(STAGES)}")
 
 
 class _Block(NamedTuple):
@@ -72,7 +56,14 @@ def init(config: LoraConfig, params: Any, key: PRNGKeyArray) -> Any:
     Returns:
         Per block and layer, `{"stage0_block0": {"q": {"a": [inputs, rank], "b": [rank, outputs]}}}`
         in float32.
+
+    Raises:
+        ValueError: no such targets or stages, named with the choices.
     """
+    if config.targets not in TARGETS:
+        raise ValueError(f"lora.targets {config.targets!r}: choose {', '.join(TARGETS)}")
+    if config.stages not in STAGES:
+        raise ValueError(f"lora.stages {config.stages!r}: choose {', '.join(STAGES)}")
     adapters: dict[str, Any] = {}
     places = [
         (block, layer) for block in _blocks(config, params) for layer in TARGETS[config.targets]

@@ -8,7 +8,9 @@ import dataclasses
 import functools
 import hashlib
 import importlib
+import inspect
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any, TypeAlias
 
 import jax
@@ -16,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Shaped, UInt8
 
+from mpjax.config import ArchitectureConfig
 from mpjax.files import fingerprint
 
 # Embedding [b, d] and, where the network has a native head, logits [b, classes].
@@ -39,6 +42,7 @@ class Projector:
         mean: per channel, subtracted from uint8 clips (range 0-255).
         std: per channel, divides what is left.
         classes: names of the native head's classes, in its order; None where unknown.
+        config: hyperparameters of the network, where it can be trained further; else None.
     """
 
     name: str
@@ -50,6 +54,7 @@ class Projector:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     classes: tuple[str, ...] | None = None
+    config: Any = None
 
     def __call__(self, clips: Shaped[Array | np.ndarray, "..."]) -> Float[Array, "b d"]:
         """Embeds clips; compiled once per shape.
@@ -90,11 +95,12 @@ class Projector:
             params: weights laid out as `self.params`, in any sharding.
             clips: uint8 in 0-255, or floating point already normalised.
         """
-        return self.apply(params, self._normalise(clips))[0]
+        return self.apply(params, self.normalise(clips))[0]
 
-    def _normalise(
+    def normalise(
         self, clips: UInt8[Array, "b t h w 3"] | Float[Array, "b t h w 3"]
     ) -> Float[Array, "b t h w 3"]:
+        """Brings uint8 clips to the range that `apply` reads; takes others as they are."""
         if clips.dtype != jnp.uint8:
             return clips.astype(jnp.float32)
         mean = jnp.asarray(self.mean, jnp.float32)
@@ -107,7 +113,7 @@ class Projector:
 
     @functools.cached_property
     def _logits_jitted(self) -> Callable[[Any, Any], Array]:
-        return jax.jit(lambda params, clips: self.apply(params, self._normalise(clips))[1])
+        return jax.jit(lambda params, clips: self.apply(params, self.normalise(clips))[1])
 
 
 def load_projector(
@@ -117,6 +123,7 @@ def load_projector(
     seed: int = 0,
     dtype: str = "float32",
     form: str = "auto",
+    architecture: ArchitectureConfig | None = None,
 ) -> Projector:
     """Loads a frozen projector.
 
@@ -130,9 +137,11 @@ def load_projector(
         seed: of random weights.
         dtype: compute type, "float32" or "bfloat16"; embeddings are float32 either way.
         form: how it is computed, of the module's `FORMS`; "auto": as suits the machine.
+        architecture: of random weights of a kind whose `load` takes it; None: the default one.
 
     Raises:
-        ValueError: a kind, weights or dtype that does not exist, named with the choices.
+        ValueError: a kind, weights, dtype or form that does not exist, named with the choices; or
+            an architecture where it can have no effect.
     """
     if dtype not in ("float32", "bfloat16"):
         raise ValueError(f"dtype {dtype!r}: choose float32 or bfloat16")
@@ -152,12 +161,29 @@ def load_projector(
         raise ValueError(
             f"projector kind {kind!r}: module {path} defines no load(weights, *, seed, dtype)"
         )
-    if form == "auto":
-        return module.load(str(weights), seed=seed, dtype=dtype)
-    forms = getattr(module, "FORMS", ("auto",))
-    if form not in forms:
-        raise ValueError(f"projector kind {kind!r} has no form {form!r}; choose {', '.join(forms)}")
-    return module.load(str(weights), seed=seed, dtype=dtype, form=form)
+    options = _chosen_options(kind, module, form, architecture)
+    return module.load(str(weights), seed=seed, dtype=dtype, **options)
+
+
+def _chosen_options(
+    kind: str, module: ModuleType, form: str, architecture: ArchitectureConfig | None
+) -> dict[str, Any]:
+    """Returns the arguments of a module's `load` that are not left at their defaults."""
+    options: dict[str, Any] = {}
+    if form != "auto":
+        forms = getattr(module, "FORMS", ("auto",))
+        if form not in forms:
+            choices = ", ".join(forms)
+            raise ValueError(f"projector kind {kind!r} has no form {form!r}; choose {choices}")
+        options["form"] = form
+    if architecture not in (None, ArchitectureConfig()):
+        if "architecture" not in inspect.signature(module.load).parameters:
+            raise ValueError(
+                f"projector kind {kind!r} has one architecture, got {architecture}; leave it at "
+                "its default, or choose kind swin"
+            )
+        options["architecture"] = architecture
+    return options
 
 
 def fingerprint_params(params: Any, *config: Any) -> str:

@@ -5,20 +5,16 @@ torchvision, which are one architecture under two sets of names (see `mpjax.mode
 """
 
 import dataclasses
-import uuid
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from einops import rearrange
-from etils import epath
 from flax import linen as nn
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from mpjax import files
-from mpjax.config import from_config_dict
-from mpjax.files import read_json, write_json
+from mpjax.config import ArchitectureConfig
 from mpjax.models import blocked, public_weights
 from mpjax.models.attention import (
     LAYER_NORM_EPSILON,
@@ -52,7 +48,7 @@ class SwinConfig:
     remat: bool = False  # recompute each block in the backward pass instead of storing it
     dtype: str = "float32"  # compute type, float32 | bfloat16; params are float32 either way
     # How the blocks are computed; the numbers are the same. xla: as written | blocked: cut to the
-    # caches of a CPU | pallas: with attention as one TPU kernel | auto: the fastest here.
+    # caches of a CPU | pallas: with attention as one TPU kernel | auto: what suits the machine.
     form: str = "auto"
 
     def __post_init__(self) -> None:
@@ -64,6 +60,9 @@ class SwinConfig:
         for name in ("patch", "window"):
             if len(getattr(self, name)) != 3:
                 raise ValueError(f"{name} {getattr(self, name)} needs 3 numbers: t, h, w")
+        for name in ("embed_dim", "depths", "num_heads", "patch", "window"):
+            if min(np.ravel(getattr(self, name)), default=0) < 1:
+                raise ValueError(f"{name} {getattr(self, name)}: every number must be 1 or more")
         for stage, heads in enumerate(self.num_heads):
             if self.width(stage) % heads:
                 raise ValueError(f"width {self.width(stage)} of stage {stage}: not {heads} heads")
@@ -103,8 +102,8 @@ class SwinConfig:
         """Returns the form to compute in: `form`, or what suits JAX's default backend."""
         if self.form != "auto":
             return self.form
-        if jax.default_backend() == "tpu":
-            return "pallas"
+        if jax.default_backend() == "tpu":  # whose compiler is very slow on the float32 kernel
+            return "pallas" if self.dtype == "bfloat16" else "xla"
         one_cpu = jax.default_backend() == "cpu" and jax.device_count() == 1
         return "blocked" if one_cpu and self.dtype == "float32" else "xla"
 
@@ -318,35 +317,51 @@ def _dense(config: SwinConfig, features: int, name: str, *, use_bias: bool = Tru
     )
 
 
+def config_of(architecture: ArchitectureConfig, **changes: Any) -> SwinConfig:
+    """Returns hyperparameters of `architecture`, with `changes` to single fields."""
+    return SwinConfig(**(dataclasses.asdict(architecture) | changes))
+
+
 def init_params(config: SwinConfig, key: PRNGKeyArray) -> Any:
     """Draws the parameters of `VideoSwin(config)`: one plain pytree of float32 arrays."""
     one_patch = jnp.zeros((1, *config.patch, 3))  # no parameter depends on the clips' size
     return VideoSwin(config).init(key, one_patch)["params"]
 
 
-def load(weights: str, *, seed: int, dtype: str, form: str = "auto") -> Projector:
+def load(
+    weights: str,
+    *,
+    seed: int,
+    dtype: str,
+    form: str = "auto",
+    architecture: ArchitectureConfig | None = None,
+) -> Projector:
     """Loads Video Swin as a projector.
 
     Args:
         weights: path of a PyTorch checkpoint (torchvision's, Video Swin's or UAS's), path of a
-            directory written by `save`, name of public weights that are downloaded, or "random"
-            for a Swin-T with random weights.
+            directory written by `swin_files.save`, name of public weights that are downloaded, or
+            "random".
         seed: of random weights.
         dtype: compute type, "float32" or "bfloat16".
         form: see `SwinConfig`.
+        architecture: of random weights, None: Swin-T's; all others bring their own.
 
     Raises:
         FileNotFoundError: there is nothing at that path, or of that name.
-        ValueError: what is there is not a Video Swin.
+        ValueError: what is there is not a Video Swin, or `architecture` is given for it.
     """
-    from mpjax.models import torch_port  # which builds on this module
+    from mpjax.models import swin_files, torch_port  # which build on this module
+
+    if weights != "random" and architecture is not None:
+        raise ValueError(f"{architecture} is for random weights; {weights} has its own")
 
     classes = None
     if weights == "random":
-        config = SwinConfig.tiny(num_classes=None)
+        config = config_of(architecture or ArchitectureConfig(), num_classes=None)
         params = jax.jit(init_params, static_argnums=0)(config, jax.random.key(seed))
     elif (path := public_weights.locate(weights)).is_dir():
-        config, params, classes = restore(path)
+        config, params, classes = swin_files.restore(path)
     else:
         converted = torch_port.load_checkpoint(path)
         config, params = converted.config, converted.params
@@ -375,98 +390,5 @@ def make_projector(
         mean=MEAN,
         std=STD,
         classes=classes,
+        config=config,
     )
-
-
-def check_free(directory: epath.PathLike) -> None:
-    """Refuses a place where there is something already, but for an empty directory.
-
-    Raises:
-        FileExistsError: there is.
-    """
-    directory = epath.Path(directory)
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise FileExistsError(f"{directory}: exists already; delete it, or choose another place")
-
-
-def save(
-    directory: epath.PathLike,
-    config: SwinConfig,
-    params: Any,
-    *,
-    provenance: dict[str, Any],
-    classes: tuple[str, ...] | None = None,
-) -> None:
-    """Writes a projector as an Orbax checkpoint `params` and a `projector.json`; all or nothing.
-
-    Args:
-        directory: new, or empty.
-        config: hyperparameters.
-        params: parameters.
-        provenance: JSON-serialisable; where the weights came from.
-        classes: names of the head's classes, in its order; None: unknown.
-
-    Raises:
-        FileExistsError: there is something there already.
-        OSError: it cannot be written.
-    """
-    import orbax.checkpoint as ocp
-
-    check_free(directory)
-    directory = files.absolute(directory)  # as Orbax wants it
-    about = {"kind": "swin", "config": config, "classes": classes, "provenance": provenance}
-    aside = directory.parent / f".{directory.name}.{uuid.uuid4().hex[:8]}.part"
-    try:
-        # Not left to Orbax, whose threads wait 5 minutes for a directory that cannot be made.
-        aside.mkdir(parents=True)
-    except OSError as error:
-        raise OSError(f"{directory}: cannot be written ({error})") from error
-    try:
-        with ocp.StandardCheckpointer() as checkpointer:
-            checkpointer.save(aside / "params", params)
-        write_json(aside / "projector.json", about)
-        if directory.exists():  # and is empty, else it was refused
-            directory.rmdir()
-        aside.rename(directory)
-    finally:
-        aside.rmtree(missing_ok=True)
-
-
-def restore(
-    directory: epath.PathLike,
-) -> tuple[SwinConfig, Any, tuple[str, ...] | None]:
-    """Reads back the config, the parameters and the classes' names that `save` wrote.
-
-    Raises:
-        ValueError: the directory holds no Video Swin, or an unfinished or damaged one.
-    """
-    directory = files.absolute(directory)
-    about = directory / "projector.json"
-    if not about.exists():
-        raise ValueError(f"{directory}: no projector.json in it; not a projector, or half-written")
-    values = read_json(about)
-    if values.get("kind") != "swin" or "config" not in values:
-        raise ValueError(f"{about}: does not tell of a Video Swin; convert the checkpoint again")
-    config = from_config_dict(values["config"], SwinConfig, path=f"{about}: config")
-    classes = tuple(values["classes"]) if values.get("classes") else None
-    if classes is not None and len(classes) != config.num_classes:
-        raise ValueError(
-            f"{about}: names {len(classes)} classes for a head of {config.num_classes}"
-        )
-    return config, _restore_params(directory, config), classes
-
-
-def _restore_params(directory: epath.Path, config: SwinConfig) -> Any:
-    import orbax.checkpoint as ocp
-
-    expected = jax.eval_shape(lambda key: init_params(config, key), jax.random.key(0))
-    try:
-        with ocp.StandardCheckpointer() as checkpointer:
-            stored = checkpointer.metadata(directory / "params").item_metadata.tree
-            if jax.tree.map(lambda leaf: leaf.shape, stored) == jax.tree.map(jnp.shape, expected):
-                return checkpointer.restore(directory / "params", expected)
-    except (ValueError, OSError, KeyError, AttributeError) as error:
-        raise ValueError(
-            f"{directory}: its parameters are damaged or cut short ({error}); convert it again"
-        ) from error
-    raise ValueError(f"{directory}: its parameters are not those of projector.json's config")

@@ -3,6 +3,7 @@
 2D Swin checkpoints (ImageNet) are inflated, and LoRA tensors are merged into the weights.
 """
 
+import dataclasses
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, TypeAlias
@@ -43,6 +44,9 @@ _PATCH_KERNEL = r"(?:patch_embed\.proj|features\.0\.0)"
 _PATCH_NORM = r"(?:patch_embed\.norm|features\.0\.2)"
 _LORA = rf"{_BLOCK}\.(?:attn|mlp)\.lora_(?P<layer>q|k|v|o|fc1|fc2)"
 _HEAD = r"(?:cls_head\.fc_cls|head)"
+_BIAS_TABLE = "relative_position_bias_table"  # by either name, and by ours
+
+_AT = "stage{stage}_block{block}"  # our name of a block
 
 # Their name (official | torchvision) -> our parameter, and how its axes are rearranged.
 _RULES: tuple[tuple[str, str, str], ...] = (
@@ -50,27 +54,17 @@ _RULES: tuple[tuple[str, str, str], ...] = (
     (rf"{_PATCH_KERNEL}\.bias", "patch_embed/proj/bias", _SAME),
     (rf"{_PATCH_NORM}\.weight", "patch_embed/norm/scale", _SAME),
     (rf"{_PATCH_NORM}\.bias", "patch_embed/norm/bias", _SAME),
-    (rf"{_BLOCK}\.norm1\.weight", "stage{stage}_block{block}/norm1/scale", _SAME),
-    (rf"{_BLOCK}\.norm1\.bias", "stage{stage}_block{block}/norm1/bias", _SAME),
-    (
-        rf"{_BLOCK}\.attn\.relative_position_bias_table",
-        "stage{stage}_block{block}/attn/relative_position_bias_table",
-        _TABLE,
-    ),
-    (rf"{_BLOCK}\.attn\.qkv\.weight", "stage{stage}_block{block}/attn/qkv/kernel", _QKV_KERNEL),
-    (rf"{_BLOCK}\.attn\.qkv\.bias", "stage{stage}_block{block}/attn/qkv/bias", _QKV_BIAS),
-    (
-        rf"{_BLOCK}\.attn\.proj\.weight",
-        "stage{stage}_block{block}/attn/proj/kernel",
-        _HEADS_TO_WIDTH,
-    ),
-    (rf"{_BLOCK}\.attn\.proj\.bias", "stage{stage}_block{block}/attn/proj/bias", _SAME),
-    (rf"{_BLOCK}\.norm2\.weight", "stage{stage}_block{block}/norm2/scale", _SAME),
-    (rf"{_BLOCK}\.norm2\.bias", "stage{stage}_block{block}/norm2/bias", _SAME),
-    (rf"{_BLOCK}\.mlp\.(?:fc1|0)\.weight", "stage{stage}_block{block}/fc1/kernel", _LINEAR),
-    (rf"{_BLOCK}\.mlp\.(?:fc1|0)\.bias", "stage{stage}_block{block}/fc1/bias", _SAME),
-    (rf"{_BLOCK}\.mlp\.(?:fc2|3)\.weight", "stage{stage}_block{block}/fc2/kernel", _LINEAR),
-    (rf"{_BLOCK}\.mlp\.(?:fc2|3)\.bias", "stage{stage}_block{block}/fc2/bias", _SAME),
+    (rf"{_BLOCK}\.(?P<norm>norm[12])\.weight", f"{_AT}/{{norm}}/scale", _SAME),
+    (rf"{_BLOCK}\.(?P<norm>norm[12])\.bias", f"{_AT}/{{norm}}/bias", _SAME),
+    (rf"{_BLOCK}\.attn\.{_BIAS_TABLE}", f"{_AT}/attn/{_BIAS_TABLE}", _TABLE),
+    (rf"{_BLOCK}\.attn\.qkv\.weight", f"{_AT}/attn/qkv/kernel", _QKV_KERNEL),
+    (rf"{_BLOCK}\.attn\.qkv\.bias", f"{_AT}/attn/qkv/bias", _QKV_BIAS),
+    (rf"{_BLOCK}\.attn\.proj\.weight", f"{_AT}/attn/proj/kernel", _HEADS_TO_WIDTH),
+    (rf"{_BLOCK}\.attn\.proj\.bias", f"{_AT}/attn/proj/bias", _SAME),
+    (rf"{_BLOCK}\.mlp\.(?:fc1|0)\.weight", f"{_AT}/fc1/kernel", _LINEAR),
+    (rf"{_BLOCK}\.mlp\.(?:fc1|0)\.bias", f"{_AT}/fc1/bias", _SAME),
+    (rf"{_BLOCK}\.mlp\.(?:fc2|3)\.weight", f"{_AT}/fc2/kernel", _LINEAR),
+    (rf"{_BLOCK}\.mlp\.(?:fc2|3)\.bias", f"{_AT}/fc2/bias", _SAME),
     (rf"{_MERGING}\.norm\.weight", "stage{stage}_merging/norm/scale", _SAME),
     (rf"{_MERGING}\.norm\.bias", "stage{stage}_merging/norm/bias", _SAME),
     (rf"{_MERGING}\.reduction\.weight", "stage{stage}_merging/reduction/kernel", _LINEAR),
@@ -78,8 +72,8 @@ _RULES: tuple[tuple[str, str, str], ...] = (
     (r"norm\.bias", "norm/bias", _SAME),
     (rf"{_HEAD}\.weight", "head/kernel", _LINEAR),
     (rf"{_HEAD}\.bias", "head/bias", _SAME),
-    (rf"{_LORA}\.lora_A\.weight", "lora/stage{stage}_block{block}/{layer}/a", _LINEAR),
-    (rf"{_LORA}\.lora_B\.weight", "lora/stage{stage}_block{block}/{layer}/b", _LINEAR),
+    (rf"{_LORA}\.lora_A\.weight", f"lora/{_AT}/{{layer}}/a", _LINEAR),
+    (rf"{_LORA}\.lora_B\.weight", f"lora/{_AT}/{{layer}}/b", _LINEAR),
 )
 
 # Buffers that follow from the hyperparameters.
@@ -97,6 +91,11 @@ class Converted(NamedTuple):
     layout: str  # "official", "torchvision", "official 2D" or "torchvision 2D"
     lora: LoraConfig | None  # of the adapters that were merged; None: there were none
 
+    def without_head(self) -> tuple[SwinConfig, dict[str, Any]]:
+        """Returns config and parameters of the network alone, to be trained for other classes."""
+        params = {name: leaves for name, leaves in self.params.items() if name != "head"}
+        return dataclasses.replace(self.config, num_classes=None), params
+
 
 class _Tensor(NamedTuple):
     """A tensor of the checkpoint that has a rule."""
@@ -108,17 +107,32 @@ class _Tensor(NamedTuple):
     def __str__(self) -> str:
         return f"{self.name} {self.value.shape}"
 
+    @property
+    def axes(self) -> str:
+        """Its layout, by its rule."""
+        return self.pattern.split(" -> ")[0]
+
+    def is_misshaped(self) -> bool:
+        """Whether it has another number of axes than its rule says, or no elements."""
+        axes = re.findall(r"\(.*?\)|\w+", self.axes)
+        return self.value.ndim != len(axes) or self.value.size == 0
+
+
+class _Matched(NamedTuple):
+    """The tensors of a checkpoint, and the faults found so far."""
+
+    tensors: dict[str, _Tensor]  # by our path
+    unexpected: list[str]  # names of those without a path of their own
+    misshaped: dict[str, str]  # by our path: the tensor and the shape it should have
+
 
 def load_checkpoint(
-    path: epath.PathLike,
-    *,
-    lora_alpha: float | None = None,
-    inflation: Inflation | None = None,
+    path: epath.PathLike, *, lora_alpha: float | None = None, inflation: Inflation | None = None
 ) -> Converted:
     """Reads and converts a PyTorch checkpoint of Video Swin, or of a 2D Swin.
 
     Args:
-        path: a `.pth` of torchvision, of Video Swin, of UAS or of Swin.
+        path: a `.pth` or `.safetensors` of torchvision, of Video Swin, of UAS or of Swin.
         lora_alpha: as for `convert_state_dict`.
         inflation: as for `convert_state_dict`.
 
@@ -149,7 +163,7 @@ def find_state_dict(checkpoint: Any) -> State:
         raise ValueError(f"expected a dict of tensors, got a {type(state).__name__}")
     others = [str(name) for name, value in state.items() if not isinstance(value, np.ndarray)]
     if others:
-        raise ValueError(f"expected a dict of tensors; not tensors: {_listed(others)}")
+        raise ValueError(f"expected a dict of tensors; not tensors: {', '.join(others)}")
     return state
 
 
@@ -168,21 +182,22 @@ def convert_state_dict(
         inflation: window and patch of the 3D network; None: the published ones, where needed.
 
     Raises:
-        ValueError: some tensor on either side has no counterpart of its shape, with a list of them
-            all; or an argument is for what the checkpoint is not.
+        ValueError: some tensor on either side has no counterpart of its shape, or holds NaN or
+            infinite values, with a list of them all; or an argument is for what the checkpoint is
+            not.
     """
-    tensors, unexpected = _match(state)
-    _refuse_other_networks(state, tensors)
-    flat = tensors["patch_embed/proj/kernel"].value.ndim == 4
+    found = _match(state)
+    _refuse_other_networks(state, found.tensors)
+    flat = found.tensors["patch_embed/proj/kernel"].value.ndim == 4
     if inflation is not None and not flat:
         raise ValueError(f"{inflation}, but the checkpoint is of a 3D network already")
     if flat:
         inflation = inflation or Inflation()
-        tensors = _inflate(tensors, inflation)
-    window = inflation.window if inflation else None
-    config = _read_config(tensors, unexpected, window, _window_tokens(state))
-    lora_config = _read_lora(tensors, config, lora_alpha)
-    arrays = _arrange(tensors, unexpected, _expected_shapes(config, lora_config))
+        _inflate(found, inflation)
+    window = inflation.window if inflation else _read_window(found, state)
+    config = _read_config(found, window)
+    lora_config = _read_lora(found.tensors, config, lora_alpha)
+    arrays = _arrange(found, _expected_shapes(config, lora_config))
     adapters = arrays.pop("lora", None)
     if lora_config is not None:
         arrays = jax.tree.map(np.asarray, lora.merge(arrays, adapters, lora_config))
@@ -190,8 +205,7 @@ def convert_state_dict(
     return Converted(config, arrays, f"{family} 2D" if flat else family, lora_config)
 
 
-def _match(state: State) -> tuple[dict[str, _Tensor], list[str]]:
-    """Returns the tensors by our path, and the names of those without a path of their own."""
+def _match(state: State) -> _Matched:
     tensors: dict[str, _Tensor] = {}
     unexpected = []
     for name, value in state.items():
@@ -204,7 +218,7 @@ def _match(state: State) -> tuple[dict[str, _Tensor], list[str]]:
                 break
         else:
             unexpected.append(name)
-    return tensors, unexpected
+    return _Matched(tensors, unexpected, misshaped={})
 
 
 def _our_path(path: str, found: re.Match[str]) -> str:
@@ -226,27 +240,25 @@ def _refuse_other_networks(state: State, tensors: Mapping[str, _Tensor]) -> None
     if "patch_embed/proj/kernel" not in tensors:
         raise ValueError(
             f"not a Video Swin checkpoint: no patch_embed.proj.weight among its {len(state)} "
-            f"tensors, e.g. {_listed(list(state)[:3])}"
+            f"tensors, e.g. {', '.join(list(state)[:3])}"
         )
     numbers = [t for t in tensors.values() if not jnp.issubdtype(t.value.dtype, jnp.floating)]
     _refuse(not_floating_point=[f"{tensor.name} {tensor.value.dtype}" for tensor in numbers])
 
 
-def _inflate(tensors: Mapping[str, _Tensor], inflation: Inflation) -> dict[str, _Tensor]:
+def _inflate(found: _Matched, inflation: Inflation) -> None:
     """Inflates what differs between a 2D and a 3D network."""
-    inflated, misshaped = dict(tensors), []
-    for path, tensor in tensors.items():
+    for path, tensor in found.tensors.items():
         if path == "patch_embed/proj/kernel":
             value = inflating.inflate_patch_kernel(tensor.value, inflation.patch_frames)
-            inflated[path] = tensor._replace(value=value)
-        elif path.endswith("/relative_position_bias_table"):
-            if tensor.value.ndim == 2 and inflating.is_square(len(tensor.value)):
-                value = inflating.inflate_bias_table(tensor.value, inflation.window)
-                inflated[path] = tensor._replace(value=value)
-            else:
-                misshaped.append(f"{tensor}, for '(2s-1)^2 h', s the side of a window")
-    _refuse(misshaped=misshaped)
-    return inflated
+        elif not path.endswith(_BIAS_TABLE):
+            continue
+        elif tensor.is_misshaped() or not inflating.is_square(len(tensor.value)):
+            found.misshaped[path] = f"{tensor}, for '(2s-1)^2 h', s the side of a window"
+            continue
+        else:
+            value = inflating.inflate_bias_table(tensor.value, inflation.window)
+        found.tensors[path] = tensor._replace(value=value)
 
 
 def _expected_shapes(config: SwinConfig, lora_config: LoraConfig | None) -> dict[str, Any]:
@@ -254,88 +266,82 @@ def _expected_shapes(config: SwinConfig, lora_config: LoraConfig | None) -> dict
 
     def init(key: PRNGKeyArray) -> Any:
         params = init_params(config, key)
-        if lora_config is None:
-            return params
-        return params | {"lora": lora.init(lora_config, params, key)}
+        adapters = {"lora": lora.init(lora_config, params, key)} if lora_config else {}
+        return params | adapters
 
     return flatten_dict(jax.eval_shape(init, jax.random.key(0)), sep="/")
 
 
-def _arrange(
-    tensors: Mapping[str, _Tensor], unexpected: list[str], expected: Mapping[str, Any]
-) -> dict[str, Any]:
+def _arrange(found: _Matched, expected: Mapping[str, Any]) -> dict[str, Any]:
     """Rearranges every tensor into its expected shape, or refuses them, naming every fault."""
-    missing = [path for path in expected if path not in tensors]
-    unexpected += [tensor.name for path, tensor in tensors.items() if path not in expected]
-    misshaped = []
+    tensors = found.tensors
     arrays = {}
-    for path in expected.keys() & tensors.keys():
+    for path in expected.keys() & tensors.keys() - found.misshaped.keys():
         _, value, pattern = tensors[path]
         shape = expected[path].shape
         lengths = dict(zip(pattern.split(" -> ")[1].split(), shape, strict=True))
         try:
             arrays[path] = rearrange(np.asarray(value, np.float32), pattern, **lengths)
         except EinopsError:
-            misshaped.append(f"{tensors[path]}, for {path} {shape} by {pattern!r}")
-    not_finite = [tensors[path].name for path in arrays if not np.isfinite(arrays[path]).all()]
-    _refuse(missing=missing, unexpected=unexpected, misshaped=misshaped, not_finite=not_finite)
+            found.misshaped[path] = f"{tensors[path]}, for {path} {shape} by {pattern!r}"
+    surplus = [tensor.name for path, tensor in tensors.items() if path not in expected]
+    _refuse(
+        missing=expected.keys() - tensors.keys(),
+        unexpected=[*found.unexpected, *surplus],
+        misshaped=found.misshaped.values(),
+        not_finite=[tensors[path].name for path in arrays if not np.isfinite(arrays[path]).all()],
+    )
     return unflatten_dict(arrays, sep="/")
 
 
-def _read_config(
-    tensors: Mapping[str, _Tensor],
-    unexpected: list[str],
-    window: Window | None,
-    window_tokens: int | None,
-) -> SwinConfig:
-    found = [re.match(r"stage(\d+)_block(\d+)/", path) for path in tensors]
-    blocks = [(int(match[1]), int(match[2])) for match in found if match]
+def _read_config(found: _Matched, window: Window) -> SwinConfig:
+    tensors = found.tensors
+    matches = [re.match(r"stage(\d+)_block(\d+)/", path) for path in tensors]
+    blocks = [(int(match[1]), int(match[2])) for match in matches if match]
     stages = range(1 + max((stage for stage, _ in blocks), default=-1))
-    needed = [f"stage{stage}_block0/attn/relative_position_bias_table" for stage in stages]
-    needed.append("stage0_block0/fc1/kernel")
+    tables = [f"stage{stage}_block0/attn/{_BIAS_TABLE}" for stage in stages]
+    needed = [*tables, "stage0_block0/fc1/kernel"]
     read = [*needed, "patch_embed/proj/kernel", "head/kernel"]
     read += [path for path in tensors if path.startswith("lora/")]
-    misshaped = _misshaped(tensors[path] for path in read if path in tensors)
+    read = [path for path in read if path in tensors and tensors[path].is_misshaped()]
+    misshaped = {path: f"{tensors[path]}, for {tensors[path].axes!r}" for path in read}
     missing = [path for path in needed if path not in tensors]
     if missing or misshaped:  # without these, what else is missing cannot be known
-        _refuse(missing=missing, unexpected=unexpected, misshaped=misshaped)
+        misshaped |= found.misshaped
+        _refuse(missing=missing, unexpected=found.unexpected, misshaped=misshaped.values())
     embed_dim, _, *patch = tensors["patch_embed/proj/kernel"].value.shape
-    tables = [tensors[path].value for path in needed[:-1]]
     head = tensors.get("head/kernel")
     return SwinConfig(
         embed_dim=embed_dim,
         depths=tuple(1 + max(block for s, block in blocks if s == stage) for stage in stages),
-        num_heads=tuple(table.shape[1] for table in tables),
+        num_heads=tuple(tensors[table].value.shape[1] for table in tables),
         patch=tuple(patch),
-        window=window or _window(tables[0].shape[0], window_tokens),
+        window=window,
         mlp_ratio=tensors["stage0_block0/fc1/kernel"].value.shape[0] / embed_dim,
         num_classes=None if head is None else head.value.shape[0],
     )
 
 
-def _misshaped(tensors: Iterable[_Tensor]) -> list[str]:
-    """Lists the tensors that have the wrong number of axes, or no elements."""
-    return [
-        f"{tensor}, for {tensor.pattern.split(' -> ')[0]!r}"
-        for tensor in tensors
-        if tensor.value.ndim != len(_axes(tensor.pattern.split(" -> ")[0]))
-        or tensor.value.size == 0
-    ]
+def _read_window(found: _Matched, state: State) -> Window:
+    """Returns the window that the first bias table fits; notes the tables that fit none."""
+    indices = [v for name, v in state.items() if name.endswith(".relative_position_index")]
+    tokens = next((len(index) for index in indices if index.ndim == 2), None)
+    windows = []
+    for path, table in found.tensors.items():
+        if path.endswith(_BIAS_TABLE) and not table.is_misshaped():
+            windows.append(_window(len(table.value), tokens))
+            if windows[-1] is None:
+                of = "" if tokens is None else f" of {tokens} tokens"
+                found.misshaped[path] = f"{table}, for '(2t-1)(2s-1)^2 h' of a window (t, s, s){of}"
+    return next(filter(None, windows), SwinConfig.window)
 
 
-def _window_tokens(state: State) -> int | None:
-    for name, value in state.items():
-        if name.endswith(".relative_position_index") and value.ndim == 2:
-            return len(value)
-    return None
-
-
-def _window(rows: int, tokens: int | None) -> Window:
+def _window(rows: int, tokens: int | None) -> Window | None:
     """Returns the window (t, s, s) whose bias table has `rows` = (2t - 1)(2s - 1)^2 rows.
 
     The rows alone can be ambiguous. Where the checkpoint holds the index, whose length is the
     number `tokens` = t s^2 of a window, that decides; else s is 7, as in every published Video
-    Swin, or the largest that fits.
+    Swin, or the largest that fits. None where none fits.
     """
     fitting = []
     for side in range(1, rows + 1):
@@ -345,9 +351,7 @@ def _window(rows: int, tokens: int | None) -> Window:
         window = ((length + 1) // 2, side, side)
         if rest == 0 and length % 2 and tokens in (None, window[0] * side**2):
             fitting.append(window)
-    if not fitting:
-        raise ValueError(f"a bias table of {rows} rows fits no window (t, s, s) of {tokens} tokens")
-    return max(fitting, key=lambda window: (window[1] == 7, window[1]))
+    return max(fitting, key=lambda window: (window[1] == 7, window[1]), default=None)
 
 
 def _read_lora(
@@ -364,14 +368,14 @@ def _read_lora(
     targets = [name for name, layers_of in lora.TARGETS.items() if set(layers_of) == layers]
     if not targets:
         choices = ", ".join(lora.TARGETS)
-        raise ValueError(f"LoRA on {_listed(sorted(layers))} is none of the targets {choices}")
+        raise ValueError(f"LoRA on {', '.join(sorted(layers))} is none of the targets {choices}")
     ranks = {  # an A has `rank` rows, a B as many columns
         tensors[match[0]].value.shape[0 if match[3] == "a" else 1]: tensors[match[0]]
         for match in places
     }
     if len(ranks) > 1:
         examples = (f"{rank} ({tensor})" for rank, tensor in sorted(ranks.items()))
-        raise ValueError(f"LoRA tensors of unequal rank: {_listed(examples)}")
+        raise ValueError(f"LoRA tensors of unequal rank: {', '.join(examples)}")
     rank = next(iter(ranks))
     last = len(config.depths) - 1
     stages = {int(match[1]) for match in places}
@@ -384,21 +388,12 @@ def _read_lora(
     )
 
 
-def _axes(side: str) -> list[str]:
-    """Splits one side of an einops pattern into its axes."""
-    return re.findall(r"\(.*?\)|\w+", side)
-
-
 def _refuse(**faults: Iterable[str]) -> None:
     """Raises one ValueError with all faults, if there are any."""
     lines = [
-        f"{kind.replace('_', ' ')}: {_listed(sorted(names))}"
+        f"{kind.replace('_', ' ')}: {', '.join(sorted(names))}"
         for kind, names in faults.items()
         if names
     ]
     if lines:
         raise ValueError("the tensors are not those of a Video Swin; " + "; ".join(lines))
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(names)

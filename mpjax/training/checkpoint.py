@@ -1,11 +1,13 @@
 """Orbax checkpoints of small trees: whole or not there."""
 
+import uuid
 from typing import Any
 
 import orbax.checkpoint as ocp
 from etils import epath
 
 from mpjax import files
+from mpjax.models import swin_files
 
 _VARIABLES = "variables"
 _METADATA = "metadata.json"
@@ -15,19 +17,41 @@ class CheckpointError(ValueError):
     """A checkpoint that is not there or cannot be read."""
 
 
+def make_directory(directory: epath.PathLike) -> epath.Path:
+    """Makes `directory`, where there is none, and returns it as an absolute path.
+
+    Not left to Orbax, whose threads wait 5 minutes for a directory that cannot be made.
+
+    Raises:
+        OSError: it cannot be made or written; the message names it.
+    """
+    directory = files.absolute(directory)
+    probe = directory / f".{uuid.uuid4().hex[:8]}.part"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        probe.mkdir()
+        probe.rmdir()
+    except OSError as error:
+        raise OSError(f"{directory}: cannot be written ({error})") from error
+    return directory
+
+
 def save(directory: epath.PathLike, variables: Any, metadata: Any) -> None:
     """Writes `variables` by Orbax, then `metadata` as JSON, which marks the checkpoint as whole.
 
-    An older checkpoint in `directory` is replaced.
+    An older checkpoint in `directory` is replaced. Of several processes, the first calls it alone.
 
     Args:
         directory: folder of the checkpoint.
         variables: pytree of arrays with string keys.
         metadata: JSON-serialisable.
+
+    Raises:
+        OSError: the folder cannot be written; the message names it.
     """
-    directory = files.absolute(directory)
+    directory = make_directory(directory)
     (directory / _METADATA).unlink(missing_ok=True)
-    with ocp.StandardCheckpointer() as checkpointer:
+    with ocp.StandardCheckpointer(**swin_files.by_one_process()) as checkpointer:
         checkpointer.save(directory / _VARIABLES, variables, force=True)
     files.write_json(directory / _METADATA, metadata)
 

@@ -1,24 +1,31 @@
-"""Embeds a dataset with a frozen projector, once per dataset, projector and choice of views."""
+"""Embeds a dataset with a frozen projector, once per dataset, projector and choice of views.
 
-import itertools
+On several devices and hosts every batch is cut over the mesh; the first process alone writes.
+"""
+
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import jax
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import tqdm
 from etils import epath
+from jax.experimental import multihost_utils
+from jaxtyping import Array, Float, UInt8
 
 from mpjax import files
-from mpjax.config import ProjectorConfig
+from mpjax.config import MeshConfig, ProjectorConfig
 from mpjax.data import embeddings, pipeline, records
 from mpjax.data.clips import Views
 from mpjax.models.projector import Projector
+from mpjax.training import partitioning
 
 # A killed run loses at most this many seconds of work.
 _SECONDS_PER_PART = 20.0
+_UNCHANGED = -1  # in place of the batches done
 
 
 def describe(dataset_fingerprint: str, projector: Projector, config: ProjectorConfig) -> dict:
@@ -44,10 +51,12 @@ def embed(
     config: ProjectorConfig,
     *,
     workers: pipeline.Workers = pipeline.Workers(),
+    mesh: jax.sharding.Mesh | None = None,
 ) -> bool:
     """Writes the embeddings of every record of `dataset` to `out`.
 
-    Finished parts are kept beside `out`: a killed run goes on where it stopped.
+    Finished parts are kept beside `out`: a killed run goes on where it stopped, on any mesh. With
+    several processes, all must call this; it returns in all of them once `out` is written.
 
     Args:
         dataset: folder of the records.
@@ -55,69 +64,159 @@ def embed(
         projector: the frozen projector.
         config: views and batch size.
         workers: threads and processes that decode.
+        mesh: devices, of `partitioning.make_mesh`; None: the first device of this process.
 
     Returns:
         False where `out` already holds these very embeddings.
+
+    Raises:
+        ValueError: the mesh does not divide a batch.
     """
+    mesh = mesh or partitioning.make_mesh(MeshConfig(), devices=jax.local_devices()[:1])
+    _check_batch_size(config.batch_size, mesh)
     out = epath.Path(out)
     meta = describe(records.read_manifest(dataset)["fingerprint"], projector, config)
-    if (embeddings.read_meta(out) or {}).get("fingerprint") == meta["fingerprint"]:
+    folder = out.parent / f".{out.name}.{meta['fingerprint']}-{config.batch_size}.part"
+    done = _agree(_batches_done(out, folder, meta) if partitioning.is_writer() else 0)
+    if done == _UNCHANGED:
         return False
-    parts = out.parent / f".{out.name}.{meta['fingerprint']}-{config.batch_size}.part"
-    for stale in out.parent.glob(f".{out.name}.*.part"):
-        if stale != parts and stale.is_dir():
-            stale.rmtree()
-    parts.mkdir(parents=True, exist_ok=True)
     source = records.RecordSource(dataset)
-    views = Views(config.size, config.frames, config.views, config.crops)
-    total = -(-len(pipeline.plan_views(source, views)[0]) // config.batch_size)
-    # Parts are named by the batches done when they were written.
-    done = max((int(part.stem) for part in parts.glob("*.parquet")), default=0)
+    parts = _Parts(folder, source, config, done)
     batches = pipeline.eval_batches(
-        source, batch_size=config.batch_size, views=views, start=done, workers=workers
+        source,
+        batch_size=config.batch_size,
+        views=parts.views,
+        start=done,
+        part=partitioning.local_part(mesh),
+        workers=workers,
     )
-    with tqdm.tqdm(total=total, initial=done, desc="embedding", unit="batch") as bar:
-        _embed_batches(batches, projector, source, parts, bar)
-    embeddings.write(out, pa.concat_tables(_read_parts(parts)), meta)
-    parts.rmtree()
+    embedded = _embed_batches(batches, _embed_step(projector, mesh))
+    is_writer = partitioning.is_writer()
+    with tqdm.tqdm(
+        embedded,
+        total=parts.total,
+        initial=done,
+        desc="embedding",
+        unit="batch",
+        disable=not is_writer,
+    ) as bar:
+        for embedding in bar:
+            if is_writer:
+                parts.add(embedding)
+    if is_writer:
+        embeddings.write(out, parts.join(), meta)
+        folder.rmtree()
+    partitioning.wait_for_all(f"{out} is written")
     return True
+
+
+def _check_batch_size(batch_size: int, mesh: jax.sharding.Mesh) -> None:
+    ways = mesh.shape["data"]
+    if batch_size % ways:
+        raise ValueError(
+            f"config.projector.batch_size {batch_size} cannot be cut over the {ways} devices of "
+            f"the mesh's axis data; choose a multiple of {ways}"
+        )
+
+
+def _batches_done(out: epath.Path, folder: epath.Path, meta: dict[str, Any]) -> int:
+    """Returns how many batches the parts in `folder` hold; removes those of other embeddings."""
+    if (embeddings.read_meta(out) or {}).get("fingerprint") == meta["fingerprint"]:
+        return _UNCHANGED
+    for stale in out.parent.glob(f".{out.name}.*.part"):
+        if stale != folder and stale.is_dir():
+            stale.rmtree()
+    folder.mkdir(parents=True, exist_ok=True)
+    return max((int(part.stem) for part in folder.glob("*.parquet")), default=0)
+
+
+def _agree(number: int) -> int:
+    """Returns the first process's number in all of them."""
+    return int(multihost_utils.broadcast_one_to_all(np.int32(number)))
+
+
+def embed_program(projector: Projector, mesh: jax.sharding.Mesh) -> Callable[..., Any]:
+    """Returns `projector.embed` for a mesh: `(params, clips) -> embeddings`.
+
+    The clips are cut over the mesh; weights and embeddings are whole on every device, so that the
+    writer needs no further exchange to read them.
+    """
+    whole = partitioning.replicated(mesh)
+    return jax.jit(
+        projector.embed,
+        in_shardings=(whole, partitioning.batch_sharding(mesh)),
+        out_shardings=whole,
+    )
+
+
+def _embed_step(
+    projector: Projector, mesh: jax.sharding.Mesh
+) -> Callable[[UInt8[np.ndarray, "b t h w 3"]], Float[Array, "n d"]]:
+    """Returns a function of this process's clips of a batch to the embeddings of all of it."""
+    whole = partitioning.replicated(mesh)
+    params = jax.tree.map(
+        lambda x: jax.make_array_from_process_local_data(whole, np.asarray(x)), projector.params
+    )
+    step = embed_program(projector, mesh)
+
+    def embed_batch(clips: UInt8[np.ndarray, "b t h w 3"]) -> Float[Array, "n d"]:
+        with jax.set_mesh(mesh):
+            return step(params, partitioning.to_global(mesh, clips))
+
+    return embed_batch
 
 
 def _embed_batches(
     batches: Iterable[dict[str, np.ndarray]],
-    projector: Projector,
-    source: records.RecordSource,
-    parts: epath.Path,
-    bar: tqdm.tqdm,
-) -> None:
-    """Embeds batches and writes a part now and then; `bar.n` counts the batches done."""
-    tables: list[pa.Table] = []
-    last_written = time.monotonic()
+    embed_batch: Callable[[UInt8[np.ndarray, "b t h w 3"]], Float[Array, "n d"]],
+) -> Iterator[Float[np.ndarray, "n d"]]:
+    """Yields the batches' embeddings; the device works on one while the one before is fetched."""
     ahead = None
-    # The device works on one batch while the one before is fetched; None fetches the last.
-    for batch in itertools.chain(batches, [None]):
-        behind = ahead
-        ahead = None if batch is None else (batch, projector(batch["clips"]))
-        if behind is None:
-            continue
-        tables.append(_to_table(*behind, source))
-        bar.update()
-        if batch is None or time.monotonic() - last_written > _SECONDS_PER_PART:
-            embeddings.write(parts / f"{bar.n:012d}.parquet", pa.concat_tables(tables), {})
-            tables, last_written = [], time.monotonic()
+    for batch in batches:
+        behind, ahead = ahead, embed_batch(batch["clips"])
+        if behind is not None:
+            yield np.asarray(behind)
+    if ahead is not None:
+        yield np.asarray(ahead)
 
 
-def _to_table(
-    batch: dict[str, np.ndarray], embedding: Any, source: records.RecordSource
-) -> pa.Table:
-    mask = batch["mask"]
-    index = source.index.iloc[batch["position"][mask]]
-    return embeddings.to_arrow(index, batch["view"][mask], np.asarray(embedding)[mask])
+class _Parts:
+    """Embeddings on their way to `folder`, whose files are named by the batches done by then."""
 
+    def __init__(
+        self, folder: epath.Path, source: records.RecordSource, config: ProjectorConfig, done: int
+    ):
+        self.views = Views(config.size, config.frames, config.views, config.crops)
+        self._position, self._view = pipeline.plan_views(source, self.views)
+        self.total = -(-len(self._position) // config.batch_size)
+        self._folder = folder
+        self._index = source.index
+        self._batch_size = config.batch_size
+        self._done = done
+        self._tables: list[pa.Table] = []
+        self._last_written = time.monotonic()
 
-def _read_parts(parts: epath.Path) -> list[pa.Table]:
-    tables = []
-    for part in sorted(parts.glob("*.parquet"), key=lambda part: part.name):
-        with part.open("rb") as source:
-            tables.append(pq.read_table(source))
-    return tables
+    def add(self, embedding: Float[np.ndarray, "n d"]) -> None:
+        """Takes the next batch; now and then writes a part."""
+        rows = slice(self._done * self._batch_size, (self._done + 1) * self._batch_size)
+        position, view = self._position[rows], self._view[rows]
+        index = self._index.iloc[position]
+        self._tables.append(embeddings.to_arrow(index, view, embedding[: len(position)]))
+        self._done += 1
+        if time.monotonic() - self._last_written > _SECONDS_PER_PART:
+            self._write()
+
+    def join(self) -> pa.Table:
+        """Returns all that was added, in this run and before."""
+        if self._tables:
+            self._write()
+        tables = []
+        for part in sorted(self._folder.glob("*.parquet"), key=lambda part: part.name):
+            with part.open("rb") as source:
+                tables.append(pq.read_table(source))
+        return pa.concat_tables(tables)
+
+    def _write(self) -> None:
+        path = self._folder / f"{self._done:012d}.parquet"
+        embeddings.write(path, pa.concat_tables(self._tables), {})
+        self._tables, self._last_written = [], time.monotonic()

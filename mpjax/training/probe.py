@@ -38,7 +38,7 @@ def train(
     if (checkpoint.read_metadata(out) or {}).get("fingerprint") == stamp:
         return False
     classes = division.taxonomy.fine
-    rows, predicted, validation = _rows(embedded, division)
+    rows, predicted, validation = training_rows(embedded, division)
     missing = [name for i, name in enumerate(classes) if not (rows.label == i).any()]
     if missing:
         raise ValueError(f"no clip to train on for class(es) {', '.join(missing)}")
@@ -48,7 +48,10 @@ def train(
         "embeddings": embedded.meta,
         "division": division.fingerprint,
         "fine": list(classes),
-        "l2": {_name(fold): l2 for fold, l2 in fitted.l2.items()},
+        "training": {
+            "what": "probe",
+            "l2": {_name(fold): l2 for fold, l2 in fitted.l2.items()},
+        },
         "choice_losses": {
             _name(fold): {str(l2): loss for l2, loss in losses.items()}
             for fold, losses in fitted.losses.items()
@@ -63,7 +66,7 @@ def _name(fold: int) -> str:
     return "final" if fold == heads.FINAL else f"fold_{fold}"
 
 
-def _rows(
+def training_rows(
     embedded: embeddings.Embeddings, division: Division
 ) -> tuple[heads.Rows, list[int], int | None]:
     """Returns the training rows, the folds to be predicted and the validation fold, if any."""

@@ -44,7 +44,13 @@ def small_shape(i: int) -> dict[str, int]:
 
 
 def write(
-    directory: Path, n: int = 11, *, shard_count: int = 2, encode=encode_small, shape=small_shape
+    directory: Path,
+    n: int = 11,
+    *,
+    shard_count: int = 2,
+    encode=encode_small,
+    shape=small_shape,
+    split=lambda i: "test",
 ) -> Path:
     directory.mkdir(parents=True)
     names = [f"clips-test.tfrecord-{k:05d}-of-{shard_count:05d}" for k in range(shard_count)]
@@ -55,7 +61,7 @@ def write(
             for i in range(k, n, shard_count):
                 framed = records.frame_record(records.encode_example(metadata(i), encode(i)))
                 out.write(framed)
-                place = {"split": "test", "shard": name, "offset": offset, "length": len(framed)}
+                place = {"split": split(i), "shard": name, "offset": offset, "length": len(framed)}
                 rows.append(place | shape(i) | metadata(i))
                 offset += len(framed)
     content = records.index_bytes(pd.DataFrame(rows))

@@ -44,7 +44,7 @@ def _relative_errors(got, expected):
 @pytest.mark.parametrize(("size", "train"), [(WHOLE, False), (PADDED, True), (SMALL, False)])
 def test_outputs_and_gradients_equal_the_plain_form(size, train, monkeypatch):
     monkeypatch.setattr(blocked, "ROWS", 20)  # several steps and a remainder
-    monkeypatch.setattr(blocked, "KEPT_BYTES", 0 if train else 1e9)
+    monkeypatch.setattr(blocked, "KEPT_WIDTH", 0 if train else 1000)
     expected = _loss_and_gradients("xla", size, train=train)
     got = _loss_and_gradients("blocked", size, train=train)
     errors = _relative_errors(got, expected)
@@ -56,8 +56,7 @@ def test_paths_are_dropped_in_training():
     assert abs(dropped - _loss_and_gradients("blocked", PADDED, train=False)[0]) > 1e-3
 
 
-def test_the_logits_of_many_windows_are_never_in_memory_at_once(monkeypatch):
-    monkeypatch.setattr(blocked, "KEPT_BYTES", 1e6)
+def test_the_logits_of_many_windows_are_never_in_memory_at_once():
     config = dataclasses.replace(CONFIG, window=(8, 7, 7), depths=(1,))
     clips = jax.ShapeDtypeStruct((6, 16, 112, 112, 3), jnp.float32)
     logits_bytes = 6 * 16 * 2 * 392**2 * 4  # clips, windows, heads

@@ -4,9 +4,11 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from flax.traverse_util import flatten_dict
 
+from mpjax.config import StudyConfig
 from mpjax.models import lora, swin
 from mpjax.models.lora import LoraConfig
 from mpjax.models.swin import SwinConfig, VideoSwin
@@ -177,14 +179,88 @@ def test_adapters_of_another_rank_are_refused():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"targets": "qo"}, "lora targets 'qo': choose qv, qkv, qkvo, mlp, all"),
-        ({"rank": 0}, "lora rank 0: it must be 1 or more"),
-        ({"alpha": 0.0}, "lora alpha 0.0: it must be positive and finite"),
-        ({"alpha": float("nan")}, "lora alpha nan: it must be positive and finite"),
-        ({"stages": "middle"}, "lora stages 'middle': choose all, first, last"),
+        ({"rank": 0}, "lora.rank must be 1 or more, got 0"),
+        ({"alpha": 0.0}, "lora.alpha must be positive and finite, got 0.0"),
+        ({"alpha": float("nan")}, "lora.alpha must be positive and finite, got nan"),
+        ({"alpha": float("inf")}, "lora.alpha must be positive and finite, got inf"),
     ],
 )
-def test_impossible_hyperparameters_are_refused(fields, message):
+def test_impossible_numbers_are_refused(fields, message):
     with pytest.raises(ValueError) as caught:
         LoraConfig(**fields)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"targets": "qo"}, "lora.targets 'qo': choose qv, qkv, qkvo, mlp, all"),
+        ({"stages": "middle"}, "lora.stages 'middle': choose all, first, last"),
+    ],
+)
+def test_layers_that_a_network_does_not_have_are_refused(fields, message):
+    with pytest.raises(ValueError) as caught:
+        lora.init(LoraConfig(**fields), _params(), jax.random.key(0))
+    assert str(caught.value) == message
+
+
+def test_the_study_configures_the_adapters():
+    assert lora.LoraConfig is type(StudyConfig().train.lora)
+
+
+@pytest.mark.parametrize("targets", LAYERS)
+def test_training_changes_adapters_and_head_and_no_bit_of_the_frozen_weights(targets):
+    config = LoraConfig(targets, rank=2, alpha=2.0)
+    frozen = jax.tree.map(jnp.asarray, _params())
+    optimizer = optax.adamw(1e-2, weight_decay=0.1)
+    head = {"kernel": 0.1 * jnp.ones((8, 3)), "bias": jnp.zeros(3)}
+    adapters = lora.init(config, frozen, jax.random.key(5))
+    adapters = {"stage0_block0": adapters["stage0_block0"]}  # the stage that `_embedding` runs
+    start = {"head": head, "adapters": adapters}
+
+    @jax.jit
+    def step(trained, state, frozen):
+        def loss(trained):
+            embedding = _embedding(lora.merge(frozen, trained["adapters"], config))
+            logits = embedding @ trained["head"]["kernel"] + trained["head"]["bias"]
+            return optax.softmax_cross_entropy_with_integer_labels(logits, jnp.array([1])).mean()
+
+        updates, state = optimizer.update(jax.grad(loss)(trained), state, trained)
+        return optax.apply_updates(trained, updates), state
+
+    trained, state = start, optimizer.init(start)
+    for _ in range(3):
+        trained, state = step(trained, state, frozen)
+
+    jax.tree.map(np.testing.assert_array_equal, frozen, _params())
+    sizes = sum(leaf.size for leaf in jax.tree.leaves(start))
+    assert sum(leaf.size for leaf in jax.tree.leaves(state[0].mu)) == sizes  # no frozen moments
+    assert set(trained["adapters"]["stage0_block0"]) == LAYERS[targets]
+    for pair in trained["adapters"]["stage0_block0"].values():
+        assert np.abs(pair["b"]).max() > 0
+    for name, before in head.items():
+        assert np.abs(trained["head"][name] - before).max() > 0
+    merged = lora.merge(frozen, trained["adapters"], config)
+    want = _with_branches(frozen, trained["adapters"])
+    jax.tree.map(
+        lambda got, want: np.testing.assert_allclose(got, want, **_within(want)), merged, want
+    )
+    assert np.abs(_embedding(merged) - _embedding(frozen)).max() > 1e-4
+
+
+def _with_branches(frozen, adapters):
+    """Adds alpha / rank = 1 times A B to frozen weights, in float64, with NumPy alone."""
+    params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), frozen)
+    for name, layers in adapters.items():
+        block = params[name]
+        for layer, pair in layers.items():
+            delta = np.asarray(pair["a"], np.float64) @ np.asarray(pair["b"], np.float64)
+            if layer in ("fc1", "fc2"):
+                block[layer]["kernel"] += delta
+            elif layer == "o":
+                for weight in block["attn"]["proj"].values():
+                    weight += weight @ delta
+            else:
+                kernel = block["attn"]["qkv"]["kernel"][:, "qkv".index(layer)]
+                kernel += delta.reshape(kernel.shape)
+    return params

@@ -1,6 +1,5 @@
 import dataclasses
 import functools
-import json
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +9,7 @@ from flax import linen as nn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mpjax.config import ArchitectureConfig
 from mpjax.models import swin
 from mpjax.models.projector import load_projector
 from mpjax.models.swin import SwinConfig, VideoSwin
@@ -215,65 +215,16 @@ def test_drop_path_rates_grow_linearly_over_all_blocks():
         ({"num_heads": (3, 6)}, r"depths \(2, 2, 6, 2\) and num_heads \(3, 6\)"),
         ({"num_heads": (5, 6, 12, 24)}, "width 96 of stage 0: not 5 heads"),
         ({"window": (7, 7)}, r"window \(7, 7\) needs 3 numbers"),
+        ({"window": (8, 7, 0)}, r"window \(8, 7, 0\): every number must be 1 or more"),
+        ({"embed_dim": 0}, "embed_dim 0: every number must be 1 or more"),
+        ({"num_heads": (3, 6, 0, 24)}, r"num_heads \(3, 6, 0, 24\): every number must be 1"),
+        ({"depths": (), "num_heads": ()}, r"depths \(\): every number must be 1"),
         ({"dtype": "float16"}, "dtype 'float16': choose float32 or bfloat16"),
     ],
 )
 def test_contradictory_hyperparameters_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         SwinConfig(**changes)
-
-
-def test_a_saved_projector_gives_the_same_embeddings(tmp_path):
-    clips = np.random.default_rng(0).integers(0, 256, (1, 2, 12, 12, 3), np.uint8)
-    swin.save(tmp_path / "new", ONE_STAGE, _params(ONE_STAGE), provenance={"source": "test"})
-    projector = swin.load(str(tmp_path / "new"), seed=0, dtype="float32")
-    normalised = ((clips - np.array(swin.MEAN)) / np.array(swin.STD)).astype("float32")
-    expected = _run(ONE_STAGE, normalised)
-    np.testing.assert_allclose(projector(clips), expected.embedding, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(projector.logits(clips), expected.logits, rtol=1e-4, atol=1e-5)
-    assert projector.fingerprint == swin.make_projector(ONE_STAGE, _params(ONE_STAGE)).fingerprint
-    assert projector.num_classes == 5
-    assert projector.embedding_dim == 16
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"kind": "i3d"}, "does not tell of a Video Swin"),
-        ({"classes": ["only one"]}, "names 1 classes for a head of 5"),
-        ({"config": {"num_classes": 7}}, "parameters are not those of projector.json's config"),
-    ],
-)
-def test_a_projector_that_contradicts_itself_is_refused(tmp_path, change, message):
-    swin.save(tmp_path / "new", ONE_STAGE, _params(ONE_STAGE), provenance={})
-    about = json.loads((tmp_path / "new" / "projector.json").read_text())
-    change = {"config": about["config"] | change["config"]} if "config" in change else change
-    (tmp_path / "new" / "projector.json").write_text(json.dumps(about | change))
-    with pytest.raises(ValueError, match=message):
-        swin.restore(tmp_path / "new")
-
-
-def test_a_projector_whose_files_were_cut_is_told_with_its_path(tmp_path):
-    swin.save(tmp_path / "new", ONE_STAGE, _params(ONE_STAGE), provenance={})
-    for path in (tmp_path / "new" / "params").rglob("*"):
-        if path.is_file() and path.stat().st_size > 2000:
-            path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(ValueError, match="new: its parameters are damaged or cut short"):
-        swin.restore(tmp_path / "new")
-
-
-def test_the_form_is_a_field_of_the_config_and_changes_no_embedding(tmp_path):
-    swin.save(tmp_path / "new", ONE_STAGE, _params(ONE_STAGE), provenance={})
-    clips = np.random.default_rng(0).integers(0, 256, (1, 2, 12, 12, 3), np.uint8)
-    plain, blocked = (
-        load_projector(str(tmp_path / "new"), form=form) for form in ("xla", "blocked")
-    )
-    np.testing.assert_allclose(plain(clips), blocked(clips), rtol=1e-4, atol=1e-5)
-    assert plain.fingerprint == blocked.fingerprint
-    with pytest.raises(ValueError, match="form 'fast'; choose auto, xla, blocked, pallas"):
-        load_projector(str(tmp_path / "new"), form="fast")
-    with pytest.raises(ValueError, match="'i3d' has no form 'xla'; choose auto"):
-        load_projector("random", form="xla")
 
 
 def test_the_fingerprint_follows_what_decides_the_embeddings_alone():
@@ -284,13 +235,6 @@ def test_the_fingerprint_follows_what_decides_the_embeddings_alone():
 
     assert of(drop_path_rate=0.3, remat=True) == of()
     assert of(dtype="bfloat16") != of()
-
-
-def test_a_half_written_projector_is_refused(tmp_path):
-    swin.save(tmp_path / "new", SMALL, _params(SMALL), provenance={})
-    (tmp_path / "new" / "projector.json").unlink()
-    with pytest.raises(ValueError, match=r"new: no projector\.json"):
-        swin.load(str(tmp_path / "new"), seed=0, dtype="float32")
 
 
 def test_a_missing_checkpoint_is_named(tmp_path):
@@ -309,3 +253,52 @@ def test_random_weights_follow_their_seed():
     assert first.embedding_dim == 768
     assert first.num_classes is None
     assert first.fingerprint == again.fingerprint != other.fingerprint
+
+
+NARROW = ArchitectureConfig(embed_dim=8, depths=(1, 2), num_heads=(1, 2), window=(2, 3, 3))
+
+
+def test_random_weights_are_of_the_architecture_asked_for():
+    projector = load_projector("random", kind="swin", seed=3, architecture=NARROW)
+    config = SwinConfig(
+        embed_dim=8, depths=(1, 2), num_heads=(1, 2), window=(2, 3, 3), num_classes=None
+    )
+    assert projector.config == config
+    assert (projector.embedding_dim, projector.num_classes) == (16, None)
+    expected = jax.jit(swin.init_params, static_argnums=0)(config, jax.random.key(3))
+    jax.tree.map(np.testing.assert_array_equal, projector.params, expected)
+
+
+def test_an_architecture_leaves_other_hyperparameters_at_their_defaults():
+    assert swin.config_of(ArchitectureConfig()) == SwinConfig.tiny()
+    changed = swin.config_of(NARROW, num_classes=None, window=(1, 3, 3))
+    assert (changed.depths, changed.num_classes, changed.window) == ((1, 2), None, (1, 3, 3))
+
+
+def test_an_architecture_that_would_have_no_effect_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"embed_dim=8.* is for random weights; \S+a\.pth has its"):
+        load_projector(str(tmp_path / "a.pth"), architecture=NARROW)
+    with pytest.raises(ValueError, match=r"'i3d' has one architecture, got .*embed_dim=8"):
+        load_projector("random", architecture=NARROW)
+    assert load_projector("random", architecture=ArchitectureConfig()).name == "i3d"
+
+
+@pytest.mark.parametrize(
+    ("backend", "devices", "dtype", "form"),
+    [
+        ("tpu", 4, "bfloat16", "pallas"),
+        ("tpu", 4, "float32", "xla"),
+        ("cpu", 1, "float32", "blocked"),
+        ("cpu", 1, "bfloat16", "xla"),
+        ("cpu", 8, "float32", "xla"),
+        ("gpu", 1, "bfloat16", "xla"),
+    ],
+)
+def test_the_form_follows_the_machine_unless_it_is_named(
+    monkeypatch, backend, devices, dtype, form
+):
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    monkeypatch.setattr(jax, "device_count", lambda: devices)
+    assert SwinConfig(dtype=dtype).chosen_form() == form
+    for named in ("xla", "pallas"):
+        assert SwinConfig(dtype=dtype, form=named).chosen_form() == named

@@ -26,3 +26,14 @@ def test_an_unfinished_checkpoint_is_not_read(tmp_path):
     assert checkpoint.read_metadata(tmp_path / "c") is None
     with pytest.raises(checkpoint.CheckpointError, match="no finished checkpoint"):
         checkpoint.restore(tmp_path / "c")
+
+
+def test_a_directory_that_cannot_be_made_is_told_at_once(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file/c: cannot be written"):
+        checkpoint.save(tmp_path / "file" / "c", {"a": np.zeros(2)}, {})
+    assert not [path for path in tmp_path.iterdir() if path.name != "file"]
+
+
+def test_making_a_directory_leaves_nothing_in_it(tmp_path):
+    assert list(checkpoint.make_directory(tmp_path / "deep" / "c").iterdir()) == []

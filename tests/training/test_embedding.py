@@ -1,13 +1,16 @@
-import dataclasses
+import os
+import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from mpjax.config import ProjectorConfig
-from mpjax.data import embeddings
+from mpjax.data import embeddings, pipeline
 from mpjax.models.projector import Projector
 from mpjax.training import embedding
 
@@ -61,28 +64,35 @@ def test_a_killed_run_goes_on_where_it_stopped(dataset, tmp_path, monkeypatch):
     whole, out = tmp_path / "whole.parquet", tmp_path / "embeddings.parquet"
     embedding.embed(dataset, whole, brightness_projector(), CONFIG)
     monkeypatch.setattr(embedding, "_SECONDS_PER_PART", -1.0)
-    calls = []
+    whole_batches = pipeline.eval_batches
     projector = brightness_projector()
 
     class Killed(Exception):
         pass
 
-    class Dying(Projector):
+    def five_batches(*args, **options):
         """The machine goes down at the sixth batch."""
-
-        def __call__(self, clips):
-            calls.append(len(clips))
-            if len(calls) == 6:
+        for number, batch in enumerate(whole_batches(*args, **options)):
+            if number == 5:
                 raise Killed
-            return super().__call__(clips)
+            yield batch
 
-    dying = Dying(**{f.name: getattr(projector, f.name) for f in dataclasses.fields(projector)})
-    with pytest.raises(Killed):
-        embedding.embed(dataset, out, dying, CONFIG)
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "eval_batches", five_batches)
+        with pytest.raises(Killed):
+            embedding.embed(dataset, out, projector, CONFIG)
     assert not out.exists()
     parts = list(tmp_path.glob(".embeddings.parquet.*.part/*.parquet"))
-    assert parts, "nothing was kept"
+    assert len(parts) == 4, "the fifth batch was still on the device"
+    starts = []
+
+    def note_start(*args, **options):
+        starts.append(options["start"])
+        return whole_batches(*args, **options)
+
+    monkeypatch.setattr(pipeline, "eval_batches", note_start)
     embedding.embed(dataset, out, projector, CONFIG)
+    assert starts == [4]
     resumed, expected = embeddings.read(out), embeddings.read(whole)
     np.testing.assert_allclose(resumed.embedding, expected.embedding, rtol=1e-6)
     assert resumed.table.equals(expected.table)
@@ -108,3 +118,91 @@ def test_a_file_that_is_not_ours_is_refused(tmp_path):
     path.write_bytes(b"PAR1 but not really")
     with pytest.raises(embeddings.EmbeddingsError, match="not an embeddings file"):
         embeddings.read(path)
+
+
+ON_FOUR_DEVICES = """
+import dataclasses
+import sys
+
+import jax.numpy as jnp
+import numpy as np
+from test_embedding import brightness_projector
+
+from mpjax.config import MeshConfig, ProjectorConfig
+from mpjax.training import embedding, partitioning
+
+dataset, folder = sys.argv[1:]
+mix = np.random.default_rng(0).normal(size=(3, 8)).astype(np.float32)
+projector = dataclasses.replace(
+    brightness_projector(),
+    embedding_dim=8,
+    params={"mix": mix},
+    apply=lambda params, clips: (jnp.mean(clips, axis=(1, 2, 3)) @ params["mix"], None),
+)
+shapes, to_global = [], partitioning.to_global
+
+
+def note_shapes(mesh, clips):
+    batch = to_global(mesh, clips)
+    shapes.append((len(batch.sharding.device_set), batch.addressable_shards[0].data.shape[0]))
+    return batch
+
+
+partitioning.to_global = note_shapes
+config = ProjectorConfig(size=32, crops=3, batch_size=8)
+embedding.embed(dataset, f"{folder}/one.parquet", projector, config)
+assert set(shapes) == {(1, 8)}, shapes
+shapes.clear()
+mesh = partitioning.make_mesh(MeshConfig())
+embedding.embed(dataset, f"{folder}/four.parquet", projector, config, mesh=mesh)
+assert set(shapes) == {(4, 2)}, shapes
+assert not embedding.embed(dataset, f"{folder}/one.parquet", projector, config, mesh=mesh)
+odd = ProjectorConfig(size=32, crops=3, batch_size=6)
+try:
+    embedding.embed(dataset, f"{folder}/odd.parquet", projector, odd, mesh=mesh)
+except ValueError as error:
+    print(error)
+"""
+
+
+def test_four_devices_share_every_batch_and_give_what_one_gives(dataset, tmp_path):
+    environment = os.environ | {
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+        "JAX_PLATFORMS": "cpu",
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)]),
+    }
+    ran = subprocess.run(
+        [sys.executable, "-c", ON_FOUR_DEVICES, str(dataset), str(tmp_path)],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "batch_size 6 cannot be cut over the 4 devices" in ran.stdout
+    one, four = (embeddings.read(tmp_path / f"{name}.parquet") for name in ("one", "four"))
+    assert four.table.equals(one.table)
+    assert one.embedding.shape == (33, 8)
+    np.testing.assert_allclose(four.embedding, one.embedding, rtol=1e-5, atol=1e-5)
+    assert not list(tmp_path.glob(".*.part"))
+
+
+class Device(SimpleNamespace):
+    """As many as a mesh is made of, each on some process; hashable, as a mesh needs."""
+
+    __hash__ = object.__hash__
+
+
+@pytest.mark.parametrize(
+    ("processes", "process", "part"),
+    [
+        ([[0], [0], [1], [1]], 1, pipeline.Part((2, 3), 4)),
+        ([[0], [1], [0], [1]], 0, pipeline.Part((0, 2), 4)),  # hosts interleave in the mesh
+        ([[0, 1], [0, 1]], 1, pipeline.Part((0, 1), 2)),  # only the model is cut over them
+    ],
+)
+def test_a_process_reads_the_rows_of_its_devices(monkeypatch, processes, process, part):
+    devices = np.empty(np.shape(processes), object)
+    for place in np.ndindex(devices.shape):
+        devices[place] = Device(process_index=processes[place[0]][place[1]], id=place)
+    monkeypatch.setattr(jax, "process_index", lambda: process)
+    assert partitioning.local_part(jax.sharding.Mesh(devices, ("data", "model"))) == part

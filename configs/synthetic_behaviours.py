@@ -1,0 +1,46 @@
+"""An action space learned here: a small Video Swin trained on behaviours of synthetic mice.
+
+The data part is a label cohort of 7 behaviours, drawn: 24 animals without pain, that are in no
+other synthetic cohort, each doing each behaviour in 4 recordings of 4 s, 1344 clips of 2 s.
+
+Run:      python -m mpjax.study --config=configs/synthetic_behaviours.py \
+              --workdir=out/synthetic_behaviours
+          The network is then a projector like any other: frozen, it is probed on the pain classes
+          of the demo's animals (configs/demo.py) at the geometry below.
+Takes:    minutes on 2 CPU cores.
+Expect:   behaviours of held-out animals far above the chance of 1/7, and pain classes of the
+          demo's animals above what the same network gives with random weights.
+"""
+
+from mpjax.config import StudyConfig, to_config_dict
+
+
+def get_config():
+    config = to_config_dict(StudyConfig())
+    config.name = "synthetic behaviours: an action space learned"
+    config.synthetic.task = "behaviours"
+    config.synthetic.animals = 24
+    config.synthetic.clips_per_behaviour = 4
+    config.synthetic.seconds = 4.0
+    config.synthetic.nuisance = 0.4  # as in the demo, for which it learns
+    config.video.frames = 16
+    config.video.fps = 8.0
+    config.video.short_side = 64
+    config.projector.kind = "swin"
+    config.projector.weights = "random"
+    config.projector.size = 64
+    config.projector.crops = 1
+    config.projector.batch_size = 16
+    # 16 frames of 64 px are 8 x 16 x 16 tokens; windows see all the time and divide each stage.
+    config.projector.architecture.embed_dim = 48
+    config.projector.architecture.depths = (2, 2, 2)
+    config.projector.architecture.num_heads = (3, 6, 12)
+    config.projector.architecture.window = (8, 4, 4)
+    config.train.what = "all"
+    config.train.epochs = 15.0
+    config.train.batch_size = 16
+    config.train.augment.scale = (0.6, 1.0)  # a smaller crop would lose the mouse
+    config.train.optim.learning_rate = 1e-3
+    config.train.optim.projector_scale = 1.0  # it starts from nothing
+    config.train.optim.warmup_epochs = 1.0
+    return config

@@ -1,0 +1,60 @@
+"""Asks what a pod would do, without one: `python -m mpjax.aot --config=… --topology=v5e:16x16`.
+
+Compiles the steps of training, evaluation and embedding for a TPU topology by libtpu
+(`pip install libtpu`) and prints, per chip: memory, FLOPs, collective operations, and the time and
+the MFU that they bound. Each program takes minutes. The exit status is 1 where one does not fit.
+"""
+
+import json
+import os
+
+from absl import flags
+from etils import epath
+
+from mpjax import cli
+from mpjax.config import StudyConfig
+
+
+def run(
+    config: StudyConfig, topology: str, names: list[str], *, extrapolated: bool
+) -> tuple[list[dict], bool]:
+    """Reports on programs, one after the other; returns the figures, and whether all fit."""
+    os.environ["JAX_PLATFORMS"] = "cpu"  # read when JAX is imported: there need be no TPU
+    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # nor a machine that tells of one
+    from mpjax.training import ahead
+
+    reports, fit = [], True
+    for name in ahead.choose_programs(config, names):
+        print(f"compiling {name} for {topology} …", flush=True)
+        try:
+            report = ahead.report(name, config, topology, extrapolated=extrapolated)
+        except ahead.DoesNotFit as error:
+            print(f"{name}, {topology}: DOES NOT FIT: {error}", flush=True)
+            reports.append(
+                {"program": name, "topology": topology, "fits": False, "why": str(error)}
+            )
+            fit = False
+            continue
+        print(report, flush=True)
+        reports.append(report.to_json())
+        fit &= report.fits
+    return reports, fit
+
+
+def main(config: StudyConfig) -> int:
+    """Reports, and writes the figures."""
+    values = flags.FLAGS
+    reports, fit = run(config, values.topology, values.programs, extrapolated=values.extrapolate)
+    if values.json:
+        epath.Path(values.json).write_text(json.dumps(reports, indent=1))
+    return 0 if fit else 1
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("topology", None, "TPU slice, e.g. v5e:4x4.", required=True)
+    flags.DEFINE_list("programs", None, "Of train, eval, embed; all that the config has.")
+    flags.DEFINE_string("json", None, "File for the figures.")
+    flags.DEFINE_bool(
+        "extrapolate", False, "Compile 2 and 4 blocks of the deepest stage and extrapolate."
+    )
+    cli.start(main)

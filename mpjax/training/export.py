@@ -1,0 +1,120 @@
+"""What training on clips leaves behind: a projector and a head, as the later stages read them."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from etils import epath
+
+from mpjax import files
+from mpjax.config import ArchitectureConfig, StudyConfig
+from mpjax.data import records
+from mpjax.data.division import Division
+from mpjax.models import lora, projector, swin_files
+from mpjax.models.projector import Projector
+from mpjax.training import checkpoint, embedding, loop, partitioning, programs
+
+TRAINED = "projector"  # folder of a projector that was trained
+RUN = "train"  # folder of a run
+
+
+def projector_of(config: StudyConfig, workdir: epath.PathLike, *, trained: bool) -> Projector:
+    """Loads the projector of a study.
+
+    Args:
+        config: of the study.
+        workdir: folder of the study.
+        trained: take the one that training has left, where `config.train` trains the projector.
+    """
+    chosen = config.projector
+    weights, kind = chosen.weights, chosen.kind
+    architecture = None if chosen.architecture == ArchitectureConfig() else chosen.architecture
+    if trained and config.train.what in ("lora", "all"):
+        path = epath.Path(workdir) / TRAINED
+        if not path.exists():
+            raise ValueError(f"{path}: no trained projector; run `python -m mpjax.train` first")
+        weights, kind, architecture = str(path), "swin", None
+    return projector.load_projector(
+        weights,
+        kind=kind,
+        seed=chosen.seed,
+        dtype=chosen.dtype,
+        form=chosen.form,
+        architecture=architecture,
+    )
+
+
+def train(workdir: epath.PathLike, division: Division, config: StudyConfig) -> bool:
+    """Trains on the clips of `workdir`, then writes its projector and its head.
+
+    Returns:
+        False where `workdir` already holds what this config gives.
+
+    Raises:
+        ValueError: the division has folds, so that one model cannot serve.
+        loop.Stopped: as `loop.train`.
+    """
+    workdir = epath.Path(workdir)
+    if division.scheme != "fixed":
+        raise ValueError(
+            f"config.train.what={config.train.what} trains one model, but the division is "
+            f"{division.scheme}: one model per fold; build with config.split.scheme=fixed"
+        )
+    start = projector_of(config, workdir, trained=False)
+    dataset = workdir / "dataset"
+    fingerprint = records.read_manifest(dataset)["fingerprint"]
+    stamp = files.fingerprint(
+        config.train, config.projector, fingerprint, division.fingerprint, start.fingerprint
+    )
+    if (checkpoint.read_metadata(workdir / "heads") or {}).get("fingerprint") == stamp:
+        return False
+    result = loop.train(dataset, workdir / RUN, start, len(division.taxonomy.fine), config)
+    if partitioning.is_writer() and config.train.what != "head":
+        _write_projector(workdir / TRAINED, start, result, division, config)
+    partitioning.wait_for_all("the projector is written")
+    trained = projector_of(config, workdir, trained=True)  # which all processes read together
+    metadata = {
+        "fingerprint": stamp,
+        "embeddings": embedding.describe(fingerprint, trained, config.projector),
+        "division": division.fingerprint,
+        "fine": list(division.taxonomy.fine),
+        "training": {"what": config.train.what, "step": result.step},
+    }
+    if partitioning.is_writer():
+        checkpoint.save(workdir / "heads", {"final": _head(result.params["head"])}, metadata)
+    partitioning.wait_for_all("the head is written")
+    return True
+
+
+def _write_projector(
+    directory: epath.Path,
+    start: Projector,
+    result: loop.Result,
+    division: Division,
+    config: StudyConfig,
+) -> None:
+    """Writes the trained projector with the head as its native one, in place of an older one."""
+    weights = result.params.get("projector")
+    if weights is None:
+        weights = lora.merge(
+            programs.trainable(start.params), result.params["adapters"], config.train.lora
+        )
+    directory.rmtree(missing_ok=True)
+    swin_files.save(
+        directory,
+        dataclasses.replace(start.config, num_classes=len(division.taxonomy.fine)),
+        {**weights, "head": result.params["head"]},
+        provenance={
+            "trained": config.train.what,
+            "step": result.step,
+            "from": {"weights": config.projector.weights, "fingerprint": start.fingerprint},
+        },
+        classes=tuple(division.taxonomy.fine),
+    )
+
+
+def _head(head: Any) -> Any:
+    """Returns variables of `LinearHead`; the published head does not standardise its input."""
+    width = len(head["kernel"])
+    scaler = {"mean": np.zeros(width, np.float32), "std": np.ones(width, np.float32)}
+    return {"params": {"linear": head}, "scaler": scaler}

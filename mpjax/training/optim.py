@@ -1,0 +1,101 @@
+"""AdamW as published for Video Swin: groups of parameters, warm-up and cosine, an average.
+
+The groups follow arXiv 2106.13230 and its public configs, which mean: a projector that is trained
+too takes a tenth of the learning rate, and weight decay spares norms and bias tables alone.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from mpjax.config import OptimConfig
+
+_BIAS_TABLE = "relative_position_bias_table"
+
+
+def make_schedule(config: OptimConfig, *, steps: int, steps_per_epoch: float) -> optax.Schedule:
+    """Makes the learning rate: a linear warm-up from 0, then a cosine (arXiv 1608.03983) to 0.
+
+    Args:
+        config: peak and length of the warm-up, which ends with the run if it is longer.
+        steps: of the whole run, at least 1; the learning rate reaches 0 there.
+        steps_per_epoch: > 0, need not be whole; neither need the warm-up's steps.
+
+    Returns:
+        Step number, from 0 -> float32 learning rate.
+    """
+    warmup = min(config.warmup_epochs * steps_per_epoch, steps)
+
+    def schedule(step: Any) -> Float[Array, "..."]:
+        step = jnp.asarray(step, jnp.float32)
+        rise = step / max(warmup, 1.0)
+        progress = jnp.clip((step - warmup) / max(steps - warmup, 1.0), 0.0, 1.0)
+        fall = 0.5 * (1.0 + jnp.cos(jnp.pi * progress))
+        return config.learning_rate * jnp.where(step < warmup, rise, fall)
+
+    return schedule
+
+
+def make_optimizer(
+    config: OptimConfig, schedule: optax.Schedule, params: Any
+) -> optax.GradientTransformation:
+    """Makes AdamW (arXiv 1711.05101) with the published groups of parameters.
+
+    Its state is a plain pytree whose moments are laid out as `params`.
+
+    Args:
+        config: betas, weight decay, bound of the gradient's norm, scale of the projector's rate.
+        schedule: learning rate by step.
+        params: what is trained: a dict with some of the keys "head", "adapters" and "projector".
+            Names and layout alone are read.
+    """
+    b1, b2 = config.betas
+    in_projector = {
+        part: jax.tree.map(lambda _, yes=part == "projector": yes, tree)
+        for part, tree in params.items()
+    }
+    return optax.chain(
+        optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity(),
+        optax.adamw(schedule, b1=b1, b2=b2, weight_decay=config.weight_decay, mask=decayed(params)),
+        # Scaling the finished update scales its decay too, as a group's learning rate does.
+        optax.masked(optax.scale(config.projector_scale), in_projector),
+    )
+
+
+def decayed(params: Any) -> Any:
+    """Returns which leaves weight decay shrinks: all but norms and relative position bias tables.
+
+    Biases of linear layers are among them, as published.
+
+    Args:
+        params: nested dicts; a norm is known by "norm" in the name of a module.
+
+    Returns:
+        Booleans laid out as `params`.
+    """
+
+    def is_decayed(path: tuple[Any, ...], _: Any) -> bool:
+        *modules, leaf = [entry.key for entry in path]
+        return leaf != _BIAS_TABLE and not any("norm" in module for module in modules)
+
+    return jax.tree_util.tree_map_with_path(is_decayed, params)
+
+
+def update_ema(ema: Any, params: Any, *, decay: float, step: int | Int[Array, ""]) -> Any:
+    """Moves an exponential average of the weights towards their latest values.
+
+    The decay is min(decay, (1 + step) / (10 + step)), so that the first weights, which are random,
+    are soon forgotten: the rule of `tf.train.ExponentialMovingAverage` with `num_updates`
+    (https://www.tensorflow.org/api_docs/python/tf/train/ExponentialMovingAverage).
+
+    Args:
+        ema: the average so far, laid out as `params`; at the start, a copy of them.
+        params: after the update of this step.
+        decay: its final value, 0 <= decay < 1.
+        step: number of earlier updates, from 0.
+    """
+    kept = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
+    return optax.incremental_update(params, ema, 1.0 - kept)

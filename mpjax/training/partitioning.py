@@ -1,0 +1,185 @@
+"""Devices, hosts, and where every array lies: one mesh, one table of rules.
+
+The mesh has two axes. The batch is cut over "data"; over "model", the attention heads and the
+hidden units of the weights are. A parameter's axes have names (`PARAMETER_AXES`), and `RULES` says
+which axis of the mesh a name is cut over; what no device count divides stays whole.
+"""
+
+import re
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
+
+from mpjax.config import MeshConfig
+from mpjax.data.pipeline import Part
+
+AXES = ("data", "model")
+
+RULES = {"batch": "data", "heads": "model", "hidden": "model"}
+
+# By the end of a parameter's path: optimiser state and averages have the same ends.
+PARAMETER_AXES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("attn/qkv/kernel", ("width", "qkv", "heads", "head_width")),
+    ("attn/qkv/bias", ("qkv", "heads", "head_width")),
+    ("attn/proj/kernel", ("heads", "head_width", "width")),
+    ("attn/relative_position_bias_table", ("offset", "heads")),
+    ("fc1/kernel", ("width", "hidden")),
+    ("fc1/bias", ("hidden",)),
+    ("fc2/kernel", ("hidden", "width")),
+)
+
+# Fully sharded, smaller arrays stay whole: a collective operation for each would cost more.
+_MIN_SHARDED = 2**12
+
+
+def start_hosts(config: MeshConfig) -> None:
+    """Joins this process to the others of a run on several hosts; must come before any use of JAX.
+
+    TPU pods, Slurm and Open MPI tell a process who the others are; elsewhere `config` does. Alone,
+    nothing happens.
+
+    Raises:
+        ValueError: `config` names a coordinator, but not how many processes there are.
+    """
+    if config.coordinator and not 0 <= config.process < config.processes:
+        raise ValueError(
+            f"config.mesh.process {config.process} is none of config.mesh.processes "
+            f"{config.processes}: number them from 0"
+        )
+    named: dict[str, Any] = {}
+    if config.coordinator:
+        named = {
+            "coordinator_address": config.coordinator,
+            "num_processes": config.processes,
+            "process_id": config.process,
+        }
+    try:
+        jax.distributed.initialize(
+            **named,
+            heartbeat_timeout_seconds=config.timeout,
+            shutdown_timeout_seconds=config.timeout,
+        )
+    except ValueError:
+        if config.coordinator:
+            raise
+        # No cluster tells of other hosts: this one is alone.
+
+
+def make_mesh(config: MeshConfig, devices: Any = None) -> Mesh:
+    """Arranges devices as a mesh with the axes "data" and "model".
+
+    Args:
+        config: its size.
+        devices: all devices of the run; None takes JAX's.
+
+    Raises:
+        ValueError: the mesh needs another number of devices.
+    """
+    devices = jax.devices() if devices is None else list(devices)
+    data = config.data or max(1, len(devices) // config.model)
+    if data * config.model != len(devices):
+        raise ValueError(
+            f"a mesh of config.mesh.data x config.mesh.model = {data} x {config.model} does not "
+            f"fit {len(devices)} device(s)"
+        )
+    kinds = (jax.sharding.AxisType.Auto,) * len(AXES)
+    return jax.make_mesh((data, config.model), AXES, kinds, devices=devices)
+
+
+def shardings(tree: Any, mesh: Mesh | AbstractMesh, *, fully_sharded: bool = False) -> Any:
+    """Returns where each parameter, or the like of it, lies.
+
+    Args:
+        tree: parameters, optimiser state or both; arrays, or what has their shape.
+        mesh: of `make_mesh`.
+        fully_sharded: cut what is large over "data" too, along its longest axis that allows it.
+
+    Returns:
+        A tree of `NamedSharding`s.
+    """
+
+    def place(path: Any, leaf: Any) -> NamedSharding:
+        name = "/".join(_key(key) for key in path)
+        spec = _spec(name, leaf.shape, mesh.shape)
+        if fully_sharded and np.prod(leaf.shape) >= _MIN_SHARDED:
+            spec = _cut_further(spec, leaf.shape, mesh.shape["data"])
+        return NamedSharding(mesh, PartitionSpec(*spec))
+
+    return jax.tree_util.tree_map_with_path(place, tree)
+
+
+def _key(key: Any) -> str:
+    return str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key))))
+
+
+def _spec(name: str, shape: tuple[int, ...], mesh_shape: Any) -> list[str | None]:
+    spec: list[str | None] = [None] * len(shape)
+    for ending, axes in PARAMETER_AXES:
+        if re.search(rf"(^|/){ending}$", name):
+            for i, (axis, size) in enumerate(zip(axes, shape, strict=True)):
+                over = RULES.get(axis)
+                if over and size % mesh_shape[over] == 0:
+                    spec[i] = over
+    return spec
+
+
+def _cut_further(spec: list[str | None], shape: tuple[int, ...], ways: int) -> list[str | None]:
+    """Cuts the longest whole axis that `ways` divides."""
+    free = [i for i, size in enumerate(shape) if spec[i] is None and size % ways == 0]
+    if free:
+        spec[max(free, key=lambda i: shape[i])] = "data"
+    return spec
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """Returns where a batch lies: cut over "data" along its first axis."""
+    return NamedSharding(mesh, PartitionSpec(RULES["batch"]))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """Returns the sharding of what every device holds whole."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def to_global(mesh: Mesh, local: Any) -> Any:
+    """Joins the processes' rows of a batch to global arrays, cut over "data".
+
+    Args:
+        mesh: of `make_mesh`.
+        local: tree of numpy arrays, this process's rows; all processes have equally many.
+    """
+    sharding = batch_sharding(mesh)
+    return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), local)
+
+
+def local_part(mesh: Mesh) -> Part:
+    """Returns which rows of a batch lie on this process's devices.
+
+    Args:
+        mesh: of `make_mesh`.
+    """
+    process = np.array([device.process_index for device in mesh.devices.flat])
+    mine = (process == jax.process_index()).reshape(mesh.devices.shape)
+    blocks = np.unique(np.nonzero(mine)[AXES.index("data")])
+    return Part(tuple(blocks.tolist()), mesh.shape["data"])
+
+
+def gather(tree: Any) -> Any:
+    """Returns arrays whole, as numpy, in every process."""
+    if jax.process_count() == 1:
+        return jax.device_get(tree)
+    return multihost_utils.process_allgather(tree, tiled=True)
+
+
+def is_writer() -> bool:
+    """Whether this process is the one that writes files."""
+    return jax.process_index() == 0
+
+
+def wait_for_all(name: str) -> None:
+    """Returns once every process has come to the point `name`."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(name)

@@ -1,0 +1,127 @@
+"""Steps as compiled programs on a mesh: for training here, and for asking a compiler elsewhere."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Float
+
+from mpjax.config import TrainConfig
+from mpjax.models.projector import Projector
+from mpjax.training import optim, partitioning, steps
+from mpjax.training.steps import State, Task
+
+
+def make_task(
+    config: TrainConfig,
+    projector: Projector,
+    *,
+    class_weight: Float[np.ndarray, "classes"],
+    total_steps: int,
+    steps_per_epoch: float,
+) -> Task:
+    """Puts together what is trained and how.
+
+    Args:
+        config: of the training.
+        projector: to start from; of its weights only the shapes are read.
+        class_weight: see `Task`.
+        total_steps: of the whole run.
+        steps_per_epoch: for the warm-up.
+
+    Raises:
+        ValueError: this projector's weights cannot be trained.
+    """
+    schedule = optim.make_schedule(config.optim, steps=total_steps, steps_per_epoch=steps_per_epoch)
+
+    def init_params(key: Any, weights: Any) -> Any:
+        sizes = {"embedding_dim": projector.embedding_dim, "num_classes": len(class_weight)}
+        return steps.init_params(config, key, weights, **sizes)
+
+    shapes = jax.eval_shape(init_params, jax.random.key(0), trainable(projector.params))
+    return Task(
+        config=config,
+        network=steps.make_network(projector, config),
+        init_params=init_params,
+        class_weight=class_weight,
+        optimizer=optim.make_optimizer(config.optim, schedule, shapes),
+        schedule=schedule,
+    )
+
+
+def trainable(params: Any) -> Any:
+    """Returns a projector's weights without its native head, which training replaces."""
+    return {name: value for name, value in params.items() if name != "head"}
+
+
+def layout(
+    task: Task, mesh: Mesh, projector_params: Any, *, fully_sharded: bool
+) -> tuple[State, Any]:
+    """Returns shapes and places of the state and of the frozen weights, without making them.
+
+    Args:
+        task: what is trained.
+        mesh: of `partitioning.make_mesh`.
+        projector_params: weights, or what has their shapes.
+        fully_sharded: see `partitioning.shardings`.
+    """
+
+    def placed(tree: Any) -> Any:
+        places = partitioning.shardings(tree, mesh, fully_sharded=fully_sharded)
+        return jax.tree.map(
+            lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), tree, places
+        )
+
+    shapes = jax.eval_shape(lambda x: x, projector_params)
+    state = jax.eval_shape(functools.partial(_make_state, task), jax.random.key(0), shapes)
+    return placed(state), placed({} if task.config.what == "all" else shapes)
+
+
+def _make_state(task: Task, key: Any, projector_params: Any) -> State:
+    return steps.init_state(task, task.init_params(key, projector_params))
+
+
+def make_state(task: Task, abstract: State, seed: int, projector_params: Any) -> State:
+    """Makes the state before the first step, in its place on the mesh.
+
+    Args:
+        task: what is trained.
+        abstract: of `layout`.
+        seed: of the head and the adapters.
+        projector_params: weights to start from, the same in every process.
+    """
+    make = jax.jit(functools.partial(_make_state, task), out_shardings=_places(abstract))
+    return make(jax.random.key(seed), projector_params)
+
+
+def place(abstract: Any, tree: Any) -> Any:
+    """Puts arrays, the same in every process, into their places on the mesh."""
+    return jax.tree.map(lambda x, like: jax.device_put(x, like.sharding), tree, abstract)
+
+
+def train_program(task: Task, mesh: Mesh, state: State, frozen: Any) -> Callable[..., Any]:
+    """Returns `steps.train_step` for a mesh: `(state, frozen, batch, key) -> (state, metrics)`."""
+    whole, cut = partitioning.replicated(mesh), partitioning.batch_sharding(mesh)
+    return jax.jit(
+        functools.partial(steps.train_step, task=task),
+        in_shardings=(_places(state), _places(frozen), cut, whole),
+        out_shardings=(_places(state), whole),
+        donate_argnums=0,
+    )
+
+
+def eval_program(task: Task, mesh: Mesh, state: State, frozen: Any) -> Callable[..., Any]:
+    """Returns `steps.eval_step` for a mesh: `(params, frozen, batch) -> sums`."""
+    whole, cut = partitioning.replicated(mesh), partitioning.batch_sharding(mesh)
+    return jax.jit(
+        functools.partial(steps.eval_step, task=task),
+        in_shardings=(_places(state.evaluated), _places(frozen), cut),
+        out_shardings=whole,
+    )
+
+
+def _places(abstract: Any) -> Any:
+    return jax.tree.map(lambda x: x.sharding, abstract)

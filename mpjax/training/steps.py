@@ -1,0 +1,243 @@
+"""One step of training, and of evaluation: pure functions of state, frozen weights and a batch.
+
+What is trained is `state.params`; a frozen projector is an argument of its own, so that no gradient
+of it is ever computed.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from einops import rearrange
+from flax import struct
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from mpjax.config import TrainConfig
+from mpjax.models import lora, swin
+from mpjax.models.projector import Projector
+from mpjax.training import optim
+
+# What a head learns from: (projector's weights, clips, key of dropped paths or None) -> [b, d].
+Network: TypeAlias = Callable[[Any, Array, PRNGKeyArray | None], Array]
+Batch: TypeAlias = dict[str, Array]
+
+HEAD_INIT_STD = 0.01  # of the published head
+
+
+class State(struct.PyTreeNode):
+    """What a step of training changes.
+
+    Attributes:
+        step: steps done, int32.
+        params: what is trained: `head` (kernel [d, classes], bias [classes]), and `adapters` or
+            `projector` where they are trained too.
+        opt_state: of the optimiser.
+        ema: running average of `params`; empty where there is none.
+    """
+
+    step: Any
+    params: Any
+    opt_state: Any
+    ema: Any
+
+    @property
+    def evaluated(self) -> Any:
+        """The parameters to evaluate and to export."""
+        return self.ema or self.params
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Task:
+    """What is trained on what.
+
+    Attributes:
+        config: of the training.
+        network: the projector, as training runs it.
+        init_params: (key, projector's weights) -> what is trained.
+        class_weight: weight of each class in the loss; 1 on average over the training clips.
+        optimizer: made for `params`.
+        schedule: its learning rate by step.
+    """
+
+    config: TrainConfig
+    network: Network
+    init_params: Callable[[PRNGKeyArray, Any], Any]
+    class_weight: Float[np.ndarray, "classes"]
+    optimizer: optax.GradientTransformation
+    schedule: optax.Schedule
+
+
+def make_network(projector: Projector, config: TrainConfig) -> Network:
+    """Returns the projector as training runs it: with dropped paths, where it has any.
+
+    Raises:
+        ValueError: the weights of this projector cannot be trained.
+    """
+    if isinstance(projector.config, swin.SwinConfig):
+        model = swin.VideoSwin(
+            dataclasses.replace(
+                projector.config,
+                num_classes=None,
+                drop_path_rate=config.drop_path,
+                remat=config.remat,
+            )
+        )
+
+        def network(params: Any, clips: Array, key: PRNGKeyArray | None) -> Array:
+            clips = projector.normalise(clips)
+            rngs = {} if key is None else {"drop_path": key}
+            outputs = model.apply({"params": params}, clips, train=key is not None, rngs=rngs)
+            return outputs.embedding
+
+        return network
+    if config.what != "head":
+        raise ValueError(
+            f"config.train.what={config.what} trains a Video Swin (config.projector.kind=swin), "
+            f"not {projector.name!r}"
+        )
+    return lambda params, clips, key: projector.embed(params, clips)
+
+
+def init_params(
+    config: TrainConfig,
+    key: PRNGKeyArray,
+    projector: Any,
+    *,
+    embedding_dim: int,
+    num_classes: int,
+) -> Any:
+    """Draws what is trained.
+
+    Args:
+        config: says what it is.
+        key: random key.
+        projector: weights to start from.
+        embedding_dim: d.
+        num_classes: of the head.
+    """
+    head_key, adapter_key = jax.random.split(key)
+    kernel = HEAD_INIT_STD * jax.random.normal(head_key, (embedding_dim, num_classes))
+    params = {"head": {"kernel": kernel, "bias": jnp.zeros(num_classes)}}
+    if config.what == "lora":
+        params["adapters"] = lora.init(config.lora, projector, adapter_key)
+    if config.what == "all":
+        params["projector"] = projector
+    return params
+
+
+def init_state(task: Task, params: Any) -> State:
+    """Returns the state before the first step."""
+    return State(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        opt_state=task.optimizer.init(params),
+        ema=params if task.config.optim.ema else {},
+    )
+
+
+def projector_params(task: Task, params: Any, frozen: Any) -> Any:
+    """Returns the projector's weights: trained, adapted or frozen."""
+    if "projector" in params:
+        return params["projector"]
+    if "adapters" in params:
+        return lora.merge(frozen, params["adapters"], task.config.lora)
+    return frozen
+
+
+def _classify(head: Any, embedding: Float[Array, "b d"]) -> Float[Array, "b classes"]:
+    precision = jax.lax.Precision.HIGHEST
+    return jnp.dot(embedding, head["kernel"], precision=precision) + head["bias"]
+
+
+def _loss(
+    params: Any, frozen: Any, batch: Batch, key: PRNGKeyArray, task: Task
+) -> tuple[Float[Array, ""], Int[Array, ""]]:
+    """Returns the summed loss of a batch, and how many of its clips are classified rightly."""
+    path_key, dropout_key = jax.random.split(key)
+    embedding = task.network(projector_params(task, params, frozen), batch["clips"], path_key)
+    keep = 1.0 - task.config.dropout
+    kept = jax.random.bernoulli(dropout_key, keep, embedding.shape)
+    logits = _classify(params["head"], jnp.where(kept, embedding / keep, 0.0))
+    label = batch["label"]
+    target = jax.nn.one_hot(label, logits.shape[1])
+    target = optax.smooth_labels(target, task.config.label_smoothing)
+    loss = optax.softmax_cross_entropy(logits, target) * jnp.asarray(task.class_weight)[label]
+    return loss.sum(), (logits.argmax(axis=1) == label).sum()
+
+
+def train_step(
+    state: State, frozen: Any, batch: Batch, key: PRNGKeyArray, task: Task
+) -> tuple[State, dict[str, Array]]:
+    """Takes one step of the optimiser.
+
+    Args:
+        state: is consumed.
+        frozen: weights of a projector that is not trained, or is adapted; else empty.
+        batch: `clips` uint8 [b, t, h, w, 3] and `label` [b].
+        key: of the run; the step's own is derived from it.
+        task: what is trained.
+
+    Returns:
+        The next state, and `loss`, `accuracy`, `gradient_norm` and `learning_rate`.
+    """
+    size = len(batch["label"])
+    key = jax.random.fold_in(key, state.step)
+    (loss, correct), gradient = _accumulate(state.params, frozen, batch, key, task)
+    gradient = jax.tree.map(lambda g: g / size, gradient)
+    updates, opt_state = task.optimizer.update(gradient, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    ema = state.ema
+    if task.config.optim.ema:
+        ema = optim.update_ema(ema, params, decay=task.config.optim.ema, step=state.step)
+    metrics = {
+        "loss": loss / size,
+        "accuracy": correct / size,
+        "gradient_norm": optax.tree.norm(gradient),
+        "learning_rate": jnp.asarray(task.schedule(state.step)),
+    }
+    return State(step=state.step + 1, params=params, opt_state=opt_state, ema=ema), metrics
+
+
+def _accumulate(params: Any, frozen: Any, batch: Batch, key: PRNGKeyArray, task: Task) -> Any:
+    """Sums loss, right answers and gradient over parts of the batch, one after the other."""
+    differentiate = jax.value_and_grad(_loss, has_aux=True)
+    parts = task.config.optim.accumulate
+    if parts == 1:
+        return differentiate(params, frozen, batch, key, task)
+    # Every part takes some rows of every device, so that no row has to move.
+    cut = jax.tree.map(lambda x: rearrange(x, "(b parts) ... -> parts b ...", parts=parts), batch)
+
+    def add(total: Any, part: Any) -> tuple[Any, None]:
+        number, rows = part
+        key_of_part = jax.random.fold_in(key, number)
+        return jax.tree.map(
+            jnp.add, total, differentiate(params, frozen, rows, key_of_part, task)
+        ), None
+
+    zero = ((jnp.zeros(()), jnp.zeros((), jnp.int32)), jax.tree.map(jnp.zeros_like, params))
+    return jax.lax.scan(add, zero, (jnp.arange(parts), cut))[0]
+
+
+def eval_step(params: Any, frozen: Any, batch: Batch, task: Task) -> dict[str, Array]:
+    """Sums loss and right answers over the clips of a batch.
+
+    Args:
+        params: of the state.
+        frozen: as for `train_step`.
+        batch: `clips`, `label` and `mask` bool [b], False where a row only fills the batch.
+        task: what is trained.
+
+    Returns:
+        Per class, [classes]: `loss`, `correct` and `count`, to be added up over batches.
+    """
+    embedding = task.network(projector_params(task, params, frozen), batch["clips"], None)
+    logits = _classify(params["head"], embedding)
+    label, mask = batch["label"], batch["mask"]
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, label)
+    correct = logits.argmax(axis=1) == label
+    member = jax.nn.one_hot(label, logits.shape[1]) * mask[:, None]
+    return {"loss": losses @ member, "correct": correct @ member, "count": member.sum(axis=0)}
