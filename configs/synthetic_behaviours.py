@@ -31,16 +31,22 @@ def get_config():
     config.projector.size = 64
     config.projector.crops = 1
     config.projector.batch_size = 16
-    # 16 frames of 64 px are 8 x 16 x 16 tokens; windows see all the time and divide each stage.
-    config.projector.architecture.embed_dim = 48
-    config.projector.architecture.depths = (2, 2, 2)
-    config.projector.architecture.num_heads = (3, 6, 12)
+    # Coarse patches: 16 frames of 64 px are 8 x 8 x 8 tokens, one window over all the time.
+    config.projector.architecture.embed_dim = 64
+    config.projector.architecture.depths = (2, 2)
+    config.projector.architecture.num_heads = (4, 8)
+    config.projector.architecture.patch = (2, 8, 8)
     config.projector.architecture.window = (8, 4, 4)
+    config.split.scheme = "fixed"  # one model
     config.train.what = "all"
-    config.train.epochs = 15.0
+    config.train.epochs = 30.0
     config.train.batch_size = 16
-    config.train.augment.scale = (0.6, 1.0)  # a smaller crop would lose the mouse
-    config.train.optim.learning_rate = 1e-3
+    config.train.eval_every = 98  # steps: two epochs
+    config.train.save_every = 98
+    config.train.dropout = 0.0  # so small a network learns nothing against the noise
+    config.train.drop_path = 0.0
+    config.train.augment.scale = (0.9, 1.0)  # a smaller crop would lose the mouse
+    config.train.optim.learning_rate = 2e-3
     config.train.optim.projector_scale = 1.0  # it starts from nothing
     config.train.optim.warmup_epochs = 1.0
     return config

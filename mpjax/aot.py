@@ -52,7 +52,7 @@ def main(config: StudyConfig) -> int:
 
 if __name__ == "__main__":
     flags.DEFINE_string("topology", None, "TPU slice, e.g. v5e:4x4.", required=True)
-    flags.DEFINE_list("programs", None, "Of train, eval, embed; all that the config has.")
+    flags.DEFINE_list("programs", [], "Of train, eval, embed; all that the config has.")
     flags.DEFINE_string("json", None, "File for the figures.")
     flags.DEFINE_bool(
         "extrapolate", False, "Compile 2 and 4 blocks of the deepest stage and extrapolate."

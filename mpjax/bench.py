@@ -10,6 +10,7 @@ products, measured here on the same devices.
 """
 
 import tempfile
+from typing import Any
 
 from absl import flags
 from etils import epath
@@ -40,9 +41,36 @@ def run(
     else:
         with tempfile.TemporaryDirectory() as folder:
             measured = speed.measure(speed.write_random_dataset(folder, config), config)
-    print(speed.format_table(measured))
+    print(format_table(measured))
     if json is not None:
         files.write_json(json, measured)
+
+
+def format_table(speed: Any) -> str:
+    """Returns the figures of a `training.speed.Speed` as lines of text."""
+
+    def program(name: str, found: Any) -> tuple[str, str, str]:
+        notes = (
+            f"batch {found.batch_size}, {found.flops_per_clip / 1e9:.3g} GFLOP per clip, "
+            f"{found.share_of_peak:.0%} of peak, {found.bytes_per_device / 1e6:,.0f} MB per device"
+        )
+        return name, f"{found.clips_per_s:,.1f} clips/s", notes
+
+    rows = [
+        ("records read", f"{speed.records_per_s:,.0f} /s", "at random places, checksums verified"),
+        ("decoded, to embed", f"{speed.decoded_per_s:,.1f} clips/s", "views as configured"),
+        ("decoded, to train", f"{speed.augmented_per_s:,.1f} clips/s", "augmented"),
+        program(f"projector, {speed.dtype}", speed.forward),
+        program(f"training step ({speed.trained})", speed.train),
+        ("headroom, embedding", f"{speed.forward_headroom:,.2f} x", "decoded / projected"),
+        ("headroom, training", f"{speed.train_headroom:,.2f} x", "below 1 the devices wait"),
+    ]
+    rows += [
+        (f"peak, {dtype}", f"{flops / 1e9:,.1f} GFLOP/s", "products of large matrices")
+        for dtype, flops in speed.peak_flops.items()
+    ]
+    lines = [f"{name:22s} {value:>16s}   {note}" for name, value, note in rows]
+    return "\n".join([speed.devices, *lines])
 
 
 if __name__ == "__main__":

@@ -81,6 +81,7 @@ class ArchitectureConfig:
     embed_dim: int = 96
     depths: tuple[int, ...] = (2, 2, 6, 2)
     num_heads: tuple[int, ...] = (3, 6, 12, 24)
+    patch: tuple[int, ...] = (2, 4, 4)
     window: tuple[int, ...] = (8, 7, 7)
 
 
@@ -218,6 +219,7 @@ class EvalConfig:
 
     bootstrap: int = 2000  # resamples of animals (cages) for a confidence interval
     seed: int = 0
+    against: str = ""  # another method's predictions.parquet of the same clips, to compare with
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,7 +20,7 @@ _REPORTED_VERSIONS = ("mpjax", "jax", "flax", "optax", "grain", "numpy", "scipy"
 
 def run(config: StudyConfig, workdir: epath.PathLike) -> None:
     """Writes predictions, figures and the report of `workdir`."""
-    from mpjax.analysis import metrics, predictions
+    from mpjax.analysis import comparison, metrics, predictions
     from mpjax.report import html
 
     workdir = epath.Path(workdir)
@@ -34,11 +34,29 @@ def run(config: StudyConfig, workdir: epath.PathLike) -> None:
     predictions.write_predictions(made[0], table, meta)
     read = predictions.read_predictions(made[0])
     figures = metrics.evaluate(read, bootstrap=config.eval.bootstrap, seed=config.eval.seed)
+    if config.eval.against:
+        other = predictions.read_predictions(config.eval.against)
+        figures["comparison"] = comparison.compare(
+            read, other, bootstrap=config.eval.bootstrap, seed=config.eval.seed
+        ) | {"against": config.eval.against}
+        _tell(figures["comparison"])
     files.write_json(made[1], figures)
     html.write_report(made[2], figures, read, title=config.name)
     files.write_json(stamp, identity)
     print(f"figures {made[1]}")
     print(f"report {made[2]}")
+
+
+def _tell(compared: dict[str, Any]) -> None:
+    """Prints how much better the animals' recordings are classified than by the other method."""
+    for task in ("fine", "coarse"):
+        found = compared.get(task, {}).get("recording", {}).get("accuracy", {})
+        if found.get("ci95"):
+            low, high = (100 * bound for bound in found["ci95"])
+            print(
+                f"{task}, recordings: {100 * found['value']:+.1f} points of accuracy against "
+                f"{compared['against']} (95 % CI {low:+.1f} to {high:+.1f})"
+            )
 
 
 def _predict(workdir: epath.Path) -> tuple[pd.DataFrame, dict[str, Any]]:

@@ -79,7 +79,7 @@ def test_the_real_steps_compile_for_a_tpu_that_is_not_there(toy, tmp_path):
     assert all(one["fits"] and one["mesh"] == {"data": 4, "model": 1} for one in reports.values())
     train = reports["train"]
     assert set(train["costs"]["collectives"]) == {"all-reduce"}
-    # The kernel's arithmetic is declared, not counted; without it this would be lower by a third.
+    # An eighth of it is the kernel's, which XLA takes as declared.
     assert train["costs"]["flops"] / train["clips"] > 0.9 * train["model_flops"]
     assert 0 < train["roofline"]["mfu"] <= 1
     assert "train, v5e:2x2: mesh {'data': 4, 'model': 1}, 2 clips per chip" in done.stdout

@@ -55,12 +55,13 @@ def toy(name):
     config.split.group = "animal"
     config.projector.kind = "swin"
     config.projector.weights = "random"
+    config.projector.form = "xla"  # compiles faster
     config.projector.size = 32
     config.projector.crops = 1
     config.projector.batch_size = 8
     config.projector.architecture.embed_dim = 8
-    config.projector.architecture.depths = (1, 2)
-    config.projector.architecture.num_heads = (2, 4)
+    config.projector.architecture.depths = (2,)
+    config.projector.architecture.num_heads = (2,)
     config.projector.architecture.window = (4, 4, 4)
     config.train.epochs = 2.0
     config.train.batch_size = 8

@@ -18,8 +18,8 @@ class Chip:
         hbm_bytes: main memory.
         flops: peak of bfloat16 arithmetic, 1/s.
         hbm_bandwidth: of main memory, bytes/s.
-        ici_bandwidth: sent over all links to other chips together, bytes/s. A slice that is no
-            whole torus leaves some links unused, as every v5e slice but 16 long ones.
+        ici_bandwidth: sent over all links to other chips together, bytes/s. Only an axis that
+            closes to a ring uses all of its links: on v5e and v6e, one of 16 chips.
     """
 
     hbm_bytes: float
@@ -100,7 +100,10 @@ class Costs:
 
 @dataclasses.dataclass(frozen=True)
 class Roofline:
-    """Bounds of a program's time, in seconds: no program is faster than any of them.
+    """Bounds of a program's time, in seconds: it is no faster than any of them.
+
+    They are lower bounds. What the matrix units pad is not counted: a head of 32 features takes the
+    time of 128 there, so that attention takes up to four times its share of `compute`.
 
     Attributes:
         compute: at the peak of bfloat16 arithmetic.

@@ -135,7 +135,7 @@ def _agree(number: int) -> int:
     return int(multihost_utils.broadcast_one_to_all(np.int32(number)))
 
 
-def embed_program(projector: Projector, mesh: jax.sharding.Mesh) -> Callable[..., Any]:
+def embed_program(projector: Projector, mesh: jax.sharding.Mesh) -> jax.stages.Wrapped:
     """Returns `projector.embed` for a mesh: `(params, clips) -> embeddings`.
 
     The clips are cut over the mesh; weights and embeddings are whole on every device, so that the

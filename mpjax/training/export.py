@@ -7,7 +7,7 @@ import numpy as np
 from etils import epath
 
 from mpjax import files
-from mpjax.config import ArchitectureConfig, StudyConfig
+from mpjax.config import StudyConfig
 from mpjax.data import records
 from mpjax.data.division import Division
 from mpjax.models import lora, projector, swin_files
@@ -28,7 +28,8 @@ def projector_of(config: StudyConfig, workdir: epath.PathLike, *, trained: bool)
     """
     chosen = config.projector
     weights, kind = chosen.weights, chosen.kind
-    architecture = None if chosen.architecture == ArchitectureConfig() else chosen.architecture
+    # Other weights than random ones bring their own.
+    architecture = chosen.architecture if weights == "random" and kind == "swin" else None
     if trained and config.train.what in ("lora", "all"):
         path = epath.Path(workdir) / TRAINED
         if not path.exists():

@@ -22,6 +22,8 @@ _CALLED = re.compile(r"\b(?:calls|to_apply|body|true_computation|false_computati
 _BRANCHES = re.compile(r"\bbranch_computations=\{([^}]*)\}")
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
 _GROUPS = re.compile(r"\breplica_groups=(?:\{\{([\d,]+)\}|\[\d+,(\d+)\])")
+_MESH_GROUPS = re.compile(r"\breplica_groups=mesh\[([^\]]*)\] \{([^}]*)\}")
+_CHANNEL = re.compile(r"\bchannel_id=(\d+)")
 
 # Operations that only name memory, or whose bytes are those of what they call or have begun.
 _WITHOUT_TRAFFIC = (
@@ -79,10 +81,16 @@ def collectives(text: str, devices: int) -> list[Collective]:
         devices: of the program: the group of an operation that names none.
     """
     found = []
+    seen = set()
     for instruction, times, scattering, _ in _executed(text):
         kind = instruction.opcode.removesuffix("-start")
         if kind not in COLLECTIVES:
             continue
+        # On TPUs an operation's start, end and what runs meanwhile are fusions that repeat it.
+        channel = _CHANNEL.search(instruction.attributes)
+        if channel and channel[1] in seen:
+            continue
+        seen.add(channel[1] if channel else None)
         kind = "reduce-scatter" if scattering and kind == "all-reduce" else kind
         group = _group(instruction.attributes) or devices
         size = _size(_result(instruction))
@@ -257,6 +265,9 @@ def _bits(element: str) -> int:
 
 
 def _group(attributes: str) -> int | None:
+    if mesh := _MESH_GROUPS.search(attributes):
+        sizes = dict(re.findall(r"'([^']+)'=(\d+)", mesh[1]))
+        return math.prod(int(sizes[axis]) for axis in re.findall(r"'([^']+)'", mesh[2]))
     groups = _GROUPS.search(attributes)
     if not groups:
         return None

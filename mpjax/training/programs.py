@@ -1,7 +1,6 @@
 """Steps as compiled programs on a mesh: for training here, and for asking a compiler elsewhere."""
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -102,7 +101,7 @@ def place(abstract: Any, tree: Any) -> Any:
     return jax.tree.map(lambda x, like: jax.device_put(x, like.sharding), tree, abstract)
 
 
-def train_program(task: Task, mesh: Mesh, state: State, frozen: Any) -> Callable[..., Any]:
+def train_program(task: Task, mesh: Mesh, state: State, frozen: Any) -> jax.stages.Wrapped:
     """Returns `steps.train_step` for a mesh: `(state, frozen, batch, key) -> (state, metrics)`."""
     whole, cut = partitioning.replicated(mesh), partitioning.batch_sharding(mesh)
     return jax.jit(
@@ -113,7 +112,7 @@ def train_program(task: Task, mesh: Mesh, state: State, frozen: Any) -> Callable
     )
 
 
-def eval_program(task: Task, mesh: Mesh, state: State, frozen: Any) -> Callable[..., Any]:
+def eval_program(task: Task, mesh: Mesh, state: State, frozen: Any) -> jax.stages.Wrapped:
     """Returns `steps.eval_step` for a mesh: `(params, frozen, batch) -> sums`."""
     whole, cut = partitioning.replicated(mesh), partitioning.batch_sharding(mesh)
     return jax.jit(

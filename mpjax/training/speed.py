@@ -396,30 +396,3 @@ def _random_jpegs(seed: int, config: VideoConfig) -> tuple[list[bytes], dict[str
         for t in range(config.frames)
     ]
     return jpegs, {"frames": config.frames, "height": height, "width": width}
-
-
-def format_table(speed: Speed) -> str:
-    """Returns the figures as lines of text."""
-
-    def program(name: str, found: ProgramSpeed) -> tuple[str, str, str]:
-        notes = (
-            f"batch {found.batch_size}, {found.flops_per_clip / 1e9:.3g} GFLOP per clip, "
-            f"{found.share_of_peak:.0%} of peak, {found.bytes_per_device / 1e6:,.0f} MB per device"
-        )
-        return name, f"{found.clips_per_s:,.1f} clips/s", notes
-
-    rows = [
-        ("records read", f"{speed.records_per_s:,.0f} /s", "at random places, checksums verified"),
-        ("decoded, to embed", f"{speed.decoded_per_s:,.1f} clips/s", "views as configured"),
-        ("decoded, to train", f"{speed.augmented_per_s:,.1f} clips/s", "augmented"),
-        program(f"projector, {speed.dtype}", speed.forward),
-        program(f"training step ({speed.trained})", speed.train),
-        ("headroom, embedding", f"{speed.forward_headroom:,.2f} x", "decoded / projected"),
-        ("headroom, training", f"{speed.train_headroom:,.2f} x", "below 1 the devices wait"),
-    ]
-    rows += [
-        (f"peak, {dtype}", f"{flops / 1e9:,.1f} GFLOP/s", f"products of {_SIDE} x {_SIDE} matrices")
-        for dtype, flops in speed.peak_flops.items()
-    ]
-    lines = [f"{name:22s} {value:>16s}   {note}" for name, value, note in rows]
-    return "\n".join([speed.devices, *lines])

@@ -95,6 +95,12 @@ def test_a_restored_iterator_goes_on_exactly(source, workers):
     assert_same(expected, list(resumed))
 
 
+def test_training_can_start_in_the_middle(source):
+    batches = list(train(source))
+    assert len(batches) > 2
+    assert_same(batches[2:], list(train(source, start=2)))
+
+
 def test_evaluation_gives_every_view_of_every_record_exactly_once(source):
     batches = list(pipeline.eval_batches(source, batch_size=5, views=VIEWS))
     assert all(batch["clips"].shape == (5, 4, 32, 32, 3) for batch in batches)

@@ -30,6 +30,18 @@ HloModule jit_step, is_scheduled=true
   ROOT %part = f32[16]{0} slice(%summed), slice={[0:16]}
 }
 
+%begin (g: bf16[4,8]) -> bf16[8,8] {
+  %g = bf16[4,8]{1,0} parameter(0)
+  ROOT %g1 = bf16[8,8]{1,0} all-gather(%g), channel_id=7, \
+replica_groups=mesh['data'=4,'model'=2] {'model'}, dimensions={0}
+}
+
+%end (h: bf16[4,8]) -> bf16[8,8] {
+  %h = bf16[4,8]{1,0} parameter(0)
+  ROOT %g2 = bf16[8,8]{1,0} all-gather(%h), channel_id=7, \
+replica_groups=mesh['data'=4,'model'=2] {'model'}, dimensions={0}
+}
+
 %body (s: (s32[], f32[32])) -> (s32[], f32[32]) {
   %s = (s32[], f32[32]{0}) parameter(0)
   %n = s32[] get-tuple-element(%s), index=0
@@ -52,6 +64,8 @@ ENTRY %main (x0: f32[8,100], x1: bf16[10,20], i0: s32[], x2: f32[64]) -> f32[1,1
 all-reduce(%x0, %x1), replica_groups={{0,1,2,3},{4,5,6,7}}, to_apply=%sum
   %ag = (bf16[10,20]{1,0}, bf16[80,20]{1,0}) all-gather-start(%x1), dimensions={0}
   %ag.done = bf16[80,20]{1,0} all-gather-done(%ag)
+  %begun = bf16[8,8]{1,0} fusion(%x1), kind=kCustom, calls=%begin
+  %ended = bf16[8,8]{1,0} fusion(%x1), kind=kCustom, calls=%end
   %rs = f32[16]{0} fusion(%x2), kind=kCustom, calls=%all-reduce-scatter.7
   %scattered = f32[8]{0} reduce-scatter(%x2), replica_groups=[1,8]<=[8], to_apply=%sum
   %a2a = ((f32[64]{0}), f32[64]{0}, u32[]) all-to-all-start(%x2), replica_groups={{0,1}}
@@ -89,7 +103,7 @@ def test_collectives_count_once_with_the_bytes_of_the_whole_array():
         found.setdefault(one.kind, []).append((one.group, one.bytes, one.times))
     assert found == {
         "all-reduce": [(4, 4 * 800 + 2 * 200, 1)],
-        "all-gather": [(8, 2 * 1600, 1)],
+        "all-gather": [(8, 2 * 1600, 1), (2, 2 * 64, 1)],
         "reduce-scatter": [(4, 4 * 64, 1), (8, 4 * 64, 1)],
         "all-to-all": [(2, 4 * 64, 1)],
         "collective-permute": [(8, 4 * 32, 5)],

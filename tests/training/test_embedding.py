@@ -12,7 +12,7 @@ import pytest
 from mpjax.config import ProjectorConfig
 from mpjax.data import embeddings, pipeline
 from mpjax.models.projector import Projector
-from mpjax.training import embedding
+from mpjax.training import embedding, partitioning
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
 import small_dataset

@@ -1,0 +1,40 @@
+"""Does an action space learned on behaviours of synthetic mice carry the pain of others?
+
+The demo's kind of cohort, seen as the network of configs/synthetic_behaviours.py saw its animals;
+that network, frozen, and a linear head by grouped cross-validation. Run it twice, with learned and
+with random weights; the second run prints how much better the first is (paired bootstrap over
+animals).
+
+Run:      python -m mpjax.study --config=configs/synthetic_behaviours.py --workdir=out/behaviours
+          python -m mpjax.study --config=configs/synthetic_probe.py --workdir=out/random
+          python -m mpjax.study --config=configs/synthetic_probe.py --workdir=out/learned \
+              --config.projector.weights=out/behaviours/projector \
+              --config.eval.against=out/random/predictions.parquet
+Takes:    2 minutes each after the first, on 2 CPU cores.
+Expect:   see README, Results.
+"""
+
+from mpjax.config import StudyConfig, to_config_dict
+
+
+def get_config():
+    config = to_config_dict(StudyConfig())
+    config.name = "synthetic cohort, a small Video Swin"
+    config.synthetic.animals_per_condition = 20
+    config.synthetic.animals_per_arm = 1
+    config.synthetic.seconds = 8.0
+    config.synthetic.severity = 1.5
+    config.synthetic.nuisance = 0.4
+    config.video.fps = 8.0
+    config.video.short_side = 64
+    config.projector.kind = "swin"
+    config.projector.weights = "random"
+    config.projector.size = 64
+    config.projector.crops = 1
+    config.projector.batch_size = 16
+    config.projector.architecture.embed_dim = 64
+    config.projector.architecture.depths = (2, 2)
+    config.projector.architecture.num_heads = (4, 8)
+    config.projector.architecture.patch = (2, 8, 8)
+    config.projector.architecture.window = (8, 4, 4)
+    return config
