@@ -25,6 +25,7 @@ def get_config():
     config.synthetic.seconds = 8.0
     config.synthetic.severity = 1.5
     config.synthetic.nuisance = 0.4
+    config.split.scheme = "kfold"  # every animal is tested
     config.video.fps = 8.0
     config.video.short_side = 64
     config.projector.kind = "swin"
