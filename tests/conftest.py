@@ -1,8 +1,12 @@
 """Shared fixtures. Every jaxtyping signature of the package is checked while the tests run."""
 
+import os
 from pathlib import Path
 
 import jaxtyping
+
+# Where libtpu is installed and no TPU there, JAX's profiler crashes unless it is told so.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 jaxtyping.install_import_hook(["mpjax", "data_prep"], "typechecker.check")
 

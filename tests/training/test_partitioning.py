@@ -73,17 +73,16 @@ def test_a_process_that_is_none_of_the_processes_is_refused():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("what", ["all", "lora"])
-def test_ten_steps_give_the_same_losses_on_every_mesh(what):
+def test_ten_steps_give_the_same_losses_on_every_mesh():
     # In a process of its own: the number of devices is fixed when JAX starts.
-    code = f"""
+    code = """
         import jax, numpy as np
         import small_study
         from mpjax.config import MeshConfig
         from mpjax.training import export, partitioning, programs
 
         config = small_study.study_config(
-            "train.what='{what}'", "train.optim.ema=0.9", "train.lora.rank=2", "train.dropout=0.2"
+            "train.optim.ema=0.9", "train.dropout=0.2"
         )
         projector = export.projector_of(config, "", trained=False)
         weights = programs.trainable(jax.device_get(projector.params))
@@ -102,10 +101,10 @@ def test_ten_steps_give_the_same_losses_on_every_mesh(what):
                 state, frozen = programs.layout(task, mesh, weights, fully_sharded=fully_sharded)
                 step = programs.train_program(task, mesh, state, frozen)
                 now = programs.make_state(task, state, 0, weights)
-                held = programs.place(frozen, {{}} if {what == "all"} else weights)
+                held = programs.place(frozen, {})
                 seen = []
                 for i in range(10):
-                    batch = partitioning.to_global(mesh, {{"clips": clips[i], "label": label[i]}})
+                    batch = partitioning.to_global(mesh, {"clips": clips[i], "label": label[i]})
                     now, metrics = step(now, held, batch, jax.random.key(0))
                     seen.append(float(metrics["loss"]))
             return np.array(seen)
