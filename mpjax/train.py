@@ -21,13 +21,14 @@ CACHED, ON_CLIPS = ("probe", "sweep"), ("head", "lora", "all")
 
 def run(config: StudyConfig, workdir: epath.PathLike) -> bool:
     """Trains what `config.train.what` says; returns False where it was asked to stop before."""
-    from mpjax.data import division
+    from mpjax.data import division, records
     from mpjax.training import export, loop
 
     what = config.train.what
     if what not in CACHED + ON_CLIPS:
         raise ValueError(f"config.train.what {what!r}: choose {', '.join(CACHED + ON_CLIPS)}")
     workdir = epath.Path(workdir)
+    records.read_manifest(workdir / "dataset")  # or it is not finished
     divided = division.read(workdir / "dataset")
     try:
         changed = (
