@@ -4,6 +4,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 WORKDIR ?= out/demo
+# libtpu is installed to compile for TPUs, not to look for one on this machine.
+export JAX_PLATFORMS ?= cpu
 
 .PHONY: demo test lint bench install clean
 
