@@ -1,8 +1,10 @@
-"""The demo and CI's data: a synthetic cohort with known truth.
+"""The demo: a synthetic cohort with known truth, and a drug that works in one of two pain types.
 
 Run:      python -m mpjax.study --config=configs/demo.py --workdir=out/demo   (= make demo)
 Takes:    under 5 minutes on 2 CPU cores.
-Expect:   15 and 3 classes on held-out animals clearly above 6.7 % and 33.3 %; see README, Results.
+Expect:   15 and 3 classes on held-out animals clearly above 6.7 % and 33.3 %; gabapentin relieving
+          neuropathic pain more than inflammatory pain; see README, Results. With
+          --config.synthetic.null=true, where nothing has an effect: neither.
 """
 
 from mpjax.config import StudyConfig, to_config_dict
@@ -11,12 +13,14 @@ from mpjax.config import StudyConfig, to_config_dict
 def get_config():
     config = to_config_dict(StudyConfig())
     config.name = "demo: synthetic cohort"
-    config.synthetic.animals_per_condition = 10
-    config.synthetic.animals_per_arm = 3
-    config.synthetic.seconds = 8.0
+    config.synthetic.animals_per_condition = 8
+    config.synthetic.animals_per_arm = 8
+    config.synthetic.doses_mg_per_kg = (100.0,)
+    config.synthetic.seconds = 24.0
+    config.synthetic.fps = 8.0
     config.synthetic.severity = 1.5
     config.synthetic.nuisance = 0.4
-    config.video.fps = 8.0
+    config.video.fps = 4.0
     config.video.short_side = 112
     config.projector.size = 112
     config.projector.crops = 1

@@ -15,9 +15,7 @@ from mpjax import cli
 from mpjax.config import StudyConfig
 
 
-def run(
-    config: StudyConfig, topology: str, names: list[str], *, extrapolated: bool
-) -> tuple[list[dict], bool]:
+def run(config: StudyConfig, topology: str, names: list[str]) -> tuple[list[dict], bool]:
     """Reports on programs, one after the other; returns the figures, and whether all fit."""
     os.environ["JAX_PLATFORMS"] = "cpu"  # read when JAX is imported: there need be no TPU
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # nor a machine that tells of one
@@ -27,7 +25,7 @@ def run(
     for name in ahead.choose_programs(config, names):
         print(f"compiling {name} for {topology} …", flush=True)
         try:
-            report = ahead.report(name, config, topology, extrapolated=extrapolated)
+            report = ahead.report(name, config, topology)
         except ahead.DoesNotFit as error:
             print(f"{name}, {topology}: DOES NOT FIT: {error}", flush=True)
             reports.append(
@@ -44,7 +42,7 @@ def run(
 def main(config: StudyConfig) -> int:
     """Reports, and writes the figures."""
     values = flags.FLAGS
-    reports, fit = run(config, values.topology, values.programs, extrapolated=values.extrapolate)
+    reports, fit = run(config, values.topology, values.programs)
     if values.json:
         epath.Path(values.json).write_text(json.dumps(reports, indent=1))
     return 0 if fit else 1
@@ -54,7 +52,4 @@ if __name__ == "__main__":
     flags.DEFINE_string("topology", None, "TPU slice, e.g. v5e:4x4.", required=True)
     flags.DEFINE_list("programs", [], "Of train, eval, embed; all that the config has.")
     flags.DEFINE_string("json", None, "File for the figures.")
-    flags.DEFINE_bool(
-        "extrapolate", False, "Compile 2 and 4 blocks of the deepest stage and extrapolate."
-    )
     cli.start(main)

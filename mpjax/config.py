@@ -111,6 +111,7 @@ class HeadConfig:
     class_balanced: bool = True  # weigh classes equally in the loss
     max_iterations: int = 200  # of L-BFGS
     tolerance: float = 1e-4  # on the gradient's largest component
+    coarse: bool = False  # a second head, on the coarse classes themselves
 
     def __post_init__(self) -> None:
         if not self.l2 or min(self.l2) <= 0:
@@ -218,8 +219,17 @@ class EvalConfig:
     """Figures and their uncertainty (`mpjax.analysis`)."""
 
     bootstrap: int = 2000  # resamples of animals (cages) for a confidence interval
+    permutations: int = 2000  # of the labels, over animals, for the null of mean-class accuracy
     seed: int = 0
+    # The drug part's score: pain, the probability of any | own_type, that of the animal's own type
+    outcome: str = "pain"
     against: str = ""  # another method's predictions.parquet of the same clips, to compare with
+
+    def __post_init__(self) -> None:
+        """Refuses to resample or permute less than once."""
+        for name in ("bootstrap", "permutations"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"eval.{name} must be 1 or more, got {getattr(self, name)}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -240,6 +250,8 @@ class StudyConfig:
     mesh: MeshConfig = MeshConfig()
     profile: int = 0  # steps of training to trace with JAX's profiler; 0: none
     eval: EvalConfig = EvalConfig()
+    # Figures that must hold for exit status 0, e.g. "fine.accuracy>=0.2,leak.animals==0"
+    require: str = ""
 
 
 def to_config_dict(config: Any) -> Any:

@@ -42,10 +42,10 @@ def run(config: StudyConfig, workdir: epath.PathLike) -> int:
         _announce(4, "heads")
         train.run(config, workdir)
     _announce(5, "report")
-    evaluation.run(config, workdir)
+    status = evaluation.run(config, workdir)
     print(f"\ndone in {time.monotonic() - started:.0f} s; open the report with")
     print(f"  python3 -m webbrowser -t file://{files.absolute(workdir / 'report.html')}")
-    return 0
+    return status
 
 
 def _announce(number: int, stage: str) -> None:

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from mpjax.analysis import metrics, resampling
-from mpjax.analysis.metrics import Units
+from mpjax.analysis import resampling
 from mpjax.analysis.predictions import Predictions
+from mpjax.analysis.units import LEVELS, Units, unit_levels
 
 _FIGURES = ("accuracy", "mean_class_accuracy")
 
@@ -46,14 +46,14 @@ def compare(
     result: dict[str, Any] = {}
     for task, (true, pool) in tasks.items():
         levels = {
-            name: metrics.unit_levels(rows, true, pool(values), group=ours.group)
+            name: unit_levels(rows, true, pool(values), group=ours.group)
             for name, values in p.items()
         }
         result[task] = {
             level: _difference(
                 levels["ours"][level], levels["theirs"][level], weights=weights, unit=ours.group
             )
-            for level in metrics.LEVELS
+            for level in LEVELS
         }
     return result
 
@@ -97,8 +97,8 @@ def _difference(
 def _scores(
     units: Units, weights: Int[np.ndarray, "resamples groups"], figure: str
 ) -> Float[np.ndarray, "resamples"]:
-    correct, total = resampling.count_by_group(
-        units.label, units.p.argmax(1), units.group, classes=units.p.shape[1]
+    counts = resampling.count_by_group(
+        units.label, units.predicted, units.group, classes=units.p.shape[1]
     )
-    draws = resampling.resample_scores(correct, total, weights)
+    draws = resampling.resample_scores(counts, weights)
     return draws.accuracy if figure == "accuracy" else draws.mean_class_accuracy

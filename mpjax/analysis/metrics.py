@@ -1,7 +1,6 @@
 """metrics.json: fine and coarse accuracy at clip, recording and animal x day level."""
 
 import dataclasses
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,216 +8,197 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from mpjax.analysis import resampling
-from mpjax.analysis.drugs import describe_drugs
+from mpjax.analysis.calibration import Calibrated, calibrate
+from mpjax.analysis.drugs import analyse_drugs
+from mpjax.analysis.permutation import permutation_test
 from mpjax.analysis.predictions import Predictions, count_leaks
 from mpjax.analysis.progression import describe_days
+from mpjax.analysis.reliability import describe_calibration
+from mpjax.analysis.scores import describe_day_distance, score_levels
+from mpjax.analysis.units import LEVELS, Units, scores_are_constant, unit_levels
+from mpjax.taxonomy import parse_fine_name
 
-SCHEMA = "mpjax.metrics/1"
-LEVELS = {"clip": "clip", "recording": "recording", "animal_day": "animal × day"}
+SCHEMA = "mpjax.metrics/2"
+_NO_DEMONSTRATION = (
+    "no head was trained under both splits; that takes a head on cached embeddings "
+    "(config.train.what=probe) and at least 2 groups of animals"
+)
 
 
 @dataclasses.dataclass(frozen=True)
-class Units:
-    """The evaluated units of one level.
+class _Held:
+    """The held-out clips of trained classes, and how they are resampled and permuted."""
 
-    Attributes:
-        label: true class.
-        p: predicted probabilities.
-        group: the animal or cage each unit belongs to, 0..groups-1.
-    """
+    rows: pd.DataFrame
+    predictions: Predictions
+    weights: Int[np.ndarray, "resamples groups"] | None
+    permutations: int
+    seed: int
 
-    label: Int[np.ndarray, " n"]
-    p: Float[np.ndarray, "n classes"]
-    group: Int[np.ndarray, " n"]
+    @property
+    def unit(self) -> str:
+        return self.predictions.group
 
 
-def evaluate(predictions: Predictions, *, bootstrap: int = 2000, seed: int = 0) -> dict[str, Any]:
+def evaluate(
+    predictions: Predictions,
+    *,
+    bootstrap: int = 2000,
+    permutations: int = 2000,
+    seed: int = 0,
+    outcome: str = "pain",
+    demonstration: pd.DataFrame | None = None,
+) -> dict[str, Any]:
     """Computes the content of metrics.json; figures on the held-out clips of trained classes only.
 
     Args:
         predictions: checked predictions.
         bootstrap: resamples of whole animals (or cages) behind every interval.
-        seed: of the resampling.
+        permutations: of the labels over animals, behind every p of the accuracy.
+        seed: of the resampling and the permutations.
+        outcome: of the drug part, see `drug_sessions.score_sessions`.
+        demonstration: what one head predicts under two splits of the same clips: `clip_id`,
+            `animal`, `cage`, `label`, `predicted_by_animal_split`, `predicted_by_clip_split`.
 
     Returns:
         A JSON-safe dict; what cannot be estimated is {"value": None, "why": …}.
     """
     table, taxonomy = predictions.table, predictions.taxonomy
     rows = table[predictions.evaluated]
-    label = rows["label"].to_numpy()
-    p = predictions.p[predictions.evaluated]
     groups = rows[predictions.group].nunique()
     weights = resampling.draw_weights(groups, resamples=bootstrap, seed=seed) if groups else None
-
-    def score(label: np.ndarray, p: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
-        levels = unit_levels(rows, label, p, group=predictions.group)
-        return score_levels(levels, classes, weights=weights, unit=predictions.group)
-
+    held = _Held(rows, predictions, weights, permutations, seed)
+    calibrated = calibrate(predictions)
     metrics: dict[str, Any] = {
         "schema": SCHEMA,
         **{key: predictions.meta.get(key) for key in ("fingerprint", "scheme", "group", "exclude")},
-        "bootstrap": {
-            "unit": predictions.group, "groups": groups, "resamples": bootstrap, "seed": seed
-        },
-        "n": {
-            **_count(rows),
-            "padded_clips": int((rows["padded_frames"] > 0).sum()),
-            "left_out_clips": int(((table["split"] == "test") & (table["label"] < 0)).sum()),
-        },
+        "bootstrap": {"unit": held.unit, "groups": groups, "resamples": bootstrap, "seed": seed},
+        "n": _count(rows) | _count_clips(table, rows),
         "splits": _describe_splits(table),
         "leak": {
             "animals": count_leaks(table, "animal"),
             "groups": count_leaks(table, predictions.group),
+            "demonstration": describe_demonstration(
+                demonstration, predictions, bootstrap=bootstrap, seed=seed
+            ),
         },
-        "fine": score(label, p, taxonomy.fine),
+        **_describe_tasks(held, calibrated),
     }  # fmt: skip
-    if taxonomy.coarse:
-        coarse = np.asarray(taxonomy.fine_to_coarse)[label]
-        metrics["coarse"] = score(coarse, taxonomy.coarse_probabilities(p), taxonomy.coarse)
-    metrics["progression"] = describe_days(predictions)
-    metrics["drug"] = describe_drugs(predictions)
+    if taxonomy.coarse and predictions.p_coarse is not None:
+        metrics["coarse"]["separate"] = _describe_separate(held, predictions.p_coarse)
+    metrics["progression"] = describe_days(predictions, calibrated.p)
+    metrics["drug"] = analyse_drugs(predictions, calibrated, outcome=outcome, seed=seed)
     return metrics
 
 
-def unit_levels(
-    rows: pd.DataFrame,
-    label: Int[np.ndarray, " n"],
-    p: Float[np.ndarray, "n classes"],
-    *,
-    group: str,
+def _describe_tasks(held: _Held, calibrated: Calibrated) -> dict[str, Any]:
+    """Returns `fine`, `coarse` (where there are coarse classes) and `calibration`."""
+    predictions, taxonomy = held.predictions, held.predictions.taxonomy
+    fine = held.rows["label"].to_numpy()
+    mask = predictions.evaluated
+    p = {"before": predictions.p[mask], "after": calibrated.p[mask]}
+    constant = scores_are_constant(p["before"])
+    tasks = {"fine": (np.arange(len(taxonomy.fine)), taxonomy.fine, lambda p: p)}
+    if taxonomy.coarse:
+        to_coarse = np.asarray(taxonomy.fine_to_coarse)
+        tasks["coarse"] = (to_coarse, taxonomy.coarse, taxonomy.coarse_probabilities)
+    described: dict[str, Any] = {}
+    clips: dict[str, Any] = {}
+    recordings: dict[str, Any] = {}
+    for task, (to_class, classes, pool) in tasks.items():
+        label, before, after = to_class[fine], pool(p["before"]), pool(p["after"])
+        levels = _levels(held, label, before, constant=constant)
+        described[task] = score_levels(levels, classes, weights=held.weights, unit=held.unit)
+        for level, units in levels.items():
+            described[task][level]["permutation"] = _permute(held, units, to_class, level)
+        clips[task] = (label, before, after)
+        scaled = _levels(held, label, after, constant=constant)
+        recordings[task] = (levels["recording"], scaled["recording"])
+        if task == "fine" and all(map(parse_fine_name, classes)):
+            for level, units in levels.items():
+                described[task][level]["day_distance"] = describe_day_distance(
+                    units, classes, weights=held.weights, unit=held.unit
+                )
+    return described | {"calibration": describe_calibration(calibrated, clips, recordings)}
+
+
+def _levels(
+    held: _Held, label: np.ndarray, p: np.ndarray, *, constant: bool
 ) -> dict[str, Units | str]:
-    """Pools clips into recordings and recordings into animal x day.
-
-    A recording's p is the mean over its clips; an animal's p on a day is the mean over its
-    recordings of that day, however many clips each has.
-
-    Args:
-        rows: metadata of the clips.
-        label: true class of each clip.
-        p: predicted probabilities of each clip.
-        group: the column of `rows` that is resampled.
-
-    Returns:
-        The units per level, or why there are none.
-    """
-    if rows.empty:
-        return dict.fromkeys(LEVELS, "no held-out clip of a trained class")
-    levels: dict[str, Units | str] = {}
-    levels["clip"] = clips = Units(label, p, rows.groupby(group).ngroup().to_numpy())
-    recording = rows.groupby("video").ngroup().to_numpy()
-    animal_day = rows.groupby(["animal", "day"]).ngroup().to_numpy()
-    recordings = _pool(clips, recording)
-    _, first = np.unique(recording, return_index=True)
-    animal_days = _pool(recordings, animal_day[first])
-    for level, codes, units in (
-        ("recording", recording, recordings),
-        ("animal_day", animal_day, animal_days),
-    ):
-        mixed = len(np.unique(codes[units.label[codes] != label]))
-        levels[level] = units
-        if mixed:
-            levels[level] = (
-                f"{mixed} of {len(units.label)} {LEVELS[level]} units hold clips of several "
-                "classes, so they have no true class of their own"
-            )
-    return levels
+    if constant:
+        why = f"every class scores alike in all {len(p)} clips, so that none is predicted"
+        return dict.fromkeys(LEVELS, why)
+    return unit_levels(held.rows, label, p, group=held.unit)
 
 
-def _pool(units: Units, codes: Int[np.ndarray, " n"]) -> Units:
-    """Averages p over the units of each code 0..m-1, keeping the first unit's label and group."""
-    _, first, count = np.unique(codes, return_index=True, return_counts=True)
-    p = np.zeros((len(first), units.p.shape[1]))
-    np.add.at(p, codes, units.p)
-    return Units(units.label[first], p / count[:, None], units.group[first])
-
-
-def score_levels(
-    levels: dict[str, Units | str],
-    classes: Sequence[str],
-    *,
-    weights: Int[np.ndarray, "resamples groups"] | None,
-    unit: str,
-) -> dict[str, Any]:
-    """Scores every level against one list of classes, with chance and majority rows.
-
-    `majority` is the share of the largest class among the evaluated units: what the best constant
-    answer would score, so no smaller than what the training side's largest class would.
-    """
-    scores: dict[str, Any] = {"classes": list(classes), "chance": {"value": 1 / len(classes)}}
-    scores["majority"] = {}
-    for level, units in levels.items():
-        if isinstance(units, str):
-            absent = {"value": None, "why": units}
-            keys = ("accuracy", "mean_class_accuracy", "confusion", "recall")
-            scores[level] = dict.fromkeys(keys, absent)
-            scores["majority"][level] = absent
-            continue
-        assert weights is not None
-        scores[level] = score_units(units, classes, weights=weights, unit=unit)
-        sizes = np.bincount(units.label, minlength=len(classes))
-        largest = int(sizes.argmax())
-        scores["majority"][level] = {
-            "value": float(sizes[largest] / sizes.sum()),
-            "class": classes[largest],
-            "n": int(sizes.sum()),
-        }
-    return scores
-
-
-def score_units(
-    units: Units,
-    classes: Sequence[str],
-    *,
-    weights: Int[np.ndarray, "resamples groups"],
-    unit: str,
-) -> dict[str, Any]:
-    """Scores one level: accuracy, mean-class accuracy, confusion matrix, recall per class.
-
-    Args:
-        units: at least one unit.
-        classes: names of the columns of `units.p`.
-        weights: how often each group occurs in each bootstrap resample.
-        unit: what a group is called, `animal` or `cage`.
-
-    Returns:
-        `accuracy` (top-1), `mean_class_accuracy` (mean recall over the classes that have a unit)
-        and per class `recall`, each {"value", "ci95", "n"}; `confusion` (rows: true class).
-    """
-    predicted = units.p.argmax(1)
-    correct, total = resampling.count_by_group(
-        units.label, predicted, units.group, classes=len(classes)
+def _permute(held: _Held, units: Units | str, to_class: np.ndarray, level: str) -> dict[str, Any]:
+    return permutation_test(
+        units,
+        held.rows,
+        taxonomy=held.predictions.taxonomy,
+        fine_to_class=to_class,
+        group=held.unit,
+        level=level,
+        permutations=held.permutations,
+        seed=held.seed,
     )
-    draws = resampling.resample_scores(correct, total, weights)
-    value = resampling.resample_scores(correct, total, np.ones((1, len(total)), int))
 
-    def entry(value: float, draws: np.ndarray, n: int, groups: int) -> dict[str, Any]:
-        interval = resampling.percentile_interval(draws, groups=groups, unit=unit)
-        return {"value": float(value), **interval, "n": int(n)}
 
-    n, groups = len(units.label), len(total)
-    recall: dict[str, Any] = {}
-    for index, name in enumerate(classes):
-        if count := int(total[:, index].sum()):
-            holders = int((total[:, index] > 0).sum())
-            recall[name] = entry(value.recall[0, index], draws.recall[:, index], count, holders)
-        else:
-            recall[name] = {"value": None, "why": "no evaluated unit of this class", "n": 0}
-    return {
-        "accuracy": entry(value.accuracy[0], draws.accuracy, n, groups),
-        "mean_class_accuracy": entry(
-            value.mean_class_accuracy[0], draws.mean_class_accuracy, n, groups
-        ),
-        "confusion": confusion_matrix(units.label, predicted, classes=len(classes)).tolist(),
-        "recall": recall,
+def _describe_separate(held: _Held, p_coarse: Float[np.ndarray, "n coarse"]) -> dict[str, Any]:
+    """Scores the head that was trained on the coarse classes, and how often the two disagree."""
+    predictions, taxonomy = held.predictions, held.predictions.taxonomy
+    label = np.asarray(taxonomy.fine_to_coarse)[held.rows["label"].to_numpy()]
+    separate = p_coarse[predictions.evaluated]
+    levels = _levels(held, label, separate, constant=scores_are_constant(separate))
+    scores = score_levels(levels, taxonomy.coarse, weights=held.weights, unit=held.unit)
+    described: dict[str, Any] = {
+        level: {figure: scores[level][figure] for figure in ("accuracy", "mean_class_accuracy")}
+        for level in LEVELS
+    }
+    clips = levels["clip"]
+    if isinstance(clips, str) or held.weights is None:
+        return described | {"disagreement": {"value": None, "why": clips}}
+    summed = taxonomy.coarse_probabilities(predictions.p[predictions.evaluated])
+    differ = summed.argmax(axis=1) != clips.predicted
+    return described | {
+        "disagreement": resampling.estimate_mean(differ, clips.group, held.weights, unit=held.unit)
     }
 
 
-def confusion_matrix(
-    label: Int[np.ndarray, " n"], predicted: Int[np.ndarray, " n"], *, classes: int
-) -> Int[np.ndarray, "classes classes"]:
-    """Counts units by true class (rows) and predicted class (columns)."""
-    cells = np.bincount(label * classes + predicted, minlength=classes**2)
-    return cells.reshape(classes, classes)
+def describe_demonstration(
+    demonstration: pd.DataFrame | None, predictions: Predictions, *, bootstrap: int, seed: int
+) -> dict[str, Any]:
+    """Compares the clip accuracy of one head under a split by animals and one by clips.
+
+    The coarse answer is the group of the fine class that was named.
+
+    Returns:
+        Per task `animal_split` and `clip_split` (clip accuracies) and `inflation`, their difference
+        with its paired interval over animals (or cages); or {"value": None, "why"}.
+    """
+    if demonstration is None:
+        return {"value": None, "why": _NO_DEMONSTRATION}
+    group, names = pd.factorize(demonstration[predictions.group])
+    weights = resampling.draw_weights(len(names), resamples=bootstrap, seed=seed)
+    taxonomy = predictions.taxonomy
+    tasks = {"fine": np.arange(len(taxonomy.fine))}
+    if taxonomy.coarse:
+        tasks["coarse"] = np.asarray(taxonomy.fine_to_coarse)
+    described = {}
+    for task, to_class in tasks.items():
+        label = to_class[demonstration["label"]]
+        by_animal, by_clip = (
+            (to_class[demonstration[f"predicted_by_{split}_split"]] == label).astype(float)
+            for split in ("animal", "clip")
+        )
+        described[task] = {
+            "animal_split": float(by_animal.mean()),
+            "clip_split": float(by_clip.mean()),
+            "inflation": resampling.estimate_mean(
+                by_clip - by_animal, group, weights, unit=predictions.group
+            ),
+        }
+    return described
 
 
 def _count(rows: pd.DataFrame) -> dict[str, int]:
@@ -227,6 +207,13 @@ def _count(rows: pd.DataFrame) -> dict[str, int]:
         "recordings": rows["video"].nunique(),
         "animals": rows["animal"].nunique(),
         "cages": rows.loc[rows["cage"] != "", "cage"].nunique(),
+    }
+
+
+def _count_clips(table: pd.DataFrame, rows: pd.DataFrame) -> dict[str, int]:
+    return {
+        "padded_clips": int((rows["padded_frames"] > 0).sum()),
+        "left_out_clips": int(((table["split"] == "test") & (table["label"] < 0)).sum()),
     }
 
 

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from etils import epath
 from jaxtyping import Float
 
 from mpjax.files import write_aside
-from mpjax.taxonomy import Taxonomy
+from mpjax.taxonomy import Taxonomy, parse_fine_name
 
 SPLITS = ("train", "val", "test", "drug")
 GROUPS = ("animal", "cage")
@@ -23,12 +24,14 @@ _TEXT = ("clip_id", "video", "animal", "cage", "sex", "condition", "drug", "rout
 _WHOLE = ("day", "label", "start_frame", "padded_frames", "fold")
 _REAL = ("start_s", "fps", "dose_mg_per_kg", "minutes_post_dose")
 _VECTORS = ("logits", "p")
+_OPTIONAL_REAL = ("motion", "brightness")
+_OPTIONAL_VECTORS = ("p_coarse", "embedding")
 _MAY_BE_NAN = ("dose_mg_per_kg", "minutes_post_dose")
 _TYPES = (
     dict.fromkeys(_TEXT, pa.string())
     | dict.fromkeys(_WHOLE, pa.int64())
-    | dict.fromkeys(_REAL, pa.float64())
-    | dict.fromkeys((*_VECTORS, "embedding"), pa.list_(pa.float32()))
+    | dict.fromkeys((*_REAL, *_OPTIONAL_REAL), pa.float64())
+    | dict.fromkeys((*_VECTORS, *_OPTIONAL_VECTORS), pa.list_(pa.float32()))
 )
 _META_KEY = b"mpjax"
 _SUM_TOLERANCE = 1e-4  # of p in float32, over up to some hundred classes
@@ -39,16 +42,22 @@ class Predictions:
     """Checked predictions.
 
     Attributes:
-        table: a row per clip with every scalar column of predictions.parquet.
+        table: a row per clip with every scalar column of predictions.parquet; `motion` (mean
+            absolute change between frames) and `brightness` (mean), both of grey on the scale 0
+            to 1, where they were measured.
         taxonomy: the fine classes that `p` and the column `label` index, and their coarse groups.
         p: predicted probabilities, rows as in `table`; each row sums to 1.
         meta: group, scheme, fingerprint, exclude, provenance.
+        p_coarse: probabilities of the coarse classes by a head trained on them; None without one.
+        embedding: of each clip, the mean over its views; None where not asked for or not there.
     """
 
     table: pd.DataFrame
     taxonomy: Taxonomy
     p: Float[np.ndarray, "n fine"]
     meta: dict[str, Any]
+    p_coarse: Float[np.ndarray, "n coarse"] | None = None
+    embedding: Float[np.ndarray, "n d"] | None = None
 
     @property
     def group(self) -> str:
@@ -66,8 +75,9 @@ def write_predictions(path: epath.PathLike, table: pd.DataFrame, meta: Mapping[s
 
     Args:
         path: the file to write.
-        table: a row per clip; `logits` and `p` (and `embedding`, optional) hold one 1-D array of
-            floats per row. Columns that predictions.parquet does not know are refused.
+        table: a row per clip; `logits` and `p` (and, optional, `p_coarse` and `embedding`) hold
+            one 1-D array of floats per row; `motion` and `brightness` are optional. Columns that
+            predictions.parquet does not know are refused.
         meta: {"taxonomy": Taxonomy.to_dict(), "group", "scheme", "fingerprint", "exclude",
             "provenance"}, JSON-serialisable.
 
@@ -76,7 +86,7 @@ def write_predictions(path: epath.PathLike, table: pd.DataFrame, meta: Mapping[s
     """
     vectors = {
         name: _list_column(table[name], where=str(path))
-        for name in (*_VECTORS, "embedding")
+        for name in (*_VECTORS, *_OPTIONAL_VECTORS)
         if name in table and len(table)
     }
     columns = pa.Table.from_pandas(table.drop(columns=list(vectors)), preserve_index=False)
@@ -89,8 +99,12 @@ def write_predictions(path: epath.PathLike, table: pd.DataFrame, meta: Mapping[s
         pq.write_table(columns.replace_schema_metadata({_META_KEY: encoded}), file)
 
 
-def read_predictions(path: epath.PathLike) -> Predictions:
-    """Reads and checks predictions.parquet; embeddings and foreign columns are left on disk.
+def read_predictions(path: epath.PathLike, *, embedding: bool = False) -> Predictions:
+    """Reads and checks predictions.parquet; foreign columns are left on disk.
+
+    Args:
+        path: the file.
+        embedding: whether to read the embeddings, by far the largest column, too.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -103,7 +117,8 @@ def read_predictions(path: epath.PathLike) -> Predictions:
         with path.open("rb") as file:
             parquet = pq.ParquetFile(file)
             schema = parquet.schema_arrow
-            names = [name for name in schema.names if name in _TYPES and name != "embedding"]
+            left = () if embedding else ("embedding",)
+            names = [name for name in schema.names if name in _TYPES and name not in left]
             table = parquet.read(columns=names)
     except (pa.ArrowInvalid, OSError) as error:
         raise ValueError(f"{path}: not a readable Parquet file ({error})") from error
@@ -135,7 +150,8 @@ def _list_column(cells: pd.Series, *, where: str) -> pa.ListArray:
 
 def _cast(table: pa.Table, *, where: str) -> pa.Table:
     """Brings the columns into the order and types of the format, or names all that do not fit."""
-    required = [name for name in _TYPES if name != "embedding"]
+    optional = (*_OPTIONAL_REAL, *_OPTIONAL_VECTORS)
+    required = [name for name in _TYPES if name not in optional]
     faults = [f"column {name}: missing" for name in required if name not in table.column_names]
     faults += [f"column {name}: unknown" for name in table.column_names if name not in _TYPES]
     columns = {}
@@ -147,7 +163,9 @@ def _cast(table: pa.Table, *, where: str) -> pa.Table:
             found = str(column.type).removeprefix("large_")
             faults.append(f"column {name}: expected {_TYPES[name]}, got {found}")
             continue
-        if name not in _REAL and column.null_count:  # in a column of reals null means NaN
+        if (
+            name not in (*_REAL, *_OPTIONAL_REAL) and column.null_count
+        ):  # in a column of reals null means NaN
             faults.append(f"column {name}: {column.null_count} empty cell(s)")
     _raise(faults, where)
     return pa.table(columns)
@@ -160,30 +178,42 @@ def _check(columns: pa.Table, meta: dict[str, Any], *, where: str) -> Prediction
     if "taxonomy" not in meta:
         raise ValueError(f"{where}: meta has no 'taxonomy'")
     taxonomy = Taxonomy.from_dict(meta["taxonomy"])
-    table = columns.select([*_TEXT, *_WHOLE, *_REAL]).to_pandas()
+    reals = [name for name in (*_REAL, *_OPTIONAL_REAL) if name in columns.column_names]
+    table = columns.select([*_TEXT, *_WHOLE, *reals]).to_pandas()
     if table.empty:
         raise ValueError(f"{where}: no rows")
+    widths = dict.fromkeys(_VECTORS, (len(taxonomy.fine), "classes")) | {
+        "p_coarse": (len(taxonomy.coarse), "coarse classes"),
+        "embedding": (None, "features, as in row 0"),
+    }
     vectors = {
-        name: _matrix(columns[name], name, width=len(taxonomy.fine), where=where)
-        for name in _VECTORS
+        name: _matrix(columns[name], name, width=width, where=where)
+        for name, width in widths.items()
+        if name in columns.column_names
     }
     faults = [
         *_value_faults(table, vectors, classes=len(taxonomy.fine)),
         *_identity_faults(table, group=meta["group"], scheme=meta["scheme"]),
+        *_class_faults(table, taxonomy),
     ]
     _raise(faults, where)
-    return Predictions(table, taxonomy, vectors["p"], meta)
+    optional = {name: vectors.get(name) for name in _OPTIONAL_VECTORS}
+    return Predictions(table, taxonomy, vectors["p"], meta, **optional)
 
 
-def _matrix(column: pa.ChunkedArray, name: str, *, width: int, where: str) -> np.ndarray:
-    rows = column.to_pandas().to_numpy()
-    lengths = np.array([len(row) for row in rows])
-    if (lengths != width).any():
-        bad = int(np.argmax(lengths != width))
+def _matrix(
+    column: pa.ChunkedArray, name: str, *, width: tuple[int | None, str], where: str
+) -> np.ndarray:
+    """Stacks a column of lists, all of one length; float64, but float32 for embeddings."""
+    lengths = pc.list_value_length(column).to_numpy()
+    needed, of = width[0] if width[0] is not None else int(lengths[0]), width[1]
+    if (lengths != needed).any():
+        bad = int(np.argmax(lengths != needed))
         raise ValueError(
-            f"{where}: column {name}, row {bad}: {lengths[bad]} values for {width} classes"
+            f"{where}: column {name}, row {bad}: {lengths[bad]} values for {needed} {of}"
         )
-    return np.stack(rows).astype(np.float64)
+    flat = pc.list_flatten(column).to_numpy()
+    return flat.astype(np.float32 if name == "embedding" else np.float64).reshape(-1, needed)
 
 
 def _value_faults(
@@ -202,12 +232,14 @@ def _value_faults(
     finite = {name: np.isfinite(value).all(1) for name, value in vectors.items()}
     for name, value in vectors.items():
         fault(f"column {name}: must be finite", ~finite[name], value)
-    p, total = vectors["p"], vectors["p"].sum(1)
-    fault("column p: must not be negative", finite["p"] & (p < 0).any(1), p)
-    fault("column p: must sum to 1", finite["p"] & (np.abs(total - 1) > _SUM_TOLERANCE), total)
+    for name in [name for name in ("p", "p_coarse") if name in vectors]:
+        p, total = vectors[name], vectors[name].sum(1)
+        fault(f"column {name}: must not be negative", finite[name] & (p < 0).any(1), p)
+        off = np.abs(total - 1) > _SUM_TOLERANCE
+        fault(f"column {name}: must sum to 1", finite[name] & off, total)
     label = table["label"].to_numpy()
     fault(f"column label: must lie in -1..{classes - 1}", (label < -1) | (label >= classes), label)
-    for name in _REAL:
+    for name in [name for name in (*_REAL, *_OPTIONAL_REAL) if name in table]:
         value = table[name].to_numpy()
         broken = np.isinf(value) if name in _MAY_BE_NAN else ~np.isfinite(value)
         fault(f"column {name}: must be finite", broken, value)
@@ -245,6 +277,25 @@ def _identity_faults(table: pd.DataFrame, *, group: str, scheme: str) -> list[st
                 f"column fold: scheme {scheme} needs a fold in {broken.sum()} test row(s)"
             )
     return faults
+
+
+def _class_faults(table: pd.DataFrame, taxonomy: Taxonomy) -> list[str]:
+    """Names rows whose condition and day are not those of their class `<condition>@d<day>`."""
+    parsed = dict(enumerate(map(parse_fine_name, taxonomy.fine)))
+    if not all(parsed.values()):
+        return []
+    classed = table["label"].between(0, len(parsed) - 1) & (table["condition"] != "")
+    rows = table.loc[classed, ["condition", "day", "label"]]
+    own = pd.Series(list(zip(rows["condition"], rows["day"], strict=True)), rows.index, object)
+    wrong = rows[own != rows["label"].map(parsed)]
+    if wrong.empty:
+        return []
+    first = wrong.iloc[0]
+    return [
+        f"columns condition and day: {len(wrong)} row(s) contradict their label, first row "
+        f"{wrong.index[0]}: {first['condition']!r} on day {first['day']}, but label "
+        f"{first['label']} ({taxonomy.fine[first['label']]})"
+    ]
 
 
 def _raise(faults: list[str], where: str) -> None:

@@ -44,8 +44,12 @@ def average_by_animal(rows: pd.DataFrame, value: str, *, by: list[str]) -> pd.Da
     return recordings.groupby([*by, "animal"], as_index=False)[value].mean()
 
 
-def describe_days(predictions: Predictions) -> dict[str, Any]:
+def describe_days(predictions: Predictions, p: Float[np.ndarray, "n fine"]) -> dict[str, Any]:
     """Tabulates the probability of pain per condition and day, over the held-out animals.
+
+    Args:
+        predictions: of a study.
+        p: calibrated probabilities of the fine classes, rows as in `predictions.table`.
 
     Returns:
         {"rows": [{"condition", "day", "value", "n", "animals": {name: value}}]}: `value` is the
@@ -56,7 +60,7 @@ def describe_days(predictions: Predictions) -> dict[str, Any]:
     mask = predictions.evaluated
     if not mask.any():
         return {"value": None, "why": "no held-out clip of a trained class"}
-    pain = pain_probability(predictions.taxonomy, predictions.p[mask])
+    pain = pain_probability(predictions.taxonomy, p[mask])
     sessions = average_by_animal(
         predictions.table[mask].assign(pain=pain), "pain", by=["condition", "day"]
     )

@@ -9,10 +9,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from etils import epath
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from mpjax import files
 from mpjax.data import records
+
+# Of the pixels of each view; see `mpjax.training.embedding.pixel_statistics`.
+STATISTICS = ("motion", "brightness")
 
 _META_KEY = b"mpjax"
 
@@ -26,9 +29,10 @@ class Embeddings:
     """Embeddings in record order, views of a clip in order.
 
     Attributes:
-        table: a row per view: `split`, `view` and every name of `records.METADATA`.
+        table: a row per view: `split`, `view`, every name of `records.METADATA` and of
+            `STATISTICS`.
         embedding: float32 [n, d].
-        meta: what made them: `fingerprint`, `dataset`, `projector`, `views`.
+        meta: what made them: `fingerprint`, `dataset`, `projector`, `views`, `statistics`.
     """
 
     table: pd.DataFrame
@@ -36,9 +40,16 @@ class Embeddings:
     meta: dict[str, Any]
 
 
-def to_arrow(index: pd.DataFrame, view: np.ndarray, embedding: np.ndarray) -> pa.Table:
-    """Joins metadata rows, view numbers and embeddings [n, d] to one table."""
+def to_arrow(
+    index: pd.DataFrame,
+    view: Int[np.ndarray, " n"],
+    embedding: Float[np.ndarray, "n d"],
+    *,
+    statistics: Float[np.ndarray, "n 2"],
+) -> pa.Table:
+    """Joins metadata rows, view numbers, embeddings and pixel statistics to one table."""
     columns = index[["split", *records.METADATA]].assign(view=view)
+    columns[list(STATISTICS)] = np.asarray(statistics, np.float64)
     table = pa.Table.from_pandas(columns, preserve_index=False)
     flat = pa.array(np.ascontiguousarray(embedding, np.float32).reshape(-1))
     return table.append_column(

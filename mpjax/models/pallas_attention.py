@@ -43,26 +43,29 @@ DATA_AXIS = "data"  # of the mesh; clips are spread over it
 
 def fused_window_attention(
     qkv: Float[Array, "b windows n d"],
-    bias: Float[Array, "h n n"],
+    table: Float[Array, "rows h"],
     regions: Int[np.ndarray, "windows n"] | None,
     *,
+    look_up: Callable[[Array], Array],
     precision: jax.lax.Precision | None,
 ) -> Float[Array, "b windows n c"]:
     """Attends within each window, head by head, keeping the logits on the chip.
 
-    Under a mesh (`jax.set_mesh`) with an axis "data", each device attends within its own clips.
+    Under a mesh (`jax.set_mesh`) with an axis "data", each device attends within its own clips;
+    what they sum is the gradient of the table, which is 60 times smaller than that of the bias.
 
     Args:
         qkv: queries (not yet scaled), keys and values, in the order of `group_heads`.
-        bias: relative position bias, (head, query, key), float32.
+        table: of the relative position bias, float32.
         regions: of `attention.shift_regions`; None where the windows are not shifted.
+        look_up: table -> relative position bias [h, n, n]; linear.
         precision: of the matrix products.
 
     Returns:
         The attended values, in the type of `qkv`, the heads one after another along c.
     """
     labels = None if regions is None else jnp.asarray(regions, jnp.int32)[:, None, :]
-    return _attend(qkv, bias, labels, precision)
+    return _attend(qkv, table, labels, look_up, precision)
 
 
 def group_heads(x: Shaped[Array, "*c 3 h k"]) -> Shaped[Array, "*c d"]:
@@ -80,28 +83,34 @@ def _heads_per_group(heads: int, head_dim: int) -> int:
     return heads if heads % fewest else fewest
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
-def _attend(qkv: Any, bias: Any, labels: Any, precision: jax.lax.Precision | None) -> Any:
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def _attend(qkv: Any, table: Any, labels: Any, look_up: Any, precision: Any) -> Any:
     clips, whole = PartitionSpec(_data_axis(qkv.shape[0])), PartitionSpec()
     each = functools.partial(_forward, precision)
-    return _on_each_device(each, (clips, whole, whole), clips)(qkv, bias, labels)
+    return _on_each_device(each, (clips, whole, whole), clips)(qkv, look_up(table), labels)
 
 
-def _attend_forward(qkv: Any, bias: Any, labels: Any, precision: Any) -> tuple[Any, Any]:
-    return _attend(qkv, bias, labels, precision), (qkv, bias, labels)
+def _attend_forward(
+    qkv: Any, table: Any, labels: Any, look_up: Any, precision: Any
+) -> tuple[Any, Any]:
+    return _attend(qkv, table, labels, look_up, precision), (qkv, table, labels)
 
 
-def _attend_backward(precision: Any, residuals: Any, gradient: Any) -> tuple[Any, Any, None]:
-    qkv, bias, labels = residuals
+def _attend_backward(
+    look_up: Any, precision: Any, residuals: Any, gradient: Any
+) -> tuple[Any, Any, None]:
+    qkv, table, labels = residuals
     data = _data_axis(qkv.shape[0])
     clips, whole = PartitionSpec(data), PartitionSpec()
 
-    def each(qkv: Any, gradient: Any, bias: Any, labels: Any) -> tuple[Any, Any]:
+    def each(qkv: Any, gradient: Any, table: Any, labels: Any) -> tuple[Any, Any]:
+        bias, transpose = jax.vjp(look_up, table)
         qkv_gradient, bias_gradient = _backward(precision, qkv, gradient, bias, labels)
-        return qkv_gradient, jax.lax.psum(bias_gradient, data) if data else bias_gradient
+        (table_gradient,) = transpose(bias_gradient)
+        return qkv_gradient, jax.lax.psum(table_gradient, data) if data else table_gradient
 
     over_devices = _on_each_device(each, (clips, clips, whole, whole), (clips, whole))
-    return *over_devices(qkv, gradient, bias, labels), None
+    return *over_devices(qkv, gradient, table, labels), None
 
 
 _attend.defvjp(_attend_forward, _attend_backward)

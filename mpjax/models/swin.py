@@ -5,6 +5,7 @@ torchvision, which are one architecture under two sets of names (see `mpjax.mode
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -15,7 +16,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from mpjax.config import ArchitectureConfig
-from mpjax.models import blocked, public_weights
+from mpjax.models import block_scan, blocked, public_weights
 from mpjax.models.attention import (
     LAYER_NORM_EPSILON,
     WindowAttention,
@@ -24,93 +25,12 @@ from mpjax.models.attention import (
     relative_position_bias,
 )
 from mpjax.models.projector import Outputs, Projector, fingerprint_params
+from mpjax.models.swin_config import FORMS as FORMS
+from mpjax.models.swin_config import SwinConfig
 
 # ImageNet statistics on the 0-255 scale, as in the published pipelines.
 MEAN = (123.675, 116.28, 103.53)
 STD = (58.395, 57.12, 57.375)
-
-
-FORMS = ("auto", "xla", "blocked", "pallas")
-
-
-@dataclasses.dataclass(frozen=True)
-class SwinConfig:
-    """Hyperparameters of `VideoSwin`; the defaults are Swin-T's."""
-
-    embed_dim: int = 96  # width of the first stage; doubles with every stage
-    depths: tuple[int, ...] = (2, 2, 6, 2)  # blocks per stage
-    num_heads: tuple[int, ...] = (3, 6, 12, 24)  # per stage
-    patch: tuple[int, ...] = (2, 4, 4)  # pixels of a token along t, h, w
-    window: tuple[int, ...] = (8, 7, 7)  # tokens of a window along t, h, w
-    mlp_ratio: float = 4.0  # width of the MLP's hidden layer / width of its input
-    drop_path_rate: float = 0.1  # of the last block, in training; grows linearly from 0
-    num_classes: int | None = 400  # of the native head; None: no head
-    remat: bool = False  # recompute each block in the backward pass instead of storing it
-    dtype: str = "float32"  # compute type, float32 | bfloat16; params are float32 either way
-    # How the blocks are computed; the numbers are the same. xla: as written | blocked: cut to the
-    # caches of a CPU | pallas: with attention as one TPU kernel | auto: what suits the machine.
-    form: str = "auto"
-
-    def __post_init__(self) -> None:
-        """Refuses hyperparameters that contradict each other."""
-        if len(self.depths) != len(self.num_heads):
-            raise ValueError(
-                f"depths {self.depths} and num_heads {self.num_heads} differ in length"
-            )
-        for name in ("patch", "window"):
-            if len(getattr(self, name)) != 3:
-                raise ValueError(f"{name} {getattr(self, name)} needs 3 numbers: t, h, w")
-        for name in ("embed_dim", "depths", "num_heads", "patch", "window"):
-            if min(np.ravel(getattr(self, name)), default=0) < 1:
-                raise ValueError(f"{name} {getattr(self, name)}: every number must be 1 or more")
-        for stage, heads in enumerate(self.num_heads):
-            if self.width(stage) % heads:
-                raise ValueError(f"width {self.width(stage)} of stage {stage}: not {heads} heads")
-        if self.dtype not in ("float32", "bfloat16"):
-            raise ValueError(f"dtype {self.dtype!r}: choose float32 or bfloat16")
-        if self.form not in FORMS:
-            raise ValueError(f"form {self.form!r}: choose {', '.join(FORMS)}")
-        if self.form == "blocked" and self.dtype != "float32":
-            raise ValueError(f"form 'blocked' computes in float32, not in {self.dtype}")
-
-    @classmethod
-    def tiny(cls, **changes: Any) -> "SwinConfig":
-        """Returns Swin-T, with `changes` to single fields."""
-        return cls(**changes)
-
-    @classmethod
-    def small(cls, **changes: Any) -> "SwinConfig":
-        """Returns Swin-S, with `changes` to single fields."""
-        return dataclasses.replace(cls(depths=(2, 2, 18, 2)), **changes)
-
-    @classmethod
-    def base(cls, **changes: Any) -> "SwinConfig":
-        """Returns Swin-B, with `changes` to single fields."""
-        base = cls(embed_dim=128, depths=(2, 2, 18, 2), num_heads=(4, 8, 16, 32))
-        return dataclasses.replace(base, **changes)
-
-    def width(self, stage: int) -> int:
-        """Returns the width of the tokens in a stage (from 0)."""
-        return self.embed_dim * 2**stage
-
-    @property
-    def embedding_dim(self) -> int:
-        """Length of an embedding."""
-        return self.width(len(self.depths) - 1)
-
-    def chosen_form(self) -> str:
-        """Returns the form to compute in: `form`, or what suits JAX's default backend."""
-        if self.form != "auto":
-            return self.form
-        if jax.default_backend() == "tpu":  # whose compiler is very slow on the float32 kernel
-            return "pallas" if self.dtype == "bfloat16" else "xla"
-        one_cpu = jax.default_backend() == "cpu" and jax.device_count() == 1
-        return "blocked" if one_cpu and self.dtype == "float32" else "xla"
-
-    @property
-    def precision(self) -> jax.lax.Precision | None:
-        """Of every matrix product: float32 means float32, also on a TPU."""
-        return jax.lax.Precision.HIGHEST if self.dtype == "float32" else None
 
 
 class SwinOutputs(NamedTuple):
@@ -137,22 +57,13 @@ class VideoSwin(nn.Module):
             train: drops paths at random; needs the rng stream "drop_path".
         """
         config = self.config
-        block_class = nn.remat(SwinBlock, static_argnums=(2,)) if config.remat else SwinBlock
-        rates = iter(np.linspace(0.0, config.drop_path_rate, sum(config.depths)))
+        scales = self._drop_path_scales(len(clips), train)
         x = embedded = PatchEmbed(config, name="patch_embed")(clips)
         stages = []
-        for stage, depth in enumerate(config.depths):
+        for stage in range(len(config.depths)):
             if stage > 0:
                 x = PatchMerging(config, name=f"stage{stage - 1}_merging")(x)
-            for index in range(depth):
-                block = block_class(
-                    config=config,
-                    num_heads=config.num_heads[stage],
-                    shifted=index % 2 == 1,
-                    drop_path_rate=float(next(rates)),
-                    name=f"stage{stage}_block{index}",
-                )
-                x = block(x, train)
+            x = self._run_stage(stage, x, scales[stage])
             stages.append(x)
         features = _layer_norm("norm", "float32")(x)
         embedding = features.mean(axis=(1, 2, 3))
@@ -166,6 +77,39 @@ class VideoSwin(nn.Module):
             )
             logits = head(embedding)
         return SwinOutputs(embedded, tuple(stages), features, embedding, logits)
+
+    def _drop_path_scales(
+        self, clips: int, train: bool
+    ) -> Sequence[Float[Array, "depth 2 b"] | None]:
+        """Draws the factors of all branches, by stage; None where no path is dropped."""
+        depths, last = self.config.depths, self.config.drop_path_rate
+        if not train or last == 0:
+            return [None] * len(depths)
+        rates = np.linspace(0.0, last, sum(depths), dtype=np.float32)
+        scales = drop_path_scales(self.make_rng("drop_path"), rates, clips)
+        return jnp.split(scales, np.cumsum(depths[:-1]))
+
+    def _run_stage(
+        self, stage: int, x: Float[Array, "b t h w c"], scales: Float[Array, "depth 2 b"] | None
+    ) -> Float[Array, "b t h w c"]:
+        config = self.config
+        options = {"config": config, "num_heads": config.num_heads[stage]}
+        names = [f"stage{stage}_block{index}" for index in range(config.depths[stage])]
+        looped = 0
+        if config.scans(stage) and not self.is_initializing():
+            looped = len(names) // 2 * 2
+            x = block_scan.run_pairs(
+                [_as_function(SwinBlock(**options, shifted=s, parent=None)) for s in (False, True)],
+                [self.variables["params"][name] for name in names[:looped]],
+                x,
+                None if scales is None else scales[:looped],
+                remat=config.remat,
+            )
+        block_class = nn.remat(SwinBlock) if config.remat else SwinBlock
+        for index in range(looped, len(names)):
+            block = block_class(**options, shifted=index % 2 == 1, name=names[index])
+            x = block(x, None if scales is None else scales[index])
+        return x
 
 
 class PatchEmbed(nn.Module):
@@ -224,20 +168,25 @@ class SwinBlock(nn.Module):
         config: hyperparameters of the network.
         num_heads: attention heads.
         shifted: whether the windows are shifted by half their size.
-        drop_path_rate: chance that a branch is skipped for a clip, in training.
     """
 
     config: SwinConfig
     num_heads: int
     shifted: bool
-    drop_path_rate: float
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b t h w c"], train: bool) -> Float[Array, "b t h w c"]:
-        """Updates the tokens."""
+    def __call__(
+        self, x: Float[Array, "b t h w c"], scales: Float[Array, "2 b"] | None
+    ) -> Float[Array, "b t h w c"]:
+        """Updates the tokens.
+
+        Args:
+            x: tokens.
+            scales: of the two branches, for every clip; None: 1. See `drop_path_scales`.
+        """
         config = self.config
         if _takes_blocked_form(self, config):
-            return self._blocked(x, train)
+            return self._blocked(x, scales)
         attention = WindowAttention(
             num_heads=self.num_heads,
             window=config.window,
@@ -247,49 +196,58 @@ class SwinBlock(nn.Module):
             fused=config.chosen_form() == "pallas",
             name="attn",
         )
-        x = x + self._drop_path(attention(_layer_norm("norm1", config.dtype)(x)), train)
+        x = x + _scaled(attention(_layer_norm("norm1", config.dtype)(x)), scales, 0)
         hidden = _dense(config, int(x.shape[-1] * config.mlp_ratio), "fc1")(
             _layer_norm("norm2", config.dtype)(x)
         )
         hidden = jax.nn.gelu(hidden, approximate=False)
-        return x + self._drop_path(_dense(config, x.shape[-1], "fc2")(hidden), train)
+        return x + _scaled(_dense(config, x.shape[-1], "fc2")(hidden), scales, 1)
 
-    def _blocked(self, x: Float[Array, "b t h w c"], train: bool) -> Float[Array, "b t h w c"]:
+    def _blocked(
+        self, x: Float[Array, "b t h w c"], scales: Float[Array, "2 b"] | None
+    ) -> Float[Array, "b t h w c"]:
         """Does the same as `__call__`, with the parameters that it declared."""
         params = self.variables["params"]
         windows = blocked.plan_windows(x.shape[1:4], self.config.window, self._shift())
         table = params["attn"]["relative_position_bias_table"]
         bias = relative_position_bias(table, self.config.window, windows.window)
-        ones = jnp.ones((len(x), 1, 1, 1, 1))
-        scales = [self._drop_path(ones, train).reshape(-1) for _ in range(2)]
+        scales = jnp.ones((2, len(x))) if scales is None else scales
         x = blocked.attend(x, params["norm1"], params["attn"], bias, windows, scales[0])
         return blocked.feed_forward(x, params["norm2"], params["fc1"], params["fc2"], scales[1])
 
     def _shift(self) -> tuple[int, ...]:
         return tuple(w // 2 if self.shifted else 0 for w in self.config.window)
 
-    def _drop_path(
-        self, branch: Float[Array, "b t h w c"], train: bool
-    ) -> Float[Array, "b t h w c"]:
-        if not train or self.drop_path_rate == 0:
-            return branch
-        return drop_path(self.make_rng("drop_path"), branch, self.drop_path_rate)
 
-
-def drop_path(
-    key: PRNGKeyArray, branch: Float[Array, "b t h w c"], rate: float
-) -> Float[Array, "b t h w c"]:
-    """Drops a residual branch for whole clips at random, keeping its expectation.
+def drop_path_scales(
+    key: PRNGKeyArray, rates: Float[np.ndarray, "blocks"], clips: int
+) -> Float[Array, "blocks 2 b"]:
+    """Draws which residual branches are dropped for which clips, keeping their expectation.
 
     Stochastic depth, arXiv 1603.09382.
 
     Args:
         key: random key.
-        branch: what is to be added to the input of the block.
-        rate: chance that a clip's branch is dropped, 0 <= rate < 1; others are scaled up.
+        rates: chance that a clip's branch is dropped, 0 <= rate < 1, of each block.
+        clips: b.
+
+    Returns:
+        What each block's attention and MLP are multiplied by: 0, or 1 / (1 - rate).
     """
-    keep = jax.random.bernoulli(key, 1 - rate, (branch.shape[0], 1, 1, 1, 1))
-    return jnp.where(keep, branch / (1 - rate), 0)
+    keep = (1 - rates)[:, None, None]
+    return jax.random.bernoulli(key, keep, (len(rates), 2, clips)) / keep
+
+
+def _scaled(
+    branch: Float[Array, "b t h w c"], scales: Float[Array, "2 b"] | None, place: int
+) -> Float[Array, "b t h w c"]:
+    if scales is None:
+        return branch
+    return branch * scales[place].astype(branch.dtype)[:, None, None, None, None]
+
+
+def _as_function(block: SwinBlock) -> block_scan.Block:
+    return lambda params, x, scales: block.apply({"params": params}, x, scales)
 
 
 def _takes_blocked_form(module: nn.Module, config: SwinConfig) -> bool:
@@ -379,7 +337,7 @@ def make_projector(
         return outputs.embedding, outputs.logits
 
     # What acts in training alone does not decide the embeddings, nor does the form.
-    decisive = dataclasses.replace(config, drop_path_rate=0.0, remat=False, form="auto")
+    decisive = dataclasses.replace(config, drop_path_rate=0.0, remat=False, form="auto", scan=None)
     return Projector(
         name="swin",
         fingerprint=fingerprint_params(params, "swin", decisive, MEAN, STD),

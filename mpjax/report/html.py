@@ -1,17 +1,39 @@
 """One self-contained HTML page: answers in words first, then figures, tables and limits."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jinja2
 from etils import epath
-from markupsafe import Markup
 
-from mpjax.analysis.metrics import LEVELS
 from mpjax.analysis.predictions import Predictions
+from mpjax.analysis.units import LEVELS
 from mpjax.files import write_aside
-from mpjax.report import plots
+from mpjax.report import (
+    arrive,
+    classification_tables,
+    drug_figures,
+    drug_tables,
+    figures,
+    methods,
+    words,
+)
 
+# In their order on the page: each is templates/sections/<name>.html.j2.
+SECTIONS = (
+    "classification",
+    "calibration",
+    "leak",
+    "days",
+    "drug",
+    "specificity",
+    "map",
+    "methods",
+    "arrive",
+    "limits",
+    "provenance",
+)
 # arXiv 2508.05138 (2025), abstract: accuracy in % on its own dataset, which is not public.
 PUBLISHED = (
     ("Reference method", 48.41, 73.1),
@@ -19,12 +41,6 @@ PUBLISHED = (
     ("Human experts", 21.33, 48.0),
     ("Chance", 6.67, 33.3),
 )
-_UNITS = {"clip": "clips", "recording": "recordings", "animal_day": "animal × day units"}
-_SCHEMES = {
-    "fixed": "one fixed split",
-    "kfold": "grouped cross-validation",
-    "leave_one_group_out": "leave-one-group-out cross-validation",
-}
 
 
 def write_report(
@@ -44,7 +60,50 @@ def write_report(
 
 
 def render_report(metrics: Mapping[str, Any], predictions: Predictions, *, title: str) -> str:
-    """Renders the report to HTML; every name from the data is escaped."""
+    """Renders the report to HTML; every name from the data is escaped.
+
+    A part that the metrics do not have is left out; a part without a value shows the reason.
+    """
+    tasks = {kind: metrics[kind] for kind in ("fine", "coarse") if kind in metrics}
+    levels = {kind: words.headline_level(task) for kind, task in tasks.items()}
+    maps, mapped = figures.draw_maps(predictions)
+    drug_answers = drug_tables.headline(metrics["drug"])
+    provenance = predictions.meta["provenance"]
+    template = _environment().get_template("report.html.j2")
+    return template.render(
+        title=title,
+        sections=SECTIONS,
+        metrics=metrics,
+        tasks=tasks,
+        levels=levels,
+        units=words.UNITS,
+        level_names=LEVELS,
+        scheme=words.SCHEMES[metrics["scheme"]],
+        verdicts={kind: words.verdict(task, levels[kind]) for kind, task in tasks.items()},
+        notes=words.notes(tasks),
+        drug_answers=drug_answers,
+        figures={
+            **figures.draw_classification(metrics, tasks),
+            **figures.draw_days(metrics["progression"].get("rows", [])),
+            **drug_figures.draw_drug(metrics["drug"]),
+            **maps,
+        },
+        mapped=mapped,
+        tables={
+            **classification_tables.tabulate(metrics, tasks),
+            **drug_tables.tabulate(metrics["drug"]),
+        },
+        methods=methods.describe(metrics, provenance),
+        arrive=arrive.fill(
+            metrics, predictions, answers=[*words.answers(tasks, levels), *drug_answers]
+        ),
+        provenance=_flatten(provenance),
+        published=PUBLISHED,
+    )
+
+
+def _environment() -> jinja2.Environment:
+    """Returns what renders the templates; what the data hold is escaped."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("mpjax.report"),
         autoescape=True,
@@ -52,74 +111,22 @@ def render_report(metrics: Mapping[str, Any], predictions: Predictions, *, title
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": _percent, "interval": _interval, "decimal": "{:.2f}".format}
-    tasks = {kind: metrics[kind] for kind in ("fine", "coarse") if kind in metrics}
-    levels = {kind: _headline_level(task) for kind, task in tasks.items()}
-    return environment.get_template("report.html.j2").render(
-        title=title,
-        metrics=metrics,
-        tasks=tasks,
-        levels=levels,
-        units=_UNITS,
-        level_names=LEVELS,
-        scheme=_SCHEMES[metrics["scheme"]],
-        verdicts={kind: _verdict(task, levels[kind]) for kind, task in tasks.items()},
-        notes=_notes(tasks),
-        figures=_figures(metrics, tasks, levels),
-        provenance=_flatten(predictions.meta["provenance"]),
-        published=PUBLISHED,
-    )
+    environment.filters |= {
+        "percent": words.percent,
+        "interval": words.interval,
+        "number": words.number,
+        "estimate": words.estimate,
+        "count": words.count,
+        "permutation": words.permutation,
+        "reasons": drug_tables.reasons,
+        "contents": _contents,
+    }
+    return environment
 
 
-def _headline_level(task: Mapping[str, Any]) -> str:
-    """Chooses recordings; clips where a recording has no class of its own."""
-    return "clip" if task["recording"]["accuracy"]["value"] is None else "recording"
-
-
-def _verdict(task: Mapping[str, Any], level: str) -> str:
-    """Compares the interval of mean-class accuracy (rare classes count too) to chance."""
-    score = task[level]["mean_class_accuracy"]
-    chance = task["chance"]["value"]
-    if score["value"] is None or score["ci95"] is None:
-        return f"Whether this is more than chance cannot be said: {score['why']}."
-    low, high = score["ci95"]
-    caution = " Mind the note on the intervals." if "note" in score else ""
-    if low > chance:
-        return f"This is above chance: the whole interval of it lies above.{caution}"
-    if high < chance:
-        return f"This is below chance: the whole interval of it lies below.{caution}"
-    return f"This cannot be told from chance, which the interval includes.{caution}"
-
-
-def _notes(tasks: Mapping[str, Any]) -> list[str]:
-    """Collects what the intervals of the main scores say about themselves, once each."""
-    scores = [
-        task[level][score]
-        for task in tasks.values()
-        for level in LEVELS
-        for score in ("accuracy", "mean_class_accuracy")
-    ]
-    return sorted({score["note"] for score in scores if "note" in score})
-
-
-def _figures(
-    metrics: Mapping[str, Any], tasks: Mapping[str, Any], levels: Mapping[str, str]
-) -> dict[str, Markup]:
-    """Draws what can be drawn; the SVG is matplotlib's own and already escaped."""
-    figures = {}
-    for kind, task in tasks.items():
-        scores = task[levels[kind]]
-        if scores["accuracy"]["value"] is None:
-            continue
-        figures[f"{kind}.confusion"] = plots.draw_confusion(scores["confusion"], task["classes"])
-        figures[f"{kind}.recall"] = plots.draw_recall(
-            scores["recall"], chance=task["chance"]["value"]
-        )
-    if "rows" in metrics["progression"]:
-        figures["days"] = plots.draw_days(metrics["progression"]["rows"])
-    if "rows" in metrics["drug"]:
-        figures["drugs"] = plots.draw_drugs(metrics["drug"]["rows"])
-    return {name: Markup(svg) for name, svg in figures.items()}
+def _contents(page: str) -> list[tuple[str, str]]:
+    """Lists the sections that are there, as (id, short name): their h2 say both."""
+    return re.findall(r'<h2 id="([^"]+)" data-contents="([^"]+)"', page)
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
@@ -131,15 +138,3 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str,
             yield prefix + str(name), ", ".join(map(str, value)) or "none"
         else:
             yield prefix + str(name), str(value)
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
-
-
-def _interval(score: Mapping[str, Any]) -> str:
-    """Formats a 95 % interval in per cent, or a dash where there is none."""
-    if score.get("ci95") is None:
-        return "–"
-    low, high = score["ci95"]
-    return f"{100 * low:.1f}–{100 * high:.1f} %"

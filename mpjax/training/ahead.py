@@ -28,7 +28,11 @@ PROGRAMS = ("train", "eval", "embed")
 _ON_CLIPS = ("head", "lora", "all")  # what config.train.what trains by steps on clips
 _CLASSES = 15  # of the head: the default taxonomy's; its size does not matter
 _STEPS = 1000  # of the schedule: the program is the same for any number
-_SHALLOW, _DEEP = 2, 4  # blocks to extrapolate from: plain and shifted ones, once and twice
+
+_OUT_OF_MEMORY = re.compile(  # as libtpu words it
+    r"Used (\S+) of (\S+) hbm"
+    r"|required for HLO temporaries \((\S+)\) exceeds available HBM \((\S+)\)"
+)
 
 
 class DoesNotFit(Exception):
@@ -59,12 +63,13 @@ def devices_of(topology: str) -> list[Any]:
         ) from error
 
 
-def abstract_projector(config: ProjectorConfig, *, form: str) -> Projector:
+def abstract_projector(config: ProjectorConfig, *, form: str, scan: bool = False) -> Projector:
     """Returns the projector that `config` names, with shapes in place of its weights.
 
     Args:
         config: of the projector; random weights are not made, others are read.
         form: see `swin.SwinConfig`; only a Video Swin has one.
+        scan: see `swin.SwinConfig`.
     """
     if config.kind == "swin" and config.weights == "random":
         network = swin.config_of(config.architecture, num_classes=None, dtype=config.dtype)
@@ -75,7 +80,7 @@ def abstract_projector(config: ProjectorConfig, *, form: str) -> Projector:
         if not isinstance(loaded.config, swin.SwinConfig):
             return dataclasses.replace(loaded, params=_shapes(loaded.params))
         network = loaded.config
-    network = dataclasses.replace(network, form=form)
+    network = dataclasses.replace(network, form=form, scan=scan)
     params = jax.eval_shape(functools.partial(swin.init_params, network), jax.random.key(0))
     return dataclasses.replace(swin.make_projector(network, {}), params=params)
 
@@ -103,7 +108,9 @@ def choose_programs(config: StudyConfig, names: Sequence[str]) -> tuple[str, ...
     return tuple(names) or choices
 
 
-def lower(name: str, config: StudyConfig, mesh: Mesh, *, form: str) -> jax.stages.Lowered:
+def lower(
+    name: str, config: StudyConfig, mesh: Mesh, *, form: str, scan: bool = False
+) -> jax.stages.Lowered:
     """Lowers a program for a mesh.
 
     Args:
@@ -111,12 +118,13 @@ def lower(name: str, config: StudyConfig, mesh: Mesh, *, form: str) -> jax.stage
         config: of the study; `train`, `mesh`, `projector` and `video.frames` are read.
         mesh: of `partitioning.make_mesh`.
         form: of a Video Swin.
+        scan: whether its deep stages are loops, as on TPUs; XLA counts the FLOPs of a loop once.
 
     Raises:
         ValueError: there is no such program, or its batch does not fit the mesh.
     """
     choose_programs(config, [name])
-    projector = abstract_projector(config.projector, form=form)
+    projector = abstract_projector(config.projector, form=form, scan=scan)
     if name == "embed":
         program, arguments = _embed_program(config, projector, mesh)
     else:
@@ -181,7 +189,7 @@ def _shapes(tree: Any) -> Any:
 
 
 def compile_costs(
-    name: str, config: StudyConfig, mesh: Mesh, *, form: str, extrapolated: bool = False
+    name: str, config: StudyConfig, mesh: Mesh, *, form: str, scan: bool = False
 ) -> Costs:
     """Compiles a program for a mesh and reads what it costs per chip.
 
@@ -190,47 +198,25 @@ def compile_costs(
         config: of the study.
         mesh: of `partitioning.make_mesh`, over `devices_of` a topology or devices that are there.
         form: of a Video Swin.
-        extrapolated: compile the deepest stage with 2 and with 4 blocks only, and extrapolate to
-            its depth. Every block adds the same arithmetic and collectives; the memory that it
-            takes is an estimate.
+        scan: whether its deep stages are loops.
 
     Raises:
         DoesNotFit: the chips' memory is too small.
-        ValueError: as `lower`; or nothing can be extrapolated, for the weights bring their depth.
+        ValueError: as `lower`.
     """
-    if not extrapolated:
-        compiled = _compile(lower(name, config, mesh, form=form))
-        return costs.measure(compiled, devices=mesh.size)
-    if config.projector.kind != "swin" or config.projector.weights != "random":
-        raise ValueError(
-            "only the depth of config.projector.kind=swin with config.projector.weights=random "
-            f"can be extrapolated, not of {config.projector.kind!r}, {config.projector.weights!r}"
-        )
-    depth = max(config.projector.architecture.depths)
-    shallow, deep = (
-        compile_costs(name, _with_depth(config, blocks), mesh, form=form)
-        for blocks in (_SHALLOW, _DEEP)
-    )
-    return costs.extrapolate(shallow, deep, (depth - _SHALLOW) / (_DEEP - _SHALLOW))
-
-
-def _with_depth(config: StudyConfig, depth: int) -> StudyConfig:
-    """Gives the deepest stage another depth."""
-    depths = list(config.projector.architecture.depths)
-    depths[depths.index(max(depths))] = depth
-    architecture = dataclasses.replace(config.projector.architecture, depths=tuple(depths))
-    projector = dataclasses.replace(config.projector, architecture=architecture)
-    return dataclasses.replace(config, projector=projector)
+    compiled = _compile(lower(name, config, mesh, form=form, scan=scan))
+    return costs.measure(compiled, devices=mesh.size)
 
 
 def _compile(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
     try:
         return lowered.compile()
     except jax.errors.JaxRuntimeError as error:
-        found = re.search(r"Used (\S+) of (\S+) hbm", str(error))
+        found = _OUT_OF_MEMORY.search(str(error))
         if not found:
             raise
-        raise DoesNotFit(f"needs {found[1]} of {found[2]} of HBM") from error
+        needed, there = (group for group in found.groups() if group)
+        raise DoesNotFit(f"needs {needed} of {there} of HBM") from error
 
 
 def model_flops(name: str, config: StudyConfig) -> float:
@@ -257,16 +243,13 @@ def model_flops(name: str, config: StudyConfig) -> float:
     return counted["flops"]
 
 
-def report(
-    name: str, config: StudyConfig, topology: str, *, extrapolated: bool = False
-) -> costs.Report:
+def report(name: str, config: StudyConfig, topology: str) -> costs.Report:
     """Compiles a program for a TPU topology and tells what it costs.
 
     Args:
         name: of `PROGRAMS`.
         config: of the study.
         topology: see `devices_of`.
-        extrapolated: see `compile_costs`.
 
     Raises:
         DoesNotFit, ImportError, ValueError: as `compile_costs` and `devices_of`.
@@ -276,9 +259,7 @@ def report(
     costs.chip_of(topology)
     mesh = partitioning.make_mesh(config.mesh, devices_of(topology))
     start = time.perf_counter()
-    measured = compile_costs(
-        name, config, mesh, form=form_on_tpu(config.projector), extrapolated=extrapolated
-    )
+    measured = compile_costs(name, config, mesh, form=form_on_tpu(config.projector), scan=True)
     size = config.projector.batch_size if name == "embed" else config.train.batch_size
     return costs.Report(
         program=name,
@@ -288,6 +269,5 @@ def report(
         clips=size / mesh.size,
         model_flops=model_flops(name, config),
         costs=measured,
-        extrapolated=extrapolated,
         seconds=time.perf_counter() - start,
     )

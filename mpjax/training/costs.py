@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 
-from mpjax.training import hlo
+from mpjax.training import hlo, hlo_work
 
 GIB = 2**30
 
@@ -78,7 +78,7 @@ class Costs:
         temporary: bytes.
         code: bytes of the program itself.
         flops: as the compiler counts them, what is computed again included.
-        hbm_bytes: read from and written to main memory, see `hlo.memory_traffic`.
+        hbm_bytes: read from and written to main memory, see `hlo_work.memory_traffic`.
         bytes_accessed: as the compiler counts them: main and vector memory together.
         collectives: by kind.
     """
@@ -131,8 +131,8 @@ class Roofline:
 def measure(compiled: jax.stages.Compiled, *, devices: int) -> Costs:
     """Reads the costs of a compiled program.
 
-    FLOPs of a loop's body count once, as XLA counts them; bytes and collectives as often as it
-    runs. Of a Pallas kernel, which XLA cannot look into, FLOPs are those that it declares.
+    XLA counts a loop's body once; here all figures are for as often as it runs. Of a Pallas kernel,
+    which XLA cannot look into, FLOPs and bytes accessed are those that it declares.
 
     Args:
         compiled: the program.
@@ -141,6 +141,7 @@ def measure(compiled: jax.stages.Compiled, *, devices: int) -> Costs:
     memory: Any = compiled.memory_analysis()
     counted: Any = compiled.cost_analysis()
     text = compiled.as_text() or ""
+    repeats = hlo_work.work_of_repeats(text)
     collectives: dict[str, Traffic] = {}
     for one in hlo.collectives(text, devices):
         so_far = collectives.get(one.kind, Traffic())
@@ -154,33 +155,11 @@ def measure(compiled: jax.stages.Compiled, *, devices: int) -> Costs:
         outputs=memory.output_size_in_bytes - memory.alias_size_in_bytes,
         temporary=memory.temp_size_in_bytes,
         code=memory.generated_code_size_in_bytes,
-        flops=counted["flops"],
-        hbm_bytes=hlo.memory_traffic(text),
-        bytes_accessed=counted["bytes accessed"],
+        flops=counted["flops"] + repeats.flops,
+        hbm_bytes=hlo_work.memory_traffic(text),
+        bytes_accessed=counted["bytes accessed"] + repeats.bytes_accessed,
         collectives=collectives,
     )
-
-
-def extrapolate(shallow: Costs, deep: Costs, times: float) -> Costs:
-    """Returns the costs of a network deeper still: `shallow + times * (deep - shallow)`.
-
-    Args:
-        shallow: of a network.
-        deep: of the same with more blocks.
-        times: how many times that many more blocks.
-    """
-
-    def line(a: Any, b: Any) -> Any:
-        if isinstance(a, dict):
-            return {
-                kind: line(a.get(kind, Traffic()), b.get(kind, Traffic())) for kind in {**a, **b}
-            }
-        if isinstance(a, Costs | Traffic):
-            names = [field.name for field in dataclasses.fields(a)]
-            return type(a)(*(line(getattr(a, name), getattr(b, name)) for name in names))
-        return a + times * (b - a)
-
-    return line(shallow, deep)
 
 
 def roofline(costs: Costs, chip: Chip, *, model_flops: float) -> Roofline:
@@ -193,7 +172,7 @@ def roofline(costs: Costs, chip: Chip, *, model_flops: float) -> Roofline:
         chip: it runs on.
         model_flops: per chip, without what is computed again.
     """
-    # XLA counts a loop's body once, so that a batch in parts seems less than its model.
+    # A kernel declares its matrix products alone, so that it may seem less than its model.
     compute = max(costs.flops, model_flops) / chip.flops
     hbm = costs.hbm_bytes / chip.hbm_bandwidth
     ici = sum(one.sent_bytes for one in costs.collectives.values()) / chip.ici_bandwidth
@@ -212,7 +191,6 @@ class Report:
         clips: per chip, in one run of the program.
         model_flops: per clip; see `ahead.model_flops`.
         costs: per chip.
-        extrapolated: see `ahead.compile_costs`.
         seconds: that compiling took.
     """
 
@@ -223,7 +201,6 @@ class Report:
     clips: float
     model_flops: float
     costs: Costs
-    extrapolated: bool
     seconds: float
 
     @property
@@ -265,12 +242,11 @@ class Report:
             "program": own.code,
         }
         told = ", ".join(f"{name} {size / GIB:.2f}" for name, size in parts.items())
-        how = "extrapolated from depths 2 and 4" if self.extrapolated else "compiled"
         return "\n".join(
             (
                 f"{self.program}, {self.topology}: mesh {self.mesh}"
                 f"{', fully sharded' if self.fully_sharded else ''}, {self.clips:g} clips per "
-                f"chip; {how}, in {self.seconds:.0f} s. Per chip and step:",
+                f"chip; compiled in {self.seconds:.0f} s. Per chip and step:",
                 f"  HBM          {own.memory / GIB:.2f} of {self.chip.hbm_bytes / GIB:.0f} GiB "
                 f"({'fits' if self.fits else 'DOES NOT FIT'}): {told}",
                 f"  arithmetic   {self.model_flops / 1e12:.3f} TFLOP per clip as written, "

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -40,6 +41,7 @@ def describe(dataset_fingerprint: str, projector: Projector, config: ProjectorCo
         "dataset": dataset_fingerprint,
         "projector": {"name": projector.name, "fingerprint": projector.fingerprint},
         "views": views,
+        "statistics": list(embeddings.STATISTICS),
     }
     return meta | {"fingerprint": files.fingerprint(meta)}
 
@@ -100,9 +102,9 @@ def embed(
         unit="batch",
         disable=not is_writer,
     ) as bar:
-        for embedding in bar:
+        for embedding, statistics in bar:
             if is_writer:
-                parts.add(embedding)
+                parts.add(embedding, statistics)
     if is_writer:
         embeddings.write(out, parts.join(), meta)
         folder.rmtree()
@@ -136,30 +138,51 @@ def _agree(number: int) -> int:
 
 
 def embed_program(projector: Projector, mesh: jax.sharding.Mesh) -> jax.stages.Wrapped:
-    """Returns `projector.embed` for a mesh: `(params, clips) -> embeddings`.
+    """Returns `(params, clips) -> (embeddings, pixel statistics)` for a mesh.
 
-    The clips are cut over the mesh; weights and embeddings are whole on every device, so that the
+    The clips are cut over the mesh; weights and results are whole on every device, so that the
     writer needs no further exchange to read them.
     """
     whole = partitioning.replicated(mesh)
+
+    def embed(
+        params: Any, clips: UInt8[Array, "b t h w 3"]
+    ) -> tuple[Float[Array, "b d"], Float[Array, "b 2"]]:
+        return projector.embed(params, clips), pixel_statistics(clips)
+
     return jax.jit(
-        projector.embed,
+        embed,
         in_shardings=(whole, partitioning.batch_sharding(mesh)),
         out_shardings=whole,
     )
 
 
+def pixel_statistics(clips: UInt8[Array, "b t h w 3"]) -> Float[Array, "b 2"]:
+    """Returns what `embeddings.STATISTICS` names, of each clip, on the scale 0 to 1.
+
+    motion: the mean absolute difference between a frame and the next one (0 for a single frame),
+    a proxy of locomotion. brightness: the mean of all pixels.
+    """
+    grey = clips.astype(jnp.float32).mean(axis=-1) / 255
+    steps = max(clips.shape[1] - 1, 1)
+    motion = jnp.abs(jnp.diff(grey, axis=1)).mean(axis=(2, 3)).sum(axis=1) / steps
+    return jnp.stack([motion, grey.mean(axis=(1, 2, 3))], axis=1)
+
+
+Embedded = tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n 2"]]
+
+
 def _embed_step(
     projector: Projector, mesh: jax.sharding.Mesh
-) -> Callable[[UInt8[np.ndarray, "b t h w 3"]], Float[Array, "n d"]]:
-    """Returns a function of this process's clips of a batch to the embeddings of all of it."""
+) -> Callable[[UInt8[np.ndarray, "b t h w 3"]], tuple[Array, Array]]:
+    """Returns a function of this process's clips of a batch to `embed_program`'s of all of it."""
     whole = partitioning.replicated(mesh)
     params = jax.tree.map(
         lambda x: jax.make_array_from_process_local_data(whole, np.asarray(x)), projector.params
     )
     step = embed_program(projector, mesh)
 
-    def embed_batch(clips: UInt8[np.ndarray, "b t h w 3"]) -> Float[Array, "n d"]:
+    def embed_batch(clips: UInt8[np.ndarray, "b t h w 3"]) -> tuple[Array, Array]:
         with jax.set_mesh(mesh):
             return step(params, partitioning.to_global(mesh, clips))
 
@@ -168,16 +191,16 @@ def _embed_step(
 
 def _embed_batches(
     batches: Iterable[dict[str, np.ndarray]],
-    embed_batch: Callable[[UInt8[np.ndarray, "b t h w 3"]], Float[Array, "n d"]],
-) -> Iterator[Float[np.ndarray, "n d"]]:
-    """Yields the batches' embeddings; the device works on one while the one before is fetched."""
+    embed_batch: Callable[[UInt8[np.ndarray, "b t h w 3"]], tuple[Array, Array]],
+) -> Iterator[Embedded]:
+    """Yields the batches' results; the device works on one while the one before is fetched."""
     ahead = None
     for batch in batches:
         behind, ahead = ahead, embed_batch(batch["clips"])
         if behind is not None:
-            yield np.asarray(behind)
+            yield np.asarray(behind[0]), np.asarray(behind[1])
     if ahead is not None:
-        yield np.asarray(ahead)
+        yield np.asarray(ahead[0]), np.asarray(ahead[1])
 
 
 class _Parts:
@@ -196,12 +219,16 @@ class _Parts:
         self._tables: list[pa.Table] = []
         self._last_written = time.monotonic()
 
-    def add(self, embedding: Float[np.ndarray, "n d"]) -> None:
+    def add(
+        self, embedding: Float[np.ndarray, "n d"], statistics: Float[np.ndarray, "n 2"]
+    ) -> None:
         """Takes the next batch; now and then writes a part."""
         rows = slice(self._done * self._batch_size, (self._done + 1) * self._batch_size)
         position, view = self._position[rows], self._view[rows]
         index = self._index.iloc[position]
-        self._tables.append(embeddings.to_arrow(index, view, embedding[: len(position)]))
+        n = len(position)
+        table = embeddings.to_arrow(index, view, embedding[:n], statistics=statistics[:n])
+        self._tables.append(table)
         self._done += 1
         if time.monotonic() - self._last_written > _SECONDS_PER_PART:
             self._write()

@@ -19,6 +19,7 @@ import optax
 import tqdm
 from absl import logging
 from jaxtyping import Array, Float, Int
+from scipy.special import log_softmax
 
 from mpjax.config import HeadConfig
 from mpjax.models.classifier import LinearHead
@@ -194,6 +195,25 @@ def predict(
 @functools.cache
 def _apply(num_classes: int) -> Callable[[Variables, Any], Array]:
     return jax.jit(LinearHead(num_classes).apply)
+
+
+def average_views(
+    logits: Float[np.ndarray, "n classes"], clip: Int[np.ndarray, "n"]
+) -> Float[np.ndarray, "clips classes"]:
+    """Averages probabilities over the views of a clip, in the log domain against underflow.
+
+    Args:
+        logits: of every view.
+        clip: the clip of every view; the views of a clip are adjacent.
+
+    Returns:
+        float32, the log of the averaged probabilities of every clip, in order.
+    """
+    first = np.flatnonzero(np.diff(clip, prepend=clip[:1] - 1))
+    views = np.diff(first, append=len(clip))
+    log_p = log_softmax(logits.astype(np.float64), axis=-1)
+    total = np.logaddexp.reduceat(log_p, first, axis=0)
+    return (total - np.log(views)[:, None]).astype(np.float32)
 
 
 def log_loss(variables: Variables, rows: Rows, left_out: LeftOut, *, class_balanced: bool) -> float:

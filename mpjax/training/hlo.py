@@ -1,10 +1,11 @@
-"""Reads a compiled program's text (HLO): its collective operations, and its traffic with memory."""
+"""Reads a compiled program's text (HLO): what runs how often, and its collective operations."""
 
 import dataclasses
 import functools
 import math
 import re
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 # Of XLA's text; "-start" begins an asynchronous operation, whose "-done" is not counted again.
 COLLECTIVES = (
@@ -19,17 +20,12 @@ _ARRAY = re.compile(r"\b([a-z]\w*)\[([\d,]*)\](\{[^}]*\})?")
 _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) .*\{$")
 _INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = (.+)$")
 _CALLED = re.compile(r"\b(?:calls|to_apply|body|true_computation|false_computation)=%?([\w.\-]+)")
+_CONDITION = re.compile(r"\bcondition=%?([\w.\-]+)")
 _BRANCHES = re.compile(r"\bbranch_computations=\{([^}]*)\}")
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
 _GROUPS = re.compile(r"\breplica_groups=(?:\{\{([\d,]+)\}|\[\d+,(\d+)\])")
 _MESH_GROUPS = re.compile(r"\breplica_groups=mesh\[([^\]]*)\] \{([^}]*)\}")
 _CHANNEL = re.compile(r"\bchannel_id=(\d+)")
-
-# Operations that only name memory, or whose bytes are those of what they call or have begun.
-_WITHOUT_TRAFFIC = (
-    *("parameter", "constant", "iota", "tuple", "get-tuple-element", "bitcast", "after-all"),
-    *("while", "conditional", "call", "opt-barrier", "partition-id", "replica-id"),
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,13 +57,37 @@ class Collective:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Instruction:
+class Instruction:
+    """An operation as it is written: `%name = type opcode(argument), attributes`."""
+
     name: str
     type: str
     opcode: str
-    operands: tuple[str, ...]
+    argument: str  # its operands; of a parameter its number, of a constant its value
     attributes: str
-    parameter: int | None  # its number, where it is one
+
+    @functools.cached_property
+    def operands(self) -> tuple[str, ...]:
+        """Names of its operands."""
+        return tuple(re.findall(r"%([\w.\-]+)", self.argument))
+
+
+class Run(NamedTuple):
+    """An operation as it runs.
+
+    Attributes:
+        instruction: the operation.
+        times: how often it runs; more than 1 in a loop.
+        types: of the values of its computation, by their names.
+        fused: it is within a fusion, so that its values are in no memory.
+        scattering: it is within what scatters its sum.
+    """
+
+    instruction: Instruction
+    times: int
+    types: Mapping[str, str]
+    fused: bool
+    scattering: bool
 
 
 def collectives(text: str, devices: int) -> list[Collective]:
@@ -82,7 +102,8 @@ def collectives(text: str, devices: int) -> list[Collective]:
     """
     found = []
     seen = set()
-    for instruction, times, scattering, _ in _executed(text):
+    for run in executed(text):
+        instruction = run.instruction
         kind = instruction.opcode.removesuffix("-start")
         if kind not in COLLECTIVES:
             continue
@@ -91,101 +112,69 @@ def collectives(text: str, devices: int) -> list[Collective]:
         if channel and channel[1] in seen:
             continue
         seen.add(channel[1] if channel else None)
-        kind = "reduce-scatter" if scattering and kind == "all-reduce" else kind
+        kind = "reduce-scatter" if run.scattering and kind == "all-reduce" else kind
         group = _group(instruction.attributes) or devices
-        size = _size(_result(instruction))
+        size = _size(result_type(instruction))
         if instruction.opcode.startswith("reduce-scatter"):
             size *= group
-        found.append(Collective(kind, group, size, times))
+        found.append(Collective(kind, group, size, run.times))
     return found
 
 
-def memory_traffic(text: str) -> int:
-    """Counts the bytes that a program reads from and writes to a device's main memory.
+def executed(text: str) -> Iterator[Run]:
+    """Yields every operation that runs.
 
-    Each operation's operands and results count once, of a sliced operand the slices alone, unless
-    they lie in another memory space, such as a TPU's VMEM. A kernel's blocks that are fetched again
-    are not counted again.
+    A loop's operations run as often as the compiler knows that it turns, else once; every branch of
+    a conditional runs.
 
     Args:
         text: `compiled.as_text()`.
     """
-    computations, _ = _parse(text)
-    total = 0
-    for one, times, _, types in _executed(text):
-        if types is None or one.opcode in _WITHOUT_TRAFFIC:
-            continue
-        if one.opcode.endswith(("-done", "-update")):
-            continue
-        total += times * _size(_result(one), main=True)
-        for i, name in enumerate(one.operands):
-            whole = _size(types.get(name, ""), main=True)
-            total += times * min(whole, _read(computations, [], one, i, whole))
-    return total
+    computations, entry = parse(text)
 
-
-def _read(
-    computations: Mapping[str, list[_Instruction]],
-    around: list[_Instruction],
-    one: _Instruction,
-    i: int,
-    whole: int,
-) -> int:
-    """Returns how many bytes an operation reads of its operand `i`, which has `whole`.
-
-    Args:
-        computations: of the program.
-        around: the operations among which `one` is, if it is fused with them.
-        one: the operation.
-        i: number of the operand.
-        whole: its bytes.
-    """
-    if one.opcode in ("slice", "dynamic-slice", "slice-start", "gather"):
-        return _size(_result(one)) if i == 0 else whole
-    if one.opcode == "dynamic-update-slice" and i == 0:
-        return 0
-    name = one.name
-    if one.opcode == "fusion":
-        around = computations[_called(one)[0]]
-        name = next(inner.name for inner in around if inner.parameter == i)
-    elif one.opcode != "bitcast":
-        return whole
-    return sum(
-        _read(computations, around, user, k, whole)
-        for user in around
-        for k, operand in enumerate(user.operands)
-        if operand == name
-    )
-
-
-def _executed(
-    text: str,
-) -> Iterator[tuple[_Instruction, int, bool, Mapping[str, str] | None]]:
-    """Yields each instruction that runs, how often, whether within what scatters its sum, and the
-    types of its computation's values; None within a fusion, whose values are in no memory.
-    """
-    computations, entry = _parse(text)
-
-    def walk(name: str, times: int, fused: bool) -> Iterator[tuple]:
+    def walk(name: str, times: int, fused: bool) -> Iterator[Run]:
         instructions = computations.get(name, [])
-        types = None if fused else {one.name: one.type for one in instructions}
+        types = {one.name: one.type for one in instructions}
         # XLA writes a reduce-scatter on TPUs as an all-reduce fused with the slicing of its result.
         scattering = name.startswith("all-reduce-scatter")
         for one in instructions:
-            yield one, times, scattering, types
-            for called in _called(one):
+            yield Run(one, times, types, fused, scattering)
+            trips = _trips(computations, instructions, one) if one.opcode == "while" else 1
+            for called in called_by(one):
                 inside = fused or one.opcode not in ("while", "conditional", "call")
-                yield from walk(called, times * _trips(one), inside)
+                yield from walk(called, times * trips, inside)
 
     return walk(entry, 1, False)
 
 
-def _trips(instruction: _Instruction) -> int:
-    known = _TRIPS.search(instruction.attributes) if instruction.opcode == "while" else None
-    return int(known[1]) if known else 1
+def _trips(
+    computations: Mapping[str, list[Instruction]], around: list[Instruction], loop: Instruction
+) -> int:
+    """Returns how often a loop turns: as the compiler says, or as its condition does."""
+    known = _TRIPS.search(loop.attributes)
+    if known:
+        return int(known[1])
+    # On TPUs: `counter < bound`, for a counter that begins with a constant and, as JAX writes all
+    # of its loops, goes up by 1.
+    outside = {one.name: one for one in around}
+    name = _CONDITION.search(loop.attributes)
+    condition = {one.name: one for one in computations[name[1]]} if name else {}
+    test = list(condition.values())[-1]
+    state = outside[loop.operands[0]]
+    if test.opcode != "compare" or "direction=LT" not in test.attributes or state.opcode != "tuple":
+        return 1
+    counter, bound = (condition[operand] for operand in test.operands)
+    index = re.search(r"\bindex=(\d+)", counter.attributes)
+    if bound.opcode != "constant" or not index:
+        return 1
+    start = outside[state.operands[int(index[1])]]
+    while start.opcode in ("copy", "copy-start", "copy-done", "bitcast"):
+        start = outside[start.operands[0]]
+    return int(bound.argument) - int(start.argument) if start.opcode == "constant" else 1
 
 
-def _called(instruction: _Instruction) -> list[str]:
+def called_by(instruction: Instruction) -> list[str]:
+    """Names the computations that an operation runs."""
     called = _CALLED.findall(instruction.attributes)
     for names in _BRANCHES.findall(instruction.attributes):
         called += [name.strip().lstrip("%") for name in names.split(",")]
@@ -193,9 +182,9 @@ def _called(instruction: _Instruction) -> list[str]:
 
 
 @functools.lru_cache(maxsize=1)
-def _parse(text: str) -> tuple[dict[str, list[_Instruction]], str]:
+def parse(text: str) -> tuple[dict[str, list[Instruction]], str]:
     """Returns the instructions of every computation by its name, and the name of the first."""
-    computations: dict[str, list[_Instruction]] = {}
+    computations: dict[str, list[Instruction]] = {}
     entry = current = ""
     for line in text.splitlines():
         if instruction := _INSTRUCTION.match(line):
@@ -207,14 +196,14 @@ def _parse(text: str) -> tuple[dict[str, list[_Instruction]], str]:
     return computations, entry
 
 
-def _instruction(name: str, text: str) -> _Instruction:
+def _instruction(name: str, text: str) -> Instruction:
     end = _balanced(text) if text.startswith("(") else text.index(" ")
     opcode, _, rest = text[end:].strip().partition("(")
     rest = "(" + rest
-    end_of_operands = _balanced(rest)
-    operands = tuple(re.findall(r"%([\w.\-]+)", rest[:end_of_operands]))
-    number = int(rest[1 : end_of_operands - 1]) if opcode == "parameter" else None
-    return _Instruction(name, text[:end], opcode, operands, rest[end_of_operands:], number)
+    end_of_argument = _balanced(rest)
+    return Instruction(
+        name, text[:end], opcode, rest[1 : end_of_argument - 1], rest[end_of_argument:]
+    )
 
 
 def _balanced(text: str) -> int:
@@ -227,17 +216,17 @@ def _balanced(text: str) -> int:
     raise ValueError(f"HLO: a parenthesis is never closed: {text[:80]}")
 
 
-def _result(instruction: _Instruction) -> str:
+def result_type(instruction: Instruction) -> str:
     """Returns the type of what an operation makes; one that is only begun also lists its operands.
 
     An asynchronous operation's type is (operands, results, ...), but for all-reduce.
     """
     if not instruction.opcode.endswith("-start") or instruction.opcode == "all-reduce-start":
         return instruction.type
-    return _elements(instruction.type)[1]
+    return elements_of(instruction.type)[1]
 
 
-def _elements(type_: str) -> list[str]:
+def elements_of(type_: str) -> list[str]:
     """Splits a tuple's type."""
     parts, depth, start = [], 0, 1
     for i, character in enumerate(type_):
@@ -248,15 +237,17 @@ def _elements(type_: str) -> list[str]:
     return parts
 
 
-def _size(type_: str, *, main: bool = False) -> int:
-    """Returns the bytes of all arrays in a type; with `main`, of those in main memory alone."""
-    total = 0
-    for element, shape, layout in _ARRAY.findall(type_):
-        if main and re.search(r"S\(\d+\)", layout):
-            continue
-        count = math.prod(int(n) for n in shape.split(",") if n)
-        total += math.ceil(count * _bits(element) / 8)
-    return total
+def arrays_of(type_: str) -> list[tuple[int, list[int], str]]:
+    """Lists the arrays of a type: bits of an element, shape, and layout as it is written."""
+    return [
+        (_bits(element), [int(n) for n in shape.split(",") if n], layout)
+        for element, shape, layout in _ARRAY.findall(type_)
+    ]
+
+
+def _size(type_: str) -> int:
+    """Returns the bytes of all arrays in a type."""
+    return sum(math.ceil(math.prod(shape) * bits / 8) for bits, shape, _ in arrays_of(type_))
 
 
 def _bits(element: str) -> int:

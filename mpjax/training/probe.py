@@ -1,26 +1,32 @@
 """The linear probe: heads on cached embeddings, saved and applied without leaking an animal."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from etils import epath
-from scipy.special import log_softmax, logsumexp
+from jaxtyping import Float, Int
 
 from mpjax import files
 from mpjax.config import HeadConfig
 from mpjax.data import embeddings
 from mpjax.data.division import Division
-from mpjax.training import checkpoint, heads
+from mpjax.taxonomy import Taxonomy
+from mpjax.training import checkpoint, heads, leak
 
 _TRAIN, _VALIDATION = 0, 1
 _CHOICE_FOLDS = 5  # among training groups, where there are no validation animals
+_COARSE = "coarse_"  # prefix of the heads on coarse classes
 
 
 def train(
     embedded: embeddings.Embeddings, division: Division, config: HeadConfig, out: epath.PathLike
 ) -> bool:
     """Fits and saves the heads of a study: the final one, and one per fold.
+
+    With `config.coarse`, as many on the coarse classes. Beside them lies what a head like the
+    final one predicts under a split by animals and under one by clips (`leak.demonstrate`).
 
     Args:
         embedded: all views of all clips.
@@ -32,38 +38,67 @@ def train(
         False where `out` already holds these very heads.
 
     Raises:
-        ValueError: a fine class has no clip to train on.
+        ValueError: a fine class has no clip to train on, or `config.coarse` asks for classes that
+            the cohort does not have.
     """
     stamp = files.fingerprint(embedded.meta["fingerprint"], division.fingerprint, config)
     if (checkpoint.read_metadata(out) or {}).get("fingerprint") == stamp:
         return False
     classes = division.taxonomy.fine
     rows, predicted, validation = training_rows(embedded, division)
-    missing = [name for i, name in enumerate(classes) if not (rows.label == i).any()]
-    if missing:
+    if missing := [name for i, name in enumerate(classes) if not (rows.label == i).any()]:
         raise ValueError(f"no clip to train on for class(es) {', '.join(missing)}")
-    fitted = heads.fit_folds(rows, len(classes), config, predicted=predicted, validation=validation)
+    tasks = {"": (rows, len(classes))}
+    if config.coarse:
+        tasks[_COARSE] = _coarse_rows(rows, division.taxonomy)
+    variables, chosen, losses = _fit(tasks, config, predicted=predicted, validation=validation)
+    demonstration = leak.demonstrate(embedded, division, config, l2=chosen[_name(heads.FINAL)])
+    leak.write(out, demonstration, stamp)
     metadata = {
         "fingerprint": stamp,
         "embeddings": embedded.meta,
         "division": division.fingerprint,
         "fine": list(classes),
-        "training": {
-            "what": "probe",
-            "l2": {_name(fold): l2 for fold, l2 in fitted.l2.items()},
-        },
-        "choice_losses": {
-            _name(fold): {str(l2): loss for l2, loss in losses.items()}
-            for fold, losses in fitted.losses.items()
-        },
+        "training": {"what": "probe", "l2": chosen},
+        "choice_losses": losses,
     }
-    variables = {_name(fold): variables for fold, variables in fitted.heads.items()}
     checkpoint.save(out, variables, metadata)
     return True
 
 
-def _name(fold: int) -> str:
-    return "final" if fold == heads.FINAL else f"fold_{fold}"
+def _fit(
+    tasks: dict[str, tuple[heads.Rows, int]],
+    config: HeadConfig,
+    *,
+    predicted: list[int],
+    validation: int | None,
+) -> tuple[heads.Variables, dict[str, float], dict[str, dict[str, float]]]:
+    """Returns heads, their l2 and the losses that chose it, by name, of all tasks."""
+    variables: heads.Variables = {}
+    chosen: dict[str, float] = {}
+    losses: dict[str, dict[str, float]] = {}
+    for task, (rows, count) in tasks.items():
+        fitted = heads.fit_folds(rows, count, config, predicted=predicted, validation=validation)
+        for fold, head in fitted.heads.items():
+            name = _name(fold, task)
+            variables[name], chosen[name] = head, fitted.l2[fold]
+            losses[name] = {str(l2): loss for l2, loss in fitted.losses[fold].items()}
+    return variables, chosen, losses
+
+
+def _coarse_rows(rows: heads.Rows, taxonomy: Taxonomy) -> tuple[heads.Rows, int]:
+    """Returns the rows labelled by their coarse classes, and how many of these there are."""
+    if not taxonomy.coarse:
+        raise ValueError(
+            "config.head.coarse asks for a head on coarse classes, and this cohort has none; set "
+            "it to false, or give the classes in a taxonomy.toml"
+        )
+    label = np.asarray(taxonomy.fine_to_coarse)[rows.label]
+    return dataclasses.replace(rows, label=label), len(taxonomy.coarse)
+
+
+def _name(fold: int, task: str = "") -> str:
+    return task + ("final" if fold == heads.FINAL else f"fold_{fold}")
 
 
 def training_rows(
@@ -110,50 +145,79 @@ def predict(
         directory: folder of the checkpoint.
 
     Returns:
-        A row per clip: its metadata, split, fold, start_s, p [fine] and logits (log p).
+        A row per clip: its metadata, split, fold, start_s, p [fine] and logits (log p); and
+        p_coarse [coarse] where heads were trained on the coarse classes. Embedding and pixel
+        statistics are means over the views.
 
     Raises:
         ValueError: the heads were trained on other embeddings, or on other animals.
     """
     variables = checkpoint.restore(directory)
     metadata = checkpoint.read_metadata(directory)
-    if metadata["embeddings"]["fingerprint"] != embedded.meta["fingerprint"]:
-        raise ValueError(
-            f"{directory}: heads of other embeddings ({metadata['embeddings']['fingerprint']}, "
-            f"here {embedded.meta['fingerprint']}); run `python -m mpjax.train`"
-        )
-    if metadata["division"] != division.fingerprint:
-        raise ValueError(
-            f"{directory}: heads of another division into folds, which may have trained on the "
-            "animals to be tested; run `python -m mpjax.train`"
-        )
+    _check_same(metadata, embedded, division, where=directory)
     table = embedded.table
     fold = np.full(len(table), heads.FINAL)
     if division.scheme != "fixed":
         tested = (table["split"] == "test").to_numpy()
         fold = np.where(tested, table["video"].map(division.folds), heads.FINAL)
-    log_p = np.zeros((len(table), len(division.taxonomy.fine)), np.float32)
-    for k in np.unique(fold):
-        head: Any = variables[_name(int(k))]
-        mine = fold == k
-        log_p[mine] = log_softmax(heads.predict(head, embedded.embedding[mine]), axis=-1)
-    return _average_views(table.assign(fold=fold), log_p)
-
-
-def _average_views(table: pd.DataFrame, log_p: np.ndarray) -> pd.DataFrame:
-    """Averages probabilities over the views of a clip, in the log domain against underflow."""
-    clip, _ = pd.factorize(table["clip_id"])
-    first = np.unique(clip, return_index=True)[1]
+    clip = pd.factorize(table["clip_id"])[0]
+    log_p = heads.average_views(_apply(variables, embedded.embedding, fold), clip)
+    clips = table.assign(fold=fold)[~table["clip_id"].duplicated()].drop(columns="view")
+    clips = clips.reset_index(drop=True)
     views = np.bincount(clip)
-    starts = first  # views of a clip are adjacent
-    averaged = np.stack(
-        [
-            logsumexp(log_p[start : start + n], axis=0) - np.log(n)
-            for start, n in zip(starts, views, strict=True)
-        ]
-    ).astype(np.float32)
-    clips = table.iloc[first].drop(columns="view").reset_index(drop=True)
+    for name in embeddings.STATISTICS:
+        clips[name] = np.bincount(clip, weights=table[name]) / views
+    clips["embedding"] = list(_average(embedded.embedding, clip))
     clips["start_s"] = clips["start_frame"] / clips["fps"]
-    probabilities = np.exp(averaged)
-    probabilities /= probabilities.sum(axis=1, keepdims=True)
-    return clips.assign(logits=list(averaged), p=list(probabilities))
+    clips = clips.assign(logits=list(log_p), p=list(_probabilities(log_p)))
+    if _name(heads.FINAL, _COARSE) in variables:
+        coarse = _apply(variables, embedded.embedding, fold, task=_COARSE)
+        clips["p_coarse"] = list(_probabilities(heads.average_views(coarse, clip)))
+    return clips
+
+
+def _check_same(
+    metadata: dict[str, Any],
+    embedded: embeddings.Embeddings,
+    division: Division,
+    *,
+    where: epath.PathLike,
+) -> None:
+    if metadata["embeddings"]["fingerprint"] != embedded.meta["fingerprint"]:
+        raise ValueError(
+            f"{where}: heads of other embeddings ({metadata['embeddings']['fingerprint']}, "
+            f"here {embedded.meta['fingerprint']}); run `python -m mpjax.train`"
+        )
+    if metadata["division"] != division.fingerprint:
+        raise ValueError(
+            f"{where}: heads of another division into folds, which may have trained on the "
+            "animals to be tested; run `python -m mpjax.train`"
+        )
+
+
+def _average(
+    values: Float[np.ndarray, "n d"], clip: Int[np.ndarray, "n"]
+) -> Float[np.ndarray, "clips d"]:
+    """Averages the views of each clip; they lie together."""
+    first = np.flatnonzero(np.diff(clip, prepend=-1))
+    return np.add.reduceat(values, first) / np.bincount(clip)[:, None].astype(np.float32)
+
+
+def _apply(
+    variables: dict[str, Any],
+    embedding: Float[np.ndarray, "n d"],
+    fold: Int[np.ndarray, "n"],
+    *,
+    task: str = "",
+) -> Float[np.ndarray, "n classes"]:
+    """Returns the logits of every view by the head of its fold."""
+    width = variables[_name(heads.FINAL, task)]["params"]["linear"]["bias"].shape[-1]
+    logits = np.zeros((len(embedding), width), np.float32)
+    for k in np.unique(fold):
+        logits[fold == k] = heads.predict(variables[_name(int(k), task)], embedding[fold == k])
+    return logits
+
+
+def _probabilities(log_p: Float[np.ndarray, "n classes"]) -> Float[np.ndarray, "n classes"]:
+    p = np.exp(log_p)
+    return p / p.sum(axis=1, keepdims=True)

@@ -26,11 +26,33 @@ def test_a_table_comes_back_as_it_was_written(tmp_path):
         np.testing.assert_array_equal(read.table[column].to_numpy(), table[column].to_numpy())
 
 
-def test_embeddings_are_kept_in_the_file_and_not_read(tmp_path, table):
-    table["embedding"] = list(np.ones((4, 8), np.float32))
+def test_embeddings_are_read_only_when_asked_for(tmp_path, table):
+    embedding = np.random.default_rng(0).normal(size=(4, 8)).astype(np.float32)
+    write_predictions(tmp_path / "p.parquet", table.assign(embedding=list(embedding)), META)
+    assert read_predictions(tmp_path / "p.parquet").embedding is None
+    read = read_predictions(tmp_path / "p.parquet", embedding=True)
+    assert read.embedding.dtype == np.float32
+    np.testing.assert_array_equal(read.embedding, embedding)
+    assert "embedding" not in read.table
     write_predictions(tmp_path / "p.parquet", table, META)
-    assert "embedding" in pq.read_schema(tmp_path / "p.parquet").names
-    assert "embedding" not in read_predictions(tmp_path / "p.parquet").table
+    assert read_predictions(tmp_path / "p.parquet", embedding=True).embedding is None
+
+
+def test_optional_columns_come_back_where_they_were_written(tmp_path):
+    table, meta = make_study()
+    plain = tmp_path / "plain.parquet"
+    write_predictions(plain, table, meta)
+    assert read_predictions(plain).p_coarse is None
+    assert "motion" not in read_predictions(plain).table
+    rng = np.random.default_rng(0)
+    p_coarse = rng.dirichlet(np.ones(3), len(table)).astype(np.float32)
+    motion, brightness = rng.random(len(table)), 255 * rng.random(len(table))
+    more = table.assign(motion=motion, brightness=brightness, p_coarse=list(p_coarse))
+    write_predictions(tmp_path / "p.parquet", more, meta)
+    read = read_predictions(tmp_path / "p.parquet")
+    np.testing.assert_array_equal(read.p_coarse, p_coarse)
+    np.testing.assert_array_equal(read.table["motion"], motion)
+    np.testing.assert_array_equal(read.table["brightness"], brightness)
 
 
 def _put(column, value, row=1):
@@ -65,6 +87,14 @@ _BAD = {
     r"on two sides, first 'm0': test and test \(fold 2\)": _put("fold", 2),
     "column video: 'v0' belongs to more than one animal": lambda t: t.assign(video="v0"),
     "no rows": lambda t: t.iloc[:0],
+    "column motion: must be finite": lambda t: t.assign(motion=[0.0, 1.0, np.nan, 1.0]),
+    "column p_coarse, row 0: 2 values for 0 coarse classes": lambda t: t.assign(
+        p_coarse=[[0.5, 0.5]] * 4
+    ),
+    "column embedding, row 1: 2 values for 3 features": lambda t: t.assign(
+        embedding=[[0.0, 1.0, 2.0], [0.0, 1.0]] * 2
+    ),
+    "column embedding: must be finite": lambda t: t.assign(embedding=[[0.0, np.nan]] * 4),
 }
 
 
@@ -83,6 +113,22 @@ def test_all_faults_of_the_values_are_told_at_once(tmp_path, table):
     bad = _put("label", 9)(_put("clip_id", "clip0")(_put("split", "train")(table)))
     with pytest.raises(ValueError, match=r"label.*clip_id.*two sides"):
         write_predictions(tmp_path / "p.parquet", bad, META)
+
+
+def test_probabilities_of_the_coarse_head_are_checked_like_those_of_the_fine_one(tmp_path):
+    table, meta = make_study(drug=False)
+    bad = table.assign(p_coarse=[[0.5, 0.5, 0.5]] + [[0.0, 0.0, 1.0]] * (len(table) - 1))
+    with pytest.raises(ValueError, match=r"column p_coarse: must sum to 1: 1 row\(s\).*1\.5"):
+        write_predictions(tmp_path / "p.parquet", bad, meta)
+
+
+def test_a_condition_that_is_not_that_of_the_label_is_refused(tmp_path):
+    table, meta = make_study(drug=False)
+    bad = _put("condition", "mystery", row=7)(table)
+    with pytest.raises(ValueError, match=r"1 row\(s\) contradict.*row 7: 'mystery' on day 3, but"):
+        write_predictions(tmp_path / "p.parquet", bad, meta)
+    unlabelled = _put("label", -1, row=7)(bad)  # left out of the classes, so it may be unknown
+    write_predictions(tmp_path / "p.parquet", unlabelled, meta)
 
 
 def test_a_cage_on_two_sides_is_refused_only_where_cages_are_the_group(tmp_path, table):

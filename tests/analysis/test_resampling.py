@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from sklearn.metrics import balanced_accuracy_score
+from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from mpjax.analysis import resampling
 
@@ -15,15 +15,18 @@ def units():
 
 def test_scores_of_a_resample_equal_those_of_the_repeated_units(units):
     label, predicted, group = units
-    correct, total = resampling.count_by_group(label, predicted, group, classes=4)
+    counts = resampling.count_by_group(label, predicted, group, classes=4)
     weights = resampling.draw_weights(9, resamples=20, seed=0)
-    draws = resampling.resample_scores(correct, total, weights)
+    draws = resampling.resample_scores(counts, weights)
     for index, weight in enumerate(weights):
         rows = np.repeat(np.arange(300), weight[group])
         hit = label[rows] == predicted[rows]
         assert draws.accuracy[index] == pytest.approx(hit.mean())
         assert draws.mean_class_accuracy[index] == pytest.approx(
             balanced_accuracy_score(label[rows], predicted[rows])
+        )
+        assert draws.macro_f1[index] == pytest.approx(
+            f1_score(label[rows], predicted[rows], average="macro", zero_division=0)
         )
         assert draws.recall[index, 2] == pytest.approx(hit[label[rows] == 2].mean())
 
@@ -36,8 +39,9 @@ def test_every_resample_draws_as_many_groups_as_there_are_and_the_seed_decides_w
 
 
 def test_a_class_absent_from_a_resample_is_left_out_of_its_mean():
-    correct, total = np.array([[4, 0], [0, 1]]), np.array([[4, 0], [0, 2]])
-    draws = resampling.resample_scores(correct, total, np.array([[2, 0], [1, 1]]))
+    total = np.array([[4, 0], [0, 2]])
+    counts = resampling.Counts(correct=np.array([[4, 0], [0, 1]]), total=total, named=total)
+    draws = resampling.resample_scores(counts, np.array([[2, 0], [1, 1]]))
     np.testing.assert_allclose(draws.mean_class_accuracy, [1.0, 0.75])
     assert np.isnan(draws.recall[0, 1])
 
@@ -52,8 +56,10 @@ def test_intervals_over_animals_cover_the_truth_where_intervals_over_clips_do_no
         for unit, correct in (("animals", hits.sum(1)), ("clips", hits.ravel())):
             total = np.full(len(correct), clips if unit == "animals" else 1)
             weights = resampling.draw_weights(len(correct), resamples=200, seed=1)
-            draws = resampling.resample_scores(correct[:, None], total[:, None], weights)
-            interval = resampling.percentile_interval(draws.accuracy, groups=20, unit="animal")
+            group = np.repeat(np.arange(len(correct)), total)
+            values = np.concatenate([np.arange(n) < k for k, n in zip(correct, total, strict=True)])
+            draws = resampling.resample_mean(values, group, weights)
+            interval = resampling.percentile_interval(draws, groups=20, unit="animal")
             covered[unit] += interval["ci95"][0] <= 0.5 <= interval["ci95"][1]
     assert 0.88 <= covered["animals"] / cohorts <= 0.99
     assert covered["clips"] / cohorts < 0.7

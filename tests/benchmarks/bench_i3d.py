@@ -80,7 +80,7 @@ class PlainHead(nn.Module):
 
 
 def multiply_adds(shape: tuple[int, ...]) -> int:
-    """Counts the multiply-adds of the convolutions as published; ours does the same."""
+    """Counts the multiply-adds of the convolutions as published; ours does about half of them."""
     model, clips = i3d.I3D(), jax.ShapeDtypeStruct((*shape, 3), jnp.float32)
     variables = jax.eval_shape(model.init, jax.random.key(0), clips)
     _, state = jax.eval_shape(

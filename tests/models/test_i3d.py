@@ -79,6 +79,9 @@ def test_both_forms_and_longer_clips_equal_the_reference(params, case, conv):
         ((8, 12, 12), (7, 7, 7), (2, 2, 2)),
         ((9, 11, 13), (7, 7, 7), (2, 2, 2)),
         ((4, 6, 5), (3, 3, 3), (1, 1, 1)),
+        ((2, 4, 4), (3, 3, 3), (1, 1, 1)),
+        ((3, 4, 4), (3, 3, 3), (1, 1, 1)),
+        ((9, 4, 5), (3, 3, 3), (1, 1, 1)),
         ((1, 1, 2), (3, 3, 3), (1, 1, 1)),
         ((3, 4, 4), (1, 1, 1), (1, 1, 1)),
         ((5, 4, 4), (1, 3, 3), (2, 1, 2)),
@@ -90,6 +93,52 @@ def test_convolution_by_frame_equals_the_direct_one(size, kernel_size, strides):
     by_frame = convolve(x, kernel, strides=strides, form="by_frame")
     assert direct.shape == by_frame.shape
     assert relative_error(by_frame, np.asarray(direct)) < 1e-5
+
+
+STEM = ((9, 11, 13), (7, 7, 7), (2, 2, 2))
+INNER = ((8, 6, 5), (3, 3, 3), (1, 1, 1))
+
+
+@pytest.mark.parametrize(("size", "kernel_size", "strides"), [STEM, INNER])
+def test_gradients_of_both_forms_of_convolution_are_equal(size, kernel_size, strides):
+    x, kernel = normal(2, *size, 5), normal(*kernel_size, 5, 6, seed=1)
+
+    def loss(x, kernel, form):
+        return jnp.sin(convolve(x, kernel, strides=strides, form=form) / 50).sum()
+
+    gradients = jax.grad(loss, argnums=(0, 1))
+    direct, by_frame = (gradients(x, kernel, form) for form in ("direct", "by_frame"))
+    for one, other in zip(direct, by_frame, strict=True):
+        assert relative_error(other, np.asarray(one)) < 1e-5
+
+
+@pytest.mark.parametrize(("size", "kernel_size", "strides"), [STEM, INNER])
+def test_convolution_by_frame_of_bfloat16_rounds_the_output_alone(size, kernel_size, strides):
+    x, kernel = (a.astype(jnp.bfloat16) for a in (normal(2, *size, 5), normal(*kernel_size, 5, 6)))
+    exact = convolve(
+        x.astype(jnp.float32), kernel.astype(jnp.float32), strides=strides, form="direct"
+    )
+    by_frame = convolve(x, kernel, strides=strides, form="by_frame")
+    assert by_frame.dtype == jnp.bfloat16
+    difference = np.abs(np.asarray(by_frame, np.float32) - exact)
+    assert (difference <= np.abs(exact) * 2**-8 + 1e-5 * np.abs(exact).max()).all()
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel_size", "strides"),
+    [((16, 12, 12), (7, 7, 7), (2, 2, 2)), ((8, 12, 12), (3, 3, 3), (1, 1, 1))],
+)
+def test_convolution_by_frame_takes_six_tenths_of_the_operations_at_most(
+    size, kernel_size, strides
+):
+    x, kernel = normal(1, *size, 32), normal(*kernel_size, 32, 64)
+    flops = {
+        form: jax.jit(lambda x, kernel, form=form: convolve(x, kernel, strides=strides, form=form))
+        .lower(x, kernel)
+        .cost_analysis()["flops"]
+        for form in ("direct", "by_frame")
+    }
+    assert flops["by_frame"] < 0.6 * flops["direct"]
 
 
 @pytest.mark.parametrize(

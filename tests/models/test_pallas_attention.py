@@ -36,7 +36,14 @@ def _plain(qkv, bias, regions, precision=HIGHEST):
 
 
 def _fused(qkv, bias, regions, precision=HIGHEST):
-    return fused_window_attention(group_heads(qkv), bias, regions, precision=precision)
+    # A table with a row for every pair of tokens, so that the bias is its transpose.
+    def look_up(table):
+        return table.T.reshape(bias.shape)
+
+    table = bias.reshape(len(bias), -1).T
+    return fused_window_attention(
+        group_heads(qkv), table, regions, look_up=look_up, precision=precision
+    )
 
 
 def _outputs(attend, qkv, bias, regions, towards, precision=HIGHEST):
@@ -93,32 +100,36 @@ def test_tokens_of_different_regions_do_not_mix():
 def test_devices_that_share_the_clips_give_what_one_device_gives(clips):
     # In a process of its own: the number of devices is fixed when JAX starts.
     code = f"""
-        import jax, numpy as np
+        import functools, jax, numpy as np
         from jax.sharding import NamedSharding, PartitionSpec
+        from mpjax.models.attention import relative_position_bias
         from mpjax.models.pallas_attention import fused_window_attention
 
+        look_up = functools.partial(relative_position_bias, window=(2, 3, 3), fitted=(2, 3, 3))
         generator = np.random.default_rng(0)
         qkv = generator.standard_normal(({clips}, 2, 18, 3 * 64)).astype("float32")
-        bias = generator.standard_normal((2, 18, 18)).astype("float32")
+        table = generator.standard_normal((75, 2)).astype("float32")
         regions = generator.integers(0, 3, (2, 18))
 
         @jax.jit
-        def run(qkv, bias):
-            def loss(qkv, bias):
-                out = fused_window_attention(qkv, bias, regions, precision=None)
+        def run(qkv, table):
+            def loss(qkv, table):
+                out = fused_window_attention(
+                    qkv, table, regions, look_up=look_up, precision=None
+                )
                 return (out**2).sum(), out
-            return jax.grad(loss, (0, 1), has_aux=True)(qkv, bias)
+            return jax.grad(loss, (0, 1), has_aux=True)(qkv, table)
 
-        (one_qkv, one_bias), one = run(qkv, bias)
+        (one_qkv, one_table), one = run(qkv, table)
         mesh = jax.make_mesh((4, 1), ("data", "model"), (jax.sharding.AxisType.Auto,) * 2)
         with jax.set_mesh(mesh):
             if {clips} % 4 == 0:
                 qkv = jax.device_put(qkv, NamedSharding(mesh, PartitionSpec("data")))
-            (many_qkv, many_bias), many = run(qkv, bias)
+            (many_qkv, many_table), many = run(qkv, table)
         if {clips} % 4 == 0:
             assert many.sharding.spec[0] == many_qkv.sharding.spec[0] == "data", many.sharding
-        assert many_bias.sharding.is_fully_replicated
-        for a, b in ((one, many), (one_qkv, many_qkv), (one_bias, many_bias)):
+        assert many_table.sharding.is_fully_replicated
+        for a, b in ((one, many), (one_qkv, many_qkv), (one_table, many_table)):
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
     """
     environment = os.environ | {

@@ -5,7 +5,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import linen as nn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -169,13 +168,16 @@ def test_remat_changes_neither_outputs_nor_gradients():
     )
 
 
-def test_drop_path_keeps_or_drops_whole_clips_and_is_unbiased():
-    branch = _clips((4000, 1, 2, 1, 3))
-    dropped = np.asarray(swin.drop_path(jax.random.key(0), jnp.asarray(branch), 0.25))
-    kept = (dropped != 0).any(axis=(1, 2, 3, 4))
-    np.testing.assert_allclose(dropped[kept], branch[kept] / 0.75, rtol=1e-6)
-    share = kept.mean()  # so the mean of `dropped` is that of `branch`: share / 0.75 = 1
-    assert abs(share - 0.75) < 4 * np.sqrt(0.25 * 0.75 / 4000)
+def test_drop_path_keeps_or_drops_whole_branches_and_is_unbiased():
+    rates = np.float32([0.0, 0.25])
+    scales = np.asarray(swin.drop_path_scales(jax.random.key(0), rates, 4000))
+    assert scales.shape == (2, 2, 4000)
+    assert (scales[0] == 1).all()
+    kept = scales[1] != 0
+    np.testing.assert_allclose(scales[1][kept], 1 / 0.75, rtol=1e-6)
+    shares = kept.mean(axis=1)  # so the mean of `scales` is 1: share / 0.75
+    assert (abs(shares - 0.75) < 4 * np.sqrt(0.25 * 0.75 / 4000)).all()
+    assert (kept[0] != kept[1]).any()  # attention and MLP are dropped apart
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -195,17 +197,20 @@ def test_training_drops_paths_at_random_and_not_at_rate_zero():
     np.testing.assert_array_equal(first, _trained(0.5, 0))
 
 
-def test_drop_path_rates_grow_linearly_over_all_blocks():
+def test_drop_path_rates_grow_linearly_over_all_blocks(monkeypatch):
     rates = []
-
-    def note(call, args, kwargs, context):
-        if isinstance(context.module, swin.SwinBlock) and context.method_name == "__call__":
-            rates.append(context.module.drop_path_rate)
-        return call(*args, **kwargs)
-
+    drawn = swin.drop_path_scales
+    monkeypatch.setattr(
+        swin, "drop_path_scales", lambda key, r, clips: rates.extend(r) or drawn(key, r, clips)
+    )
     config = dataclasses.replace(SMALL, depths=(2, 3), drop_path_rate=0.2)
-    with nn.intercept_methods(note):
-        jax.eval_shape(lambda key: swin.init_params(config, key), jax.random.key(0))
+    jax.eval_shape(
+        lambda params, clips: VideoSwin(config).apply(
+            {"params": params}, clips, train=True, rngs={"drop_path": jax.random.key(0)}
+        ),
+        _params(config),
+        _clips((1, 2, 8, 8, 3)),
+    )
     np.testing.assert_allclose(rates, [0, 0.05, 0.1, 0.15, 0.2])
 
 
@@ -233,7 +238,7 @@ def test_the_fingerprint_follows_what_decides_the_embeddings_alone():
             dataclasses.replace(SMALL, **changes), _params(SMALL)
         ).fingerprint
 
-    assert of(drop_path_rate=0.3, remat=True) == of()
+    assert of(drop_path_rate=0.3, remat=True, scan=True) == of()
     assert of(dtype="bfloat16") != of()
 
 

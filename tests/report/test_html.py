@@ -1,14 +1,20 @@
+import base64
+import copy
+import csv
+import io
 import json
 import re
 import shutil
 import subprocess
+from html import unescape
 
 import pytest
+from full_study import make_full_study
 from prediction_tables import make_answers, make_meta, make_study
 
 from mpjax.analysis.metrics import evaluate
 from mpjax.analysis.predictions import read_predictions, write_predictions
-from mpjax.report.html import write_report
+from mpjax.report.html import render_report, write_report
 from mpjax.taxonomy import Taxonomy
 
 HOSTILE = "<script>alert('{}{}')</script>$x_&"
@@ -22,15 +28,22 @@ MEASURE = """<script>addEventListener("load", () => {
 });</script></body>"""
 
 
+SECTIONS = ("classification", "calibration", "leak", "days", "drug", "specificity", "map",
+            "methods", "arrive", "limits", "provenance")  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
     """Writes a report on the table and returns (path, page, metrics)."""
 
-    def write(table, meta, title="A study"):
+    def write(table, meta, demonstration=None, title="A study"):
         folder = tmp_path_factory.mktemp("report")
         write_predictions(folder / "p.parquet", table, meta)
-        predictions = read_predictions(folder / "p.parquet")
-        metrics = json.loads(json.dumps(evaluate(predictions, bootstrap=200)))
+        predictions = read_predictions(folder / "p.parquet", embedding="embedding" in table)
+        metrics = evaluate(
+            predictions, bootstrap=200, permutations=100, demonstration=demonstration
+        )
+        metrics = json.loads(json.dumps(metrics))
         write_report(folder / "report.html", metrics, predictions, title=title)
         page = (folder / "report.html").read_text(encoding="utf-8")
         return folder / "report.html", page, metrics
@@ -40,7 +53,32 @@ def report(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def study(report):
-    return report(*make_study())
+    return report(*make_study(drug=False))
+
+
+@pytest.fixture(scope="module")
+def full(report):
+    return report(*make_full_study())
+
+
+def _downloads(page):
+    """Returns the rows of every CSV of the page by its name."""
+    links = re.findall(r'<a href="data:text/csv;[^,"]*,([^"]*)" download="([^"]+)\.csv"', page)
+    assert len({name for _, name in links}) == len(links)
+    return {
+        name: list(csv.DictReader(io.StringIO(base64.b64decode(text).decode())))
+        for text, name in links
+    }
+
+
+def _shown(page, caption):
+    """Returns the cells of a table of the page, a list per row of its body."""
+    table = page[page.index(f'aria-label="{caption}, table"') :]
+    body = table[table.index("<tbody>") : table.index("</tbody>")]
+    return [
+        [_text(cell).strip() for cell in re.split(r"</t[dh]>", row)[:-1]]
+        for row in re.findall(r"<tr>(.*?)</tr>", body, flags=re.DOTALL)
+    ]
 
 
 def _text(page):
@@ -61,33 +99,152 @@ def test_the_answers_come_first_in_words_with_their_intervals(study):
         assert "This is above chance" in answer
 
 
-def test_the_same_input_gives_the_same_bytes(study, report):
-    assert report(*make_study())[1] == study[1]
+def test_the_same_input_gives_the_same_bytes(full):
+    path, page, metrics = full
+    predictions = read_predictions(path.with_name("p.parquet"), embedding=True)
+    assert render_report(metrics, predictions, title="A study") == page
 
 
-def test_nothing_is_loaded_from_outside_the_page(study):
-    page = study[1]
-    assert not re.findall(r"(?:src|href)=\"(?!#|data:,)[^\"]*", page.replace('xlink:href="#', "#"))
+def test_nothing_is_loaded_from_outside_the_page(full):
+    page = full[1]
+    assert not re.findall(r"(?:src|href)=\"(?!#|data:)[^\"]*", page)
     assert "@import" not in page
     assert not re.findall(r"url\((?!#)", page)
 
 
-def test_figures_share_no_ids_and_each_has_an_alternative_text(study):
-    page = study[1]
+def test_figures_share_no_ids_and_each_says_in_words_what_it_shows(full):
+    page = full[1]
     ids = re.findall(r'\bid="([^"]+)"', page)
     assert len(ids) == len(set(ids))
     assert set(re.findall(r"(?:url\(#|href=\"#)([^\")]+)", page)) <= set(ids)
-    assert (
-        page.count("<svg") == 6 == len(re.findall(r'role="img"[^>]*aria-label="[^"]{40,}"', page))
-    )
+    told = re.findall(r'<div role="img" aria-label="([^"]{40,})"><svg', page)
+    assert page.count("<svg") == len(told) == len(set(told)) > 20
+
+
+def test_a_full_study_has_every_section(full):
+    headings = re.findall(r'<h2 id="(\w+)"', full[1])
+    assert tuple(headings) == SECTIONS
+    linked = re.findall(r'<a href="#(\w+)"', full[1])
+    assert tuple(linked) == SECTIONS
+
+
+def test_the_drug_part_answers_in_words_before_its_figures(full):
+    _, page, metrics = full
+    for sentence in metrics["drug"]["summary"]:
+        assert sentence in unescape(_text(page[: page.index('id="classification"')]))
+    interaction = metrics["drug"]["interaction"]
+    low, high = (f"{bound:.2f}".replace("-", "−") for bound in interaction["ci95"])
+    assert f"(95 % CI {low} to {high})" in _text(page[page.index('id="drug"') :])
+
+
+def test_a_cohort_without_a_drug_part_says_why(study):
+    page = study[1]
+    assert unescape(_text(page)).count("no drug part (no row of split 'drug')") >= 2
+    assert 'id="specificity"' not in page
+    assert "Estimation plot" not in page
+
+
+def test_downloads_hold_the_figures_of_metrics_json(full):
+    _, page, metrics = full
+    files = _downloads(page)
+    drug = metrics["drug"]
+    assert [float(row["score"]) for row in files["sessions"]] == [
+        session["score"] for session in drug["sessions"]
+    ]
+    contrasts = [row for rows in drug["contrasts"].values() for row in rows]
+    both = files["contrasts"] + files["contrasts_over_time"]
+    assert sorted(float(row["value"]) for row in both) == sorted(r["value"] for r in contrasts)
+    assert [float(row["reversal_percent_ci_low"]) for row in files["reversal"]] == [
+        found["ci95"][0] for arms in drug["reversal"].values() for found in arms.values()
+    ]
+    confusion = [int(row["units"]) for row in files["confusion"] if row["classes"] == "15"]
+    assert confusion == [
+        units
+        for level in ("clip", "recording", "animal_day")
+        for row in metrics["fine"][level]["confusion"]
+        for units in row
+    ]
+    assert [float(row["accuracy"]) for row in files["reliability"]] == [
+        entry["accuracy"]
+        for kind in ("fine", "coarse")
+        for entry in metrics["calibration"][kind]["reliability"]
+    ]
+    assert {(row["animal"], row["day"]): float(row["p_pain"]) for row in files["trajectories"]} == {
+        (animal, str(row["day"])): value
+        for row in metrics["progression"]["rows"]
+        for animal, value in row["animals"].items()
+    }
+    assert files["levels"][1]["accuracy"] == str(metrics["fine"]["recording"]["accuracy"]["value"])
+
+
+def test_downloads_agree_with_the_tables_shown(full):
+    page = full[1]
+    files = _downloads(page)
+    for shown, row in zip(
+        _shown(page, "Every arm against vehicle"), files["contrasts"], strict=True
+    ):
+        low, high = (float(row[f"value_ci_{end}"]) for end in ("low", "high"))
+        cell = f"{float(row['value']):.2f}{low:.2f} to {high:.2f}".replace("-", "−")
+        assert [shown[0], shown[1], shown[2]] == [row["condition"], row["arm"], cell]
+    for shown, row in zip(_shown(page, "Accuracy by level"), files["levels"], strict=True):
+        assert shown[1] == row["level"]
+        assert shown[3].startswith(f"{100 * float(row['accuracy']):.1f} %")
+    assert len(_shown(page, "Every animal and session")) == len(files["sessions"])
+
+
+def test_the_arrive_checklist_says_what_the_cohort_does_not(full):
+    page = full[1]
+    text = _text(page[page.index('id="arrive"') : page.index('id="limits"')])
+    items = re.findall(r"<h3>([^<]+)</h3>", page[page.index('class="arrive"') :])[:10]
+    assert items == [
+        "Study design", "Sample size", "Inclusion and exclusion", "Randomisation", "Blinding",
+        "Outcome measures", "Statistical methods", "Experimental animals",
+        "Experimental procedures", "Results",
+    ]  # fmt: skip
+    assert "neuropathic: vehicle 5, gabapentin 10 mg/kg 5, gabapentin 30 mg/kg 5" in text
+    assert "72 animals; sex: f 30, m 42." in text
+    assert "Route i.p.; filmed 30, 90 minutes after the dose." in text
+    missing = re.findall(r"Not recorded in the cohort file: fill in ([^.]+)\.", text)
+    assert any("allocated to conditions and arms" in each for each in missing)
+    assert any("strain" in each for each in missing)
+    assert not any("route" in each or "sex" in each for each in missing)
+
+
+def test_the_methods_name_exact_n_tests_and_versions(full):
+    _, page, metrics = full
+    text = _text(page[page.index('id="methods"') : page.index('id="arrive"')])
+    for told in (
+        "360 clips from 120 recordings of 12 animals in 6 cages",
+        "200 bootstrap resamples of 12 whole animals",
+        "100 permutations",
+        metrics["drug"]["mixed_model"]["formula"],
+        "Dunnett and Holm",
+        "jax 0.10.0",
+        metrics["fingerprint"],
+    ):
+        assert told in text
+
+
+def test_what_could_not_be_estimated_is_shown_with_its_reason(report):
+    table, meta = make_study()  # without sessions before induction, motion or embeddings
+    text = _text(report(table, meta)[1])
+    assert "not estimable: 12 of 12 animals have no session before induction" in text
+    assert "Not shown: the predictions come without a measure of motion" in text
+    assert "Not shown: the predictions come without embeddings" in text
+    assert "No mixed model: too few animals" in text
+    assert "Not shown: no head was trained under both splits" in text
 
 
 def test_names_are_shown_as_text_and_never_run(report):
-    table, meta = make_study(name=HOSTILE, drug=False)
+    table, meta, demonstration = make_full_study(name=HOSTILE, doses=(0.0, 30.0))
     table["condition"] = table["condition"].replace("sham", "<b>$sham$</b>")
     meta["provenance"]["cohort"] = "<img src=x onerror=alert(1)>"
     meta["exclude"] = ["<i>normal</i>"]
-    page = report(table, meta, title="<script>t()</script>")[1]
+    meta["taxonomy"]["fine"] = [
+        name.replace("sham@", "<b>$sham$</b>@") for name in meta["taxonomy"]["fine"]
+    ]
+    table["drug"] = table["drug"].replace("gabapentin", "<i>$g$</i>")
+    page = report(table, meta, demonstration, title="<script>t()</script>")[1]
     assert "<script" not in page
     assert "<b>" not in page
     assert "<i>" not in page
@@ -100,11 +257,28 @@ def test_names_are_shown_as_text_and_never_run(report):
 
 def test_published_figures_stand_apart_as_another_dataset(study):
     text = _text(study[1])
-    quoted = text[text.index("Quoted from the literature") : text.index("Provenance")]
+    quoted = text[text.index("Quoted from the literature") : text.rindex("Provenance")]
     for figure in ("48.41 %", "73.1 %", "30.52 %", "58.43 %", "21.33 %", "48.0 %"):
         assert figure in quoted
     assert "another, unpublished dataset" in quoted
     assert "48.41" not in text[: text.index("Quoted from the literature")]
+
+
+def test_parts_that_the_metrics_do_not_have_are_left_out(full):
+    path, _, metrics = full
+    predictions = read_predictions(path.with_name("p.parquet"))
+    metrics = copy.deepcopy(metrics)
+    drug = metrics["drug"]
+    for key in ("contrasts", "dose_response", "specificity", "mixed_model", "sessions", "summary"):
+        del drug[key]
+    del metrics["calibration"], metrics["leak"]["demonstration"], metrics["coarse"]["separate"]
+    for level in ("clip", "recording", "animal_day"):
+        del metrics["fine"][level]["day_distance"], metrics["fine"][level]["permutation"]
+        del metrics["fine"][level]["top3_accuracy"], metrics["coarse"][level]["permutation"]
+    page = render_report(metrics, predictions, title="A study")
+    for absent in ("Dunnett", "ED50", "Hedges", "Top-3", "Permutation", "None", "Undefined"):
+        assert absent not in _text(page[page.index("<body") : page.index('id="methods"')])
+    assert {"calibration", "specificity", "map"}.isdisjoint(re.findall(r'<h2 id="(\w+)"', page))
 
 
 def test_provenance_is_listed(study):
@@ -136,8 +310,12 @@ def test_a_score_that_includes_chance_is_not_called_above_it(report):
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
 @pytest.mark.parametrize("width", [390, 1200])
-def test_a_browser_shows_every_figure_without_errors_or_sideways_scrolling(study, tmp_path, width):
-    page = study[1].replace("</body>", MEASURE).replace("<details>", "<details open>")
+@pytest.mark.parametrize("kind", ["full", "study"])
+def test_a_browser_shows_every_figure_without_errors_or_sideways_scrolling(
+    request, tmp_path, kind, width
+):
+    page = request.getfixturevalue(kind)[1]
+    page = page.replace("</body>", MEASURE).replace("<details>", "<details open>")
     (tmp_path / "report.html").write_text(page, encoding="utf-8")
     run = subprocess.run(
         [
@@ -154,4 +332,4 @@ def test_a_browser_shows_every_figure_without_errors_or_sideways_scrolling(study
     measured = json.loads(measured.replace("&quot;", '"'))
     assert measured["width"] > 0.9 * width  # the window may be narrowed by a scroll bar only
     assert measured["spare"] == 0
-    assert (measured["figures"], measured["broken"]) == (6, 0)
+    assert (measured["figures"], measured["broken"]) == (page.count("<svg"), 0)

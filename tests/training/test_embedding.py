@@ -105,10 +105,22 @@ def test_embeddings_that_are_not_finite_name_their_clip(dataset, tmp_path):
     read = embeddings.read(out)
     spoiled = read.embedding.copy()
     spoiled[5] = np.nan
-    table = embeddings.to_arrow(read.table, read.table["view"].to_numpy(), spoiled)
+    statistics = read.table[list(embeddings.STATISTICS)].to_numpy()
+    view = read.table["view"].to_numpy()
+    table = embeddings.to_arrow(read.table, view, spoiled, statistics=statistics)
     embeddings.write(out, table, read.meta)
     with pytest.raises(embeddings.EmbeddingsError, match=read.table["clip_id"][5]):
         embeddings.read(out)
+
+
+def test_pixel_statistics_are_motion_and_brightness_on_0_to_1():
+    clips = np.zeros((3, 4, 8, 8, 3), np.uint8)
+    clips[1] = 255
+    clips[2, 1::2, :4] = 255  # half of the picture flickers in each of the three steps
+    found = np.asarray(embedding.pixel_statistics(jnp.asarray(clips)))
+    np.testing.assert_allclose(found, [[0, 0], [0, 1], [0.5, 0.25]], atol=1e-6)
+    single = np.asarray(embedding.pixel_statistics(jnp.asarray(clips[:, :1])))
+    np.testing.assert_allclose(single[:, 0], 0)
 
 
 def test_a_file_that_is_not_ours_is_refused(tmp_path):

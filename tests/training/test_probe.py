@@ -12,6 +12,7 @@ from mpjax.taxonomy import Taxonomy
 from mpjax.training import probe
 
 CONFIG = HeadConfig(l2=(0.1, 1.0))
+ONE_L2 = HeadConfig(l2=(0.1,))  # compiles once
 
 
 def make_embeddings(*, scheme="kfold", seed=0, signal=2.0, views=2):
@@ -33,7 +34,9 @@ def make_embeddings(*, scheme="kfold", seed=0, signal=2.0, views=2):
                 rows.append(row)
                 vectors.append(rng.standard_normal(8) + signal * (a % 2))
     meta = {"fingerprint": "e", "dataset": "d", "projector": {}, "views": {}}
-    return Embeddings(pd.DataFrame(rows), np.array(vectors, np.float32), meta)
+    return Embeddings(
+        pd.DataFrame(rows).assign(motion=0.1, brightness=0.5), np.array(vectors, np.float32), meta
+    )
 
 
 def make_division(scheme="kfold", *, shift=0):
@@ -65,12 +68,13 @@ def test_held_out_clips_are_predicted_once_each(scheme, tmp_path):
     assert table["start_s"].tolist()[:4] == [0.0, 1.6, 3.2, 4.8]
 
 
-def test_probabilities_are_averaged_over_views(tmp_path):
-    embedded, division = make_embeddings(), make_division()
-    probe.train(embedded, division, CONFIG, tmp_path / "heads")
-    both = probe.predict(embedded, division, tmp_path / "heads")
+def test_softmax_is_averaged_over_all_twelve_views_as_published(tmp_path):
+    """4 clips x 3 crops (arXiv 2106.13230, section 4.1): probabilities, not logits."""
+    embedded, division = make_embeddings(views=12), make_division()
+    probe.train(make_embeddings(), division, ONE_L2, tmp_path / "heads")
+    all_views = probe.predict(embedded, division, tmp_path / "heads")
     each = []
-    for view in (0, 1):
+    for view in range(12):
         mine = (embedded.table["view"] == view).to_numpy()
         one = dataclasses.replace(
             embedded,
@@ -78,7 +82,62 @@ def test_probabilities_are_averaged_over_views(tmp_path):
             embedding=embedded.embedding[mine],
         )
         each.append(np.stack(probe.predict(one, division, tmp_path / "heads")["p"]))
-    np.testing.assert_allclose(np.stack(both["p"]), np.mean(each, axis=0), atol=1e-6)
+    p = np.stack(all_views["p"])
+    np.testing.assert_allclose(p, np.mean(each, axis=0), atol=1e-6)
+    logits = np.mean(np.log(each), axis=0)
+    of_logits = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert np.abs(of_logits - p).max() > 0.01
+
+
+GROUPED = Taxonomy(("x@d1", "y@d1", "z@d1"), ("no_pain", "pain"), (0, 1, 1))
+
+
+def make_three_classes(**options):
+    """Classes x, y, z in turn by animal; y and z cannot be told apart."""
+    embedded = make_embeddings(signal=0.0, **options)
+    animal = embedded.table["animal"].str[1:].astype(int)
+    drug = embedded.table["split"] == "drug"
+    label = np.where(drug, -1, animal % 3)
+    embedding = embedded.embedding + 3.0 * (label == 0)[:, None].astype(np.float32)
+    return dataclasses.replace(
+        embedded, table=embedded.table.assign(label=label), embedding=embedding
+    )
+
+
+def test_a_coarse_head_is_fitted_on_coarse_labels_and_held_out_like_the_fine_one(tmp_path):
+    embedded = make_three_classes(views=1)
+    division = dataclasses.replace(make_division(), taxonomy=GROUPED)
+    config = dataclasses.replace(ONE_L2, coarse=True)
+    probe.train(embedded, division, config, tmp_path / "heads")
+    table = probe.predict(embedded, division, tmp_path / "heads")
+    p_coarse = np.stack(table["p_coarse"])
+    assert p_coarse.shape == (52, 2)
+    np.testing.assert_allclose(p_coarse.sum(axis=1), 1, atol=1e-6)
+    tested = (table["split"] == "test").to_numpy()
+    right = p_coarse.argmax(axis=1) == (table["label"] > 0)
+    assert right[tested].mean() > 0.9
+    # The head of fold 0 has seen no label of fold 0: wrong ones change nothing that it says.
+    mine = embedded.table["video"].map(division.folds) == 0
+    label = embedded.table["label"].where(~mine, 2 - embedded.table["label"])
+    spoiled = dataclasses.replace(embedded, table=embedded.table.assign(label=label))
+    probe.train(spoiled, division, config, tmp_path / "spoiled")
+    other = np.stack(probe.predict(spoiled, division, tmp_path / "spoiled")["p_coarse"])
+    same = (table["fold"] == 0).to_numpy()
+    np.testing.assert_allclose(p_coarse[same], other[same], atol=1e-4)
+    assert np.abs(p_coarse - other)[~same].max() > 0.01
+
+
+def test_without_the_option_there_is_no_coarse_head(tmp_path):
+    division = dataclasses.replace(make_division(), taxonomy=GROUPED)
+    probe.train(make_three_classes(views=1), division, ONE_L2, tmp_path / "heads")
+    table = probe.predict(make_three_classes(views=1), division, tmp_path / "heads")
+    assert "p_coarse" not in table
+
+
+def test_a_coarse_head_for_a_cohort_without_coarse_classes_is_refused(tmp_path):
+    config = dataclasses.replace(CONFIG, coarse=True)
+    with pytest.raises(ValueError, match="config.head.coarse.*this cohort has none"):
+        probe.train(make_embeddings(), make_division(), config, tmp_path / "heads")
 
 
 def test_heads_of_other_folds_are_refused_because_they_saw_the_tested_animals(tmp_path):

@@ -1,0 +1,93 @@
+"""What is evaluated: clips, recordings and animal x day, pooled without counting clips twice."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+
+LEVELS = {"clip": "clip", "recording": "recording", "animal_day": "animal × day"}
+_ALIKE = 1e-6  # probabilities this close are equal: the file holds float32
+
+
+class NotEstimableError(ValueError):
+    """The data do not determine a figure; the message says why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Units:
+    """The evaluated units of one level.
+
+    Attributes:
+        label: true class.
+        p: predicted probabilities.
+        group: the animal or cage each unit belongs to, 0..groups-1.
+        row: position of each unit's first clip in the rows that were pooled.
+    """
+
+    label: Int[np.ndarray, " n"]
+    p: Float[np.ndarray, "n classes"]
+    group: Int[np.ndarray, " n"]
+    row: Int[np.ndarray, " n"]
+
+    @property
+    def predicted(self) -> Int[np.ndarray, " n"]:
+        """The class of the largest probability; of several, the first."""
+        return self.p.argmax(axis=1)
+
+
+def unit_levels(
+    rows: pd.DataFrame,
+    label: Int[np.ndarray, " n"],
+    p: Float[np.ndarray, "n classes"],
+    *,
+    group: str,
+) -> dict[str, Units | str]:
+    """Pools clips into recordings and recordings into animal x day.
+
+    A recording's p is the mean over its clips; an animal's p on a day is the mean over its
+    recordings of that day, however many clips each has.
+
+    Args:
+        rows: metadata of the clips.
+        label: true class of each clip.
+        p: predicted probabilities of each clip.
+        group: the column of `rows` that is resampled.
+
+    Returns:
+        The units per level, or why there are none.
+    """
+    if rows.empty:
+        return dict.fromkeys(LEVELS, "no held-out clip of a trained class")
+    levels: dict[str, Units | str] = {}
+    clips = Units(label, p, rows.groupby(group).ngroup().to_numpy(), np.arange(len(rows)))
+    levels["clip"] = clips
+    recording = rows.groupby("video").ngroup().to_numpy()
+    animal_day = rows.groupby(["animal", "day"]).ngroup().to_numpy()
+    recordings = _pool(clips, recording)
+    animal_days = _pool(recordings, animal_day[recordings.row])
+    for level, codes, units in (
+        ("recording", recording, recordings),
+        ("animal_day", animal_day, animal_days),
+    ):
+        mixed = len(np.unique(codes[units.label[codes] != label]))
+        levels[level] = units
+        if mixed:
+            levels[level] = (
+                f"{mixed} of {len(units.label)} {LEVELS[level]} units hold clips of several "
+                "classes, so they have no true class of their own"
+            )
+    return levels
+
+
+def _pool(units: Units, codes: Int[np.ndarray, " n"]) -> Units:
+    """Averages p over the units of each code 0..m-1, keeping what the first unit of each has."""
+    _, first, count = np.unique(codes, return_index=True, return_counts=True)
+    p = np.zeros((len(first), units.p.shape[1]))
+    np.add.at(p, codes, units.p)
+    return Units(units.label[first], p / count[:, None], units.group[first], units.row[first])
+
+
+def scores_are_constant(p: Float[np.ndarray, "n classes"]) -> bool:
+    """Tells whether no clip's scores differ between classes, so that nothing is predicted."""
+    return bool(len(p)) and bool(np.ptp(p, axis=1).max() < _ALIKE)

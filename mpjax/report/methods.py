@@ -1,0 +1,145 @@
+"""The methods paragraph: what was done, with the exact n, tests, versions and fingerprints."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mpjax.report import words
+
+
+def describe(metrics: Mapping[str, Any], provenance: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the methods as paragraphs under their headings.
+
+    Args:
+        metrics: the content of metrics.json.
+        provenance: what made the predictions, as their file says.
+    """
+    parts = {
+        "Recordings": " ".join(_recordings(metrics)),
+        "Classifier": " ".join(_classifier(metrics, provenance)),
+        "Accuracy and its uncertainty": " ".join(_uncertainty(metrics)),
+        "Calibration": " ".join(_calibration(metrics.get("calibration") or {})),
+        "Drug test": " ".join(_drug(metrics["drug"])),
+        "Software": " ".join(_software(metrics, provenance)),
+    }
+    return {heading: text for heading, text in parts.items() if text}
+
+
+def _recordings(metrics: Mapping[str, Any]) -> Iterator[str]:
+    n = metrics["n"]
+    cages = f" in {words.count(n['cages'], 'cage')}" if n["cages"] else ""
+    yield (
+        f"{words.count(n['clips'], 'clip')} from {words.count(n['recordings'], 'recording')} of "
+        f"{words.count(n['animals'], 'animal')}{cages} were held out and evaluated."
+    )
+    if n["left_out_clips"]:
+        yield (
+            f"{words.count(n['left_out_clips'], 'held-out clip')} of classes that were not trained "
+            "are not counted."
+        )
+    if n["padded_clips"]:
+        yield (
+            f"{words.count(n['padded_clips'], 'evaluated clip was', 'evaluated clips were')} "
+            "shorter than a clip and padded by repeating the last frame."
+        )
+    if metrics["exclude"]:
+        yield f"Left out of training and of every figure: {words.join(metrics['exclude'])}."
+
+
+def _classifier(metrics: Mapping[str, Any], provenance: Mapping[str, Any]) -> Iterator[str]:
+    projector = provenance.get("projector", {})
+    name = f" ({projector['name']})" if projector.get("name") else ""
+    yield (
+        f"Clips were turned into features by a frozen video network{name}; a classifier of "
+        f"{len(metrics['fine']['classes'])} classes was trained on the features."
+    )
+    sides = {part["split"]: part for part in metrics["splits"] if part["fold"] is None}
+    group = metrics["group"]
+    if metrics["scheme"] == "fixed":
+        trained = ", ".join(
+            f"{name} {words.count(sides[name]['animals'], 'animal')}"
+            for name in ("train", "val", "test")
+            if name in sides
+        )
+        yield f"Every {group} lies on one side of one fixed split ({trained})."
+    else:
+        folds = sum(part["split"] == "test" for part in metrics["splits"])
+        yield (
+            f"{words.SCHEMES[metrics['scheme']].capitalize()} in {folds} folds: every {group} was "
+            f"predicted by a classifier that had seen no clip of it."
+        )
+    cages = f" and {metrics['leak']['groups']} cages" if group == "cage" else ""
+    yield (
+        f"Counted from the table of predictions, {metrics['leak']['animals']} animals{cages} lie "
+        "on two sides."
+    )
+    if "coarse" in metrics:
+        yield (
+            "The probability of a group is the sum over its classes. A recording's probability is "
+            "the mean over its clips; an animal's on a day, the mean over its recordings."
+        )
+
+
+def _uncertainty(metrics: Mapping[str, Any]) -> Iterator[str]:
+    boot = metrics["bootstrap"]
+    yield (
+        f"Intervals are 95 % percentile intervals over {boot['resamples']:,} bootstrap resamples "
+        f"of {words.count(boot['groups'], 'whole ' + boot['unit'])} (seed {boot['seed']})."
+    )
+    test = metrics["fine"]["recording"].get("permutation", {})
+    if "p" in test:
+        yield (
+            f"Accuracy was tested against {test['permutations']:,} permutations of the classes "
+            f"between {test['unit']}s (mean-class accuracy)."
+        )
+
+
+def _calibration(calibration: Mapping[str, Any]) -> Iterator[str]:
+    temperature = calibration.get("temperature")
+    if temperature is None:
+        return
+    if temperature.get("value") is None:
+        yield f"Probabilities were not calibrated: {temperature.get('why')}."
+        return
+    yield (
+        f"Probabilities were calibrated by temperature scaling (T = "
+        f"{words.number(temperature['value'])}), fitted on {temperature['fitted_on']} "
+        f"({words.count(temperature['animals'], 'animal')}, "
+        f"{words.count(temperature['clips'], 'clip')}). ECE is the expected calibration error in "
+        "10 bins."
+    )
+
+
+def _drug(drug: Mapping[str, Any]) -> Iterator[str]:
+    if "outcome" not in drug:
+        return
+    outcome = drug["outcome"]
+    yield f"Treated animals were never trained on. Scale: {outcome['scale']}."
+    primary = str(outcome["primary"]).rstrip(".")
+    yield f"Primary outcome: {primary}."
+    contrasts = [row for rows in (drug.get("contrasts") or {}).values() for row in rows]
+    tests = sorted({row["method"] for row in contrasts if row.get("method")})
+    if tests:
+        yield (
+            f"{words.count(len(contrasts), 'contrast')} against vehicle, all reported "
+            f"({words.join(tests)})."
+        )
+    if drug.get("interaction", {}).get("method"):
+        yield f"Drug × pain-type interaction: {drug['interaction']['method']}."
+    model = drug.get("mixed_model") or {}
+    if "formula" in model:
+        sizes = ", ".join(f"{n} {name}" for name, n in model["n"].items() if n)
+        yield f"Mixed model: {model['formula']} ({sizes}; {model['method']})."
+    elif model.get("why"):
+        yield f"No mixed model: {model['why']}."
+    yield (
+        "Reversal is 100 × (pre − post) / (pre − baseline), minus vehicle's. Hedges g has a "
+        "bootstrap interval; the detectable effect is the smallest found with 80 % power at "
+        "α = 0.05 with these n."
+    )
+
+
+def _software(metrics: Mapping[str, Any], provenance: Mapping[str, Any]) -> Iterator[str]:
+    versions = provenance.get("versions", {})
+    if versions:
+        yield ", ".join(f"{name} {version}" for name, version in versions.items()) + "."
+    yield f"Predictions {metrics['fingerprint']}, schema {metrics['schema']}."

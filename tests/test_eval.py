@@ -1,0 +1,51 @@
+import json
+
+import pytest
+from prediction_tables import make_meta, make_study
+
+from mpjax import eval as evaluation
+from mpjax.analysis import predictions
+from mpjax.config import EvalConfig, StudyConfig
+
+QUICK = EvalConfig(bootstrap=100, permutations=100)
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    table, meta = make_study()
+    predictions.write_predictions(folder / "predictions.parquet", table, meta)
+    return folder
+
+
+def test_a_table_of_predictions_alone_is_evaluated_once(workdir, capsys):
+    before = (workdir / "predictions.parquet").read_bytes()
+    assert evaluation.run(StudyConfig(eval=QUICK), workdir) == 0
+    assert "taken as they are" in capsys.readouterr().out
+    assert (workdir / "predictions.parquet").read_bytes() == before
+    figures = json.loads((workdir / "metrics.json").read_text())
+    assert figures["fine"]["recording"]["accuracy"]["value"] > 0.2
+    assert figures["drug"]["interaction"]["ci95"][1] < 0
+    assert (workdir / "report.html").stat().st_size > 10_000
+    assert evaluation.run(StudyConfig(eval=QUICK), workdir) == 0
+    assert "unchanged" in capsys.readouterr().out
+
+
+def test_requirements_decide_the_exit_status(workdir, capsys):
+    held = StudyConfig(eval=QUICK, require="fine.accuracy>=0.2,leak.animals==0")
+    assert evaluation.run(held, workdir) == 0
+    broken = StudyConfig(eval=QUICK, require="coarse.accuracy>1,leak.animals==0")
+    assert evaluation.run(broken, workdir) == 1
+    assert "required, and not so: coarse.accuracy is" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="no such|has no"):
+        evaluation.run(StudyConfig(eval=QUICK, require="fine.f1>0"), workdir)
+
+
+def test_a_bad_requirement_stops_before_anything_is_written(tmp_path):
+    table, _ = make_study()
+    predictions.write_predictions(
+        tmp_path / "predictions.parquet", table, make_meta(scheme="kfold")
+    )
+    with pytest.raises(ValueError, match="config.require"):
+        evaluation.run(StudyConfig(eval=QUICK, require="fine.accuracy"), tmp_path)
+    assert not (tmp_path / "metrics.json").exists()
