@@ -39,16 +39,16 @@ def run(config: StudyConfig, workdir: epath.PathLike) -> int:
     made_here = (workdir / "heads").exists() or not made[0].exists()
     if made_here:
         table, meta = _predict(workdir)
-        identity = files.fingerprint(meta, config.eval, config.name)
+        identity = _identify(config, meta)
     else:
         print(f"predictions {made[0]}: taken as they are, for there are no heads to predict by")
-        content = hashlib.sha256(made[0].read_bytes()).hexdigest()
-        identity = files.fingerprint(content, config.eval, config.name)
+        identity = _identify(config, _digest(made[0]))
     if all(path.exists() for path in [*made, stamp]) and files.read_json(stamp) == identity:
         print(f"report {made[2]}: unchanged, not written again")
         return _check(required, files.read_json(made[1]))
     if made_here:
         predictions.write_predictions(made[0], table, meta)
+        del table  # its embeddings, which are read back below, are large
     read = predictions.read_predictions(made[0], embedding=True)
     figures = _evaluate(config, read, workdir)
     files.write_json(made[1], figures)
@@ -57,6 +57,35 @@ def run(config: StudyConfig, workdir: epath.PathLike) -> int:
     print(f"figures {made[1]}")
     print(f"report {made[2]}")
     return _check(required, figures)
+
+
+def _identify(config: StudyConfig, made_of: Any) -> str:
+    """Hashes all that the report depends on: inputs, settings and the code's version.
+
+    Args:
+        config: of the study.
+        made_of: what tells the predictions from others, JSON-serialisable.
+
+    Raises:
+        FileNotFoundError: there is no file `config.eval.against`.
+    """
+    from mpjax.analysis import metrics
+
+    against = epath.Path(config.eval.against) if config.eval.against else None
+    if against and not against.exists():
+        raise FileNotFoundError(f"config.eval.against: {against}: no such file")
+    other = _digest(against) if against else ""
+    code = (metrics.SCHEMA, importlib.metadata.version("mpjax"))
+    return files.fingerprint(made_of, config.eval, config.name, other, code)
+
+
+def _digest(path: epath.Path) -> str:
+    """Returns the sha256 of a file's content, as hex digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _evaluate(

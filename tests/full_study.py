@@ -1,6 +1,7 @@
 """A seeded study with all that a report can show: a trial with baseline, doses, times, embeddings.
 
-Gabapentin relieves neuropathic animals by dose, inflammatory ones less, and slows nobody.
+Gabapentin relieves neuropathic animals by dose, inflammatory ones less, and slows nobody. Every
+cage of the trial holds an animal of each arm, so that the unit of its tests is the animal.
 """
 
 import numpy as np
@@ -24,7 +25,7 @@ def make_full_study(*, seed=0, doses=DOSES, name="{}{}"):
                 own = rng.normal(0, 0.3)
                 animal = {
                     "condition": condition, "animal": name.format(f"{condition[0]}drug{arm}", a),
-                    "cage": f"drug{c}{arm}{a // 2}", "sex": "mf"[a % 2], "split": "drug",
+                    "cage": f"drug{c}{a}", "sex": "mf"[a % 2], "split": "drug",
                 }  # fmt: skip
                 for session in _sessions(c, dose):
                     pain = own + _pain(condition, dose, session)

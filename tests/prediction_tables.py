@@ -64,10 +64,10 @@ def make_study(*, seed=0, animals_per_condition=4, signal=2.5, drug=True, name="
                 pain = 1.2 * np.repeat(np.eye(3)[c], 5)
                 base = {"condition": condition, "day": 14, "animal": f"{condition[0]}drug{arm}{a}"}
                 base |= {"split": "drug", "label": c * 5 + 3}
-                _add(rows, aim, pain, base, cage=f"drug{c}{arm}", at="pre")
+                _add(rows, aim, pain, base, cage=f"drug{c}{a}", at="pre")
                 relief = arm * (condition == "neuropathic") * np.repeat([0.0, 0.0, 1.0], 5)
                 given = {"drug": agent, "dose_mg_per_kg": dose, "minutes_post_dose": 60.0}
-                _add(rows, aim, pain + relief, base | given, cage=f"drug{c}{arm}", at="post")
+                _add(rows, aim, pain + relief, base | given, cage=f"drug{c}{a}", at="post")
     logits = np.array(aim) + rng.normal(0, 1, (len(aim), 15))
     provenance = {
         "cohort": "cohort.csv", "dataset fingerprint": "5d41402abc4b2a76",

@@ -4,8 +4,9 @@ import pytest
 from prediction_tables import make_meta, make_study
 
 from mpjax import eval as evaluation
-from mpjax.analysis import predictions
+from mpjax.analysis import metrics, predictions
 from mpjax.config import EvalConfig, StudyConfig
+from mpjax.report import html
 
 QUICK = EvalConfig(bootstrap=100, permutations=100)
 
@@ -29,6 +30,34 @@ def test_a_table_of_predictions_alone_is_evaluated_once(workdir, capsys):
     assert (workdir / "report.html").stat().st_size > 10_000
     assert evaluation.run(StudyConfig(eval=QUICK), workdir) == 0
     assert "unchanged" in capsys.readouterr().out
+
+
+def test_another_content_to_compare_with_or_another_version_makes_the_report_anew(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(evaluation, "_evaluate", lambda *args: {})  # whether, not what, is asked
+    monkeypatch.setattr(html, "write_report", lambda path, *args, title: path.write_text(title))
+    table, meta = make_study(drug=False)
+    predictions.write_predictions(tmp_path / "predictions.parquet", table, meta)
+    other = tmp_path / "other.parquet"
+    config = StudyConfig(eval=EvalConfig(against=str(other)))
+
+    def says_unchanged():
+        assert evaluation.run(config, tmp_path) == 0
+        return "unchanged" in capsys.readouterr().out
+
+    with pytest.raises(FileNotFoundError, match=r"config\.eval\.against: .*other\.parquet"):
+        evaluation.run(config, tmp_path)
+    other.write_bytes(b"one")
+    assert not says_unchanged()
+    assert says_unchanged()
+    other.write_bytes(b"two")
+    assert not says_unchanged()
+    monkeypatch.setattr(metrics, "SCHEMA", metrics.SCHEMA + "-next")
+    assert not says_unchanged()
+    monkeypatch.setattr(evaluation.importlib.metadata, "version", lambda name: "next")
+    assert not says_unchanged()
+    assert says_unchanged()
 
 
 def test_requirements_decide_the_exit_status(workdir, capsys):

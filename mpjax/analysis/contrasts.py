@@ -10,14 +10,13 @@ from jaxtyping import Float, Int
 from scipy import optimize, stats
 from scipy.special import gammaln, ndtr
 
-from mpjax.analysis import resampling
 from mpjax.analysis.drug_sessions import VEHICLE
 
 ALPHA, POWER = 0.05, 0.8
 PERMUTATIONS = 9999
 # Below so many animals in a cell, permutations judge the interaction, not normal theory.
 SMALL = 5
-_BOOTSTRAP = 2000
+LEAST_FOR_POWER = 3  # animals in a cell
 
 
 def absent(why: str) -> dict[str, Any]:
@@ -25,24 +24,28 @@ def absent(why: str) -> dict[str, Any]:
     return {"value": None, "why": why}
 
 
-def why_not_compared(groups: dict[str, Float[np.ndarray, " n"]]) -> str | None:
+def why_not_compared(groups: dict[str, Float[np.ndarray, "_"]]) -> str | None:
     """Says why the groups' means cannot be compared; None where they can."""
     single = [f"{name} has {len(values)}" for name, values in groups.items() if len(values) < 2]
     if single:
-        return f"each arm needs 2 animals or more with a session before and after: {single[0]}"
+        return f"each arm needs 2 animals (or cages) with sessions before and after: {single[0]}"
     if np.isclose(sum(np.ptp(values) for values in groups.values()), 0):
-        return "within every arm all animals change alike, so there is no variance to judge by"
+        return "within every arm all change alike, so there is no variance to judge by"
     return None
 
 
 def dunnett(
-    vehicle: Float[np.ndarray, " n"], arms: dict[str, Float[np.ndarray, " m"]]
+    vehicle: Float[np.ndarray, " n"],
+    arms: dict[str, Float[np.ndarray, "_"]],
+    *,
+    families: int = 1,
 ) -> dict[str, dict[str, Any]]:
     """Compares each arm's mean with vehicle's, with one error rate over all of them.
 
     Args:
         vehicle: a change per animal.
         arms: the same, per arm.
+        families: such comparisons (of other times) that share the error rate, by Bonferroni.
 
     Returns:
         Per arm {"value", "ci95" (simultaneous), "p" (unadjusted), "p_adjusted"}: the difference
@@ -51,14 +54,8 @@ def dunnett(
     Source: Dunnett (1955), doi:10.1080/01621459.1955.10501294.
     """
     pooled = pool([vehicle, *arms.values()])
-    sizes = np.array([len(values) for values in arms.values()])
-    # Two arms' differences correlate by the product of these, for they share vehicle.
-    shared = np.sqrt(sizes / (sizes + len(vehicle)))
-    # The search's bounds: of one test alone, and Bonferroni's of all.
-    bounds = (stats.t.isf(ALPHA / 2, pooled.df), stats.t.isf(ALPHA / 2 / len(arms), pooled.df))
-    critical = optimize.brentq(
-        lambda c: _dunnett_p(c, pooled.df, shared) - ALPHA, bounds[0] * 0.99, bounds[1] * 1.01
-    )
+    critical = dunnett_critical(vehicle, arms, families=families)
+    shared = _shared(vehicle, arms)
     result = {}
     for name, values in arms.items():
         value = float(values.mean() - vehicle.mean())
@@ -67,9 +64,35 @@ def dunnett(
             "value": value,
             "ci95": [float(value - critical * se), float(value + critical * se)],
             "p": float(2 * stats.t.sf(abs(value) / se, pooled.df)),
-            "p_adjusted": _dunnett_p(abs(value) / se, pooled.df, shared),
+            "p_adjusted": min(1.0, families * _dunnett_p(abs(value) / se, pooled.df, shared)),
         }
     return result
+
+
+def dunnett_critical(
+    vehicle: Float[np.ndarray, " n"],
+    arms: dict[str, Float[np.ndarray, "_"]],
+    *,
+    families: int = 1,
+) -> float:
+    """Returns what |t| must exceed for an arm to differ; see `dunnett`."""
+    df, shared = pool([vehicle, *arms.values()]).df, _shared(vehicle, arms)
+    alpha = ALPHA / families
+    # The search's bounds: of one test alone, and Bonferroni's of all.
+    bounds = (stats.t.isf(alpha / 2, df), stats.t.isf(alpha / 2 / len(arms), df))
+    return float(
+        optimize.brentq(
+            lambda c: _dunnett_p(c, df, shared) - alpha, bounds[0] * 0.98, bounds[1] * 1.02
+        )
+    )
+
+
+def _shared(
+    vehicle: Float[np.ndarray, " n"], arms: dict[str, Float[np.ndarray, "_"]]
+) -> Float[np.ndarray, " arms"]:
+    """Returns what two arms' differences correlate by, multiplied, for they share vehicle."""
+    sizes = np.array([len(values) for values in arms.values()])
+    return np.sqrt(sizes / (sizes + len(vehicle)))
 
 
 _NORMAL = np.polynomial.hermite_e.hermegauss(48)
@@ -99,7 +122,7 @@ class Pooled:
     df: int
 
 
-def pool(groups: Sequence[Float[np.ndarray, " n"]]) -> Pooled:
+def pool(groups: Sequence[Float[np.ndarray, "_"]]) -> Pooled:
     """Pools the variance within groups."""
     df = sum(len(values) - 1 for values in groups)
     squares = sum(float(np.square(values - values.mean()).sum()) for values in groups)
@@ -118,49 +141,45 @@ def holm(p: Sequence[float]) -> list[float]:
     return adjusted.tolist()
 
 
-def hedges_g(
-    treated: Float[np.ndarray, " n"], control: Float[np.ndarray, " m"], *, seed: int = 0
-) -> dict[str, Any]:
-    """Standardises the difference of two means, with a bootstrap interval over animals.
+def hedges_g(treated: Float[np.ndarray, " n"], control: Float[np.ndarray, " m"]) -> dict[str, Any]:
+    """Standardises the difference of two means, with the interval of the noncentral t.
+
+    A percentile bootstrap over so few animals held the truth in 78 to 88 % of simulated trials
+    only (4 to 10 an arm), this in 95 %.
 
     Source: Hedges (1981), doi:10.3102/10769986006002107; the exact small-sample correction.
     """
     if why := why_not_compared({"the arm": treated, VEHICLE: control}):
         return absent(why)
-    rng = np.random.default_rng(seed)
-    draws = [
-        values[rng.integers(0, len(values), (_BOOTSTRAP, len(values)))]
-        for values in (treated, control)
-    ]
-    smaller = min(len(treated), len(control))
-    interval = resampling.percentile_interval(
-        _standardised(draws[0], draws[1]), groups=smaller, unit="animal"
-    )
-    value = _standardised(treated[None], control[None])[0]
-    return {"value": float(value), **interval, "n": len(treated) + len(control)}
+    spread = pool([treated, control])
+    scale = np.sqrt(1 / len(treated) + 1 / len(control))
+    t = (treated.mean() - control.mean()) / (spread.sd * scale)
+    half = spread.df / 2
+    correction = np.exp(gammaln(half) - gammaln(half - 0.5)) / np.sqrt(half)
+    ends = [_noncentrality(t, spread.df, q) * scale * correction for q in (0.975, 0.025)]
+    n = len(treated) + len(control)
+    return {"value": float(t * scale * correction), "ci95": ends, "n": n}
 
 
-def _standardised(
-    treated: Float[np.ndarray, "draws n"], control: Float[np.ndarray, "draws m"]
-) -> Float[np.ndarray, " draws"]:
-    """Returns Hedges' g per row; NaN where a resample has no spread."""
-    n, m = treated.shape[1], control.shape[1]
-    df = n + m - 2
-    squares = (n - 1) * treated.var(1, ddof=1) + (m - 1) * control.var(1, ddof=1)
-    sd = np.sqrt(squares / df)
-    sd[np.isclose(sd, 0)] = np.nan
-    correction = np.exp(gammaln(df / 2) - gammaln((df - 1) / 2)) / np.sqrt(df / 2)
-    return correction * (treated.mean(1) - control.mean(1)) / sd
+def _noncentrality(t: float, df: int, quantile: float) -> float:
+    """Returns the noncentrality under which `t` is that quantile."""
+    reach = 6 + 3 * abs(t)
+
+    def missing(shift: float) -> float:
+        return float(np.nan_to_num(stats.nct.cdf(t, df, shift), nan=float(shift < t)) - quantile)
+
+    return float(optimize.brentq(missing, t - reach, t + reach))
 
 
-def detectable(se: float, df: int) -> dict[str, Any]:
-    """Returns the least true difference that a two-sided t test finds with a power of 80 %.
+def detectable(se: float, df: int, *, critical: float | None = None) -> dict[str, Any]:
+    """Returns the least true difference that a two-sided test finds with a power of 80 %.
 
     Args:
         se: standard error of the difference.
         df: its degrees of freedom.
+        critical: what |t| must exceed; None: of a single t test.
     """
-    critical = stats.t.isf(ALPHA / 2, df)
+    critical = critical or float(stats.t.isf(ALPHA / 2, df))
 
     def missing_power(shift: float) -> float:
         # A difference of the wrong sign is found with a chance below 1e-3 where this is solved.
@@ -272,6 +291,6 @@ def permute_interaction(
     }
 
 
-def split_arms(table: pd.DataFrame, column: str = "change") -> dict[str, Float[np.ndarray, " n"]]:
+def split_arms(table: pd.DataFrame, column: str = "change") -> dict[str, Float[np.ndarray, "_"]]:
     """Returns the values of `column` per arm, an animal a value, in the order of the table."""
     return {str(arm): rows[column].to_numpy(float) for arm, rows in table.groupby("arm")}

@@ -48,8 +48,8 @@ def score_sessions(
         (means of probabilities) and `score` (mean of the logit of the outcome's probability).
 
     Raises:
-        NoTrial: no drug part, no vehicle arm, an animal on several arms, or no probability of
-            pain.
+        NoTrial: no drug part, no vehicle arm, an animal on several arms, no probability of pain,
+            or no condition of the drug part is one that was trained on.
         ValueError: unknown outcome.
     """
     if outcome not in OUTCOMES:
@@ -65,6 +65,11 @@ def score_sessions(
     own = np.where(coarse == NO_PAIN, np.nan, own)
     chosen = own if outcome == "own_type" else pain
     chosen = np.where(coarse == NO_PAIN, pain, chosen)
+    if coarse.isna().all():
+        raise NoTrial(
+            f"the conditions of the drug part ({', '.join(sorted(set(clips['condition'])))}) are "
+            "none of the trained ones"
+        )
     clips = clips.assign(
         coarse=coarse.fillna(""),
         p_pain=pain,
@@ -72,7 +77,7 @@ def score_sessions(
         score=logit(np.clip(chosen, _MARGIN, 1 - _MARGIN)),
         clips=1,
     )
-    clips = clips[clips["phase"] != ""]
+    clips = clips[(clips["phase"] != "") & (clips["coarse"] != "")]
     keep = ["cage", "sex", "condition", "coarse", "arm", "drug", "dose_mg_per_kg"]
     means = dict.fromkeys(("p_pain", "p_own", "score"), "mean")
     videos = clips.groupby([*_SESSION, "video"], dropna=False, as_index=False).agg(
@@ -174,6 +179,43 @@ def _own_probability(
     own = np.full(len(p), np.nan)
     own[known] = pooled[known, column[known].astype(int)]
     return own
+
+
+def left_out(predictions: Predictions, animals: pd.DataFrame) -> list[dict[str, Any]]:
+    """Lists the animals of the drug part that no test counts, and why.
+
+    Args:
+        predictions: of a study.
+        animals: of `changes`.
+    """
+    clips = predictions.table[predictions.table["split"] == "drug"]
+    known = _coarse_of_conditions(predictions.taxonomy)
+    arms = _with_arms(clips).groupby("animal")["arm"].first()
+    rows = []
+    for animal, own in clips.groupby("animal"):
+        condition = str(own["condition"].iloc[0])
+        if condition not in known:
+            why = f"condition {condition!r} is none of the trained ones"
+        elif animal not in arms.index:
+            why = "given neither a drug nor vehicle"
+        else:
+            why = "no session before, or none after, the dose"
+        if animal not in set(animals["animal"]):
+            arm = str(arms.get(animal, ""))
+            rows.append({"animal": str(animal), "condition": condition, "arm": arm, "why": why})
+    return rows
+
+
+def unit_of(sessions: pd.DataFrame) -> str:
+    """Returns what arms were given to: `cage` where each with several animals holds one arm only.
+
+    Animals of such a cage do not tell of the drug independently of each other.
+    """
+    if (sessions["cage"] == "").any():
+        return "animal"
+    cages = sessions.groupby("cage").agg(arms=("arm", "nunique"), animals=("animal", "nunique"))
+    shared = (cages["arms"] == 1).all() and (cages["animals"] > 1).any()
+    return "cage" if shared else "animal"
 
 
 def changes(sessions: pd.DataFrame, value: str = "score") -> pd.DataFrame:

@@ -12,12 +12,15 @@ def summarise(drug: dict[str, Any]) -> list[str]:
     Args:
         drug: of `drugs.analyse_drugs`.
     """
-    sentences = [_interaction(drug["interaction"])]
+    declared = drug["interaction"].get("of")
+    sentences = [
+        _interaction(found, drug) for found in drug["interactions"] if found.get("of") == declared
+    ]
     painless = {row["condition"] for row in drug["sessions"] if row["coarse"] == NO_PAIN}
     for condition, rows in drug["contrasts"].items():
         name = f"without pain ({condition})" if condition in painless else condition
         sentences += [
-            _contrast(name, row, drug["reversal"].get(condition, {}))
+            _contrast(name, row, drug["reversal"].get(condition, {}), unit=drug["unit"])
             for row in rows
             if row["primary"]
         ]
@@ -25,7 +28,7 @@ def summarise(drug: dict[str, Any]) -> list[str]:
     return sentences
 
 
-def _interaction(found: dict[str, Any]) -> str:
+def _interaction(found: dict[str, Any], drug: dict[str, Any]) -> str:
     if found["value"] is None:
         return (
             f"Whether the drug works differently by pain type cannot be estimated: {found['why']}."
@@ -33,9 +36,9 @@ def _interaction(found: dict[str, Any]) -> str:
     first, second = found["of"]
     low, high = found["ci95"]
     if high < 0:
-        answer = f"{found['arm']} relieves {first} pain more than {second} pain"
+        answer = _comparison(drug, found["arm"], first, second)
     elif low > 0:
-        answer = f"{found['arm']} relieves {second} pain more than {first} pain"
+        answer = _comparison(drug, found["arm"], second, first)
     else:
         answer = (
             f"Whether {found['arm']} works differently in {first} and {second} pain cannot be "
@@ -43,16 +46,39 @@ def _interaction(found: dict[str, Any]) -> str:
         )
     return (
         f"{answer}: interaction {_signed(found)} on the logit scale ({_interval(found)}), "
-        f"{_p(found['p'])} by {_method(found['method'])}, {found['n']} animals. A difference "
-        f"of {found['detectable']['value']:.2f} would be found 4 times in 5."
+        f"{_p(found['p_adjusted'])} by {_method(found['method'])}, {found['n']} "
+        f"{drug['unit']}s.{_power(found['detectable'])}"
     )
 
 
+def _comparison(drug: dict[str, Any], arm: str, more: str, less: str) -> str:
+    """Speaks of relief only where the arm lowers the score of `more` itself."""
+    members = {row["condition"] for row in drug["sessions"] if row["coarse"] == more}
+    relieved = any(
+        row["value"] is not None and row["ci95"][1] < 0
+        for condition in members
+        for row in drug["contrasts"].get(condition, [])
+        if row["arm"] == arm and row["kind"] == "dose"
+    )
+    if relieved:
+        return f"{arm} relieves {more} pain more than {less} pain"
+    return (
+        f"{arm} lowers the score in {more} pain more, or raises it less, than in {less} pain, "
+        f"without clear relief in {more} pain itself"
+    )
+
+
+def _power(detectable: dict[str, Any]) -> str:
+    if detectable["value"] is None:
+        return ""
+    return f" A difference of {detectable['value']:.2f} would be found 4 times in 5."
+
+
 def _method(name: str) -> str:
-    return {"permutation": "permutation of animals"}.get(name, f"the {name}")
+    return "the mixed model" if name == "mixed model" else f"{name} of both"
 
 
-def _contrast(condition: str, row: dict[str, Any], reversals: dict[str, Any]) -> str:
+def _contrast(condition: str, row: dict[str, Any], reversals: dict[str, Any], *, unit: str) -> str:
     if row["value"] is None:
         return f"{condition}: {row['arm']} cannot be compared with vehicle: {row['why']}."
     low, high = row["ci95"]
@@ -67,7 +93,7 @@ def _contrast(condition: str, row: dict[str, Any], reversals: dict[str, Any]) ->
     return (
         f"{condition}: {row['arm']} {verdict} the pain score against vehicle: {_signed(row)} "
         f"({_interval(row)}), adjusted {_p(row['p_adjusted'])}, {row['n']['arm']} and "
-        f"{row['n']['vehicle']} animals{share}."
+        f"{row['n']['vehicle']} {unit}s{share}."
     )
 
 

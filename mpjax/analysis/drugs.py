@@ -15,8 +15,8 @@ from mpjax.analysis.predictions import Predictions
 from mpjax.taxonomy import NO_PAIN
 
 _OUTCOMES = {
-    "pain": "the calibrated probability of any pain",
-    "own_type": "the calibrated probability of the pain type of the animal's own condition",
+    "pain": "probability of any pain",
+    "own_type": "probability of the pain type of the animal's own condition",
 }
 
 
@@ -52,11 +52,14 @@ def analyse_drugs(
         nothing = absent(str(error))
         return nothing | {"interaction": nothing, "reversal": nothing}
     result = analyse_sessions(sessions, seed=seed)
+    result["left_out"] = drug_sessions.left_out(predictions, animals)
+    kind = "calibrated" if calibrated.meta.get("value") is not None else "uncalibrated"
     result["outcome"] = {
         "name": outcome,
         "scale": "logit",
-        "primary": f"change from before to after the dose of the logit of {_OUTCOMES[outcome]}, "
-        "averaged over the clips of a session; the highest dose of each drug against vehicle",
+        "primary": f"change from before to after the dose of the logit of the {kind} "
+        f"{_OUTCOMES[outcome]}, averaged over the clips of a session and over all sessions after "
+        "the dose; the highest dose of each drug against vehicle",
     }
     result["specificity"] = specificity.describe_specificity(
         predictions, sessions, result["contrasts"], seed=seed
@@ -91,31 +94,35 @@ def analyse_sessions(sessions: pd.DataFrame, *, seed: int = 0) -> dict[str, Any]
         seed: of permutations and resampling.
 
     Returns:
-        `rows, arms, top, sessions, contrasts, interaction, interactions, mixed_model, reversal,
-        dose_response`.
+        `unit, rows, arms, top, sessions, contrasts, interaction, interactions, mixed_model (of the
+        interaction), reversal, dose_response`. Where the unit is the cage, its animals' sessions
+        are averaged before any test.
     """
-    animals = drug_sessions.changes(sessions)
+    unit = drug_sessions.unit_of(sessions)
+    tested = sessions.assign(animal=sessions["cage"]) if unit == "cage" else sessions
+    animals = drug_sessions.changes(tested)
     conditions = sorted(set(animals["condition"]))
     types = drug_sessions.pain_types(animals)
-    model = mixed_model.fit_mixed_model(
-        sessions, vehicle=VEHICLE, reference=NO_PAIN if NO_PAIN in set(sessions["coarse"]) else ""
-    )
-    interactions = compare_types(animals, types, fitted="why" not in model, seed=seed)
-    probabilities = drug_sessions.changes(sessions, "p_pain")
+    interactions, model = compare_types(tested, animals, types, seed=seed)
+    probabilities = drug_sessions.changes(tested, "p_pain")
     reversals, doses = {}, {}
     for condition in conditions:
         rows = probabilities[probabilities["condition"] == condition]
         if (rows["coarse"] == NO_PAIN).all():
             continue
         reversals[condition] = reversal.reversals(rows)
-        doses[condition] = _dose_response(rows, seed=seed)
+        doses[condition] = {
+            drug: reversal.dose_response(rows[rows["drug"].isin([VEHICLE, drug])], seed=seed)
+            for drug in drug_sessions.top_arms(rows)
+        }
     return {
+        "unit": unit,
         "rows": describe_phases(sessions),
         "arms": _arms(animals),
         "top": drug_sessions.top_arms(animals),
         "sessions": drug_sessions.to_records(sessions),
         "contrasts": {
-            condition: _contrasts(sessions[sessions["condition"] == condition], seed=seed)
+            condition: _contrasts(tested[tested["condition"] == condition])
             for condition in conditions
         },
         "interaction": interactions[0],
@@ -173,125 +180,167 @@ def describe_phases(sessions: pd.DataFrame) -> list[dict[str, Any]]:
     )  # fmt: skip
 
 
-def _contrasts(sessions: pd.DataFrame, *, seed: int) -> list[dict[str, Any]]:
+def _contrasts(sessions: pd.DataFrame) -> list[dict[str, Any]]:
     """Compares the arms of one condition with vehicle: by dose, then by time after the dose."""
     animals = drug_sessions.changes(sessions)
     tops = set(drug_sessions.top_arms(animals).values())
     rows = [
         row | {"kind": "dose", "minutes_post_dose": None, "primary": row["arm"] in tops}
-        for row in compare_arms(animals, seed=seed)
+        for row in compare_arms(animals)
     ]
     post = sessions["phase"] == "post"
-    times = sorted(sessions.loc[post, "minutes_post_dose"].dropna().unique())
-    if len(times) < 2:
+    at = {
+        float(minutes): drug_sessions.changes(
+            sessions[~post | (sessions["minutes_post_dose"] == minutes)]
+        )
+        for minutes in sorted(sessions.loc[post, "minutes_post_dose"].dropna().unique())
+    }
+    # Times that were kept for some animals only, as by a watch, are no times of the design.
+    planned = {minutes: each for minutes, each in at.items() if len(each) > len(animals) / 2}
+    if len(planned) < 2:
         return rows
-    timed = []
-    for minutes in times:
-        at = sessions[~post | (sessions["minutes_post_dose"] == minutes)]
-        timed += [
-            row | {"kind": "time", "minutes_post_dose": float(minutes), "primary": False}
-            for row in compare_arms(drug_sessions.changes(at), seed=seed)
-        ]
-    # One error rate over all times and arms: p_adjusted is Holm's, the intervals are Dunnett's.
-    tested = [row for row in timed if row["value"] is not None]
-    adjusted = tests.holm([row["p"] for row in tested]) if tested else []
-    for row, p in zip(tested, adjusted, strict=True):
-        row |= {"p_adjusted": p, "method": "Holm"}
-    return [*rows, *timed]
+    return rows + [
+        row | {"kind": "time", "minutes_post_dose": minutes, "primary": False}
+        for minutes, each in planned.items()
+        for row in compare_arms(each, times=len(planned))
+    ]
 
 
-def compare_arms(animals: pd.DataFrame, *, seed: int) -> list[dict[str, Any]]:
+def compare_arms(animals: pd.DataFrame, *, times: int = 1) -> list[dict[str, Any]]:
     """Compares every arm of one condition with vehicle.
 
     Args:
         animals: of `drug_sessions.changes`, one condition.
-        seed: of the bootstrap of Hedges' g.
+        times: after the dose that are compared alike and share the error rate.
 
     Returns:
         Per arm {"arm", "value", "ci95", "p", "p_adjusted", "method", "n", "hedges_g",
         "detectable"}, or why there is none.
     """
     groups = tests.split_arms(animals)
-    arms = drug_sessions.dose_arms(animals)
-    sizes = {
-        arm: {"arm": len(groups[arm]), "vehicle": len(groups.get(VEHICLE, []))} for arm in arms
-    }
-    why = (
-        tests.why_not_compared(groups) if VEHICLE in groups else "no vehicle arm in this condition"
-    )
-    if why:
-        return [{"arm": arm, **absent(why), "n": sizes[arm]} for arm in arms]
-    found = tests.dunnett(groups[VEHICLE], {arm: groups[arm] for arm in arms})
-    spread = tests.pool(list(groups.values()))
+    vehicle = groups.get(VEHICLE, np.empty(0))
+    arms = {arm: groups[arm] for arm in drug_sessions.dose_arms(animals)}
+    able = {arm: values for arm, values in arms.items() if len(values) > 1}
+    why = tests.why_not_compared({VEHICLE: vehicle, **(able or arms)})
+    found = {} if why else tests.dunnett(vehicle, able, families=times)
     rows = []
-    for arm in arms:
-        se = spread.sd * np.sqrt(1 / sizes[arm]["arm"] + 1 / sizes[arm]["vehicle"])
+    for arm, values in arms.items():
+        n = {"arm": len(values), "vehicle": len(vehicle)}
+        if arm not in found:
+            reason = why or tests.why_not_compared({VEHICLE: vehicle, arm: values})
+            rows.append({"arm": arm, **absent(str(reason)), "n": n})
+            continue
+        spread = tests.pool([vehicle, *able.values()])
+        se = spread.sd * np.sqrt(1 / n["arm"] + 1 / n["vehicle"])
+        critical = tests.dunnett_critical(vehicle, able, families=times)
         rows.append(
-            {"arm": arm, **found[arm], "method": "Dunnett", "n": sizes[arm]}
-            | {
-                "hedges_g": tests.hedges_g(groups[arm], groups[VEHICLE], seed=seed),
-                "detectable": tests.detectable(se, spread.df),
+            {
+                "arm": arm,
+                **found[arm],
+                **_note_on_spread(values, vehicle),
+                "method": "Dunnett" if times == 1 else f"Dunnett, Bonferroni over {times} times",
+                "n": n,
+                "hedges_g": tests.hedges_g(values, vehicle),
+                "detectable": tests.detectable(se, spread.df, critical=critical),
             }
         )
     return rows
 
 
+def _note_on_spread(arm: np.ndarray, vehicle: np.ndarray) -> dict[str, str]:
+    """Warns where pooling the variance of unlike and unequal groups would mislead."""
+    spreads = sorted((arm.std(ddof=1), vehicle.std(ddof=1)))
+    if len(arm) == len(vehicle) or spreads[1] <= 2 * spreads[0]:
+        return {}
+    return {"note": "the arms differ in size and in spread: the p-value may be too small"}
+
+
 def compare_types(
-    animals: pd.DataFrame, types: list[str], *, fitted: bool, seed: int
-) -> list[dict[str, Any]]:
+    sessions: pd.DataFrame, animals: pd.DataFrame, types: list[str], *, seed: int
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Compares every drug's effect, at its highest dose, between all pairs of pain types.
 
     Args:
+        sessions: those that `animals` sums up.
         animals: of `drug_sessions.changes`.
         types: of `drug_sessions.pain_types`, the declared pair first.
-        fitted: whether the mixed model could be fitted; else permutations are used.
         seed: of the permutations.
 
     Returns:
         Per drug and pair {"value", "ci95", "p", "p_adjusted" (Holm), "method", "n", "arm", "of",
-        "detectable"}, or why there is none.
+        "detectable"}, or why there is none; and the mixed model of the first of them.
     """
     pairs = [(a, b) for i, a in enumerate(types) for b in types[i + 1 :]]
     if not pairs:
-        return [absent(f"it takes two pain types; the drug part has {', '.join(types) or 'none'}")]
+        nothing = absent(f"it takes two pain types; the drug part has {', '.join(types) or 'none'}")
+        return [nothing], nothing
     found = [
-        _interaction(animals, arm, pair, fitted=fitted, seed=seed)
+        _interaction(sessions, animals, arm, pair, seed=seed)
         for arm in drug_sessions.top_arms(animals).values()
         for pair in pairs
     ]
-    tested = [row for row in found if row["value"] is not None]
-    for row, p in zip(tested, tests.holm([row["p"] for row in tested] or [1.0]), strict=False):
+    rows = [row for row, _ in found]
+    tested = [row for row in rows if row["value"] is not None]
+    adjusted = tests.holm([row["p"] for row in tested]) if tested else []
+    for row, p in zip(tested, adjusted, strict=True):
         row["p_adjusted"] = p
-    return found
+    return rows, found[0][1]
 
 
 def _interaction(
-    animals: pd.DataFrame, arm: str, types: tuple[str, str], *, fitted: bool, seed: int
-) -> dict[str, Any]:
-    cells = [(kind, given) for kind in types for given in (arm, VEHICLE)]
-    rows = [animals[(animals["coarse"] == k) & (animals["arm"] == g)] for k, g in cells]
+    sessions: pd.DataFrame, animals: pd.DataFrame, arm: str, types: tuple[str, str], *, seed: int
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns the interaction of one arm and pair of pain types, and its mixed model."""
     what = {"arm": arm, "of": list(types)}
-    groups = {
-        f"{given} in {kind}": part["change"].to_numpy()
-        for (kind, given), part in zip(cells, rows, strict=True)
-    }
+    groups, members = four_groups(animals, arm, types)
     if why := tests.why_not_compared(groups):
-        return absent(why) | what
+        return absent(why) | what, absent(why)
+    counted = sessions[sessions["animal"].isin(members)]
+    model = mixed_model.fit_mixed_model(counted, vehicle=VEHICLE, reference=types[1])
+    return judge_interaction(groups, model.get("why"), seed=seed) | what, model
+
+
+def four_groups(
+    animals: pd.DataFrame, arm: str, types: tuple[str, str]
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Returns the changes under the arm and under vehicle in both pain types, and whose they are.
+
+    Args:
+        animals: of `drug_sessions.changes`.
+        arm: a drug at a dose.
+        types: two coarse groups.
+    """
+    rows = {
+        f"{given} in {kind}": animals[(animals["coarse"] == kind) & (animals["arm"] == given)]
+        for kind in types
+        for given in (arm, VEHICLE)
+    }
+    members = [animal for part in rows.values() for animal in part["animal"]]
+    return {name: part["change"].to_numpy() for name, part in rows.items()}, members
+
+
+def judge_interaction(
+    groups: dict[str, np.ndarray], why_no_model: str | None, *, seed: int
+) -> dict[str, Any]:
+    """Tests the interaction by the mixed model's contrast, or else by permutation.
+
+    Args:
+        groups: of `four_groups`, comparable.
+        why_no_model: the reason why the mixed model was not fitted, if so.
+        seed: of the permutations.
+    """
     change = np.concatenate(list(groups.values()))
-    cell = np.repeat(np.arange(4), [len(part) for part in rows])
+    sizes = [len(values) for values in groups.values()]
+    cell = np.repeat(np.arange(4), sizes)
     estimate = tests.interaction(change, cell)
-    if fitted and min(map(len, groups.values())) >= tests.SMALL:
+    if why_no_model is None and min(sizes) >= tests.SMALL:
+        # Of complete pairs this is the model's own contrast and t test (tested to agree).
         test = estimate.t_test() | {"method": "mixed model"}
     else:
-        test = tests.permute_interaction(change, cell, seed=seed) | {"method": "permutation"}
+        test = tests.permute_interaction(change, cell, seed=seed)
+        test["method"] = "permutation or t test, the more cautious"
+        test["note"] = why_no_model or f"{min(sizes)} in the smallest of the four groups"
     detectable = tests.detectable(estimate.se, estimate.df)
-    return test | {"n": len(change), **what, "detectable": detectable}
-
-
-def _dose_response(animals: pd.DataFrame, *, seed: int) -> dict[str, Any]:
-    """Fits one condition's doses of the drug that has most of them."""
-    doses = animals[animals["drug"] != VEHICLE].groupby("drug")["dose_mg_per_kg"].nunique()
-    if doses.empty:
-        return {"doses": [], "ed50": absent("no dose in this condition")}
-    rows = animals[animals["drug"].isin([VEHICLE, doses.idxmax()])]
-    return {"drug": str(doses.idxmax())} | reversal.dose_response(rows, seed=seed)
+    if min(sizes) < tests.LEAST_FOR_POWER:
+        detectable = absent(f"with {min(sizes)} in a group, permutations have next to no power")
+    return test | {"n": len(change), "detectable": detectable}

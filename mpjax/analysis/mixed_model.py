@@ -16,7 +16,7 @@ _PARTS = {"C(arm": "arm", "C(phase": "phase", "C(coarse": "pain type", "sex": "s
 
 
 def fit_mixed_model(sessions: pd.DataFrame, *, vehicle: str, reference: str) -> dict[str, Any]:
-    """Fits all sessions before and after the dose by REML.
+    """Fits the sessions before the dose, and the means of those after it, by REML.
 
     Animals are random intercepts, within random cages where every animal has one and cages hold
     several. Terms that vary within an animal (those with the phase) have as many degrees of
@@ -34,11 +34,15 @@ def fit_mixed_model(sessions: pd.DataFrame, *, vehicle: str, reference: str) -> 
 
     Source: Laird & Ware (1982), doi:10.2307/2529876; statsmodels' MixedLM.
     """
-    rows = sessions[sessions["phase"].isin(["pre", "post"])].copy()
+    rows = sessions[sessions["phase"].isin(["pre", "post"])]
+    # Several sessions after the dose are no replicates of an animal's answer to it.
+    keep = ["animal", "cage", "sex", "coarse", "arm", "phase"]
+    rows = rows.groupby(keep, as_index=False)["score"].mean()
     rows["phase"] = rows["phase"].map({"pre": "0pre", "post": "1post"})
     if rows.empty or np.isclose(np.ptp(rows["score"]), 0):
         return absent("all sessions score alike, so there is nothing to fit")
     types, sexes = rows["coarse"].nunique(), rows["sex"].nunique()
+    sexes = 1 if (rows["sex"] == "").any() else sexes  # where some are not known
     nested = bool((rows["cage"] != "").all()) and rows["cage"].nunique() < rows["animal"].nunique()
     factors = [f"C(arm, Treatment({vehicle!r}))", "C(phase)"]
     if types > 1:

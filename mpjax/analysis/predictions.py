@@ -35,6 +35,8 @@ _TYPES = (
 )
 _META_KEY = b"mpjax"
 _SUM_TOLERANCE = 1e-4  # of p in float32, over up to some hundred classes
+_FEATURES = "features, as in row 0"
+_ROW_GROUP = 8192  # clips; their embeddings of 1024 values are 32 MiB
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +98,8 @@ def write_predictions(path: epath.PathLike, table: pd.DataFrame, meta: Mapping[s
     _check(columns, dict(meta), where=str(path))
     encoded = json.dumps(dict(meta), sort_keys=True, allow_nan=False).encode()
     with write_aside(path) as aside, aside.open("wb") as file:
-        pq.write_table(columns.replace_schema_metadata({_META_KEY: encoded}), file)
+        columns = columns.replace_schema_metadata({_META_KEY: encoded})
+        pq.write_table(columns, file, row_group_size=_ROW_GROUP)
 
 
 def read_predictions(path: epath.PathLike, *, embedding: bool = False) -> Predictions:
@@ -117,15 +120,17 @@ def read_predictions(path: epath.PathLike, *, embedding: bool = False) -> Predic
         with path.open("rb") as file:
             parquet = pq.ParquetFile(file)
             schema = parquet.schema_arrow
-            left = () if embedding else ("embedding",)
-            names = [name for name in schema.names if name in _TYPES and name not in left]
-            table = parquet.read(columns=names)
+            scalars_and_p = [n for n in schema.names if n in _TYPES and n != "embedding"]
+            table = parquet.read(columns=scalars_and_p)
+            wanted = embedding and "embedding" in schema.names
+            embedded = _read_embedding(parquet, where=str(path)) if wanted else None
     except (pa.ArrowInvalid, OSError) as error:
         raise ValueError(f"{path}: not a readable Parquet file ({error})") from error
     encoded = (schema.metadata or {}).get(_META_KEY)
     if encoded is None:
         raise ValueError(f"{path}: no 'mpjax' entry in the Parquet metadata; not from mpjax.eval")
-    return _check(_cast(table, where=str(path)), json.loads(encoded), where=str(path))
+    columns = _cast(table, where=str(path))
+    return _check(columns, json.loads(encoded), where=str(path), embedding=embedded)
 
 
 def count_leaks(table: pd.DataFrame, column: str) -> int:
@@ -145,7 +150,42 @@ def _list_column(cells: pd.Series, *, where: str) -> pa.ListArray:
         if np.ndim(cell) != 1:
             raise ValueError(f"{where}: column {cells.name}, row {row}: {cell!r} is no 1-D array")
     offsets = np.cumsum([0, *map(len, cells)], dtype=np.int32)
-    return pa.ListArray.from_arrays(offsets, np.concatenate(cells.to_list()).astype(np.float32))
+    flat = np.concatenate(cells.to_list()).astype(np.float32, copy=False)
+    return pa.ListArray.from_arrays(offsets, flat)
+
+
+def _read_embedding(parquet: pq.ParquetFile, *, where: str) -> np.ndarray:
+    """Reads the embeddings block by block: the whole column at once takes twice its size."""
+    rows, start = parquet.metadata.num_rows, 0
+    embedding = np.empty((rows, 0), np.float32)
+    for batch in parquet.iter_batches(_ROW_GROUP, columns=["embedding"]):
+        try:
+            column = _cast_column(pa.chunked_array([batch["embedding"]]), "embedding")
+        except _FaultError as fault:
+            _raise([str(fault)], where)
+        width = embedding.shape[1] if start else None
+        of = (width, _FEATURES)
+        block = _matrix(column, "embedding", width=of, where=where, first_row=start)
+        if not start:
+            embedding = np.empty((rows, block.shape[1]), np.float32)
+        embedding[start : start + len(block)] = block
+        start += len(block)
+    return embedding
+
+
+class _FaultError(Exception):
+    """What is wrong with a column."""
+
+
+def _cast_column(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+    try:
+        cast = column.cast(_TYPES[name])
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        found = str(column.type).removeprefix("large_")
+        raise _FaultError(f"column {name}: expected {_TYPES[name]}, got {found}") from error
+    if name not in (*_REAL, *_OPTIONAL_REAL) and column.null_count:  # of reals null means NaN
+        raise _FaultError(f"column {name}: {column.null_count} empty cell(s)")
+    return cast
 
 
 def _cast(table: pa.Table, *, where: str) -> pa.Table:
@@ -156,22 +196,18 @@ def _cast(table: pa.Table, *, where: str) -> pa.Table:
     faults += [f"column {name}: unknown" for name in table.column_names if name not in _TYPES]
     columns = {}
     for name in (name for name in _TYPES if name in table.column_names):
-        column = table[name]
         try:
-            columns[name] = column.cast(_TYPES[name])
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            found = str(column.type).removeprefix("large_")
-            faults.append(f"column {name}: expected {_TYPES[name]}, got {found}")
-            continue
-        if (
-            name not in (*_REAL, *_OPTIONAL_REAL) and column.null_count
-        ):  # in a column of reals null means NaN
-            faults.append(f"column {name}: {column.null_count} empty cell(s)")
+            columns[name] = _cast_column(table[name], name)
+        except _FaultError as fault:
+            faults.append(str(fault))
     _raise(faults, where)
     return pa.table(columns)
 
 
-def _check(columns: pa.Table, meta: dict[str, Any], *, where: str) -> Predictions:
+def _check(
+    columns: pa.Table, meta: dict[str, Any], *, where: str, embedding: np.ndarray | None = None
+) -> Predictions:
+    """Checks columns of the right types; `embedding` where it was read apart from them."""
     for key, allowed in (("group", GROUPS), ("scheme", SCHEMES)):
         if meta.get(key) not in allowed:
             raise ValueError(f"{where}: meta.{key} is {meta.get(key)!r}, not of {allowed}")
@@ -184,13 +220,15 @@ def _check(columns: pa.Table, meta: dict[str, Any], *, where: str) -> Prediction
         raise ValueError(f"{where}: no rows")
     widths = dict.fromkeys(_VECTORS, (len(taxonomy.fine), "classes")) | {
         "p_coarse": (len(taxonomy.coarse), "coarse classes"),
-        "embedding": (None, "features, as in row 0"),
+        "embedding": (None, _FEATURES),
     }
     vectors = {
         name: _matrix(columns[name], name, width=width, where=where)
         for name, width in widths.items()
         if name in columns.column_names
     }
+    if embedding is not None:
+        vectors["embedding"] = embedding
     faults = [
         *_value_faults(table, vectors, classes=len(taxonomy.fine)),
         *_identity_faults(table, group=meta["group"], scheme=meta["scheme"]),
@@ -202,7 +240,12 @@ def _check(columns: pa.Table, meta: dict[str, Any], *, where: str) -> Prediction
 
 
 def _matrix(
-    column: pa.ChunkedArray, name: str, *, width: tuple[int | None, str], where: str
+    column: pa.ChunkedArray,
+    name: str,
+    *,
+    width: tuple[int | None, str],
+    where: str,
+    first_row: int = 0,
 ) -> np.ndarray:
     """Stacks a column of lists, all of one length; float64, but float32 for embeddings."""
     lengths = pc.list_value_length(column).to_numpy()
@@ -210,10 +253,12 @@ def _matrix(
     if (lengths != needed).any():
         bad = int(np.argmax(lengths != needed))
         raise ValueError(
-            f"{where}: column {name}, row {bad}: {lengths[bad]} values for {needed} {of}"
+            f"{where}: column {name}, row {first_row + bad}: {lengths[bad]} values for "
+            f"{needed} {of}"
         )
     flat = pc.list_flatten(column).to_numpy()
-    return flat.astype(np.float32 if name == "embedding" else np.float64).reshape(-1, needed)
+    kept = np.float32 if name == "embedding" else np.float64
+    return flat.astype(kept, copy=False).reshape(-1, needed)
 
 
 def _value_faults(

@@ -5,15 +5,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from scipy import stats
 
-from mpjax.analysis.contrasts import ALPHA, absent, dunnett, pool, why_not_compared
+from mpjax.analysis.contrasts import absent, dunnett, dunnett_critical, pool, why_not_compared
 from mpjax.analysis.drug_sessions import VEHICLE, dose_arms
 
 DOSES_FOR_ED50 = 3
 _BOOTSTRAP = 1000
 _GRID = 400  # doses tried, evenly on the log scale
-_ROUGH_SHARE = 0.5  # of the resamples that must give an ED50 within the doses
 
 
 def reversals(animals: pd.DataFrame) -> dict[str, dict[str, Any]]:
@@ -30,15 +28,21 @@ def reversals(animals: pd.DataFrame) -> dict[str, dict[str, Any]]:
     Returns:
         Per arm {"value", "ci95", "p", "n", "animals": {name: per cent}}, or why there is none.
     """
+    counted = animals["arm"].value_counts()
+    single = [arm for arm in dose_arms(animals) if counted[arm] < 2]
+    alone = {arm: absent("the arm has 1 animal (or cage); it needs 2") for arm in single}
+    animals = animals[~animals["arm"].isin(single)]
     arms = dose_arms(animals)
+    if not arms:
+        return alone
     relief = _split(animals, animals["pre"] - animals["post"])
     if why := why_no_reversal(animals, relief):
-        return {arm: absent(why) for arm in arms}
+        return alone | {arm: absent(why) for arm in arms}
     injury = animals["pre"] - animals["baseline"]
     by_arm = _split(animals, injury)
     tests = dunnett(relief[VEHICLE], {arm: relief[arm] for arm in arms})
     spread, injury_spread = pool(list(relief.values())), pool(list(by_arm.values()))
-    critical = stats.t.isf(ALPHA / 2, spread.df)
+    critical = _critical(relief)
     denominator = float(injury.mean())
     denominator_variance = injury_spread.sd**2 / len(injury)
     result = {}
@@ -56,7 +60,13 @@ def reversals(animals: pd.DataFrame) -> dict[str, dict[str, Any]]:
             "n": len(relief[arm]) + len(relief[VEHICLE]),
             "animals": dict(zip(rows["animal"].astype(str), own.astype(float), strict=True)),
         }
-    return result
+    return alone | result
+
+
+def _critical(relief: dict[str, np.ndarray]) -> float:
+    """Returns Dunnett's critical value, so that intervals and p-values agree."""
+    arms = {arm: values for arm, values in relief.items() if arm != VEHICLE}
+    return dunnett_critical(relief[VEHICLE], arms)
 
 
 def why_no_reversal(animals: pd.DataFrame, relief: dict[str, np.ndarray]) -> str | None:
@@ -70,7 +80,7 @@ def why_no_reversal(animals: pd.DataFrame, relief: dict[str, np.ndarray]) -> str
         return f"{missing} of {len(animals)} animals have no session before induction (day < 0)"
     injury = animals["pre"] - animals["baseline"]
     spread = pool(list(_split(animals, injury).values()))
-    half = stats.t.isf(ALPHA / 2, spread.df) * spread.sd / np.sqrt(len(injury))
+    half = _critical(relief) * spread.sd / np.sqrt(len(injury))
     mean = float(injury.mean())
     if mean - half <= 0:
         return (
@@ -80,7 +90,7 @@ def why_no_reversal(animals: pd.DataFrame, relief: dict[str, np.ndarray]) -> str
     return None
 
 
-def _split(animals: pd.DataFrame, values: pd.Series) -> dict[str, Float[np.ndarray, " n"]]:
+def _split(animals: pd.DataFrame, values: pd.Series) -> dict[str, Float[np.ndarray, "_"]]:
     return {str(arm): rows.to_numpy(float) for arm, rows in values.groupby(animals["arm"])}
 
 
@@ -157,16 +167,18 @@ def _ed50(
     }
     value = float(half_effective_dose(dose, effects(relief)[None], within=range_)[0])
     draws = half_effective_dose(dose, effects(resampled), within=range_)
-    if np.isnan(value) or np.isnan(draws).mean() > 1 - _ROUGH_SHARE:
+    if not np.isfinite(value):
         return absent(
-            f"half of the effect does not lie within the doses given ({range_[0]:g} to "
-            f"{range_[1]:g} mg/kg), or the doses do not tell where"
+            f"half of the effect lies {'below' if value < 0 else 'above'} the doses given "
+            f"({range_[0]:g} to {range_[1]:g} mg/kg)"
         )
-    # Resamples without a dose of half effect count as lying beyond the doses, on either side.
-    low, high = np.quantile(np.where(np.isnan(draws), range_[1], draws), [0.025, 0.975])
     n = sum(map(len, relief.values()))
-    note = {"note": f"resamples beyond the doses: {np.isnan(draws).mean():.0%}"}
-    return {"value": value, "ci95": [float(low), float(high)], "n": n} | note
+    low, high = np.quantile(draws, [0.025, 0.975], method="inverted_cdf")
+    if not np.isfinite([low, high]).all():
+        sides = [side for side, end in (("below", low), ("above", high)) if not np.isfinite(end)]
+        why = f"the doses given do not bound it {' and '.join(sides)}"
+        return {"value": value, "ci95": None, "why": why, "n": n}
+    return {"value": value, "ci95": [float(low), float(high)], "n": n}
 
 
 def half_effective_dose(
@@ -175,7 +187,7 @@ def half_effective_dose(
     *,
     within: tuple[float, float],
 ) -> Float[np.ndarray, " draws"]:
-    """Returns the dose of half the greatest effect; NaN where it is not `within` the doses.
+    """Returns the dose of half the greatest effect; -inf or inf below or above the doses.
 
     Args:
         dose: of each animal.
@@ -195,5 +207,5 @@ def half_effective_dose(
     curvature = before - 2 * at + after
     offset = np.divide(before - after, 2 * curvature, out=np.zeros(len(at)), where=curvature < 0)
     found = np.exp(log_half[inner] + offset * (log_half[1] - log_half[0]))
-    outside = (best != inner) | (found < within[0] / 2) | (found > within[1])
-    return np.where(outside, np.nan, found)
+    found = np.where((best < inner) | (found < within[0] / 2), -np.inf, found)
+    return np.where((best > inner) | (found > within[1]), np.inf, found)

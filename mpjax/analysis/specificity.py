@@ -6,6 +6,7 @@ animal back along the pain axis; one that sedates, or harms, moves it elsewhere 
 """
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -30,8 +31,10 @@ from mpjax.taxonomy import NO_PAIN
 NEIGHBOURS = 10
 _COMPONENTS = 50
 _VARIANCE = 0.9  # share that the components keep, of _COMPONENTS at most
+_SMALLEST_SCALE = 1e-6  # standard deviation below which a component counts as constant
 _REFERENCES = 20_000  # clips that stand for the training manifold
 _EXPECTED_FAR = 0.05  # share of the untreated, held-out clips that count as far
+_BLOCK = 8192  # clips whose embeddings are held in float64 at a time
 _FLAG_P = 0.01  # one-sided, of a t test over animals, that more are
 
 
@@ -52,27 +55,47 @@ class Space:
 
     def project(self, embedding: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n k"]:
         """Maps embeddings to whitened components."""
-        return ((embedding - self.mean) / self.scale) @ self.axes
+        return np.concatenate(
+            [((block - self.mean) / self.scale) @ self.axes for block in _blocks(embedding)]
+        )
 
 
-def fit_space(embedding: Float[np.ndarray, "n d"], is_pain: Bool[np.ndarray, " n"]) -> Space:
+def _blocks(embedding: Float[np.ndarray, "n d"]) -> Iterator[Float[np.ndarray, "m d"]]:
+    for start in range(0, len(embedding), _BLOCK):
+        yield embedding[start : start + _BLOCK]
+
+
+def fit_space(embedding: Float[np.ndarray, "n d"], is_pain: Bool[np.ndarray, " n"]) -> Space | str:
     """Fits the space on the clips of trained animals.
 
     Args:
         embedding: of their clips.
         is_pain: whether the clip is of a class with pain; both kinds occur.
+
+    Returns:
+        The space; or why there is none.
     """
-    mean, scale = embedding.mean(0), embedding.std(0)
-    scale = np.where(scale > 1e-6, scale, 1.0)
-    standard = (embedding - mean) / scale
-    variance, axes = np.linalg.eigh(np.cov(standard.T))
+    mean = embedding.mean(0, dtype=np.float64)
+    scatter = sum((block - mean).T @ (block - mean) for block in _blocks(embedding))
+    scale = np.sqrt(np.diag(scatter) / len(embedding))
+    varies = scale > _SMALLEST_SCALE
+    if not varies.any():
+        return "the embeddings do not vary"
+    scale = np.where(varies, scale, 1.0)
+    covariance = scatter / np.outer(scale, scale) / (len(embedding) - 1)
+    variance, axes = np.linalg.eigh(covariance)
     variance, axes = variance[::-1], axes[:, ::-1]
     share = np.cumsum(variance) / variance.sum()
     kept = min(_COMPONENTS, int(np.searchsorted(share, _VARIANCE)) + 1, len(embedding) - 1)
     axes = axes[:, :kept] / np.sqrt(variance[:kept])
-    components = standard @ axes
-    pain = components[is_pain].mean(0) - components[~is_pain].mean(0)
-    return Space(mean, scale, axes, pain / np.linalg.norm(pain))
+    of_pain, of_none = (
+        embedding.mean(0, dtype=np.float64, where=kind[:, None]) for kind in (is_pain, ~is_pain)
+    )
+    pain = ((of_pain - of_none) / scale) @ axes
+    length = np.linalg.norm(pain)
+    if length == 0:
+        return "the embeddings do not vary between pain and no pain"
+    return Space(mean, scale, axes, pain / length)
 
 
 def trained(predictions: Predictions) -> Bool[np.ndarray, " n"]:
@@ -116,6 +139,8 @@ def describe_specificity(
         why = absent("the trained animals do not show both pain and no pain")
         return result | {"shift": why, "manifold": why}
     space = fit_space(predictions.embedding[members], coarse != NO_PAIN)
+    if isinstance(space, str):
+        return result | {"shift": absent(space), "manifold": absent(space)}
     components = space.project(predictions.embedding)
     return result | {
         "shift": _describe_shifts(predictions, sessions, components, space, seed=seed),

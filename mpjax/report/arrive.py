@@ -58,10 +58,7 @@ def _plan(metrics: Mapping[str, Any], predictions: Predictions) -> list[Item]:
         "order of filming and dosing",
     ]
     when = "when labels were given" if labelled else "during induction, dosing and filming"
-    unit = (
-        f"The experimental unit is the {metrics['group']}; clips and recordings are never counted "
-        "as independent."
-    )
+    unit = f"{words.units(metrics)} Clips and recordings are never counted as independent."
     scored = (
         "Scoring was automatic: no person rated a recording for a figure of this report, and the "
         "classifier that scored an animal was never told its class."
@@ -70,7 +67,7 @@ def _plan(metrics: Mapping[str, Any], predictions: Predictions) -> list[Item]:
         Item("Study design", [_groups(predictions), _arms(treated), unit]),
         Item(
             "Sample size",
-            [_sizes(predictions), *_detectable(metrics["drug"])],
+            [_sizes(predictions), words.left_out(metrics["drug"]), *_detectable(metrics["drug"])],
             ["how the number of animals was decided"],
         ),
         Item(
@@ -123,12 +120,20 @@ def _groups(predictions: Predictions) -> str:
     table = predictions.table
     if _is_labelled(predictions):
         return f"Classes are labels: {words.join(predictions.taxonomy.fine)}."
-    days = sorted(table.loc[table["split"] != "drug", "day"].unique())
-    listed = ", ".join(map(str, days))
-    return (
-        f"Conditions: {words.join(sorted(table['condition'].unique()))}; recorded on "
-        f"{words.count(len(days), 'day')} after induction ({listed})."
+    days = sorted(map(float, table.loc[table["split"] != "drug", "day"].unique()))
+    sides = (
+        ("before", [words.number(day, 0) for day in days if day < 0]),
+        ("after", [words.number(day, 0) for day in days if day >= 0]),
     )
+    recorded = words.join(
+        [
+            f"{words.count(len(side), 'day')} {name} induction ({', '.join(side)})"
+            for name, side in sides
+            if side
+        ]
+    )
+    conditions = words.join(sorted(table["condition"].unique()))
+    return f"Conditions: {conditions}" + (f"; recorded on {recorded}." if recorded else ".")
 
 
 def _arms(treated: pd.DataFrame) -> str:
@@ -191,6 +196,7 @@ def _exclusions(metrics: Mapping[str, Any]) -> list[str]:
         f"Clips padded because the recording was too short, counted: {n['padded_clips']:,}.",
         "Recordings that could not be decoded are listed in the dataset's manifest and are not in "
         "this table.",
+        words.left_out(metrics["drug"]),
     ]
 
 

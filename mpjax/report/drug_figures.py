@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mpjax.report import words
-from mpjax.report.drug_tables import by_condition
+from mpjax.report.drug_tables import by_condition, by_drug
 from mpjax.report.panels import Figures, Panel, make_panel
 from mpjax.report.plots import drug, specificity
 from mpjax.report.plots.style import arm_colours, colour_of
@@ -119,13 +119,16 @@ def _time_course(
 
 
 def _dose_response(responses: Mapping[str, Any]) -> Iterator[Panel]:
-    shown = {
-        condition: each
-        for condition, each in responses.items()
-        if isinstance(each, Mapping)
-        and any(row["value"] is not None for row in each.get("doses") or [])
-    }
-    if shown:
+    """Draws a panel per drug, in it a curve per condition."""
+    shown: dict[str, dict[str, Any]] = {}
+    for condition, name, each in by_drug(responses):
+        if any(row["value"] is not None for row in each["doses"]):
+            shown.setdefault(name, {})[condition] = each
+    curves = [each for conditions in shown.values() for each in conditions.values()]
+    limits = _limits(
+        [100.0, *(bound for each in curves for row in each["doses"] for bound in _ends(row))]
+    )
+    for i, (name, conditions) in enumerate(shown.items()):
         told = "; ".join(
             f"{condition}: "
             + ", ".join(
@@ -133,13 +136,14 @@ def _dose_response(responses: Mapping[str, Any]) -> Iterator[Panel]:
                 for row in each["doses"]
             )
             + f"; ED50 {words.estimate(each['ed50'], 0)}"
-            for condition, each in shown.items()
+            for condition, each in conditions.items()
         )
+        svg = drug.draw_dose_response(
+            conditions, colours=colour_of(list(responses)), limits=limits, title=name,
+            name=f"dose-response-{i}",
+        )  # fmt: skip
         yield make_panel(
-            drug.draw_dose_response(
-                shown, colours=colour_of(list(responses)), name="dose-response"
-            ),
-            f"Per cent reversal against dose on a log axis. {told}.",
+            svg, f"Per cent reversal against the dose of {name} on a log axis. {told}."
         )
 
 

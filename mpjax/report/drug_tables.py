@@ -30,7 +30,7 @@ def tabulate(drug: Mapping[str, Any]) -> dict[str, Table]:
     """
     tables = [_means(drug.get("rows", [])), _sessions(drug.get("sessions", []))]
     tables += [*_contrasts(drug.get("contrasts") or {}), _interactions(drug)]
-    tables += [*_reversal(drug), _doses(drug), _mixed_model(drug)]
+    tables += [*_reversal(drug), _doses(drug), _mixed_model(drug), _left_out(drug)]
     tables += _specificity(drug.get("specificity", {}))
     return {table.name: table for table in tables if table.rows}
 
@@ -90,17 +90,27 @@ def _contrasts(contrasts: Mapping[str, Any]) -> Iterator[Table]:
 
 def _contrast(condition: str, found: Mapping[str, Any]) -> Row:
     n = found.get("n") or {}
+    on_g = remark(found.get("hedges_g", {}))
+    notes = [
+        f"{condition}, {found['arm']}: {found['note']}" if found.get("note") else "",
+        f"Hedges g: {on_g}" if on_g else "",
+    ]
     return {
         "condition": condition, "arm": found["arm"], "kind": found.get("kind"),
         "minutes_post_dose": found.get("minutes_post_dose"), **spread("value", found),
         "p": found.get("p"), "p_adjusted": found.get("p_adjusted"),
         "method": found.get("method"), "n_arm": n.get("arm"), "n_vehicle": n.get("vehicle"),
         **spread("hedges_g", found.get("hedges_g", {})),
-        "detectable": found.get("detectable", {}).get("value"),
+        "detectable": (found.get("detectable") or {}).get("value"),
         "primary": found.get("primary"),
-        "note": remark(found.get("hedges_g", {})) and f"Hedges g: {remark(found['hedges_g'])}",
+        "note": "; ".join(filter(None, notes)),
         WHY: remark(found) if found.get("value") is None else "",
     }  # fmt: skip
+
+
+def _size(drug: Mapping[str, Any]) -> Column:
+    """A column of n, in the unit of the drug tests."""
+    return integer(f"n {drug.get('unit', 'animal')}s", "n")
 
 
 def _interactions(drug: Mapping[str, Any]) -> Table:
@@ -119,7 +129,7 @@ def _interactions(drug: Mapping[str, Any]) -> Table:
     columns = [
         text("Arm", "arm"), text("Effect in", "first"), text("minus effect in", "second"),
         estimate("Difference (logit)", "value"), p_value("p", "p"),
-        p_value("p adjusted", "p_adjusted"), integer("n animals", "n"), text("Test", "method"),
+        p_value("p adjusted", "p_adjusted"), _size(drug), text("Test", "method"),
         real("Detectable", "detectable"),
     ]  # fmt: skip
     return Table("interactions", "Drug × pain-type interaction", rows, columns, labels=3)
@@ -143,7 +153,7 @@ def _reversal(drug: Mapping[str, Any]) -> Iterator[Table]:
     columns = [
         text("Condition", "condition"), text("Arm", "arm"),
         estimate("Reversal (%), minus vehicle's", "reversal_percent", digits=0),
-        p_value("p adjusted", "p"), integer("n animals", "n"),
+        p_value("p adjusted", "p"), _size(drug),
         *([text("Note", "note")] if any(row["note"] and not row[WHY] for row in rows) else []),
     ]  # fmt: skip
     yield Table("reversal", "Per cent reversal", rows, columns, labels=2)
@@ -151,22 +161,28 @@ def _reversal(drug: Mapping[str, Any]) -> Iterator[Table]:
 
 
 def _doses(drug: Mapping[str, Any]) -> Table:
-    responses = drug.get("dose_response") or {}
     rows = [
-        {"condition": condition, "dose_mg_per_kg": row["dose_mg_per_kg"],
+        {"condition": condition, "drug": name, "dose_mg_per_kg": row["dose_mg_per_kg"],
          **spread("reversal_percent", row), "n": row.get("n"),
          WHY: remark(row) if row["value"] is None else ""}
-        for condition, found in responses.items()
-        if isinstance(found, Mapping)
-        for row in found.get("doses", [])
+        for condition, name, found in by_drug(drug.get("dose_response"))
+        for row in found["doses"]
     ]  # fmt: skip
     columns = [
-        text("Condition", "condition"),
+        text("Condition", "condition"), text("Drug", "drug"),
         Column("Dose (mg/kg)", lambda row: f"{row['dose_mg_per_kg']:g}"),
         estimate("Reversal (%), minus vehicle's", "reversal_percent", digits=0),
-        integer("n animals", "n"),
+        _size(drug),
     ]  # fmt: skip
-    return Table("dose_response", "Dose-response", rows, columns)
+    return Table("dose_response", "Dose-response", rows, columns, labels=3)
+
+
+def _left_out(drug: Mapping[str, Any]) -> Table:
+    columns = [
+        text("Animal", "animal"), text("Condition", "condition"), text("Arm", "arm"),
+        text("Why", "why"),
+    ]  # fmt: skip
+    return Table("left_out", "Animals left out of the drug test", drug.get("left_out", []), columns)
 
 
 def _mixed_model(drug: Mapping[str, Any]) -> Table:
@@ -237,6 +253,14 @@ def by_condition(found: Mapping[str, Any] | None) -> Iterator[tuple[str, Row]]:
         if isinstance(rows, list):
             for row in rows:
                 yield condition, row
+
+
+def by_drug(responses: Mapping[str, Any] | None) -> Iterator[tuple[str, str, Row]]:
+    """Yields (condition, drug, dose-response) of {condition: {drug: ...}}; none without doses."""
+    for condition, drugs in (responses or {}).items():
+        for name, found in drugs.items() if isinstance(drugs, Mapping) else ():
+            if isinstance(found, Mapping) and found.get("doses"):
+                yield condition, name, dict(found)
 
 
 def reasons(found: Mapping[str, Any]) -> list[str]:

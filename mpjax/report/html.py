@@ -117,8 +117,10 @@ def _environment() -> jinja2.Environment:
         "number": words.number,
         "estimate": words.estimate,
         "count": words.count,
+        "experimental_units": words.units,
         "permutation": words.permutation,
         "reasons": drug_tables.reasons,
+        "by_drug": drug_tables.by_drug,
         "contents": _contents,
     }
     return environment

@@ -116,13 +116,18 @@ def _drug(drug: Mapping[str, Any]) -> Iterator[str]:
     yield f"Treated animals were never trained on. Scale: {outcome['scale']}."
     primary = str(outcome["primary"]).rstrip(".")
     yield f"Primary outcome: {primary}."
+    yield from _animals(drug)
     contrasts = [row for rows in (drug.get("contrasts") or {}).values() for row in rows]
-    tests = sorted({row["method"] for row in contrasts if row.get("method")})
+    tested = [row for row in contrasts if row["value"] is not None]
+    tests = sorted({row["method"] for row in tested if row.get("method")})
     if tests:
         yield (
-            f"{words.count(len(contrasts), 'contrast')} against vehicle, all reported "
+            f"{words.count(len(tested), 'contrast')} against vehicle, all reported "
             f"({words.join(tests)})."
         )
+    if len(tested) < len(contrasts):
+        missing = words.count(len(contrasts) - len(tested), "contrast")
+        yield f"{missing} could not be estimated; the tables say why."
     if drug.get("interaction", {}).get("method"):
         yield f"Drug × pain-type interaction: {drug['interaction']['method']}."
     model = drug.get("mixed_model") or {}
@@ -132,10 +137,34 @@ def _drug(drug: Mapping[str, Any]) -> Iterator[str]:
     elif model.get("why"):
         yield f"No mixed model: {model['why']}."
     yield (
-        "Reversal is 100 × (pre − post) / (pre − baseline), minus vehicle's. Hedges g has a "
-        "bootstrap interval; the detectable effect is the smallest found with 80 % power at "
-        "α = 0.05 with these n."
+        "Reversal is 100 × (pre − post) / (pre − baseline), minus vehicle's, of the probability of "
+        "pain, averaged over all sessions after the dose. Hedges g has the interval of the "
+        "noncentral t; the detectable effect is the smallest found with 80 % power at α = 0.05 "
+        "with these n."
     )
+
+
+def _animals(drug: Mapping[str, Any]) -> Iterator[str]:
+    """Tells the animals with a session before and after, per condition and arm; the left out."""
+    phases: dict[str, dict[str, dict[str, set[str]]]] = {}
+    for row in drug.get("sessions") or []:
+        arms = phases.setdefault(row["condition"], {})
+        arms.setdefault(row["arm"], {}).setdefault(row["animal"], set()).add(row["phase"])
+    if phases:
+        listed = "; ".join(
+            f"{condition}: "
+            + ", ".join(
+                f"{arm} {sum({'pre', 'post'} <= seen for seen in arms[arm].values())}"
+                for arm in drug.get("arms", arms)
+                if arm in arms
+            )
+            for condition, arms in phases.items()
+        )
+        yield f"Animals with a session before and after, per arm: {listed}."
+    if left_out := words.left_out(drug):
+        yield left_out
+    if "unit" in drug:
+        yield f"The unit of the tests is the {drug['unit']}."
 
 
 def _software(metrics: Mapping[str, Any], provenance: Mapping[str, Any]) -> Iterator[str]:

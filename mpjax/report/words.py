@@ -124,6 +124,26 @@ def count(n: int, one: str, many: str | None = None) -> str:
     return f"{n:,} {one if n == 1 else many or one + 's'}"
 
 
+def left_out(drug: Mapping[str, Any]) -> str:
+    """Tells how many treated animals are in no test of the drug, and why; empty where none is."""
+    found = drug.get("left_out") or []
+    if not found:
+        return ""
+    whys = [row["why"] for row in found]
+    listed = "; ".join(f"{why}: {whys.count(why)}" for why in sorted(set(whys)))
+    return f"Left out of the drug test: {count(len(found), 'animal')} ({listed})."
+
+
+def units(metrics: Mapping[str, Any]) -> str:
+    """Names the experimental unit of the classification, and that of the drug test."""
+    text = f"The experimental unit of the classification is the {metrics['bootstrap']['unit']}"
+    unit = metrics["drug"].get("unit")
+    if unit is None:
+        return f"{text}."
+    why = ", because every cage holds one arm" if unit == "cage" else ""
+    return f"{text}; that of the drug test is the {unit}{why}."
+
+
 def answers(tasks: Mapping[str, Any], levels: Mapping[str, str]) -> list[str]:
     """Returns one plain sentence per task: accuracy, interval, chance and n."""
     told = []

@@ -39,7 +39,17 @@ def test_hedges_g_is_the_small_sample_corrected_difference():
     approximate = (1 - 3 / (4 * 18 - 1)) * (arm.mean() - vehicle.mean()) / sd
     found = contrasts.hedges_g(arm, vehicle)
     assert found["value"] == pytest.approx(approximate, rel=1e-3)
-    assert found["ci95"][0] < found["value"] < found["ci95"][1]
+    low, high = found["ci95"]
+    assert low < found["value"] < high
+
+
+def test_hedges_g_interval_holds_the_truth_in_95_per_cent_of_trials():
+    held = 0
+    for seed in range(400):
+        vehicle, arm = draw(0, 1, n=6, seed=seed)
+        low, high = contrasts.hedges_g(arm, vehicle)["ci95"]
+        held += low <= 1 <= high
+    assert 0.92 <= held / 400 <= 0.98
 
 
 def test_detectable_difference_has_the_power_it_states():

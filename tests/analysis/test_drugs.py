@@ -6,8 +6,9 @@ import pytest
 from prediction_tables import make_meta, make_study, make_table
 from simulated_trials import Trial, simulate
 
-from mpjax.analysis import drug_sessions, drugs, mixed_model, predictions, reversal
+from mpjax.analysis import drug_sessions, drugs, predictions, reversal
 from mpjax.analysis.calibration import Calibrated, calibrate
+from mpjax.analysis.drug_summary import summarise
 from mpjax.taxonomy import Taxonomy
 
 TWO_CLASSES = Taxonomy(("sni@d1", "sham@d1"), ("no_pain", "neuropathic"), (1, 0))
@@ -55,23 +56,72 @@ def test_gabapentin_of_the_made_study_works_in_neuropathic_pain_alone(study):
     tops = {c: rows[-1] for c, rows in found["contrasts"].items()}
     assert tops["neuropathic"]["ci95"][1] < 0
     assert tops["inflammatory"]["ci95"][0] < 0 < tops["inflammatory"]["ci95"][1]
-    assert found["interaction"]["method"] == "permutation"  # 4 animals per arm
+    assert found["interaction"]["method"].startswith("permutation")
+    assert "4 in the smallest" in found["interaction"]["note"]
     assert "relieves neuropathic pain more than inflammatory pain" in found["summary"][0]
 
 
-def test_mixed_model_gives_the_interaction_that_is_reported():
+def test_mixed_model_shown_holds_the_interaction_that_is_reported():
     sessions = simulate(Trial(effect=(1.0, 0.4)), seed=3)
-    pair = sessions[
-        (sessions["coarse"] != "no_pain")
-        & sessions["arm"].isin(["vehicle", "gabapentin 100 mg/kg"])
-    ]
-    model = mixed_model.fit_mixed_model(pair, vehicle="vehicle", reference="inflammatory")
-    term = next(row for row in model["terms"] if row["term"].count("×") == 2)
-    reported = drugs.analyse_sessions(sessions)["interaction"]
+    found = drugs.analyse_sessions(sessions)
+    reported, model = found["interaction"], found["mixed_model"]
     assert reported["method"] == "mixed model"
+    assert model["n"]["animals"] == reported["n"] == 32
+    term = next(row for row in model["terms"] if row["term"].count("×") == 2)
     assert term["value"] == pytest.approx(reported["value"], rel=1e-4)
     assert term["ci95"] == pytest.approx(reported["ci95"], rel=1e-3)
     assert term["p"] == pytest.approx(reported["p"], rel=1e-2)
+
+
+def test_arms_given_by_cage_are_compared_by_cage():
+    sessions = simulate(Trial(animals=8, doses=(100.0,)), seed=0)
+    number = sessions["animal"].str.extract(r"(\d+)$")[0].astype(int)
+    cage = sessions["condition"] + sessions["arm"] + (number // 8).astype(str)
+    by_cage = drugs.analyse_sessions(sessions.assign(cage=cage))
+    assert by_cage["unit"] == "cage"
+    assert by_cage["interaction"]["n"] == 8, "2 cages in each of 4 groups"
+    assert by_cage["contrasts"]["neuropathic"][0]["n"] == {"arm": 2, "vehicle": 2}
+    assert drugs.analyse_sessions(sessions)["unit"] == "animal"
+    one_each = drugs.analyse_sessions(sessions.assign(cage=sessions["condition"] + sessions["arm"]))
+    assert "has 1" in one_each["interaction"]["why"]
+
+
+def test_relief_is_claimed_only_where_the_score_falls():
+    worse = drugs.analyse_sessions(simulate(Trial(animals=12, effect=(0.0, -1.5)), seed=0))
+    assert worse["interaction"]["ci95"][1] < 0
+    sentence = summarise(worse | {"specificity": {"locomotion": {}, "manifold": {}}})[0]
+    assert "without clear relief in neuropathic pain" in sentence
+    better = drugs.analyse_sessions(simulate(Trial(animals=12, effect=(1.5, 0.0)), seed=0))
+    sentence = summarise(better | {"specificity": {"locomotion": {}, "manifold": {}}})[0]
+    assert "relieves neuropathic pain more" in sentence
+
+
+def test_intervals_exclude_0_where_the_adjusted_p_is_small():
+    for seed in range(8):
+        sessions = simulate(Trial(effect=(0.6, 0.2)), seed=seed)
+        later = sessions[sessions["phase"] == "post"].assign(minutes_post_dose=120.0)
+        found = drugs.analyse_sessions(pd.concat([sessions, later], ignore_index=True))
+        rows = [row | {"p": row["p_adjusted"]} for r in found["contrasts"].values() for row in r]
+        rows += [row for r in found["reversal"].values() for row in r.values() if row.get("ci95")]
+        for row in rows:
+            low, high = row["ci95"]
+            assert (low <= 0 <= high) == (row["p"] > 0.05), row
+
+
+def test_times_kept_for_single_animals_are_no_times_of_the_design():
+    sessions = simulate(Trial(), seed=0)
+    minutes = sessions["minutes_post_dose"] + np.arange(len(sessions)) % 7
+    found = drugs.analyse_sessions(sessions.assign(minutes_post_dose=minutes))
+    assert {row["kind"] for row in found["contrasts"]["neuropathic"]} == {"dose"}
+
+
+def test_animals_that_no_test_counts_are_listed(tmp_path):
+    table, meta = make_study()
+    lost = table.loc[(table["split"] == "drug") & (table["drug"] != ""), "animal"].iloc[0]
+    found = analyse(read(tmp_path, table[(table["animal"] != lost) | (table["drug"] != "")], meta))
+    (row,) = found["left_out"]
+    assert row["animal"] == lost
+    assert "no session before" in row["why"]
 
 
 def test_reversal_is_the_share_of_the_injury_that_vehicle_does_not_take_away():
@@ -99,12 +149,14 @@ def test_reversal_is_suppressed_without_an_injury_to_reverse():
 
 def test_ed50_needs_three_doses_and_finds_the_dose_of_half_the_effect():
     two = drugs.analyse_sessions(simulate(Trial(effect=(1.5, 0.5)), seed=0))
-    assert "at least 3 are needed" in two["dose_response"]["neuropathic"]["ed50"]["why"]
+    assert (
+        "at least 3 are needed" in two["dose_response"]["neuropathic"]["gabapentin"]["ed50"]["why"]
+    )
     dose = np.repeat([10.0, 30.0, 100.0, 300.0], 5)
     effects = np.stack([2.0 * dose / (40.0 + dose), np.ones(20)])
     found = reversal.half_effective_dose(dose, effects, within=(10.0, 300.0))
     assert found[0] == pytest.approx(40.0, rel=1e-3)
-    assert np.isnan(found[1]), "a flat effect has no dose of half of it"
+    assert found[1] == -np.inf, "a flat effect is half reached below the doses"
 
 
 def test_ed50_of_a_trial_with_four_doses_lies_between_them():
@@ -115,6 +167,7 @@ def test_ed50_of_a_trial_with_four_doses_lies_between_them():
     given = (sessions["phase"] == "post") & (sessions["condition"] == "neuropathic")
     pain = sessions["p_pain"] - relief.where(given, 0.0)
     found = drugs.analyse_sessions(sessions.assign(p_pain=pain))["dose_response"]["neuropathic"]
+    found = found["gabapentin"]
     low, high = found["ed50"]["ci95"]
     assert low < 60.0 < high
     assert 30.0 < found["ed50"]["value"] < 120.0
@@ -157,14 +210,16 @@ def test_no_inference_without_a_fit_design(tmp_path, change, why):
         assert why in part["why"]
 
 
-def test_an_arm_with_one_animal_is_not_estimable():
+def test_an_arm_with_one_animal_is_not_estimable_and_the_others_are():
     sessions = simulate(Trial(animals=3), seed=0)
     top = (sessions["arm"] == "gabapentin 100 mg/kg") & (sessions["coarse"] == "neuropathic")
     one = sorted(set(sessions.loc[top, "animal"]))[1:]
     found = drugs.analyse_sessions(sessions[~sessions["animal"].isin(one)])
     assert "has 1" in found["interaction"]["why"]
-    assert {row["value"] for row in found["contrasts"]["neuropathic"]} == {None}
-    assert found["contrasts"]["inflammatory"][0]["value"] is not None
+    low, high = found["contrasts"]["neuropathic"]
+    assert low["value"] is not None
+    assert "has 1" in high["why"]
+    assert found["reversal"]["neuropathic"]["gabapentin 100 mg/kg"]["value"] is None
 
 
 def test_constant_scores_give_no_p_value():

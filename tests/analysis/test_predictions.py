@@ -4,6 +4,7 @@ import pyarrow.parquet as pq
 import pytest
 from prediction_tables import make_answers, make_meta, make_study
 
+from mpjax.analysis import predictions
 from mpjax.analysis.predictions import count_leaks, read_predictions, write_predictions
 from mpjax.taxonomy import Taxonomy
 
@@ -36,6 +37,58 @@ def test_embeddings_are_read_only_when_asked_for(tmp_path, table):
     assert "embedding" not in read.table
     write_predictions(tmp_path / "p.parquet", table, META)
     assert read_predictions(tmp_path / "p.parquet", embedding=True).embedding is None
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(predictions, "_ROW_GROUP", 3)  # so that four rows take two
+
+
+def test_embeddings_are_written_and_read_in_blocks_of_rows(tmp_path, table, small_blocks):
+    path = tmp_path / "p.parquet"
+    embedding = np.arange(32, dtype=np.float32).reshape(4, 8)
+    write_predictions(path, table.assign(embedding=list(embedding)), META)
+    assert pq.ParquetFile(path).num_row_groups == 2
+    np.testing.assert_array_equal(read_predictions(path, embedding=True).embedding, embedding)
+    pq.write_table(pq.read_table(path), path, row_group_size=4)  # as another tool would
+    np.testing.assert_array_equal(read_predictions(path, embedding=True).embedding, embedding)
+
+
+def test_reading_embeddings_takes_little_more_than_their_size(tmp_path, small_blocks):
+    table = make_answers(*[[0, 1, 2, 0] * 50] * 2, animal=[0, 0, 1, 1] * 50)
+    embedding = np.random.default_rng(0).random((200, 10_000), dtype=np.float32)
+    path = tmp_path / "p.parquet"
+    write_predictions(path, table.assign(embedding=list(embedding)), META)
+    before, peak = pa.total_allocated_bytes(), []
+    matrix = predictions._matrix
+
+    def spy(*args, **kwargs):
+        peak.append(pa.total_allocated_bytes() - before)
+        return matrix(*args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(predictions, "_matrix", spy)
+        read = read_predictions(path, embedding=True)
+    np.testing.assert_array_equal(read.embedding, embedding)
+    assert max(peak) < embedding.nbytes / 4  # Arrow's, besides the array that is kept
+
+
+_BAD_EMBEDDING = {
+    "column embedding, row 3: 1 values for 2 features": [[0.0, 1.0]] * 3 + [[0.0]],
+    "column embedding: 1 empty cell": [[0.0, 1.0]] * 3 + [None],
+    r"column embedding: must be finite: 1 row\(s\), first row 3": [[0.0, 1.0]] * 3 + [[0.0, None]],
+    r"column embedding: expected list<.*, got string": ["x"] * 4,
+}
+
+
+@pytest.mark.parametrize("message", _BAD_EMBEDDING)
+def test_reading_checks_the_embeddings_another_tool_wrote(tmp_path, table, small_blocks, message):
+    path = tmp_path / "p.parquet"
+    write_predictions(path, table, META)
+    cells = pa.array(_BAD_EMBEDDING[message])
+    pq.write_table(pq.read_table(path).append_column("embedding", cells), path)
+    with pytest.raises(ValueError, match=rf"p\.parquet: {message}"):
+        read_predictions(path, embedding=True)
 
 
 def test_optional_columns_come_back_where_they_were_written(tmp_path):

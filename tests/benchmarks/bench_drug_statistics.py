@@ -42,11 +42,11 @@ def run(trial: Trial, *, studies: int, first_seed: int = 0) -> dict[str, Rates]:
     hits: dict[str, list[tuple[bool, bool]]] = {}
     for seed in range(first_seed, first_seed + studies):
         animals = drug_sessions.changes(simulate(trial, seed=seed))
-        types = drug_sessions.pain_types(animals)
-        row = drugs.compare_types(animals, types, fitted=True, seed=seed)[0]
+        groups, _ = drugs.four_groups(animals, TOP, PAIN_TYPES)
+        row = drugs.judge_interaction(groups, None, seed=seed)
         tests = {"interaction": [(row, trial.interaction, row["p"])]}
         for kind, effect in zip(PAIN_TYPES, trial.effect, strict=True):
-            rows = drugs.compare_arms(animals[animals["condition"] == kind], seed=seed)
+            rows = drugs.compare_arms(animals[animals["condition"] == kind])
             truth = {TOP: -effect, LOW: -effect / 2}
             tests[f"contrasts, {kind}"] = [(r, truth[r["arm"]], r["p_adjusted"]) for r in rows]
         for name, family in tests.items():

@@ -1,14 +1,15 @@
 """Seconds and memory to evaluate a large table of predictions.
 
 Command:  python tests/benchmarks/bench_eval.py [--clips=100000] [--animals=60]
-          [--scheme=kfold|leave_one_group_out] [--drug_animals=24]
-Goal:     100,000 clips with 2,000 resamples and 2,000 permutations in under 60 s and 2 GiB on 2
-          cores (issue 5).
+          [--scheme=kfold|leave_one_group_out] [--drug_animals=24] [--width=1024]
+          [--resamples=2000]
+Goal:     100,000 clips with embeddings of 1024 values, 2,000 resamples and 2,000 permutations in
+          under 60 s and 2 GiB on 2 cores (issue 5). Linux only, for the measure of memory.
 """
 
 import argparse
 import multiprocessing
-import resource
+import re
 import tempfile
 import time
 from pathlib import Path
@@ -42,6 +43,8 @@ def make_table(options: argparse.Namespace) -> pd.DataFrame:
     arm = animal // len(CONDITIONS) % len(ARMS)
     folds = options.animals if options.scheme == "leave_one_group_out" else 5
     recording = within // len(DAYS) % 2
+    embedding = rng.standard_normal((options.clips, options.width), dtype=np.float32)
+    embedding[:, 0] += 2 * (condition != CONDITIONS.index("sham"))
     return pd.DataFrame(
         {
             "clip_id": [f"c{i}" for i in range(options.clips)],
@@ -67,6 +70,7 @@ def make_table(options: argparse.Namespace) -> pd.DataFrame:
             "padded_frames": 0,
             "logits": list(logits.astype(np.float32)),
             "p": list(p.astype(np.float32)),
+            "embedding": list(embedding),
         }
     )
 
@@ -80,31 +84,46 @@ def main(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "predictions.parquet"
         predictions.write_predictions(path, make_table(options), meta)
-        process = multiprocessing.get_context("spawn").Process(target=evaluate, args=(path,))
+        process = multiprocessing.get_context("spawn").Process(
+            target=evaluate, args=(path, options.resamples)
+        )
         process.start()
         process.join()
     raise SystemExit(process.exitcode)
 
 
-def evaluate(path: Path) -> None:
+def evaluate(path: Path, resamples: int) -> None:
     """Prints what reading and evaluating the table takes."""
     started = time.perf_counter()
-    read = predictions.read_predictions(path)
-    reading = time.perf_counter() - started
-    figures = metrics.evaluate(read, bootstrap=2000, permutations=2000)
+    read = predictions.read_predictions(path, embedding=True)
+    reading, reading_peak = time.perf_counter() - started, peak_memory()
+    figures = metrics.evaluate(read, bootstrap=resamples, permutations=resamples)
     seconds = time.perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    peak = peak_memory()
     fine = figures["fine"]["recording"]["accuracy"]
     print(f"{len(read.table)} clips, {figures['n']['animals']} animals, {read.meta['scheme']}")
     print(f"accuracy of recordings {fine['value']:.3f} {fine['ci95']}")
-    print(f"{seconds:.1f} s (of which reading {reading:.1f} s), peak {peak:.2f} GiB")
+    print(f"{seconds:.1f} s, peak {peak:.2f} GiB resident; {resamples} resamples")
+    print(f"of which reading {reading:.1f} s, peak {reading_peak:.2f} GiB")
     print("goal", "met" if seconds < 60 and peak < 2 else "MISSED")
+
+
+def peak_memory() -> float:
+    """Returns the peak of the resident memory of this process in GiB.
+
+    Not `ru_maxrss`, which the process inherits from the one that started it.
+    """
+    found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
+    assert found
+    return int(found[1]) / 2**20
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--clips", type=int, default=100_000)
     parser.add_argument("--animals", type=int, default=60)
-    parser.add_argument("--drug_animals", type=int, default=0)
+    parser.add_argument("--drug_animals", type=int, default=24)
+    parser.add_argument("--width", type=int, default=1024, help="of the embeddings")
+    parser.add_argument("--resamples", type=int, default=2000, help="and permutations")
     parser.add_argument("--scheme", choices=["kfold", "leave_one_group_out"], default="kfold")
     main(parser.parse_args())

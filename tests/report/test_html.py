@@ -218,7 +218,8 @@ def test_the_methods_name_exact_n_tests_and_versions(full):
         "200 bootstrap resamples of 12 whole animals",
         "100 permutations",
         metrics["drug"]["mixed_model"]["formula"],
-        "Dunnett and Holm",
+        "Dunnett and Dunnett, Bonferroni over 2 times",
+        "Animals with a session before and after, per arm: inflammatory: vehicle 5, gabapentin 10",
         "jax 0.10.0",
         metrics["fingerprint"],
     ):
@@ -231,7 +232,6 @@ def test_what_could_not_be_estimated_is_shown_with_its_reason(report):
     assert "not estimable: 12 of 12 animals have no session before induction" in text
     assert "Not shown: the predictions come without a measure of motion" in text
     assert "Not shown: the predictions come without embeddings" in text
-    assert "No mixed model: too few animals" in text
     assert "Not shown: no head was trained under both splits" in text
 
 
@@ -279,6 +279,110 @@ def test_parts_that_the_metrics_do_not_have_are_left_out(full):
     for absent in ("Dunnett", "ED50", "Hedges", "Top-3", "Permutation", "None", "Undefined"):
         assert absent not in _text(page[page.index("<body") : page.index('id="methods"')])
     assert {"calibration", "specificity", "map"}.isdisjoint(re.findall(r'<h2 id="(\w+)"', page))
+
+
+@pytest.fixture(scope="module")
+def retold(full):
+    """Renders the full study's report with changes to its metrics; returns its text."""
+    path, _, metrics = full
+    predictions = read_predictions(path.with_name("p.parquet"))
+
+    def render(change):
+        changed = copy.deepcopy(metrics)
+        change(changed)
+        return unescape(_text(render_report(changed, predictions, title="A study")))
+
+    return render
+
+
+def test_the_units_of_the_classification_and_of_the_drug_test_are_told_apart(retold):
+    def change(metrics):
+        metrics["drug"]["unit"] = "cage"
+
+    told = "unit of the classification is the animal; that of the drug test is the cage"
+    assert retold(change).count(told) == 2  # ARRIVE and limits
+
+
+def test_animals_left_out_of_the_drug_test_are_counted_and_listed(retold):
+    why = "no session before, or none after, the dose"
+    one = {"condition": "sham", "arm": "vehicle", "why": why}
+
+    def change(metrics):
+        metrics["drug"]["left_out"] = [{"animal": name, **one} for name in ("lost1", "lost2")]
+
+    text = retold(change)
+    told = f"Left out of the drug test: 2 animals ({why}: 2)."
+    assert text.count(told) == 3  # Methods, ARRIVE's sample size and its exclusions
+    assert re.search(f"lost2 sham vehicle {why}", text)
+
+
+def test_every_drug_of_a_condition_has_its_doses_and_its_ed50(retold):
+    dose = {"dose_mg_per_kg": 3.0, "value": 50.0, "ci95": [40.0, 60.0], "n": 5}
+    ed50 = {"value": 7.0, "ci95": None, "why": "the doses do not bound it above", "n": 9}
+
+    def change(metrics):
+        both = {"morphine": {"doses": [dose], "ed50": ed50}, "aspirin": {"doses": [dose],
+                "ed50": {"value": None, "why": "1 dose(s)"}}}  # fmt: skip
+        metrics["drug"]["dose_response"] = {"neuropathic": both}
+
+    text = retold(change)
+    told = "morphine, neuropathic: ED50 7 mg/kg (no interval: the doses do not bound it above)."
+    assert told in text
+    assert "aspirin, neuropathic: ED50 not estimable: 1 dose(s)." in text
+    assert re.search("neuropathic aspirin 3 50", text)
+
+
+def test_probabilities_that_were_not_calibrated_are_not_called_so(retold):
+    def change(metrics):
+        metrics["calibration"]["temperature"] = {"value": None, "why": "too few animals"}
+
+    assert "Reliability of the calibrated probabilities" in retold(lambda metrics: None)
+    text = retold(change)
+    assert "Reliability of the probabilities of clips" in text
+    assert "Probabilities were not calibrated: too few animals." in text
+
+
+def test_a_leak_inflates_only_where_its_interval_lies_above_zero(retold):
+    def change(metrics):
+        found = metrics["leak"]["demonstration"]["fine"]["inflation"]
+        found |= {"value": 0.05, "ci95": [-0.01, 0.11]}
+
+    text = retold(change)
+    assert "15 classes: the leak changes clip accuracy by 5.0 points" in text
+    assert "(95 % CI −1.0 to 11.0; interval includes 0)" in text
+    assert "15 classes: the leak inflates clip accuracy by" in retold(lambda metrics: None)
+
+
+def test_a_mixed_model_that_was_not_fitted_is_replaced_by_its_reason(retold):
+    def change(metrics):
+        metrics["drug"]["mixed_model"] = {"value": None, "why": "the fit did not converge"}
+
+    assert retold(change).count("No mixed model: the fit did not converge.") == 2
+
+
+def test_only_estimated_contrasts_are_counted_as_reported(retold):
+    def change(metrics):
+        for row in metrics["drug"]["contrasts"]["sham"]:
+            row |= {"value": None, "ci95": None, "why": "no vehicle arm"}
+
+    assert "18 contrasts could not be estimated" not in retold(lambda metrics: None)
+    text = retold(change)
+    assert "18 contrasts against vehicle, all reported" in text
+    assert "9 contrasts could not be estimated" in text
+
+
+def test_days_before_induction_are_not_counted_after_it(full):
+    path, _, metrics = full
+    predictions = read_predictions(path.with_name("p.parquet"))
+    table = predictions.table
+    table.loc[table["split"] != "drug", "day"] -= 2
+    text = _text(render_report(metrics, predictions, title="A study"))
+    days = sorted(set(table.loc[table["split"] != "drug", "day"]))
+    before = [f"−{-day:g}" for day in days if day < 0]
+    after = [f"{day:g}" for day in days if day >= 0]
+    assert before
+    assert f"before induction ({', '.join(before)}) and" in text
+    assert f"{len(after)} days after induction ({', '.join(after)})." in text
 
 
 def test_provenance_is_listed(study):

@@ -125,13 +125,20 @@ def draw_time_course(
 
 
 def draw_dose_response(
-    responses: Mapping[str, Mapping[str, Any]], *, colours: Mapping[str, str], name: str
+    responses: Mapping[str, Mapping[str, Any]],
+    *,
+    colours: Mapping[str, str],
+    limits: tuple[float, float],
+    title: str,
+    name: str,
 ) -> str:
-    """Draws per cent reversal against dose on a log axis, with ED50 where it was estimated.
+    """Draws per cent reversal against one drug's dose on a log axis, with ED50 where estimated.
 
     Args:
         responses: per condition, {"doses": [{"dose_mg_per_kg", "value", "ci95"}], "ed50"}.
         colours: per condition.
+        limits: ends of the axis of reversal, in per cent.
+        title: of the panel: the drug.
         name: of the figure on the page.
     """
     with new_figure(5.0, 3.2) as figure:
@@ -155,6 +162,7 @@ def draw_dose_response(
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xlim(ticks[0] / 1.4, ticks[-1] * 1.4)
         axes.set(xlabel="dose (mg/kg, log axis)", ylabel="reversal (%), minus vehicle's")
+        axes.set(title=title, ylim=limits)
         axes.yaxis.grid(True, color=GRID, lw=0.7)
         figure.legend(loc="outside upper left", ncols=3, frameon=False)
         return to_svg(figure, name)
