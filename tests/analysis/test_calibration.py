@@ -6,7 +6,6 @@ from prediction_tables import make_meta, make_table
 from scipy.special import softmax
 
 from mpjax.analysis.calibration import calibrate, fit_temperature
-from mpjax.analysis.predictions import read_predictions, write_predictions
 from mpjax.taxonomy import Taxonomy
 
 ABC = Taxonomy(("a", "b", "c"))
@@ -17,15 +16,6 @@ def draw(rng, n, *, overconfidence=1.0):
     logits = rng.normal(0, 2, (n, 3))
     label = (softmax(logits, axis=1).cumsum(1) > rng.random((n, 1))).argmax(1)
     return overconfidence * logits, label
-
-
-@pytest.fixture
-def check(tmp_path):
-    def through_file(table, meta):
-        write_predictions(tmp_path / "p.parquet", table, meta)
-        return read_predictions(tmp_path / "p.parquet")
-
-    return through_file
 
 
 def make_folds(overconfidence, *, clips=400, animals_per_fold=3):

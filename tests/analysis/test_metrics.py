@@ -13,22 +13,10 @@ from sklearn.metrics import (
 )
 
 from mpjax.analysis.metrics import evaluate
-from mpjax.analysis.predictions import read_predictions, write_predictions
 from mpjax.taxonomy import Taxonomy, default_taxonomy
 
 ABC = Taxonomy(("a", "b", "c"))
 GROUPED = Taxonomy(("x@d1", "x@d2", "sham@d1"), ("no_pain", "x"), (1, 1, 0))
-
-
-@pytest.fixture
-def check(tmp_path):
-    """Puts a table through the file and back."""
-
-    def through_file(table, meta):
-        write_predictions(tmp_path / "p.parquet", table, meta)
-        return read_predictions(tmp_path / "p.parquet")
-
-    return through_file
 
 
 def test_scores_equal_those_of_scikit_learn(check):

@@ -2,20 +2,10 @@ import numpy as np
 import pytest
 from prediction_tables import make_meta, make_table
 
-from mpjax.analysis.predictions import read_predictions, write_predictions
 from mpjax.analysis.progression import describe_days
 from mpjax.taxonomy import Taxonomy
 
 PAIN = Taxonomy(("sni@d1", "sham@d1"), ("no_pain", "neuropathic"), (1, 0))
-
-
-@pytest.fixture
-def check(tmp_path):
-    def through_file(table, meta):
-        write_predictions(tmp_path / "p.parquet", table, meta)
-        return read_predictions(tmp_path / "p.parquet")
-
-    return through_file
 
 
 def _table(rows, pain):

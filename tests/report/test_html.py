@@ -1,13 +1,11 @@
-import base64
 import copy
-import csv
-import io
 import json
 import re
 import shutil
 import subprocess
 from html import unescape
 
+import pages
 import pytest
 from full_study import make_full_study
 from prediction_tables import make_answers, make_meta, make_study
@@ -18,18 +16,6 @@ from mpjax.report.html import render_report, write_report
 from mpjax.taxonomy import Taxonomy
 
 HOSTILE = "<script>alert('{}{}')</script>$x_&"
-MEASURE = """<script>addEventListener("load", () => {
-  const page = document.documentElement;
-  page.dataset.measured = JSON.stringify({
-    spare: page.clientWidth - page.scrollWidth, width: page.clientWidth,
-    broken: [...document.images].filter((image) => !image.naturalWidth).length,
-    figures: [...document.querySelectorAll("figure svg")].filter((s) => s.clientHeight > 40).length,
-  });
-});</script></body>"""
-
-
-SECTIONS = ("classification", "calibration", "leak", "days", "drug", "specificity", "map",
-            "methods", "arrive", "limits", "provenance")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -61,34 +47,9 @@ def full(report):
     return report(*make_full_study())
 
 
-def _downloads(page):
-    """Returns the rows of every CSV of the page by its name."""
-    links = re.findall(r'<a href="data:text/csv;[^,"]*,([^"]*)" download="([^"]+)\.csv"', page)
-    assert len({name for _, name in links}) == len(links)
-    return {
-        name: list(csv.DictReader(io.StringIO(base64.b64decode(text).decode())))
-        for text, name in links
-    }
-
-
-def _shown(page, caption):
-    """Returns the cells of a table of the page, a list per row of its body."""
-    table = page[page.index(f'aria-label="{caption}, table"') :]
-    body = table[table.index("<tbody>") : table.index("</tbody>")]
-    return [
-        [_text(cell).strip() for cell in re.split(r"</t[dh]>", row)[:-1]]
-        for row in re.findall(r"<tr>(.*?)</tr>", body, flags=re.DOTALL)
-    ]
-
-
-def _text(page):
-    page = re.sub(r"<(style|svg|title).*?</\1>", "", page, flags=re.DOTALL)
-    return re.sub(r"\s+", " ", re.sub(r"</t[dhr]>", " ", re.sub(r"<(?!/t[dhr]>)[^>]+>", "", page)))
-
-
 def test_the_answers_come_first_in_words_with_their_intervals(study):
     _, page, metrics = study
-    text = _text(page)
+    text = pages.text(page)
     for kind, named in (("fine", "15 classes"), ("coarse", "3 groups")):
         score = metrics[kind]["recording"]["accuracy"]
         low, high = (f"{100 * value:.1f}" for value in score["ci95"])
@@ -123,30 +84,30 @@ def test_figures_share_no_ids_and_each_says_in_words_what_it_shows(full):
 
 def test_a_full_study_has_every_section(full):
     headings = re.findall(r'<h2 id="(\w+)"', full[1])
-    assert tuple(headings) == SECTIONS
+    assert tuple(headings) == pages.SECTIONS
     linked = re.findall(r'<a href="#(\w+)"', full[1])
-    assert tuple(linked) == SECTIONS
+    assert tuple(linked) == pages.SECTIONS
 
 
 def test_the_drug_part_answers_in_words_before_its_figures(full):
     _, page, metrics = full
     for sentence in metrics["drug"]["summary"]:
-        assert sentence in unescape(_text(page[: page.index('id="classification"')]))
+        assert sentence in unescape(pages.text(page[: page.index('id="classification"')]))
     interaction = metrics["drug"]["interaction"]
     low, high = (f"{bound:.2f}".replace("-", "−") for bound in interaction["ci95"])
-    assert f"(95 % CI {low} to {high})" in _text(page[page.index('id="drug"') :])
+    assert f"(95 % CI {low} to {high})" in pages.text(page[page.index('id="drug"') :])
 
 
 def test_a_cohort_without_a_drug_part_says_why(study):
     page = study[1]
-    assert unescape(_text(page)).count("no drug part (no row of split 'drug')") >= 2
+    assert unescape(pages.text(page)).count("no drug part (no row of split 'drug')") >= 2
     assert 'id="specificity"' not in page
     assert "Estimation plot" not in page
 
 
 def test_downloads_hold_the_figures_of_metrics_json(full):
     _, page, metrics = full
-    files = _downloads(page)
+    files = pages.downloads(page)
     drug = metrics["drug"]
     assert [float(row["score"]) for row in files["sessions"]] == [
         session["score"] for session in drug["sessions"]
@@ -179,22 +140,22 @@ def test_downloads_hold_the_figures_of_metrics_json(full):
 
 def test_downloads_agree_with_the_tables_shown(full):
     page = full[1]
-    files = _downloads(page)
+    files = pages.downloads(page)
     for shown, row in zip(
-        _shown(page, "Every arm against vehicle"), files["contrasts"], strict=True
+        pages.shown(page, "Every arm against vehicle"), files["contrasts"], strict=True
     ):
         low, high = (float(row[f"value_ci_{end}"]) for end in ("low", "high"))
         cell = f"{float(row['value']):.2f}{low:.2f} to {high:.2f}".replace("-", "−")
         assert [shown[0], shown[1], shown[2]] == [row["condition"], row["arm"], cell]
-    for shown, row in zip(_shown(page, "Accuracy by level"), files["levels"], strict=True):
+    for shown, row in zip(pages.shown(page, "Accuracy by level"), files["levels"], strict=True):
         assert shown[1] == row["level"]
         assert shown[3].startswith(f"{100 * float(row['accuracy']):.1f} %")
-    assert len(_shown(page, "Every animal and session")) == len(files["sessions"])
+    assert len(pages.shown(page, "Every animal and session")) == len(files["sessions"])
 
 
 def test_the_arrive_checklist_says_what_the_cohort_does_not(full):
     page = full[1]
-    text = _text(page[page.index('id="arrive"') : page.index('id="limits"')])
+    text = pages.text(page[page.index('id="arrive"') : page.index('id="limits"')])
     items = re.findall(r"<h3>([^<]+)</h3>", page[page.index('class="arrive"') :])[:10]
     assert items == [
         "Study design", "Sample size", "Inclusion and exclusion", "Randomisation", "Blinding",
@@ -212,7 +173,7 @@ def test_the_arrive_checklist_says_what_the_cohort_does_not(full):
 
 def test_the_methods_name_exact_n_tests_and_versions(full):
     _, page, metrics = full
-    text = _text(page[page.index('id="methods"') : page.index('id="arrive"')])
+    text = pages.text(page[page.index('id="methods"') : page.index('id="arrive"')])
     for told in (
         "360 clips from 120 recordings of 12 animals in 6 cages",
         "200 bootstrap resamples of 12 whole animals",
@@ -228,7 +189,7 @@ def test_the_methods_name_exact_n_tests_and_versions(full):
 
 def test_what_could_not_be_estimated_is_shown_with_its_reason(report):
     table, meta = make_study()  # without sessions before induction, motion or embeddings
-    text = _text(report(table, meta)[1])
+    text = pages.text(report(table, meta)[1])
     assert "not estimable: 12 of 12 animals have no session before induction" in text
     assert "Not shown: the predictions come without a measure of motion" in text
     assert "Not shown: the predictions come without embeddings" in text
@@ -256,7 +217,7 @@ def test_names_are_shown_as_text_and_never_run(report):
 
 
 def test_published_figures_stand_apart_as_another_dataset(study):
-    text = _text(study[1])
+    text = pages.text(study[1])
     quoted = text[text.index("Quoted from the literature") : text.rindex("Provenance")]
     for figure in ("48.41 %", "73.1 %", "30.52 %", "58.43 %", "21.33 %", "48.0 %"):
         assert figure in quoted
@@ -277,7 +238,7 @@ def test_parts_that_the_metrics_do_not_have_are_left_out(full):
         del metrics["fine"][level]["top3_accuracy"], metrics["coarse"][level]["permutation"]
     page = render_report(metrics, predictions, title="A study")
     for absent in ("Dunnett", "ED50", "Hedges", "Top-3", "Permutation", "None", "Undefined"):
-        assert absent not in _text(page[page.index("<body") : page.index('id="methods"')])
+        assert absent not in pages.text(page[page.index("<body") : page.index('id="methods"')])
     assert {"calibration", "specificity", "map"}.isdisjoint(re.findall(r'<h2 id="(\w+)"', page))
 
 
@@ -290,7 +251,7 @@ def retold(full):
     def render(change):
         changed = copy.deepcopy(metrics)
         change(changed)
-        return unescape(_text(render_report(changed, predictions, title="A study")))
+        return unescape(pages.text(render_report(changed, predictions, title="A study")))
 
     return render
 
@@ -376,7 +337,7 @@ def test_days_before_induction_are_not_counted_after_it(full):
     predictions = read_predictions(path.with_name("p.parquet"))
     table = predictions.table
     table.loc[table["split"] != "drug", "day"] -= 2
-    text = _text(render_report(metrics, predictions, title="A study"))
+    text = pages.text(render_report(metrics, predictions, title="A study"))
     days = sorted(set(table.loc[table["split"] != "drug", "day"]))
     before = [f"−{-day:g}" for day in days if day < 0]
     after = [f"{day:g}" for day in days if day >= 0]
@@ -386,7 +347,7 @@ def test_days_before_induction_are_not_counted_after_it(full):
 
 
 def test_provenance_is_listed(study):
-    text = _text(study[1])
+    text = pages.text(study[1])
     for value in ("0123456789abcdef", "5d41402abc4b2a76", "projector.name i3d", "versions.jax"):
         assert value in text
 
@@ -394,7 +355,7 @@ def test_provenance_is_listed(study):
 @pytest.mark.parametrize("split", ["test", "train"])
 def test_a_label_cohort_of_one_animal_gets_reasons_in_place_of_figures(report, split):
     table = make_answers([0, 1, 1], [0, 1, 0], animal=[0, 0, 0]).assign(split=split)
-    text = _text(report(table, make_meta(Taxonomy(("groom", "rear", "walk"))))[1])
+    text = pages.text(report(table, make_meta(Taxonomy(("groom", "rear", "walk"))))[1])
     assert "Drug test: none, because the cohort has no drug part" in text
     assert "no probability of pain" in text
     if split == "test":
@@ -408,7 +369,7 @@ def test_a_score_that_includes_chance_is_not_called_above_it(report):
     label = [0, 1, 2] * 8
     table = make_answers(label, [0] * 24, animal=[i // 3 for i in range(24)])
     table["animal"] = table["animal"] + "x"
-    text = _text(report(table, make_meta(Taxonomy(("a", "b", "c"))))[1])
+    text = pages.text(report(table, make_meta(Taxonomy(("a", "b", "c"))))[1])
     assert "cannot be told from chance" in text
 
 
@@ -419,7 +380,7 @@ def test_a_browser_shows_every_figure_without_errors_or_sideways_scrolling(
     request, tmp_path, kind, width
 ):
     page = request.getfixturevalue(kind)[1]
-    page = page.replace("</body>", MEASURE).replace("<details>", "<details open>")
+    page = page.replace("</body>", pages.MEASURE).replace("<details>", "<details open>")
     (tmp_path / "report.html").write_text(page, encoding="utf-8")
     run = subprocess.run(
         [
