@@ -19,6 +19,7 @@ def run(config: StudyConfig, topology: str, names: list[str]) -> tuple[list[dict
     """Reports on programs, one after the other; returns the figures, and whether all fit."""
     os.environ["JAX_PLATFORMS"] = "cpu"  # read when JAX is imported: there need be no TPU
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # nor a machine that tells of one
+    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # several may compile side by side
     from mpjax.training import ahead
 
     reports, fit = [], True

@@ -7,6 +7,7 @@ for the backward pass too. float32 only.
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -161,18 +162,64 @@ def _keep(*names: str, inputs: int) -> Callable[..., bool]:
 
 
 def _cut(x: Float[Array, "b t h w c"], windows: Windows) -> Float[Array, "b windows n c"]:
-    x = attention.pad_to(x, windows.padded)
-    if any(windows.shift):
-        x = jnp.roll(x, [-s for s in windows.shift], axis=(1, 2, 3))
-    return attention.partition(x, windows.window)
+    if not any(windows.shift) and windows.padded == windows.size:
+        return attention.partition(x, windows.window)
+    return _to_windows(x.reshape(x.shape[0], -1, x.shape[-1]), windows)
 
 
 def _join(x: Float[Array, "b windows n c"], windows: Windows) -> Float[Array, "b t h w c"]:
-    x = attention.reverse(x, windows.window, windows.padded)
-    if any(windows.shift):
-        x = jnp.roll(x, windows.shift, axis=(1, 2, 3))
-    t, h, w = windows.size
-    return x[:, :t, :h, :w]
+    if not any(windows.shift) and windows.padded == windows.size:
+        return attention.reverse(x, windows.window, windows.padded)
+    return _from_windows(x, windows).reshape(x.shape[0], *windows.size, x.shape[-1])
+
+
+# Shifting, padding and cutting in one lookup: as a roll they are a pass over the memory per axis.
+# What stands in padding is any token, which nothing reads (see `attend`). Each is the other's
+# gradient, where JAX's own would be a scatter.
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _to_windows(tokens: Float[Array, "b all c"], windows: Windows) -> Float[Array, "b windows n c"]:
+    to, _ = _lookups(windows)
+    return _look_up(tokens, np.maximum(to, 0))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _from_windows(x: Float[Array, "b windows n c"], windows: Windows) -> Float[Array, "b all c"]:
+    _, back = _lookups(windows)
+    return _look_up(x.reshape(x.shape[0], -1, x.shape[-1]), back)
+
+
+def _to_windows_backward(windows: Windows, saved: None, bar: Array) -> tuple[Array]:
+    return (_from_windows(bar, windows),)
+
+
+def _from_windows_backward(windows: Windows, saved: None, bar: Array) -> tuple[Array]:
+    to, _ = _lookups(windows)
+    x_bar = _to_windows(bar, windows)
+    return (x_bar if (to >= 0).all() else jnp.where((to >= 0)[..., None], x_bar, 0.0),)
+
+
+_to_windows.defvjp(lambda x, windows: (_to_windows(x, windows), None), _to_windows_backward)
+_from_windows.defvjp(lambda x, windows: (_from_windows(x, windows), None), _from_windows_backward)
+
+
+def _look_up(x: Float[Array, "b all c"], index: Int[np.ndarray, "..."]) -> Float[Array, "b ... c"]:
+    return x.at[:, index].get(mode="promise_in_bounds")
+
+
+@functools.cache
+def _lookups(
+    windows: Windows,
+) -> tuple[Int[np.ndarray, "windows n"], Int[np.ndarray, " all"]]:
+    """Says which token of the grid stands where in the windows (-1: padding), and the inverse."""
+    grid = np.full(windows.padded, -1, np.int32)
+    inside = tuple(slice(s) for s in windows.size)
+    grid[inside] = np.arange(math.prod(windows.size)).reshape(windows.size)
+    grid = np.roll(grid, [-s for s in windows.shift], axis=(0, 1, 2))
+    to = attention.partition(grid[None, ..., None], windows.window)[0, :, :, 0]
+    place = np.flatnonzero(to >= 0)
+    back = np.empty(len(place), np.int32)
+    back[to.reshape(-1)[place]] = place
+    return to, back
 
 
 @functools.cache
@@ -189,10 +236,7 @@ def _labels(windows: Windows) -> tuple[np.ndarray | None, np.ndarray | None, np.
         regions = attention.shift_regions(windows.padded, windows.window, windows.shift)
         kinds, kind = np.unique(regions, axis=0, return_inverse=True)
     if windows.padded != windows.size:
-        grid = np.zeros(windows.padded, bool)
-        grid[tuple(slice(s) for s in windows.size)] = True
-        grid = np.roll(grid, [-s for s in windows.shift], axis=(0, 1, 2))
-        real = attention.partition(grid[None, ..., None], windows.window)[0, :, :, 0]
+        real = _lookups(windows)[0] >= 0
     return kinds, kind, real
 
 

@@ -1,6 +1,6 @@
 """Video Swin-T on this CPU against torchvision's, interleaved, in one run.
 
-Run:   python tests/benchmarks/bench_swin.py [--compiled]
+Run:   python tests/benchmarks/bench_swin.py [--compiled] [--tasks forward]
        (the peer needs: pip install torch==2.14.1 torchvision==0.29.1)
 Task:  float32, a clip of 32 x 224 x 224; forward (embedding and logits), and forward + backward
        (gradients of all parameters). Both have the same shapes; the weights are random.
@@ -117,13 +117,15 @@ class Server:
 
 
 def compare(task: str, systems: list[str], rounds: int) -> None:
+    print(f"{task}: compiling", file=sys.stderr, flush=True)
     servers = {system: Server(system) for system in systems}
     taken: dict[str, list[float]] = {system: [] for system in systems}
     for server in servers.values():
         server.seconds(task)  # compiles
     servers["mpjax"].seconds("peak")
     peaks = []
-    for _ in range(rounds):
+    for round_ in range(rounds):
+        print(f"{task}: round {round_ + 1} of {rounds}", file=sys.stderr, flush=True)
         for system, server in servers.items():
             taken[system].append(server.seconds(task))
         peaks.append(2 * 2048**3 / servers["mpjax"].seconds("peak"))
@@ -147,6 +149,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--compiled", action="store_true")
+    parser.add_argument("--tasks", nargs="+", default=TASKS, choices=TASKS)
     parser.add_argument("--serve")
     arguments = parser.parse_args()
     if arguments.serve:
@@ -156,7 +159,7 @@ def main() -> None:
         print("torchvision is not installed: pip install torch torchvision for the comparison")
         systems = [name for name in systems if "torchvision" not in name]
     print(f"{os.cpu_count()} cores, {arguments.rounds} interleaved rounds after a warm-up")
-    for task in TASKS:
+    for task in arguments.tasks:
         compare(task, systems, arguments.rounds)
 
 

@@ -1,0 +1,31 @@
+"""Swin-B, everything trained, in the shapes of Kinetics: what the ahead-of-time table is made from.
+
+Random weights, which need no download: a compiled program does not depend on them. Eight clips per
+chip; give the batch of the slice, e.g. 2048 for 256 chips.
+
+Run:      python -m mpjax.aot --config=configs/swin_b.py --topology=v5e:16x16 \
+              --config.train.batch_size=2048 --config.projector.batch_size=2048
+Takes:    about 10 minutes per program, one core; it needs no TPU (pip install libtpu).
+Expect:   README, Scaling.
+"""
+
+from mpjax.config import StudyConfig, to_config_dict
+
+
+def get_config():
+    config = to_config_dict(StudyConfig())
+    config.name = "Swin-B, ahead of time"
+    config.split.scheme = "fixed"
+    config.video.frames = 32
+    config.projector.kind = "swin"
+    config.projector.weights = "random"
+    config.projector.dtype = "bfloat16"
+    config.projector.batch_size = 32
+    config.projector.architecture.embed_dim = 128
+    config.projector.architecture.depths = (2, 2, 18, 2)
+    config.projector.architecture.num_heads = (4, 8, 16, 32)
+    config.train.what = "all"
+    config.train.batch_size = 32
+    config.train.drop_path = 0.3
+    config.train.remat = True
+    return config
