@@ -23,4 +23,17 @@ def get_config():
     config.projector.crops = 1
     config.projector.batch_size = 8
     config.head.l2 = (0.01, 0.1)
+    config.motifs.candidates = (4, 6)
+    config.motifs.halves = 4
+    config.motifs.permutations = 199
+    config.motifs.gallery = 2
+    config.saliency.wrong = 0
+    config.saliency.drawn = 1
+    config.saliency.most = 3
+    config.saliency.grid = (2, 3, 3)
+    config.saliency.steps = 4
+    config.saliency.levels = 3
+    config.saliency.random = 3
+    config.confounds.frames = 16
+    config.confounds.permutations = 199
     return config

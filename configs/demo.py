@@ -25,4 +25,12 @@ def get_config():
     config.projector.size = 112
     config.projector.crops = 1
     config.projector.batch_size = 4
+    # For the sake of time: few clips explained, few stills, no projector of random weights beside.
+    config.saliency.wrong = 0
+    config.saliency.drawn = 0
+    config.saliency.grid = (2, 4, 4)
+    config.saliency.levels = 4
+    config.saliency.random = 5
+    config.confounds.stills = 240
+    config.baselines.random = False
     return config

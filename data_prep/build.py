@@ -22,7 +22,7 @@ from absl import flags
 from etils import epath
 
 from data_prep import cohort as cohorts
-from data_prep import runner, video
+from data_prep import runner, video, video_facts
 from data_prep import shards as shard_pipeline
 from mpjax import cli, files
 from mpjax.config import BuildConfig, StudyConfig, VideoConfig
@@ -58,8 +58,10 @@ def build(
 
     Raises:
         BuildError: no video could be read, or `out` cannot be written.
+        ValueError: a box of `clip_config.mask` cannot be read.
     """
     out = files.absolute(out)
+    video.parse_mask(clip_config.mask)
     _check_writable(out)
     _finish_interrupted_swap(out)
     identity = _identity(cohort, out, clip_config, config)
@@ -70,17 +72,22 @@ def build(
         if manifest.get("fingerprint") == stamp and complete:
             print(f"dataset {out}: unchanged ({stamp}), not built again", file=sys.stderr)
             division.write(out, _divide(cohort))
+            if not video_facts.refresh(out, cohort):
+                infos = video_facts.probe(cohort)
+                video_facts.write(out, cohort, infos, clip_config)
             return manifest
     aside = out.parent / f".{out.name}.{stamp}.part"
     for stale in _unfinished(out):
         if stale != aside:
             stale.rmtree()
-    shards = _plan_shards(cohort, clip_config, config)
+    infos = video_facts.probe(cohort)
+    shards = _plan_shards(cohort, infos, clip_config, config)
     _forget_failures(aside)
     pipeline = runner.make_pipeline(beam_options, workers=config.workers)
     with _progress(aside / shard_pipeline.SPILL, len(cohort.table)):
         shard_pipeline.run(_recordings(cohort, shards), aside, clip_config, pipeline)
     division.write(aside, _divide(cohort))
+    video_facts.write(aside, cohort, infos, clip_config)
     manifest = _finish(aside, shards, stamp, clip_config, config)
     _replace(out, aside)
     return manifest
@@ -126,7 +133,7 @@ def _identity(
     rows = json.loads(cohort.table[names].to_json(orient="values"))
     hashes = _video_hashes(cohort.table["path"], out.parent / _HASH_CACHE)
     return [
-        *(records.FORMAT, rows, hashes, list(cohort.taxonomy.fine), clip_config),
+        *(records.FORMAT, rows, hashes, list(cohort.taxonomy.fine), _geometry(clip_config)),
         *(config.name, config.clips_per_shard),
     ]
 
@@ -158,25 +165,27 @@ def _video_hashes(paths: pd.Series, cache_path: epath.Path) -> list[str]:
     return [digest for _, digest in pairs]
 
 
+def _geometry(clip_config: VideoConfig) -> dict:
+    """Returns what makes the clips; a mask only where there is one, as in older datasets."""
+    values = dataclasses.asdict(clip_config)
+    return values if clip_config.mask else {k: v for k, v in values.items() if k != "mask"}
+
+
 def _plan_shards(
-    cohort: cohorts.Cohort, clip_config: VideoConfig, config: BuildConfig
+    cohort: cohorts.Cohort,
+    infos: list[video.VideoInfo | None],
+    clip_config: VideoConfig,
+    config: BuildConfig,
 ) -> dict[str, tuple[str, ...]]:
     """Names the shards of each split, about `clips_per_shard` clips in each."""
 
-    def estimate(row: tuple) -> int:
-        try:
-            info = video.probe(row.path)  # type: ignore[attr-defined]
-        except video.VideoError:
+    def estimate(info: video.VideoInfo | None) -> int:
+        if info is None:
             return 0
         frames = info.duration_s * (clip_config.fps or info.fps)
         return 1 + max(0, int(frames - clip_config.frames)) // clip_config.stride
 
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        rows = list(cohort.table.itertuples())
-        probed = tqdm.tqdm(
-            pool.map(estimate, rows), total=len(rows), desc="probing", unit="video", delay=2
-        )
-        counts = pd.Series(list(probed), index=cohort.table.index)
+    counts = pd.Series([estimate(info) for info in infos], index=cohort.table.index)
     plan = {}
     for split, clips in counts.groupby(cohort.table["split"]).sum().items():
         n = max(1, -(-int(clips) // config.clips_per_shard))
@@ -289,7 +298,7 @@ def _finish(
         "index_sha256": hashlib.sha256(content).hexdigest(),
         "shards": shard_clips,
         "clips": {str(k): int(v) for k, v in index["split"].value_counts().sort_index().items()},
-        "video": clip_config,
+        "video": _geometry(clip_config),
         "failures": failures,
     }
     files.write_json(aside / records.MANIFEST_FILE, manifest)

@@ -26,6 +26,9 @@ CRF = 20
 # 64 px frames, even on one thread; without it, and faster, always the same (1000 runs).
 _NO_LOOKAHEAD = {"tune": "zerolatency", "x264-params": "scenecut=0:weightp=0"}
 _NOISE_FRAMES = 16
+# Of a planted confound. At nuisance 1 the light itself differs by a factor from 0.89 to 1.13, so
+# that the two kinds of recording do not overlap.
+PLANTED_LIGHT = 1.35
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Coat:
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
-    """How one recording was taken; none of it depends on condition, day or drug."""
+    """How one recording was taken; by `draw_scene`, it depends on no condition, day or drug."""
 
     brightness: float  # of the light; 1 = the usual
     gradient: tuple[float, float]  # relative change of the light over the chamber, in x and y
@@ -64,6 +67,11 @@ def draw_scene(rng: np.random.Generator, *, nuisance: float, scratches: int) -> 
         scratches=scratches,
         litter=int(rng.integers(2**31)),
     )
+
+
+def brighten(scene: Scene) -> Scene:
+    """Returns the scene in light brighter by `PLANTED_LIGHT`, all else the same: a confound."""
+    return dataclasses.replace(scene, brightness=PLANTED_LIGHT * scene.brightness)
 
 
 def camera_path(

@@ -13,6 +13,8 @@ number too); text is UTF-8, with or without a BOM, or else Windows-1252. Columns
     minutes_post_dose, route   optional; the minutes only with a drug or vehicle
     split            optional: train, val, test or drug, on all rows or on none
     fps, roi, pose   optional: frames/s; x:y:w:h in px; path of a pose file
+    date, camera     optional: of the recording, YYYY-MM-DD, and what filmed it; kept beside the
+                     records (`mpjax.data.videos`) for the audit of confounds
 
 An animal with a drug or vehicle row is in the split `drug` with all its rows: never trained on.
 """

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import datetime
 import difflib
 import math
 import os
@@ -21,11 +22,12 @@ VEHICLE = "vehicle"
 SPLITS = ("train", "val", "test", "drug")
 COLUMNS = (
     *("video", "animal", "cage", "sex", "condition", "day", "label", "drug", "dose_mg_per_kg"),
-    *("route", "minutes_post_dose", "fps", "roi", "pose", "split"),
+    *("route", "minutes_post_dose", "fps", "roi", "pose", "split", "date", "camera"),
 )
 NUMERIC = ("dose_mg_per_kg", "minutes_post_dose", "fps")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 DAY = re.compile(r"([+-]?\d{1,5})(\.0*)?", re.ASCII)  # pandas writes 7.0 where a day is missing
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _ROI = re.compile(r"\d{1,6}:\d{1,6}:0*[1-9]\d{0,5}:0*[1-9]\d{0,5}", re.ASCII)
 SEXES = {"": "", "m": "M", "male": "M", "f": "F", "female": "F"}
 # What a cell that is not empty must be.
@@ -40,6 +42,7 @@ _RULES: dict[str, tuple[Callable[[str], bool], str]] = {
     "fps": (lambda cell: parse_number(cell) >= 0, "must be a number of frames/s; empty: unknown"),
     "roi": (lambda cell: bool(_ROI.fullmatch(cell)), "must be x:y:w:h in whole px, w and h > 0"),
     "split": (lambda cell: cell in SPLITS, f"must be one of {', '.join(SPLITS)}"),
+    "date": (lambda cell: _is_date(cell), "must be a date written YYYY-MM-DD, e.g. 2026-03-14"),
 }
 
 
@@ -90,6 +93,16 @@ def parse_number(cell: str) -> float:
     """Returns the cell as a finite number; NaN where it is none."""
     value = float(cell) if _NUMBER.fullmatch(cell) else math.nan
     return value if math.isfinite(value) else math.nan
+
+
+def _is_date(cell: str) -> bool:
+    if not _DATE.fullmatch(cell):
+        return False
+    try:
+        datetime.date.fromisoformat(cell)
+    except ValueError:  # such as February 30
+        return False
+    return True
 
 
 def locate(names: pd.Series, csv_path: epath.Path) -> list[str]:
@@ -201,7 +214,7 @@ def _differing(table: pd.DataFrame, key: str, value: str) -> Iterator[tuple[Any,
 def _spelling_faults(table: pd.DataFrame) -> list[Fault]:
     """Finds names that are most likely another name, miswritten: they would split a class."""
     faults = []
-    names = ["animal", "cage", "condition", "drug", "route"]
+    names = ["animal", "cage", "condition", "drug", "route", "camera"]
     for name in [*names, "label"] if has_labels(table) else names:
         usual = _usual_drugs(table) if name == "drug" else _usual_spellings(table[name])
         faults += [

@@ -39,6 +39,10 @@ class VideoInfo:
     codec: str
     pixel_format: str
     rotation: int  # degrees counterclockwise, from the coded to the displayed picture
+    container: str  # FFmpeg's name of the file's format
+    encoder: str  # the program that wrote it, as its tags say; empty: they do not
+    created: str  # creation_time of its tags, ISO 8601; empty: they have none
+    size_bytes: int
 
 
 def probe(path: epath.PathLike) -> VideoInfo:
@@ -63,6 +67,8 @@ def probe(path: epath.PathLike) -> VideoInfo:
                 f"{path}: its first frame does not decode ({error.strerror}); copy it again"
             ) from error
         codec = stream.codec_context.name
+        tags = _tags(container, stream)
+        file_format = container.format.name
     if first is None:
         raise VideoError(_no_picture(path))
     if not fps or not duration_s:
@@ -78,7 +84,18 @@ def probe(path: epath.PathLike) -> VideoInfo:
         codec=codec,
         pixel_format=first.format.name,
         rotation=first.rotation,
+        container=file_format,
+        encoder=tags.get("encoder", ""),
+        created=tags.get("creation_time", ""),
+        size_bytes=int(epath.Path(path).stat().length),
     )
+
+
+def _tags(container: av.container.InputContainer, stream: av.VideoStream) -> dict[str, str]:
+    """Returns the tags of file and stream by lower-case name; the encoder of both, joined."""
+    tags = [{k.lower(): v for k, v in each.metadata.items()} for each in (container, stream)]
+    encoders = dict.fromkeys(each["encoder"] for each in tags if "encoder" in each)
+    return tags[1] | tags[0] | ({"encoder": " / ".join(encoders)} if encoders else {})
 
 
 def decode(path: epath.PathLike, *, interval: float) -> Iterator[av.VideoFrame]:

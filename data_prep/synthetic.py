@@ -62,7 +62,7 @@ def generate(out_dir: epath.PathLike, config: SyntheticConfig, *, workers: int =
     synthetic_plan.check_config(config)
     out = epath.Path(out_dir)
     recordings = synthetic_plan.plan(config)
-    stamp = files.fingerprint(config, GENERATOR_VERSION)
+    stamp = files.fingerprint(synthetic_plan.describe(config), GENERATOR_VERSION)
     missing = [r for r in recordings if not all(path.exists() for path in _paths(out, r.stem))]
     if not missing and _is_complete(out, stamp):
         print(f"synthetic cohort {out}: unchanged ({stamp}), not generated again", file=sys.stderr)
@@ -153,6 +153,8 @@ def _write_recording(out: epath.Path, config: SyntheticConfig, recording: Record
     motion = draw_motion(config, recording, labels, left)
     scratches = zlib.crc32(recording.cage.encode()) + config.seed
     scene = chamber.draw_scene(rng("scene"), nuisance=config.nuisance, scratches=scratches)
+    if config.confound and recording.condition == config.confound:
+        scene = chamber.brighten(scene)
     camera = chamber.camera_path(scene, frames=len(labels), size=size, rng=rng("camera"))
     points = chamber.to_pixels(motion.keypoints(), camera, size)
     _write_labels(labels_path, labels)

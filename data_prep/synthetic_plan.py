@@ -69,6 +69,7 @@ def check_config(config: SyntheticConfig) -> None:
     """
     c = config
     shares = ("drug_neuropathic", "drug_inflammatory", "sedation")
+    confounded = ("", *(behaviour.CONDITIONS if c.task == "pain" else ()))
     rules = [
         ("task", c.task in TASKS, " or ".join(TASKS)),
         ("animals", c.animals >= 1, "1 or more"),
@@ -93,6 +94,7 @@ def check_config(config: SyntheticConfig) -> None:
         ("severity", 0 <= c.severity <= 3, "0 (no pain) to 3"),
         ("animal_sd", 0 <= c.animal_sd <= 2, "0 to 2"),
         ("nuisance", 0 <= c.nuisance <= 2, "0 to 2"),
+        ("confound", c.confound in confounded, " or ".join(map(repr, confounded))),
     ]
     faults = [
         f"config.synthetic.{name}={getattr(c, name)!r}: expected {wanted}"
@@ -101,6 +103,12 @@ def check_config(config: SyntheticConfig) -> None:
     ]
     if faults:
         raise ValueError("; ".join(faults))
+
+
+def describe(config: SyntheticConfig) -> dict:
+    """Returns the config's fields; the planted confound only where there is one, as ever."""
+    values = dataclasses.asdict(config)
+    return values if config.confound else {k: v for k, v in values.items() if k != "confound"}
 
 
 def plan(config: SyntheticConfig) -> list[Recording]:
@@ -229,7 +237,7 @@ def truth(config: SyntheticConfig, recordings: Sequence[Recording]) -> dict:
     """Gathers what is true of the cohort: pain, drug effects, random effects, time budgets."""
     if config.task == "behaviours":
         return {
-            "config": dataclasses.asdict(config),
+            "config": describe(config),
             "animals": {r.animal: dataclasses.asdict(r.coat) for r in recordings},
             "recordings": {r.stem: {"time_share": _time_share(config, r)} for r in recordings},
         }
@@ -251,7 +259,7 @@ def truth(config: SyntheticConfig, recordings: Sequence[Recording]) -> dict:
             "time_share": _time_share(config, r),
         }
     return {
-        "config": dataclasses.asdict(config),
+        "config": describe(config),
         "injured_hind_paw": behaviour.INJURED_SIDE,
         "drug": drug,
         "animals": animals,

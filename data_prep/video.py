@@ -5,7 +5,7 @@ Frames stream one by one, so memory does not grow with a recording's length.
 
 import collections
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import av
@@ -15,6 +15,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from etils import epath
 from jaxtyping import UInt8
 
+from data_prep.boxes import Roi, parse_mask, parse_roi, reach
 from data_prep.decoding import VideoError, VideoInfo, decode, probe
 from mpjax.config import VideoConfig
 
@@ -23,13 +24,12 @@ __all__ = [
     "Roi",
     "VideoError",
     "VideoInfo",
+    "parse_mask",
     "parse_roi",
     "probe",
     "read_clips",
     "read_frames",
 ]
-
-Roi = tuple[int, int, int, int]  # x, y, width, height in px of the displayed picture
 
 # A frame counts as on screen from this share of a mean frame interval before its timestamp:
 # containers round timestamps (mkv to 1 ms) and cameras jitter, and without slack reading a 30 Hz
@@ -51,21 +51,6 @@ class Clip:
     padded_frames: int  # how many at the end repeat the recording's last frame
 
 
-def parse_roi(text: str) -> Roi:
-    """Reads a region of interest written as `x:y:w:h`, in px of the displayed picture.
-
-    Raises:
-        ValueError: it is not four whole numbers, or is empty or starts outside of the picture.
-    """
-    parts = text.split(":")
-    if len(parts) != 4 or not all(part.strip().isdecimal() for part in parts):
-        raise ValueError(f"roi {text!r}: expected x:y:w:h in whole pixels, e.g. 40:0:640:480")
-    x, y, width, height = (int(part) for part in parts)
-    if not width or not height:
-        raise ValueError(f"roi {text!r}: is empty; width and height must be at least 1")
-    return x, y, width, height
-
-
 def read_frames(
     path: epath.PathLike,
     *,
@@ -73,6 +58,7 @@ def read_frames(
     recorded_fps: float = 0.0,
     roi: Roi | None = None,
     short_side: int = 0,
+    mask: Sequence[Roi] = (),
 ) -> Iterator[tuple[float, UInt8[np.ndarray, "h w 3"]]]:
     """Streams a video's frames, resampled in time, cropped and resized.
 
@@ -87,6 +73,9 @@ def read_frames(
     get one size; the long side keeps the aspect, rounded to the nearest pixel, halves up. Frames
     are turned and mirrored as the file's display matrix says.
 
+    Mask: what lies in a box is black (0), whatever was there: the same in all recordings. Boxes are
+    widened by the pixels that scaling mixes with their own.
+
     Colour follows the file's own tags; untagged files are read as FFmpeg does: BT.601 matrix,
     limited range, but full range for gray and "yuvj" formats.
 
@@ -96,14 +85,16 @@ def read_frames(
         recorded_fps: Hz; above 0 it overrides the file's timestamps: frame i is at i/recorded_fps.
         roi: x, y, width, height in px of the displayed picture, as from `parse_roi`.
         short_side: px; 0 keeps the size.
+        mask: boxes in px of the displayed picture (not of the region of interest).
 
     Yields:
         Seconds after the first frame, and the RGB frame.
 
     Raises:
-        VideoError: as `probe` and `decode`; or the picture changes size or does not hold `roi`.
+        VideoError: as `probe` and `decode`; or the picture changes size or does not hold `roi` or a
+            box of `mask`.
     """
-    picture = _Picture(path, roi=roi, short_side=short_side)
+    picture = _Picture(path, roi=roi, short_side=short_side, mask=mask)
     mean_fps = probe(path).fps
     for time_s, frame in _timeline(path, target_fps, recorded_fps, mean_fps):
         yield time_s, picture(frame)
@@ -125,19 +116,21 @@ def read_clips(
 
     Args:
         path: as in `read_frames`.
-        config: length, rate, stride and size of clips.
+        config: length, rate, stride and size of clips, and what is masked.
         recorded_fps: as in `read_frames`.
         roi: as in `read_frames`.
 
     Raises:
         VideoError: as `read_frames`.
-        ValueError: `config.frames` or `config.stride` is not positive.
+        ValueError: `config.frames` or `config.stride` is not positive, or a box of `config.mask`
+            cannot be read.
     """
     if config.frames < 1 or config.stride < 1:
         raise ValueError(
             f"video.frames = {config.frames} and video.stride = {config.stride}: both must be >= 1"
         )
-    picture = _Picture(path, roi=roi, short_side=config.short_side)
+    mask = parse_mask(config.mask)
+    picture = _Picture(path, roi=roi, short_side=config.short_side, mask=mask)
     mean_fps = probe(path).fps
     fps = config.fps or recorded_fps or mean_fps
     window: collections.deque[tuple[float, np.ndarray]] = collections.deque()
@@ -235,8 +228,16 @@ class _Picture:
     255). All frames must be alike; the first one sets the plan.
     """
 
-    def __init__(self, path: epath.PathLike, *, roi: Roi | None, short_side: int):
+    def __init__(
+        self,
+        path: epath.PathLike,
+        *,
+        roi: Roi | None,
+        short_side: int,
+        mask: Sequence[Roi] = (),
+    ):
         self._path = path
+        self._mask = mask
         self._roi = roi
         self._short_side = short_side
         self._reformatter = VideoReformatter()
@@ -263,7 +264,7 @@ class _Picture:
             frame = self._crop.vpull()
         width, height = self._size
         shrinks = width < frame.width
-        rgb = self._reformatter.reformat(
+        rgb: np.ndarray = self._reformatter.reformat(
             frame,
             width=width,
             height=height,
@@ -273,7 +274,10 @@ class _Picture:
         ).to_ndarray()
         if self._transpose:
             rgb = rgb.transpose(1, 0, 2)
-        return np.ascontiguousarray(rgb[:: self._step_y, :: self._step_x])
+        rgb = np.ascontiguousarray(rgb[:: self._step_y, :: self._step_x])
+        for rows, columns in self._blackened:
+            rgb[rows, columns] = 0
+        return rgb
 
     def _plan(self, frame: av.VideoFrame) -> None:
         self._transpose, self._step_y, self._step_x = _orientation(frame)
@@ -283,6 +287,20 @@ class _Picture:
             x, y, width, height = self._coded_roi(self._roi, width, height)
             self._crop = _crop_graph(frame, (x, y, width, height))
         self._size = _scaled(width, height, self._short_side)
+        self._blackened = [self._blackened_part(box, frame) for box in self._mask]
+
+    def _blackened_part(self, box: Roi, frame: av.VideoFrame) -> tuple[slice, slice]:
+        """Returns rows and columns of the finished picture that a box of the mask reaches."""
+        shown, size = (frame.width, frame.height), self._size
+        if self._transpose:
+            shown, size = shown[::-1], size[::-1]
+        x, y, width, height = box
+        if x + width > shown[0] or y + height > shown[1]:
+            raise VideoError(
+                f"{self._path}: box {x}:{y}:{width}:{height} of config.video.mask reaches beyond "
+                f"the picture of {shown[0]} x {shown[1]} px; correct the box"
+            )
+        return reach(box, self._roi or (0, 0, *shown), size)
 
     def _coded_roi(self, roi: Roi, coded_width: int, coded_height: int) -> Roi:
         """Turns a ROI of the displayed picture into one of the coded picture."""

@@ -39,6 +39,8 @@ class SyntheticConfig:
     sedation: float = 0.1  # share of locomotion that the top dose removes, in every animal
     animal_sd: float = 0.25  # sd of the per-animal random effect, on the log-rate scale
     nuisance: float = 1.0  # scale of lighting, size, coat, noise and jitter differences
+    # A condition that is filmed in brighter light: a fault for the audit to find
+    confound: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +52,8 @@ class VideoConfig:
     stride: int = 16  # frames, at the target rate, from one clip's start to the next one's
     short_side: int = 256  # px after resizing (antialiased); 0 keeps the recording's size
     jpeg_quality: int = 95
+    # Boxes x:y:w:h in px of the displayed original that are blackened in all recordings
+    mask: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +101,9 @@ class ProjectorConfig:
     frames: int = 0  # frames per view; 0 takes the whole clip
     views: int = 1  # views in time, evenly spaced over the clip
     crops: int = 3  # views in space, along the longer side
+    # Views turned by 180 degrees (2) or every right angle (4), for a camera above or below the
+    # animals, to which their heading means nothing; 1: as filmed
+    turns: int = 1
     batch_size: int = 4  # views per step
     dtype: str = "float32"  # compute type: float32 | bfloat16
     form: str = "auto"  # how a Video Swin is computed: auto | xla | blocked | pallas
@@ -233,6 +240,142 @@ class EvalConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class BaselineConfig:
+    """Simple methods beside the model, on the same clips (`mpjax.analysis.baselines`)."""
+
+    run: bool = True  # majority, pixels and locomotion: seconds
+    random: bool = True  # a projector of random weights: as long as the embedding takes
+    seed: int = 0  # of its weights
+
+
+@dataclasses.dataclass(frozen=True)
+class BsoidConfig:
+    """B-SOiD (`mpjax.analysis.bsoid`); the parameters of its app stand there."""
+
+    # Of 100 ms, drawn from the training recordings to find motifs in. UMAP takes 500 epochs for up
+    # to 10,000 points and 200 for more, so that fewer than these would take longer
+    max_bins: int = 12_000
+    # What a clip is classified by. clip: its own motifs | recording: those of its recording too
+    context: str = "recording"
+    components: int = 32  # principal components of the recordings' usage, at most
+    # Inverse strengths of the classifier's L2 penalty, chosen among by grouped CV
+    inverse_penalties: tuple[float, ...] = (0.01, 0.1, 1.0, 10.0, 100.0)
+    max_clips: int = 5000  # that a classifier is trained on, spread over the recordings
+    seed: int = 42
+
+    def __post_init__(self) -> None:
+        """Refuses what nothing can be learnt with."""
+        if self.context not in ("clip", "recording"):
+            raise ValueError(f"bsoid.context must be clip or recording, got {self.context!r}")
+        for name, least in (("max_bins", 100), ("components", 1), ("max_clips", 100)):
+            if getattr(self, name) < least:
+                raise ValueError(f"bsoid.{name} must be {least} or more, got {getattr(self, name)}")
+        if not self.inverse_penalties or min(self.inverse_penalties) <= 0:
+            raise ValueError(
+                "bsoid.inverse_penalties must be one or more positive numbers, got "
+                f"{self.inverse_penalties}"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class SaliencyConfig:
+    """What decided the predictions of single clips (`mpjax.training.saliency`)."""
+
+    run: bool = True  # whether clips are explained
+    right: int = 1  # clips per class that are shown: the surest correct ones
+    wrong: int = 1  # and the surest wrong ones
+    drawn: int = 4  # further clips drawn at random, for the check of the maps alone
+    most: int = 24  # clips in all
+    grid: tuple[int, ...] = (4, 6, 6)  # cells over time, height and width that are erased
+    steps: int = 16  # of the path that gradients are integrated along
+    levels: int = 6  # steps of a deletion or insertion curve
+    random: int = 10  # random orders that a map is compared with
+    batch_size: int = 8  # altered clips per step; a quarter of them where gradients are taken
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuses what leaves nothing to erase or to compare with."""
+        for name in ("steps", "random", "batch_size", "most"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"saliency.{name} must be 1 or more, got {getattr(self, name)}")
+        for name in ("right", "wrong", "drawn"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"saliency.{name} must be 0 or more, got {getattr(self, name)}")
+        if self.levels < 2:
+            raise ValueError(f"saliency.levels must be 2 or more, got {self.levels}")
+        if len(self.grid) != 3 or min(self.grid) < 1:
+            raise ValueError(
+                f"saliency.grid must be three numbers of cells, t y x, each 1 or more, "
+                f"got {self.grid}"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class MotifConfig:
+    """Label-free motifs and what they tell of pain (`mpjax.analysis.codebook`, `...motifs`)."""
+
+    run: bool = True
+    # Numbers of motifs, among which stability over halves of the animals chooses; one is taken
+    candidates: tuple[int, ...] = (4, 6, 8, 10, 12, 16, 20, 24, 32, 48)
+    components: int = 32  # principal components at most
+    variance: float = 0.9  # share of the variance that they must explain, else all of them
+    shrinkage: float = 0.5  # of the components' variances towards their mean, before whitening
+    sample: int = 100_000  # windows that a codebook is fitted on at most, evenly over the animals
+    halves: int = 8  # draws of two halves of the animals, for the stability
+    half_sample: int = 5_000  # windows of a half at most
+    gate: float = 0.99  # share of the training windows that count as like something seen
+    # Of the pain score (L1), chosen among by grouped CV; 1 is the least that keeps no motif
+    penalties: tuple[float, ...] = (1.0, 0.5, 0.25, 0.12, 0.06, 0.03)
+    permutations: int = 9999  # behind every p-value
+    gallery: int = 4  # pictures per motif, of different animals
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuses what nothing can be clustered, cut or penalised with."""
+        if not self.candidates or min(self.candidates) < 2:
+            raise ValueError(f"motifs.candidates must be numbers from 2 on, got {self.candidates}")
+        for name in ("components", "halves", "permutations"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"motifs.{name} must be 1 or more, got {getattr(self, name)}")
+        for name in ("sample", "half_sample"):
+            if getattr(self, name) <= max(self.candidates):
+                raise ValueError(
+                    f"motifs.{name} must exceed the {max(self.candidates)} of motifs.candidates, "
+                    f"got {getattr(self, name)}"
+                )
+        for name in ("variance", "gate"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ValueError(f"motifs.{name} must lie in (0, 1], got {getattr(self, name)}")
+        if not 0 <= self.shrinkage <= 1:
+            raise ValueError(f"motifs.shrinkage must lie in [0, 1], got {self.shrinkage}")
+        if not self.penalties or not all(0 < penalty <= 1 for penalty in self.penalties):
+            raise ValueError(
+                f"motifs.penalties must be one or more numbers in (0, 1], got {self.penalties}"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class ConfoundConfig:
+    """The audit of confounds (`mpjax.data.scenes`, `mpjax.analysis.confounds`)."""
+
+    run: bool = True  # whether it is made
+    frames: int = 48  # of each recording, spread over it, that are looked at
+    runs: int = 8  # clips of each recording that are looked at frame by frame
+    stills: int = 1500  # single frames that are embedded, at most
+    # Of the classes, over animals (cages); each trains the classifier anew
+    permutations: int = 2000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuses to look at too little to tell anything."""
+        for name, least in (("frames", 8), ("runs", 1), ("stills", 1), ("permutations", 99)):
+            if getattr(self, name) < least:
+                raise ValueError(
+                    f"confounds.{name} must be {least} or more, got {getattr(self, name)}"
+                )
+
+
+@dataclasses.dataclass(frozen=True)
 class StudyConfig:
     """One study: a cohort in, a report out (`mpjax.study`)."""
 
@@ -250,8 +393,19 @@ class StudyConfig:
     mesh: MeshConfig = MeshConfig()
     profile: int = 0  # steps of training to trace with JAX's profiler; 0: none
     eval: EvalConfig = EvalConfig()
+    baseline: str = ""  # a published method run on the same clips: bsoid, from the column pose
+    baselines: BaselineConfig = BaselineConfig()
+    bsoid: BsoidConfig = BsoidConfig()
+    saliency: SaliencyConfig = SaliencyConfig()
+    confounds: ConfoundConfig = ConfoundConfig()
+    motifs: MotifConfig = MotifConfig()
     # Figures that must hold for exit status 0, e.g. "fine.accuracy>=0.2,leak.animals==0"
     require: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuses a baseline that there is not."""
+        if self.baseline not in ("", "bsoid"):
+            raise ValueError(f"config.baseline must be bsoid or empty, got {self.baseline!r}")
 
 
 def to_config_dict(config: Any) -> Any:

@@ -1,26 +1,23 @@
 """Evaluates a study: `python -m mpjax.eval --config=configs/demo.py --workdir=out/demo`.
 
 Makes `WORKDIR/predictions.parquet` from the heads and embeddings, then `metrics.json` and
-`report.html` from the predictions (and what the heads left of a demonstration of leaks). Exits with
-status 1 where a figure breaks `--config.require`, e.g. `fine.accuracy>=0.2,leak.animals==0`.
+`report.html` from the predictions and from what heads, `mpjax.explain` and `mpjax.rate` have left
+there: a demonstration of leaks, motifs, saliency, scenes, other methods, raters. Exits with 1
+where a figure breaks `--config.require`, e.g. `fine.accuracy>=0.2,leak.animals==0`.
 """
 
 import hashlib
 import importlib.metadata
-import platform
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from absl import flags
 from etils import epath
 
-from mpjax import cli, files
+from mpjax import cli, files, findings
 from mpjax.config import StudyConfig
 
 if TYPE_CHECKING:
     from mpjax.analysis import predictions, requirements
-
-_REPORTED_VERSIONS = ("mpjax", "jax", "flax", "optax", "grain", "numpy", "scipy")
 
 
 def run(config: StudyConfig, workdir: epath.PathLike) -> int:
@@ -38,11 +35,11 @@ def run(config: StudyConfig, workdir: epath.PathLike) -> int:
     stamp = workdir / ".report.json"
     made_here = (workdir / "heads").exists() or not made[0].exists()
     if made_here:
-        table, meta = _predict(workdir)
-        identity = _identify(config, meta)
+        table, meta = findings.predict(workdir)
+        identity = _identify(config, meta, workdir)
     else:
         print(f"predictions {made[0]}: taken as they are, for there are no heads to predict by")
-        identity = _identify(config, _digest(made[0]))
+        identity = _identify(config, _digest(made[0]), workdir)
     if all(path.exists() for path in [*made, stamp]) and files.read_json(stamp) == identity:
         print(f"report {made[2]}: unchanged, not written again")
         return _check(required, files.read_json(made[1]))
@@ -50,21 +47,22 @@ def run(config: StudyConfig, workdir: epath.PathLike) -> int:
         predictions.write_predictions(made[0], table, meta)
         del table  # its embeddings, which are read back below, are large
     read = predictions.read_predictions(made[0], embedding=True)
-    figures = _evaluate(config, read, workdir)
+    figures, pictures = _evaluate(config, read, workdir)
     files.write_json(made[1], figures)
-    html.write_report(made[2], figures, read, title=config.name)
+    html.write_report(made[2], figures, read, title=config.name, pictures=pictures)
     files.write_json(stamp, identity)
     print(f"figures {made[1]}")
     print(f"report {made[2]}")
     return _check(required, figures)
 
 
-def _identify(config: StudyConfig, made_of: Any) -> str:
+def _identify(config: StudyConfig, made_of: Any, workdir: epath.Path) -> str:
     """Hashes all that the report depends on: inputs, settings and the code's version.
 
     Args:
         config: of the study.
         made_of: what tells the predictions from others, JSON-serialisable.
+        workdir: of the study, for what else lies there.
 
     Raises:
         FileNotFoundError: there is no file `config.eval.against`.
@@ -76,7 +74,11 @@ def _identify(config: StudyConfig, made_of: Any) -> str:
         raise FileNotFoundError(f"config.eval.against: {against}: no such file")
     other = _digest(against) if against else ""
     code = (metrics.SCHEMA, importlib.metadata.version("mpjax"))
-    return files.fingerprint(made_of, config.eval, config.name, other, code)
+    settings = (config.eval, config.motifs, config.saliency, config.confounds, config.baselines)
+    beside = {
+        str(path.relative_to(workdir)): _digest(path) for path in findings.files_read(workdir)
+    }
+    return files.fingerprint(made_of, settings, config.baseline, config.name, other, code, beside)
 
 
 def _digest(path: epath.Path) -> str:
@@ -90,8 +92,8 @@ def _digest(path: epath.Path) -> str:
 
 def _evaluate(
     config: StudyConfig, read: "predictions.Predictions", workdir: epath.Path
-) -> dict[str, Any]:
-    """Computes metrics.json, and tells its answers."""
+) -> tuple[dict[str, Any], findings.Pictures]:
+    """Computes metrics.json, and tells its answers; returns it and the report's pictures."""
     from mpjax.analysis import comparison, metrics, predictions
     from mpjax.training import leak
 
@@ -111,7 +113,11 @@ def _evaluate(
             read, other, bootstrap=config.eval.bootstrap, seed=config.eval.seed
         ) | {"against": config.eval.against}
         _tell(figures["comparison"])
-    return figures
+    parts, pictures = findings.collect(config, workdir, read)
+    if "status" in parts["confounds"]:
+        first = parts["confounds"]["sentences"][0].rstrip(":")
+        print(f"confounds: {parts['confounds']['status']}; {first}")
+    return figures | parts, pictures
 
 
 def _check(required: list["requirements.Requirement"], figures: dict[str, Any]) -> int:
@@ -132,37 +138,6 @@ def _tell(compared: dict[str, Any]) -> None:
                 f"{task}, recordings: {100 * found['value']:+.1f} points of accuracy against "
                 f"{compared['against']} (95 % CI {low:+.1f} to {high:+.1f})"
             )
-
-
-def _predict(workdir: epath.Path) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Returns the predictions of the heads of `workdir`, and what made them."""
-    from mpjax.data import division, embeddings, records
-    from mpjax.training import checkpoint, probe
-
-    dataset = records.read_manifest(workdir / "dataset")["fingerprint"]
-    embedded = embeddings.read(workdir / "embeddings.parquet", dataset=dataset)
-    divided = division.read(workdir / "dataset")
-    table = probe.predict(embedded, divided, workdir / "heads")
-    heads = checkpoint.read_metadata(workdir / "heads")
-    versions = {name: importlib.metadata.version(name) for name in _REPORTED_VERSIONS}
-    provenance = {
-        "cohort": divided.cohort,
-        "dataset": dataset,
-        "projector": embedded.meta["projector"],
-        "views": embedded.meta["views"],
-        "training": heads["training"],
-        "split seed": divided.seed,
-        "versions": versions | {"python": platform.python_version()},
-    }
-    meta = {
-        "taxonomy": divided.taxonomy.to_dict(),
-        "group": divided.group,
-        "scheme": divided.scheme,
-        "fingerprint": heads["fingerprint"],
-        "exclude": divided.exclude,
-        "provenance": provenance,
-    }
-    return table, meta
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """Runs a whole study: `python -m mpjax.study --config=configs/demo.py --workdir=out/demo`.
 
-Stages: cohort (drawn, where the config names none), dataset, embeddings, heads, report; what is
-trained on clips (`config.train.what`) is trained before they are embedded. A stage
-whose inputs are unchanged is skipped and says so; a killed study goes on where it stopped.
+Stages: cohort (drawn, where the config names none), dataset, embeddings, heads, a look at what they
+saw (`mpjax.explain`), report; what is trained on clips (`config.train.what`) is trained before they
+are embedded. A stage whose inputs are unchanged is skipped and says so; a killed study goes on from
+where it stopped.
 """
 
 import time
@@ -10,7 +11,7 @@ import time
 from absl import flags
 from etils import epath
 
-from mpjax import cli, embed, files, train
+from mpjax import cli, embed, explain, files, train
 from mpjax import eval as evaluation
 from mpjax.config import StudyConfig
 
@@ -41,7 +42,9 @@ def run(config: StudyConfig, workdir: epath.PathLike) -> int:
         embed.run(config, workdir)
         _announce(4, "heads")
         train.run(config, workdir)
-    _announce(5, "report")
+    _announce(5, "what it saw")
+    explain.run(config, workdir)
+    _announce(6, "report")
     status = evaluation.run(config, workdir)
     print(f"\ndone in {time.monotonic() - started:.0f} s; open the report with")
     print(f"  python3 -m webbrowser -t file://{files.absolute(workdir / 'report.html')}")
@@ -49,7 +52,7 @@ def run(config: StudyConfig, workdir: epath.PathLike) -> int:
 
 
 def _announce(number: int, stage: str) -> None:
-    print(f"[{number}/5] {stage}", flush=True)
+    print(f"[{number}/6] {stage}", flush=True)
 
 
 def _cohort(config: StudyConfig, workdir: epath.Path) -> epath.Path:

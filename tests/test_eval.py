@@ -4,7 +4,7 @@ import pytest
 from prediction_tables import make_meta, make_study
 
 from mpjax import eval as evaluation
-from mpjax.analysis import metrics, predictions
+from mpjax.analysis import metrics, predictions, schema
 from mpjax.config import EvalConfig, StudyConfig
 from mpjax.report import html
 
@@ -27,6 +27,10 @@ def test_a_table_of_predictions_alone_is_evaluated_once(workdir, capsys):
     figures = json.loads((workdir / "metrics.json").read_text())
     assert figures["fine"]["recording"]["accuracy"]["value"] > 0.2
     assert figures["drug"]["interaction"]["ci95"][1] < 0
+    for part in ("motifs", "saliency", "confounds"):
+        assert "mpjax.explain` has not been run" in figures[part]["why"]
+    assert [row["name"] for row in figures["methods"]["rows"]] == ["this model", "majority"]
+    schema.check(figures)
     assert (workdir / "report.html").stat().st_size > 10_000
     assert evaluation.run(StudyConfig(eval=QUICK), workdir) == 0
     assert "unchanged" in capsys.readouterr().out
@@ -35,8 +39,11 @@ def test_a_table_of_predictions_alone_is_evaluated_once(workdir, capsys):
 def test_another_content_to_compare_with_or_another_version_makes_the_report_anew(
     tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr(evaluation, "_evaluate", lambda *args: {})  # whether, not what, is asked
-    monkeypatch.setattr(html, "write_report", lambda path, *args, title: path.write_text(title))
+    # Whether, not what, is asked.
+    monkeypatch.setattr(evaluation, "_evaluate", lambda *args: ({}, None))
+    monkeypatch.setattr(
+        html, "write_report", lambda path, *args, title, pictures: path.write_text(title)
+    )
     table, meta = make_study(drug=False)
     predictions.write_predictions(tmp_path / "predictions.parquet", table, meta)
     other = tmp_path / "other.parquet"
@@ -52,6 +59,11 @@ def test_another_content_to_compare_with_or_another_version_makes_the_report_ane
     assert not says_unchanged()
     assert says_unchanged()
     other.write_bytes(b"two")
+    assert not says_unchanged()
+    (tmp_path / "explain").mkdir()
+    (tmp_path / "explain" / "windows.parquet").write_bytes(b"other motifs")
+    assert not says_unchanged()
+    (tmp_path / "raters.json").write_text("{}")
     assert not says_unchanged()
     monkeypatch.setattr(metrics, "SCHEMA", metrics.SCHEMA + "-next")
     assert not says_unchanged()

@@ -4,6 +4,7 @@ import dataclasses
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -76,11 +77,50 @@ def test_a_finished_study_is_skipped_stage_by_stage(finished, capfd):
     before = {p.name: p.stat().st_mtime_ns for p in finished.glob("*.parquet")}
     metrics = (finished / "metrics.json").read_bytes()
     assert study.run(load_config("ci"), finished) == 0
-    out, err = capfd.readouterr()
-    assert (out + err).count("unchanged") == 5
+    told = "".join(capfd.readouterr())
+    stages = ("synthetic cohort", "dataset", "embeddings", "trained", "motifs", "gallery", "report")
+    for stage in stages:
+        assert re.search(rf"^{stage} .*unchanged", told, re.MULTILINE), stage
     after = {p.name: p.stat().st_mtime_ns for p in finished.glob("*.parquet")}
     assert after == before
     assert (finished / "metrics.json").read_bytes() == metrics
+
+
+def test_what_the_study_saw_stands_in_its_figures_and_its_report(finished):
+    from mpjax.analysis import schema
+
+    metrics = json.loads((finished / "metrics.json").read_text())
+    schema.check(metrics)
+    windows = pd.read_parquet(finished / "explain" / "windows.parquet")
+    assert metrics["motifs"]["n"]["windows"] == len(windows)
+    assert set(windows["motif[final]"]) == {each["motif"] for each in metrics["motifs"]["motifs"]}
+    assert len(metrics["saliency"]["clips"]) == 3
+    assert metrics["confounds"]["status"] in ("red", "amber", "green")
+    assert set(metrics["confounds"]["stills"]) == {"frame", "background"}
+    names = [row["name"] for row in metrics["methods"]["rows"]]
+    assert names[0] == "this model"
+    assert set(names[1:]) == {
+        "majority", "nearest centroid of pixels", "locomotion", "random weights",
+    }  # fmt: skip
+    page = (finished / "report.html").read_text()
+    for section in ("beside", "confounds", "motifs", "saliency", "days"):
+        assert f'<h2 id="{section}"' in page
+    assert page.count("data:image/webp") >= 4 + 2  # motifs' galleries and explained clips
+    assert "Moves like" in page
+
+
+def test_no_codebook_saw_an_animal_of_the_drug_part_or_of_its_own_fold(finished):
+    from mpjax import explain
+
+    windows = pd.read_parquet(finished / "explain" / "windows.parquet")
+    masks = explain.training_masks(windows)
+    assert set(masks) == {"final", *(f"fold_{k}" for k in range(3))}
+    assert not windows.loc[masks["final"], "split"].eq("drug").any()
+    for k in range(3):
+        trained = set(windows.loc[masks[f"fold_{k}"], "animal"])
+        tested = set(windows.loc[windows["fold"] == k, "animal"])
+        assert trained
+        assert not trained & tested
 
 
 def test_the_heads_logits_are_reproduced_by_hand(finished):

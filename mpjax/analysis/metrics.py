@@ -9,10 +9,10 @@ from jaxtyping import Float, Int
 
 from mpjax.analysis import resampling
 from mpjax.analysis.calibration import Calibrated, calibrate
+from mpjax.analysis.course import describe_course
 from mpjax.analysis.drugs import analyse_drugs
 from mpjax.analysis.permutation import permutation_test
 from mpjax.analysis.predictions import Predictions, count_leaks
-from mpjax.analysis.progression import describe_days
 from mpjax.analysis.reliability import describe_calibration
 from mpjax.analysis.scores import describe_day_distance, score_levels
 from mpjax.analysis.units import LEVELS, Units, scores_are_constant, unit_levels
@@ -86,7 +86,9 @@ def evaluate(
     }  # fmt: skip
     if taxonomy.coarse and predictions.p_coarse is not None:
         metrics["coarse"]["separate"] = _describe_separate(held, predictions.p_coarse)
-    metrics["progression"] = describe_days(predictions, calibrated.p)
+    metrics["progression"] = describe_course(
+        predictions, calibrated.p, bootstrap=bootstrap, permutations=permutations, seed=seed
+    )
     metrics["drug"] = analyse_drugs(predictions, calibrated, outcome=outcome, seed=seed)
     return metrics
 

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 
 from mpjax import files
 from mpjax.data import records
+from mpjax.data.clips import Views
 
 # Of the pixels of each view; see `mpjax.training.embedding.pixel_statistics`.
 STATISTICS = ("motion", "brightness")
@@ -38,6 +39,12 @@ class Embeddings:
     table: pd.DataFrame
     embedding: Float[np.ndarray, "n d"]
     meta: dict[str, Any]
+
+    @property
+    def views(self) -> Views:
+        """The views of each clip that were embedded."""
+        of = self.meta["views"]
+        return Views(of["size"], of["frames"], of["views"], of["crops"], of.get("turns", 1))
 
 
 def to_arrow(

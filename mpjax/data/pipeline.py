@@ -298,7 +298,8 @@ class _EvalBatch:
         jpegs = records.decode_example(self.source[record])["frames"]
         shape = (len(jpegs), *clips.frame_size(jpegs[0]), 3)
         rows = np.flatnonzero(mine).tolist()
-        if shape == out.shape[1:]:  # the whole clip is the view: decode it where it belongs
+        # The whole clip is the view: decode it where it belongs.
+        if shape == out.shape[1:] and self.views.turns == 1:
             clips.decode_frames(jpegs, out[rows[0]])
             for row in rows[1:]:
                 out[row] = out[rows[0]]

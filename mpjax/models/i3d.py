@@ -21,6 +21,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import lax
 from jaxtyping import Array, Float
 
+from mpjax.models import kinetics
 from mpjax.models.conv3d import ConvForm, Triple, convolve, max_pool
 from mpjax.models.projector import Outputs, Projector, fingerprint_params
 
@@ -176,6 +177,7 @@ def load(weights: str, *, seed: int, dtype: str) -> Projector:
         apply=functools.partial(_apply_by_platform, jnp.dtype(dtype)),
         mean=(127.5, 127.5, 127.5),
         std=(127.5, 127.5, 127.5),
+        classes=kinetics.class_names() if weights == "kinetics400" else None,
     )
 
 

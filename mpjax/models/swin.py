@@ -16,7 +16,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from mpjax.config import ArchitectureConfig
-from mpjax.models import block_scan, blocked, public_weights
+from mpjax.models import block_scan, blocked, kinetics, public_weights
 from mpjax.models.attention import (
     LAYER_NORM_EPSILON,
     WindowAttention,
@@ -323,6 +323,7 @@ def load(
     else:
         converted = torch_port.load_checkpoint(path)
         config, params = converted.config, converted.params
+    classes = classes or kinetics.names_of(config.num_classes)
     return make_projector(dataclasses.replace(config, dtype=dtype, form=form), params, classes)
 
 

@@ -1,15 +1,14 @@
-"""The figures of classification, days and embeddings, each with its text alternative."""
+"""The figures of classification and embeddings, each with its text alternative."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mpjax.analysis import maps
 from mpjax.analysis.predictions import Predictions
 from mpjax.report import words
 from mpjax.report.panels import Figures, Panel, make_panel
-from mpjax.report.plots import classification, days
+from mpjax.report.plots import classification
 from mpjax.report.plots import maps as map_plots
-from mpjax.report.plots.style import colour_of, marker_of
 
 
 def draw_classification(metrics: Mapping[str, Any], tasks: Mapping[str, Any]) -> Figures:
@@ -126,33 +125,6 @@ def _leak(demonstration: Mapping[str, Any], tasks: Mapping[str, Any]) -> Iterato
             ),
             f"Clip accuracy of the same head under two splits. {told}.",
         )
-
-
-def draw_days(rows: Sequence[Mapping[str, Any]]) -> Figures:
-    """Draws the probability of pain over days, a panel per condition.
-
-    Args:
-        rows: what metrics.json holds under `progression.rows`.
-    """
-    conditions = list(dict.fromkeys(row["condition"] for row in rows))
-    colours, markers = colour_of(conditions), marker_of(conditions)
-    ticks = sorted({row["day"] for row in rows})
-    panels = []
-    for i, condition in enumerate(conditions):
-        own = [row for row in rows if row["condition"] == condition]
-        means = ", ".join(f"{words.number(row['value'])} on day {row['day']}" for row in own)
-        svg = days.draw_days(
-            own, title=condition, days=ticks, colour=colours[condition],
-            marker=markers[condition], name=f"days-{i}",
-        )  # fmt: skip
-        panels.append(
-            make_panel(
-                svg,
-                f"Probability of pain over days, {condition}: a thin line per animal, a bold line "
-                f"for their mean, which is {means}.",
-            )
-        )
-    return {"days": panels} if panels else {}
 
 
 def draw_maps(predictions: Predictions) -> tuple[Figures, int]:

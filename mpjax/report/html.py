@@ -12,19 +12,34 @@ from mpjax.analysis.units import LEVELS
 from mpjax.files import write_aside
 from mpjax.report import (
     arrive,
+    beside_tables,
     classification_tables,
+    confound_tables,
     drug_figures,
     drug_tables,
     figures,
     methods,
+    motif_figures,
+    motif_tables,
+    progression_figures,
+    progression_tables,
+    rater_tables,
+    saliency_figures,
+    saliency_tables,
     words,
 )
+from mpjax.report.panels import Pictures
 
 # In their order on the page: each is templates/sections/<name>.html.j2.
 SECTIONS = (
     "classification",
+    "beside",
+    "raters",
     "calibration",
     "leak",
+    "confounds",
+    "motifs",
+    "saliency",
     "days",
     "drug",
     "specificity",
@@ -44,7 +59,12 @@ PUBLISHED = (
 
 
 def write_report(
-    path: epath.PathLike, metrics: Mapping[str, Any], predictions: Predictions, *, title: str
+    path: epath.PathLike,
+    metrics: Mapping[str, Any],
+    predictions: Predictions,
+    *,
+    title: str,
+    pictures: Pictures = Pictures(),
 ) -> None:
     """Writes the report as one HTML file, aside then renamed; same input, same bytes.
 
@@ -53,13 +73,20 @@ def write_report(
         metrics: what `mpjax.analysis.metrics.evaluate` returned for `predictions`.
         predictions: the evaluated predictions; their provenance is shown.
         title: of the page.
+        pictures: what it shows beside figures.
     """
-    page = render_report(metrics, predictions, title=title)
+    page = render_report(metrics, predictions, title=title, pictures=pictures)
     with write_aside(path) as aside:
         aside.write_text(page, encoding="utf-8")
 
 
-def render_report(metrics: Mapping[str, Any], predictions: Predictions, *, title: str) -> str:
+def render_report(
+    metrics: Mapping[str, Any],
+    predictions: Predictions,
+    *,
+    title: str,
+    pictures: Pictures = Pictures(),
+) -> str:
     """Renders the report to HTML; every name from the data is escaped.
 
     A part that the metrics do not have is left out; a part without a value shows the reason.
@@ -69,6 +96,8 @@ def render_report(metrics: Mapping[str, Any], predictions: Predictions, *, title
     maps, mapped = figures.draw_maps(predictions)
     drug_answers = drug_tables.headline(metrics["drug"])
     provenance = predictions.meta["provenance"]
+    rated, salient = metrics.get("raters", {}), metrics.get("saliency", {})
+    motifs, audited = metrics.get("motifs", {}), metrics.get("confounds", {})
     template = _environment().get_template("report.html.j2")
     return template.render(
         title=title,
@@ -84,15 +113,28 @@ def render_report(metrics: Mapping[str, Any], predictions: Predictions, *, title
         drug_answers=drug_answers,
         figures={
             **figures.draw_classification(metrics, tasks),
-            **figures.draw_days(metrics["progression"].get("rows", [])),
+            **progression_figures.draw_progression(metrics["progression"]),
             **drug_figures.draw_drug(metrics["drug"]),
+            **confound_tables.draw_confounds(audited),
+            **motif_figures.draw_motifs(motifs),
+            **saliency_figures.draw_saliency(salient),
             **maps,
         },
         mapped=mapped,
         tables={
             **classification_tables.tabulate(metrics, tasks),
+            **progression_tables.tabulate(metrics["progression"]),
             **drug_tables.tabulate(metrics["drug"]),
+            **beside_tables.tabulate(metrics.get("methods", {}), rated),
+            **rater_tables.tabulate(rated),
+            **confound_tables.tabulate(audited),
+            **motif_tables.tabulate(motifs, tasks),
+            **saliency_tables.tabulate(salient),
         },
+        galleries=pictures.galleries or {},
+        saliency_part=saliency_figures.fill(salient, pictures.saliency),
+        rater_answers=rater_tables.sentences(rated),
+        rater_notes=rater_tables.notes(rated),
         methods=methods.describe(metrics, provenance),
         arrive=arrive.fill(
             metrics, predictions, answers=[*words.answers(tasks, levels), *drug_answers]

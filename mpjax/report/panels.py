@@ -1,7 +1,9 @@
 """A drawing of the report and what it says in words."""
 
 import dataclasses
+from typing import Any
 
+from etils import epath
 from markupsafe import Markup
 
 
@@ -16,6 +18,19 @@ class Panel:
 
     svg: Markup
     alt: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Pictures:
+    """What the report shows beside figures.
+
+    Attributes:
+        galleries: per motif its pictures as data URIs, and what it resembles; None: none were made.
+        saliency: folder of the explained clips' pictures; None: there are none.
+    """
+
+    galleries: dict[int, Any] | None = None
+    saliency: epath.PathLike | None = None
 
 
 Figures = dict[str, list[Panel]]

@@ -10,11 +10,11 @@ import time
 import numpy as np
 import pytest
 from etils import epath
-from video_files import write_video
+from video_files import LOSSLESS, write_video
 
 from data_prep import build, cohort
 from mpjax.config import BuildConfig, SplitConfig, VideoConfig
-from mpjax.data import clips, division, records
+from mpjax.data import clips, division, records, videos
 
 CLIPS = VideoConfig(frames=4, stride=4, short_side=32)
 CONFIG = BuildConfig(clips_per_shard=6, workers=1)
@@ -256,3 +256,74 @@ def test_a_killed_build_leaves_nothing_that_is_accepted_and_resumes(tmp_path):
     assert clean.returncode == 0
     assert content(tmp_path / "clean") == content(out)
     assert not list(tmp_path.glob(".d.*.part"))
+
+
+# What the files tell, and masks
+
+
+def test_each_recordings_file_is_described_beside_the_records(built):
+    table = videos.read(built[1]).set_index("video")
+    assert len(table) == 6
+    row = table.loc["v0.mp4"]
+    assert (row["codec"], row["width"], row["height"], row["fps"]) == ("h264", 48, 32, 25.0)
+    assert row["encoder"].startswith("Lavf")
+    size = (built[0].parent / "v0.mp4").stat().st_size
+    assert row["size_bytes"] == size
+    assert row["bytes_per_frame"] == pytest.approx(size / 13)
+    assert row["bit_rate_kbps"] == pytest.approx(size * 8e-3 / (13 / 25))
+
+
+def test_dates_and_cameras_follow_the_cohort_without_a_new_build(tmp_path, capfd):
+    path = write_cohort(tmp_path / "cohort")
+    run_build(path, tmp_path / "dataset")
+    stamp = records.read_manifest(tmp_path / "dataset")["fingerprint"]
+    lines = path.read_text().splitlines()
+    lines = [f"{lines[0]},date,camera"] + [f"{line},2026-03-0{1 + i},c{i % 2}" for i, line in
+                                           enumerate(lines[1:])]  # fmt: skip
+    path.write_text("\n".join(lines) + "\n")
+    run_build(path, tmp_path / "dataset")
+    assert "unchanged" in capfd.readouterr().err
+    assert records.read_manifest(tmp_path / "dataset")["fingerprint"] == stamp
+    table = videos.read(tmp_path / "dataset").set_index("video")
+    assert table["date"]["v3.mp4"] == "2026-03-04"
+    assert table["camera"].tolist() == ["c0", "c1"] * 3
+
+
+def test_a_dataset_of_an_older_version_gets_the_table_without_a_new_build(tmp_path):
+    path = write_cohort(tmp_path / "cohort")
+    run_build(path, tmp_path / "dataset")
+    before = content(tmp_path / "dataset")
+    (tmp_path / "dataset" / videos.FILE).unlink()
+    assert videos.read(tmp_path / "dataset") is None
+    run_build(path, tmp_path / "dataset")
+    assert content(tmp_path / "dataset") == before
+
+
+def test_what_is_masked_is_uniform_in_the_records_and_a_mask_makes_another_dataset(tmp_path):
+    folder = tmp_path / "cohort"
+    path = write_cohort(folder)
+    rng = np.random.default_rng(0)
+    pictures = [np.full((64, 96, 3), 90, np.uint8) for _ in range(13)]
+    for picture in pictures:
+        picture[40:56, 60:90] = rng.integers(0, 256, (16, 30, 3), np.uint8)  # a restless counter
+    for i in range(6):
+        # Lossless: a codec smears a few px around the counter, which only a larger box hides.
+        write_video(folder / f"v{i}.mp4", pictures, codec_options=LOSSLESS)
+    masked = dataclasses.replace(CLIPS, mask=("60:40:30:16",))
+    plain = build.build(read(path), tmp_path / "plain", clip_config=CLIPS, config=CONFIG)
+    other = build.build(read(path), tmp_path / "masked", clip_config=masked, config=CONFIG)
+    assert plain["fingerprint"] != other["fingerprint"]
+    assert "mask" not in plain["video"]
+    assert other["video"]["mask"] == ["60:40:30:16"]
+    assert videos.read(tmp_path / "masked")["mask_boxes"].eq(1).all()
+    source = records.RecordSource(tmp_path / "masked")
+    for i in range(len(source)):
+        frames = clips.decode_frames(records.decode_example(source[i])["frames"])
+        box = frames[:, 20:28, 30:45]  # half of the original's size
+        assert box.max() <= 6  # JPEG's ringing at the edge of the black
+        assert np.ptp(box.astype(int), axis=0).max() <= 2
+        assert frames[:, :12, :24].min() > 80
+    with pytest.raises(ValueError, match=r"config.video.mask: box '60:40'"):
+        build.build(
+            read(path), tmp_path / "bad", clip_config=dataclasses.replace(CLIPS, mask=("60:40",))
+        )

@@ -348,3 +348,20 @@ def test_the_binary_shows_its_progress_and_says_which_videos_it_cannot_read(tmp_
     assert str(tmp_path / "b.mp4") in unreadable[0]
     write_video(tmp_path / "b.mp4", np.zeros((30, 64, 64, 3), np.uint8), rate=1)
     assert cohorts.main(StudyConfig(), path) == 0
+
+
+def test_dates_and_cameras_are_read_and_checked_with_all_faults_at_once(tmp_path):
+    head = "video,animal,condition,day,date,camera\n"
+    good = write(tmp_path, head + "a.mp4,m1,sni,7,2026-03-14,left\nb.mp4,m2,sham,7,,Left 2\n")
+    table = cohorts.read_cohort(good).table
+    assert table["date"].tolist() == ["2026-03-14", ""]
+    assert table["camera"].tolist() == ["left", "Left 2"]
+    bad = write(
+        tmp_path, head + "a.mp4,m1,sni,7,14.03.2026,cam 1\nb.mp4,m2,sham,7,2026-02-30,Cam 1\n"
+    )
+    faults = faults_of(bad)
+    assert [(f.row, f.column, f.value) for f in faults] == [
+        (2, "date", "14.03.2026"), (3, "date", "2026-02-30"), (3, "camera", "Cam 1"),
+    ]  # fmt: skip
+    assert "YYYY-MM-DD" in faults[0].rule
+    assert "write 'cam 1'" in faults[2].rule

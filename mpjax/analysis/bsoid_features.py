@@ -1,0 +1,154 @@
+"""Features of B-SOiD, equal to those of its app v2: pairs' distances and turns, points' steps.
+
+Source: Hsu & Yttri, Nat. Commun. 12, 5188 (2021), doi:10.1038/s41467-021-25420-x, and the app's own
+code (YttriLab/B-SOID: `extract_features`, `bsoid_classification`, `likelihoodprocessing`). Its
+loops over frames and pairs are array operations here.
+"""
+
+import numpy as np
+from jaxtyping import Float
+
+_HISTOGRAM_BINS = 10  # of the likelihood, numpy's default
+
+
+def bin_frames(fps: float) -> int:
+    """Returns the frames of a bin of 100 ms: round(fps / 10), at least one.
+
+    The app is told whole frames/s, so that 29.97 counts as 30.
+    """
+    return max(1, round(round(fps) / 10))
+
+
+def smoothing_frames(fps: float) -> int:
+    """Returns the width of the moving average: round(0.05 s * fps) * 2 - 1, an odd number.
+
+    Up to 10 frames/s that is less than one frame and the app fails; here nothing is smoothed.
+    """
+    return max(1, round(round(fps) / 20) * 2 - 1)
+
+
+def fill_lost(
+    points: Float[np.ndarray, "frames keypoints 2"],
+    likelihood: Float[np.ndarray, "frames keypoints"],
+) -> Float[np.ndarray, "frames keypoints 2"]:
+    """Puts a keypoint that was lost where it was last seen.
+
+    Lost is what is NaN, and what has a likelihood below its keypoint's `likelihood_threshold`. As
+    in the app, the first frame is taken as it is; where it is NaN, it is given the first point that
+    is not. A keypoint that is never seen stands still at 0.
+
+    Args:
+        points: px; NaN where missing.
+        likelihood: of each point; NaN where not known, which is no reason to distrust it.
+    """
+    frames = len(points)
+    filled = np.empty(points.shape)
+    for k in range(points.shape[1]):
+        missing = ~np.isfinite(points[:, k]).all(axis=1)
+        if missing.all():
+            filled[:, k] = 0.0
+            continue
+        lost = missing | (likelihood[:, k] < likelihood_threshold(likelihood[:, k]))
+        lost[0] = missing[0]
+        seen = np.maximum.accumulate(np.where(lost, -1, np.arange(frames)))
+        first = int(np.argmin(missing))
+        filled[:, k] = points[np.where(seen < 0, first, seen), k]
+    return filled
+
+
+def likelihood_threshold(likelihood: Float[np.ndarray, "frames"]) -> float:
+    """Returns the app's adaptive threshold: where the histogram of likelihoods begins to rise.
+
+    Of 10 bins between the smallest and the largest (the first frame left out), it is the lower edge
+    of the first that the next one is not smaller than; of the second such, where the first is
+    one of the two lowest bins. Where there is none, nothing is lost.
+
+    Args:
+        likelihood: of one keypoint; NaN is left out.
+    """
+    known = likelihood[1:][np.isfinite(likelihood[1:])]
+    if not len(known):
+        return -np.inf
+    count, edge = np.histogram(known, bins=_HISTOGRAM_BINS)
+    rise = np.flatnonzero(np.diff(count) >= 0)
+    nth = 0 if len(rise) and rise[0] > 1 else 1
+    return float(edge[rise[nth]]) if len(rise) > nth else -np.inf
+
+
+def frame_features(
+    points: Float[np.ndarray, "frames keypoints 2"], fps: float
+) -> tuple[Float[np.ndarray, "steps pairs"], Float[np.ndarray, "steps turns_and_steps"]]:
+    """Computes the smoothed features of every step from a frame to the next.
+
+    Args:
+        points: px, finite.
+        fps: Hz.
+
+    Returns:
+        The distances of all pairs of keypoints, after the step; and what adds up over steps: the
+        turn of every pair's vector in degrees, and the displacement of every keypoint. Pairs are in
+        the order of `itertools.combinations`.
+    """
+    first, second = np.triu_indices(points.shape[1], k=1)
+    vector = points[:, first] - points[:, second]
+    x, y = vector[..., 0], vector[..., 1]
+    distance = np.hypot(x, y)
+    # The sign is that of cross(v[r + 1], v[r]); where it is 0 so is the turn, even of 180 degrees.
+    cross = x[1:] * y[:-1] - y[1:] * x[:-1]
+    dot = x[1:] * x[:-1] + y[1:] * y[:-1]
+    turn = np.where(cross == 0, 0.0, np.degrees(np.arctan2(cross, dot)))
+    step = np.diff(points, axis=0)
+    displacement = np.hypot(step[..., 0], step[..., 1])
+    width = smoothing_frames(fps)
+    adding = np.concatenate([turn, displacement], axis=1)
+    return moving_average(distance, width)[1:], moving_average(adding, width)
+
+
+def moving_average(values: Float[np.ndarray, "n d"], width: int) -> Float[np.ndarray, "n d"]:
+    """Averages over a centred window that is cut at both ends; `width` is odd.
+
+    As `pandas.Series.rolling(width, min_periods=1, center=True).mean()`.
+    """
+    total, count = values.copy(), np.ones(len(values))
+    for shift in range(1, min(width // 2 + 1, len(values))):
+        total[shift:] += values[:-shift]
+        total[:-shift] += values[shift:]
+        count[shift:] += 1
+        count[:-shift] += 1
+    return total / count[:, None]
+
+
+def window_features(
+    points: Float[np.ndarray, "frames keypoints 2"], fps: float
+) -> Float[np.ndarray, "windows features"]:
+    """Computes features of the 100 ms from every frame on: means of distances, sums of the rest.
+
+    Window i holds the b = `bin_frames(fps)` steps from frame i to frame i + b. Every b-th window is
+    a bin that B-SOiD learns from; all of them, the bins at the offsets 0 to b - 1 interleaved, are
+    its "frameshift" of new data. (Where fps is not a multiple of 10 the app can leave out the last
+    offset, and with it frames.) As in the app, the last step of a recording enters none.
+
+    Args:
+        points: px, finite.
+        fps: Hz.
+
+    Returns:
+        Distances, turns (degrees), displacements (px); none where the recording is too short.
+    """
+    width, pairs = bin_frames(fps), points.shape[1] * (points.shape[1] - 1) // 2
+    windows = max(0, len(points) - 1 - width)
+    if not windows:
+        return np.zeros((0, 2 * pairs + points.shape[1]))
+    distance, adding = frame_features(points, fps)
+    mean = sum(distance[k : k + windows] for k in range(width)) / width
+    total = sum(adding[k : k + windows] for k in range(width))
+    return np.concatenate([mean, total], axis=1)
+
+
+def standardise(features: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
+    """Brings the features of one recording to mean 0 and sd 1; a constant one to 0."""
+    centred = features - features.mean(axis=0)
+    sd = centred.std(axis=0)
+    # As scikit-learn's StandardScaler tells a constant from what varies, within rounding.
+    constant = sd <= 10 * np.finfo(float).eps * np.abs(features).max(axis=0, initial=0.0)
+    return centred / np.where(constant, 1.0, sd)

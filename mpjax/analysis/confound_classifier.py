@@ -1,0 +1,99 @@
+"""A small classifier that is trained anew for every permutation of the classes.
+
+Features are standardised and reduced to whitened principal components, which no class enters, and a
+recording is given the class with the nearest mean over the other animals' (cages') recordings:
+linear discriminant analysis with equal priors and a covariance that is not split by class. It is
+linear and regularised (by few components) like logistic regression, but its only use of the classes
+is their means, so that thousands of permuted cohorts are trained and tested as matrix products; and
+it has no penalty to choose, which few animals could not carry. What is not linear in the features
+(one class both the darkest and the brightest) it does not see.
+
+Source: Hastie, Tibshirani & Friedman, The Elements of Statistical Learning (2009), ch. 4.3.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+_CONSTANT = 1e-9  # standard deviation, relative to the largest value, of a feature that is none
+_MOST = 30  # components
+_CELLS = 4_000_000  # numbers held at once
+
+
+def whiten(features: Float[np.ndarray, "n d"], *, groups: int) -> Float[np.ndarray, "n k"]:
+    """Standardises features and returns their first principal components, each of variance 1.
+
+    Args:
+        features: of all recordings; NaN is taken as the mean of the others. Those that are constant
+            or wholly unknown are dropped.
+        groups: animals or cages; a component is kept for every two of them, two at least and
+            `_MOST` at most.
+
+    Returns:
+        The components; none (k = 0) where nothing varies.
+    """
+    known = np.isfinite(features).any(axis=0)
+    values = features[:, known].astype(float)
+    mean = np.nanmean(values, axis=0) if known.any() else np.zeros(0)
+    values = np.where(np.isfinite(values), values, mean) - mean
+    scale = values.std(axis=0)
+    varies = scale > _CONSTANT * np.maximum(np.abs(mean), 1.0)
+    if not varies.any():
+        return np.zeros((len(features), 0))
+    left, size, _ = np.linalg.svd(values[:, varies] / scale[varies], full_matrices=False)
+    kept = min(int((size > 1e-6 * size[0]).sum()), max(2, groups // 2), _MOST)
+    return left[:, :kept] * np.sqrt(len(values))
+
+
+def predict(
+    components: Float[np.ndarray, "n k"],
+    labels: Int[np.ndarray, "count n"],
+    group: Int[np.ndarray, " n"],
+    *,
+    classes: int,
+) -> Int[np.ndarray, "count n"]:
+    """Names each recording's class by the recordings of all other groups.
+
+    Args:
+        components: whitened features.
+        labels: as many labellings as wanted, each trained on by itself.
+        group: the animal or cage of each recording, 0..groups-1.
+        classes: their number.
+    """
+    named = np.empty(labels.shape, int)
+    step = max(1, _CELLS // max(1, components.size * classes))
+    for start in range(0, len(labels), step):
+        part = labels[start : start + step]
+        hot = (part[:, :, None] == np.arange(classes)).astype(float)  # count n classes
+        total = np.einsum("pnc,nk->pck", hot, components, optimize=True)
+        size = hot.sum(1)
+        for held in _members(group):
+            own = np.einsum("pnc,nk->pck", hot[:, held], components[held], optimize=True)
+            count = (size - hot[:, held].sum(1))[..., None]
+            mean = np.divide(total - own, count, out=np.zeros_like(own), where=count > 0)
+            score = np.einsum("nk,pck->pnc", components[held], mean, optimize=True)
+            score -= 0.5 * np.square(mean).sum(-1)[:, None]
+            score = np.where(count[:, None, :, 0] > 0, score, -np.inf)
+            named[start : start + step][:, held] = score.argmax(-1)
+    return named
+
+
+def _members(group: Int[np.ndarray, " n"]) -> Iterator[Bool[np.ndarray, " n"]]:
+    for each in range(int(group.max()) + 1):
+        yield group == each
+
+
+def mean_recall(
+    labels: Int[np.ndarray, "count n"], named: Int[np.ndarray, "count n"], *, classes: int
+) -> Float[np.ndarray, " count"]:
+    """Returns the balanced accuracy of each labelling: the mean recall over its classes."""
+    hit = labels == named
+    recall = np.full((len(labels), classes), np.nan)
+    for each in range(classes):
+        own = labels == each
+        count = own.sum(1)
+        recall[:, each] = np.divide(
+            (hit & own).sum(1), count, out=np.full(len(labels), np.nan), where=count > 0
+        )
+    return np.nanmean(recall, axis=1)

@@ -1,0 +1,144 @@
+"""What a recording shows without its animal: medians over time, and over recordings."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from mpjax.data import clips, records
+
+_FRAMES = 48  # of a recording, whose median is taken
+_POOLED = 192  # of a camera, one per clip
+_DENSEST = 1 / 12  # share of them whose mean is the chamber's
+_LEAST_RECORDINGS = 3  # to tell a chamber from an animal in it
+_UNLIKE = 10.0  # grey levels (of 255) from which on a pixel is of something else
+_LEAST_ALIKE = 0.5  # share of the picture in which a chamber must agree to be the recording's own
+_MARGIN = 1 / 24  # of the shorter side: how far the edge of an animal is taken away with it
+_FITS = 5  # rounds of matching the light
+
+
+def read_median(
+    source: records.RecordSource, positions: Sequence[int], *, most: int = _FRAMES
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Returns the median over time of a recording: its chamber, with a moving animal gone.
+
+    An animal that rests in one place for more than half of the time stays in it.
+
+    Args:
+        source: the records.
+        positions: of the recording's clips in `source.index`, of one frame size.
+        most: frames to take the median of, spread evenly over all of these clips.
+    """
+    lengths = source.index["frames"].to_numpy()[list(positions)]
+    total = int(lengths.sum())
+    wanted = np.unique(np.linspace(0, total - 1, min(most, total)).round().astype(int))
+    ends = np.cumsum(lengths)
+    clip = np.searchsorted(ends, wanted, side="right")
+    frames = []
+    for i in np.unique(clip):
+        jpegs = records.decode_example(source[positions[i]])["frames"]
+        numbers = wanted[clip == i] - (ends[i] - lengths[i])
+        frames.append(clips.decode_frames([jpegs[k] for k in numbers]))
+    return np.median(np.concatenate(frames), axis=0).round().astype(np.uint8)
+
+
+def read_chamber(
+    source: records.RecordSource, views: clips.Views, crop: int, *, height: int, width: int
+) -> UInt8[np.ndarray, "size size 3"] | None:
+    """Returns what a camera shows in most recordings, wherever their animals rest.
+
+    Of every pixel, over frames of all recordings of this size, brought to one light: the mean of
+    the densest twelfth. The chamber looks the same whenever it is seen, animals do not, so that it
+    is found even where an animal is more often than not.
+
+    Args:
+        source: the records.
+        views: as embedded.
+        crop: which of the crops in space.
+        height: of the recordings, px.
+        width: of the recordings, px.
+
+    Returns:
+        The chamber; None of fewer than three recordings.
+
+    Source: the mode's estimate by the shortest interval, Venter (1967),
+        doi:10.1214/aoms/1177698699.
+    """
+    index = source.index
+    fits = np.flatnonzero((index["height"] == height) & (index["width"] == width))
+    chosen = np.unique(np.linspace(0, len(fits) - 1, min(_POOLED, len(fits))).round().astype(int))
+    repeats = index["video"].iloc[fits[chosen]].value_counts()
+    if len(repeats) < _LEAST_RECORDINGS:
+        return None
+    frames = []
+    for position in fits[chosen].tolist():
+        jpegs = records.decode_example(source[position])["frames"]
+        frames.append(cut(clips.decode_frames([jpegs[len(jpegs) // 2]])[0], views, crop))
+    middle = np.median(np.stack(frames), axis=0).round().astype(np.uint8)
+    lit = np.stack([_match_light(frame, middle) for frame in frames]).astype(np.float32)
+    grey = lit.mean(axis=-1)
+    # More than any one recording gives, whose animal may rest in one place.
+    count = max(round(_DENSEST * len(lit)), 1 + int(repeats.max()))
+    ordered = np.sort(grey, axis=0)
+    lowest = (ordered[count - 1 :] - ordered[: len(lit) - count + 1]).argmin(axis=0)
+    low, high = (np.take_along_axis(ordered, k[None], 0) for k in (lowest, lowest + count - 1))
+    within = ((grey >= low) & (grey <= high))[..., None]
+    return ((lit * within).sum(axis=0) / within.sum(axis=0)).round().astype(np.uint8)
+
+
+def remove_animal(
+    median: UInt8[np.ndarray, "h w 3"], chamber: UInt8[np.ndarray, "h w 3"]
+) -> tuple[UInt8[np.ndarray, "h w 3"], bool]:
+    """Replaces what a recording's median does not share with the chamber by the chamber.
+
+    The chamber is brought to the recording's light first. What stays in one place throughout a
+    recording, and is in no other, is taken for the resting animal.
+
+    Args:
+        median: of `read_median`.
+        chamber: of `read_chamber`.
+
+    Returns:
+        The background, and whether the chamber was of use: it is not, and the median comes back
+        as it is, where the two agree in less than half of the picture (another camera).
+    """
+    fitted = _match_light(chamber, median)
+    apart = np.abs(fitted - median).mean(axis=-1)
+    unlike = (apart > _UNLIKE).astype(np.uint8)
+    if unlike.mean() > 1 - _LEAST_ALIKE:
+        return median, False
+    size = 2 * max(1, round(_MARGIN * min(unlike.shape))) + 1
+    kernel = np.ones((size, size), np.uint8)
+    unlike = cv2.dilate(cv2.morphologyEx(unlike, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8)), kernel)
+    share = cv2.blur(unlike.astype(np.float32), (size, size))[..., None]  # no hard edges
+    share = np.maximum(share, unlike[..., None])
+    return (median + share * (fitted - median)).round().astype(np.uint8), True
+
+
+def _match_light(
+    chamber: UInt8[np.ndarray, "h w 3"], median: UInt8[np.ndarray, "h w 3"]
+) -> Float[np.ndarray, "h w 3"]:
+    """Scales and shifts the chamber's grey levels to those of the median, by least squares.
+
+    The half of the pixels that fits worse is left out of the next round (least trimmed squares,
+    Rousseeuw 1984, doi:10.1080/01621459.1984.10477105): the animal is no light.
+    """
+    x, y = (picture.mean(axis=-1).ravel() for picture in (chamber, median))
+    used = np.ones(len(x), bool)
+    gain, shift = 1.0, 0.0
+    for _ in range(_FITS):
+        spread = x[used].var()
+        gain = float(np.cov(x[used], y[used])[0, 1] / spread) if spread > 1 else 1.0
+        gain = float(np.clip(gain, 0.25, 4.0))
+        shift = float(y[used].mean() - gain * x[used].mean())
+        residual = np.abs(y - gain * x - shift)
+        used = residual <= np.median(residual)
+    return np.clip(gain * chamber.astype(np.float64) + shift, 0, 255)
+
+
+def cut(
+    picture: UInt8[np.ndarray, "h w 3"], views: clips.Views, crop: int
+) -> UInt8[np.ndarray, "size size 3"]:
+    """Crops and resizes one frame as `views` does, by the number of the crop in space."""
+    return clips.spatial_crops(picture[None], size=views.size, count=views.crops)[crop][0]

@@ -1,0 +1,153 @@
+"""Moving pictures for a report: clips read back from records, colour overlays, animated WebP."""
+
+import base64
+import io
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image, ImageDraw, ImageFont
+
+from mpjax.data import clips, records
+
+_QUALITIES = (80, 65, 50, 35, 20)  # of WebP, tried in this order
+_SHRINK = 0.8  # then the size, again and again
+_SMALLEST = 32  # px of the short side; smaller pictures show nothing
+# Encoder effort 0-6: 4 is the library's default; more takes several times as long for few bytes.
+_EFFORT = 4
+# Okabe & Ito, Color Universal Design (2008), https://jfly.uni-koeln.de/color/
+_FOR, _AGAINST = (213, 94, 0), (0, 114, 178)  # vermillion and blue
+_STRONGEST = 0.8  # opacity of the overlay; the animal stays visible beneath
+_FULL = 99.5  # percentile of the magnitudes that gets it
+_CAPTION, _TEXT = 22, 15  # px, height of a caption and of its letters
+_GAP = 4  # px between pictures
+
+
+def read_view(
+    source: records.RecordSource, position: int, views: clips.Views, view: int = 0
+) -> UInt8[np.ndarray, "t h w 3"]:
+    """Reads one view of a clip, with the pixels that were embedded.
+
+    Args:
+        source: the records.
+        position: of the clip in `source.index`.
+        views: as embedded.
+        view: its number, as in embeddings.parquet.
+    """
+    jpegs = records.decode_example(source[position])["frames"]
+    return views.cut(clips.decode_frames(jpegs))[view]
+
+
+def overlay(
+    frames: UInt8[np.ndarray, "t h w 3"], saliency: Float[np.ndarray, "t h w"]
+) -> UInt8[np.ndarray, "t h w 3"]:
+    """Lays saliency over a clip in grey: vermillion speaks for, blue against, fainter is less.
+
+    The two colours are told apart with any kind of colour vision. One scale serves all frames of
+    the clip, so that strength can be compared over time.
+
+    Args:
+        frames: the clip.
+        saliency: signed, of any scale; 0 leaves the grey picture.
+    """
+    magnitude = np.abs(saliency)
+    full = np.percentile(magnitude, _FULL)
+    opacity = _STRONGEST * np.minimum(magnitude / full, 1) if full > 0 else np.zeros_like(magnitude)
+    grey = frames.mean(axis=-1, keepdims=True)
+    colour = np.where((saliency >= 0)[..., None], np.array(_FOR), np.array(_AGAINST))
+    mixed = grey + opacity[..., None] * (colour - grey)
+    return mixed.round().astype(np.uint8)
+
+
+def side_by_side(
+    pictures: Sequence[UInt8[np.ndarray, "t h w 3"]], captions: Sequence[str] = ()
+) -> UInt8[np.ndarray, "t h2 w2 3"]:
+    """Joins clips of one shape from left to right, each below its caption, if there are any.
+
+    Args:
+        pictures: one or more.
+        captions: a short text each; empty: none.
+    """
+    t, h, w, _ = pictures[0].shape
+    top = _CAPTION if captions else 0
+    width = len(pictures) * (w + _GAP) - _GAP
+    joined = np.full((t, top + h, width, 3), 255, np.uint8)
+    for i, picture in enumerate(pictures):
+        left = i * (w + _GAP)
+        joined[:, top:, left : left + w] = picture
+        if captions:
+            joined[:, :top, left : left + w] = _write(captions[i], w)
+    return joined
+
+
+def _write(text: str, width: int) -> UInt8[np.ndarray, "h w 3"]:
+    """Draws a line of text, as large as fits the width."""
+    image = Image.new("RGB", (width, _CAPTION), "white")
+    draw = ImageDraw.Draw(image)
+    size = _TEXT
+    while draw.textlength(text, font=ImageFont.load_default(size)) > width and size > 7:
+        size -= 1
+    draw.text((0, (_CAPTION - size) / 2 - 2), text, fill="black", font=ImageFont.load_default(size))
+    return np.asarray(image)
+
+
+def encode_webp(
+    frames: UInt8[np.ndarray, "t h w 3"], *, fps: float, max_bytes: int, short_side: int
+) -> bytes:
+    """Encodes frames as an animated WebP that loops; the same input gives the same bytes.
+
+    Where it does not fit, quality is lowered first, then size.
+
+    Args:
+        frames: RGB.
+        fps: frames shown per second.
+        max_bytes: what it may take.
+        short_side: px to resize the shorter side to.
+
+    Raises:
+        ValueError: even a tiny picture of these frames takes more.
+    """
+    size = short_side
+    while size >= min(_SMALLEST, short_side):
+        resized = clips.resize_short_side(frames, size)
+        for quality in _QUALITIES:
+            content = _encode(resized, fps, quality)
+            if len(content) <= max_bytes:
+                return content
+        size = math.floor(size * _SHRINK)
+    raise ValueError(
+        f"{len(frames)} frames do not fit into {max_bytes} bytes as WebP; the smallest try took "
+        f"{len(content)}; allow more, or show fewer frames"
+    )
+
+
+def _encode(frames: UInt8[np.ndarray, "t h w 3"], fps: float, quality: int) -> bytes:
+    images = [Image.fromarray(frame) for frame in frames]
+    out = io.BytesIO()
+    images[0].save(
+        out,
+        "WEBP",
+        save_all=True,
+        append_images=images[1:],
+        duration=round(1000 / fps),
+        loop=0,
+        quality=quality,
+        method=_EFFORT,
+    )
+    return out.getvalue()
+
+
+def decode_webp(content: bytes) -> UInt8[np.ndarray, "t h w 3"]:
+    """Decodes an animated WebP; frames in a row that are equal may have become one."""
+    with Image.open(io.BytesIO(content)) as image:
+        frames = []
+        for k in range(getattr(image, "n_frames", 1)):
+            image.seek(k)
+            frames.append(np.asarray(image.convert("RGB")))
+    return np.stack(frames)
+
+
+def data_uri(content: bytes, kind: str = "image/webp") -> str:
+    """Returns a file's bytes as a data: URI, for a page that needs no network."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

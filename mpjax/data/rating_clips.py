@@ -1,0 +1,234 @@
+"""Clips for blinded raters: a balanced sample, and pictures that tell nothing but what they show.
+
+A clip is shown from one or a few JPEGs that hold its frames side by side (`Pictures`): a browser
+decodes them once, then every frame is shown exactly, forwards and backwards, at any speed. They
+hold no metadata, and their name is the hash of their own content, so that it tells nothing of
+where they come from.
+"""
+
+import dataclasses
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+import simplejpeg
+from etils import epath
+from jaxtyping import Int, UInt8
+
+from mpjax.data import clips, records
+from mpjax.data.division import Division
+
+_CELL = 16  # px; a JPEG block with halved colour, so that frames do not bleed into each other
+_SHEET = 4096  # px, the longest side that tablets decode whole
+_NAME = 12  # hex digits of a sha256
+_KEEP = 2  # groups that must remain to be rated in every class when others are shown as examples
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """What is rated and what is shown before, as rows of the dataset's index.
+
+    Attributes:
+        rated: clips to rate, in random order.
+        examples: labelled clips of other animals (cages), ordered by class.
+        wanted: clips per class that were asked for.
+        short: how many there are, of each class that has fewer.
+        short_examples: the same of the examples.
+    """
+
+    rated: pd.DataFrame
+    examples: pd.DataFrame
+    wanted: int
+    short: dict[str, int]
+    short_examples: dict[str, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Pictures:
+    """The frames of a clip on one or more JPEGs, row by row from the upper left.
+
+    Attributes:
+        name: hash of the content.
+        sheets: the JPEGs; all but the last are full.
+        frames: how many there are.
+        width: of a frame, px.
+        height: of a frame, px.
+        cell: width and height of the place of a frame, px; it lies in the upper left of it.
+        columns: frames side by side.
+        per_sheet: frames on a full sheet.
+        fps: frames per second.
+    """
+
+    name: str
+    sheets: tuple[bytes, ...]
+    frames: int
+    width: int
+    height: int
+    cell: tuple[int, int]
+    columns: int
+    per_sheet: int
+    fps: float
+
+
+def choose(
+    index: pd.DataFrame, division: Division, *, number: int, examples: int, seed: int
+) -> Sample:
+    """Draws equally many held-out clips of every class, from as many animals (cages) as there are.
+
+    Where a cohort is cross-validated, every animal is held out in turn; examples are then of
+    animals set apart, of which no clip is rated.
+
+    Args:
+        index: of the dataset, see `records.read_index`; its own index is kept.
+        division: of the dataset.
+        number: clips to rate; where the classes do not divide it, the next smaller number is drawn.
+        examples: labelled ones per class, from animals of the training part.
+        seed: of the draw.
+
+    Raises:
+        ValueError: there are fewer clips than classes, or nothing is held out.
+    """
+    fine = division.taxonomy.fine
+    each = number // len(fine)
+    if each < 1 or examples < 0:
+        raise ValueError(
+            f"{number} clips of {len(fine)} classes and {examples} examples of each; give --clips "
+            f"of {len(fine)} or more, and --examples of 0 or more"
+        )
+    rng = np.random.default_rng(seed)
+    labelled = index[index["label"] >= 0]
+    held_out = labelled[labelled["split"] == "test"]
+    if held_out.empty:
+        raise ValueError("no clip of a trained class is held out (split 'test'), so none to rate")
+    shown = labelled[labelled["split"] == "train"]
+    if division.scheme != "fixed":
+        apart = _set_apart(held_out, division.group, each=examples, rng=rng)
+        shown = held_out[held_out[division.group].isin(apart)]
+        held_out = held_out.drop(shown.index)
+    rated = _draw(held_out, division.group, each=each, rng=rng)
+    taught = _draw(shown, division.group, each=examples, rng=rng)
+    return Sample(
+        rated=rated.iloc[rng.permutation(len(rated))],
+        examples=taught.sort_values("label", kind="stable"),
+        wanted=each,
+        short=_shortfall(rated, fine, each),
+        short_examples=_shortfall(taught, fine, examples),
+    )
+
+
+def _set_apart(rows: pd.DataFrame, group: str, *, each: int, rng: np.random.Generator) -> list[str]:
+    """Chooses few groups with `each` clips of as many classes as can spare a group."""
+    clips_of = pd.crosstab(rows[group], rows["label"])
+    names = rng.permutation(clips_of.index.to_numpy())
+    clips_of = clips_of.loc[names].to_numpy()
+    apart: list[int] = []
+    need = np.full(clips_of.shape[1], each)
+    left = (clips_of > 0).sum(0)
+    while need.any():
+        has = clips_of > 0
+        spare = ~(has & (left <= _KEEP)).any(1)
+        spare[apart] = False
+        gain = np.minimum(clips_of, need).sum(1) * spare
+        best = int(gain.argmax())
+        if not gain[best]:
+            break
+        apart.append(best)
+        need = np.maximum(need - clips_of[best], 0)
+        left = left - has[best]
+    return names[apart].tolist()
+
+
+def _draw(rows: pd.DataFrame, group: str, *, each: int, rng: np.random.Generator) -> pd.DataFrame:
+    """Draws up to `each` rows per label; classes of few groups first, rarely used groups first."""
+    rows = rows.iloc[rng.permutation(len(rows))]
+    columns = [rows.groupby(name).ngroup().to_numpy() for name in (group, "video")]
+    label = rows["label"].to_numpy()
+    used = [np.zeros(column.max(initial=-1) + 1, int) for column in columns]
+    breadth = rows.groupby("label")[group].nunique().sort_values(kind="stable")
+    drawn: list[int] = []
+    for one in breadth.index:
+        free = np.flatnonzero(label == one).tolist()
+        within = np.zeros_like(used[0])
+        for _ in range(min(each, len(free))):
+            g, v = columns
+            pick = min(free, key=lambda i: (used[0][g[i]], within[g[i]], used[1][v[i]], i))
+            free.remove(pick)
+            drawn.append(pick)
+            within[g[pick]] += 1
+            for count, column in zip(used, columns, strict=True):
+                count[column[pick]] += 1
+    return rows.iloc[drawn]
+
+
+def _shortfall(rows: pd.DataFrame, fine: Sequence[str], each: int) -> dict[str, int]:
+    found = np.bincount(rows["label"], minlength=len(fine)).tolist()
+    return {name: n for name, n in zip(fine, found, strict=True) if n < each}
+
+
+def read_pictures(
+    dataset: epath.PathLike, positions: Int[np.ndarray, " n"], *, side: int, quality: int
+) -> Iterator[Pictures]:
+    """Reads clips of a dataset and encodes each anew.
+
+    Args:
+        dataset: its folder.
+        positions: of the clips in its index.
+        side: px, the shorter side at most.
+        quality: of the JPEGs, 1 to 100.
+
+    Raises:
+        RecordError: the dataset cannot be read.
+    """
+    source = records.RecordSource(dataset, rows=positions)
+    for position in range(len(source)):
+        example = records.decode_example(source[position])
+        frames = clips.decode_frames(example["frames"])
+        yield encode(frames, fps=example["fps"], side=side, quality=quality)
+
+
+def encode(
+    frames: UInt8[np.ndarray, "t h w 3"], *, fps: float, side: int, quality: int
+) -> Pictures:
+    """Encodes the frames of a clip side by side.
+
+    Args:
+        frames: of the clip.
+        fps: frames per second.
+        side: px; a clip whose shorter side is longer is shrunk to it.
+        quality: of the JPEGs, 1 to 100.
+    """
+    if min(frames.shape[1:3]) > side:
+        frames = clips.resize_short_side(frames, side)
+    n, height, width, _ = frames.shape
+    tall, wide = (-(-size // _CELL) * _CELL for size in (height, width))
+    # Repeats the edge, so that a picture's last block holds no step to black.
+    frames = np.pad(frames, ((0, 0), (0, tall - height), (0, wide - width), (0, 0)), mode="edge")
+    columns = min(n, max(1, _SHEET // wide), math.ceil(math.sqrt(n * tall / wide)))
+    per_sheet = columns * min(-(-n // columns), max(1, _SHEET // tall))
+    sheets = tuple(
+        _encode_sheet(frames[start : start + per_sheet], columns, quality)
+        for start in range(0, n, per_sheet)
+    )
+    return Pictures(
+        name=hashlib.sha256(b"".join(sheets)).hexdigest()[:_NAME],
+        sheets=sheets,
+        frames=n,
+        width=width,
+        height=height,
+        cell=(wide, tall),
+        columns=columns,
+        per_sheet=per_sheet,
+        fps=float(fps),
+    )
+
+
+def _encode_sheet(frames: UInt8[np.ndarray, "t h w 3"], columns: int, quality: int) -> bytes:
+    n, tall, wide, _ = frames.shape
+    rows = -(-n // columns)
+    cells = np.zeros((rows * columns, tall, wide, 3), np.uint8)
+    cells[:n] = frames
+    sheet = cells.reshape(rows, columns, tall, wide, 3).swapaxes(1, 2)
+    flat = np.ascontiguousarray(sheet.reshape(rows * tall, columns * wide, 3))
+    return simplejpeg.encode_jpeg(flat, quality=quality, colorsubsampling="420")

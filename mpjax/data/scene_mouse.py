@@ -1,0 +1,223 @@
+"""Tells the animal from its background, and clears the background of animals that sat still.
+
+The background of a recording is the median of its frames over time. It holds the animal itself
+where that sat in one place for most of the time (a ghost), and what sits where is behaviour, not
+scene. Ghosts are therefore looked for by comparison with the other recordings: what differs from
+their common background, is of an animal's size and lies where something moved, is replaced by the
+common background, in this recording's own light. An object that only some recordings hold, where
+their animals moved, is replaced as well: it is not told from an animal.
+"""
+
+import dataclasses
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+KEPT = 8  # frames of a recording that are kept for the animal's own size and place
+_LEAST_CONTRAST = 8.0  # grey levels by which an animal differs from its background
+_NOISES = 4.0  # and so many standard deviations of the noise
+_PART = 0.35  # and this part of the strongest difference, the threshold that adapts
+_SMALLEST, _LARGEST = 0.002, 0.4  # of the picture, an animal's area
+ROAMED = 0.25  # of the picture that an animal must have covered for its median to be free of it
+_GHOST_CONTRAST, _GHOST_NOISES = 8.0, 4.0
+_REFERENCES, _LEAST_REFERENCES = 200, 4  # recordings that make a common background
+_ALIKE = 0.7  # correlation with the common background from which two scenes count as one
+_BLOCKS = 8  # per side; the light is compared by their medians
+_TRUSTED = 0.6  # share of the blocks that the light is fitted to
+
+
+@dataclasses.dataclass(frozen=True)
+class Watched:
+    """The frames of one recording against their median.
+
+    Attributes:
+        background: the median over time, grey.
+        moved: where something differed from it in any frame.
+        kept: some of the frames.
+    """
+
+    background: Float[np.ndarray, "h w"]
+    moved: Bool[np.ndarray, "h w"]
+    kept: UInt8[np.ndarray, "kept h w"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Animal:
+    """The animal in one frame.
+
+    Attributes:
+        area: as a share of the picture.
+        place: its centre, as a share of width and height.
+        contrast: its mean difference from the background, grey levels.
+    """
+
+    area: float
+    place: tuple[float, float]
+    contrast: float
+
+
+def watch(grey: UInt8[np.ndarray, "frames h w"], *, noise: float) -> Watched:
+    """Finds the background of a recording, and where something moved before it.
+
+    Args:
+        grey: frames spread over the recording.
+        noise: sd between frames, grey levels.
+    """
+    background = np.median(grey, axis=0).astype(np.float32)
+    moved = np.zeros(background.shape, bool)
+    for frame in grey:
+        part = _animal_part(frame, background, noise=noise)
+        if part is not None:
+            moved |= part
+    kept = grey[np.linspace(0, len(grey) - 1, min(KEPT, len(grey))).round().astype(int)]
+    return Watched(background, _widen(moved, 2), kept.copy())
+
+
+def _animal_part(
+    frame: UInt8[np.ndarray, "h w"], background: Float[np.ndarray, "h w"], *, noise: float
+) -> Bool[np.ndarray, "h w"] | None:
+    """Returns the largest part that differs from the background, if of a possible size."""
+    difference = cv2.GaussianBlur(np.abs(frame - background), (3, 3), 0)
+    brightest = max(1, difference.size // 200)
+    strongest = float(np.partition(difference.ravel(), -brightest)[-brightest])
+    threshold = max(_LEAST_CONTRAST, _NOISES * noise, _PART * strongest)
+    mask = (difference > threshold).astype(np.uint8)
+    mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
+    mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
+    count, label, stats, _ = cv2.connectedComponentsWithStats(mask)
+    areas = stats[1:, cv2.CC_STAT_AREA]
+    if count < 2 or not _SMALLEST * mask.size <= areas.max() <= _LARGEST * mask.size:
+        return None
+    return label == 1 + int(np.argmax(areas))
+
+
+def find_animals(watched: Watched, background: Float[np.ndarray, "h w"]) -> list[Animal]:
+    """Finds the animal in the frames kept, against the cleared background."""
+    found = []
+    for frame in watched.kept:
+        part = _animal_part(frame, background, noise=0.0)
+        if part is None:
+            continue
+        rows, columns = np.nonzero(part)
+        height, width = part.shape
+        place = (float(columns.mean() + 0.5) / width, float(rows.mean() + 0.5) / height)
+        contrast = float((frame - background)[part].mean())
+        found.append(Animal(len(rows) / part.size, place, contrast))
+    return found
+
+
+def _widen(mask: Bool[np.ndarray, "h w"], px: int) -> Bool[np.ndarray, "h w"]:
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * px + 1, 2 * px + 1))
+    return cv2.dilate(mask.astype(np.uint8), kernel).astype(bool)
+
+
+@dataclasses.dataclass(frozen=True)
+class Common:
+    """What the backgrounds of several recordings have in common.
+
+    Attributes:
+        background: grey.
+        polarity: 1 where animals are lighter than it, -1 darker, 0 neither.
+    """
+
+    background: Float[np.ndarray, "h w"]
+    polarity: int
+
+
+def common_background(backgrounds: list[Float[np.ndarray, "h w"]]) -> Common | None:
+    """Returns what recordings of one picture size have in common, each brought to one brightness.
+
+    Where animals are lighter than the background, ghosts make the upper tail of a pixel's values
+    over the recordings the longer one, and the lower decile is free of them, even where nine in
+    ten animals sat at one place; where darker, the other way round; else the median is taken.
+
+    Args:
+        backgrounds: of the recordings.
+
+    Returns:
+        The common background, or None of too few recordings.
+    """
+    if len(backgrounds) < _LEAST_REFERENCES:
+        return None
+    chosen = np.linspace(0, len(backgrounds) - 1, min(len(backgrounds), _REFERENCES))
+    stack = np.stack([backgrounds[i] for i in chosen.round().astype(int)])
+    level = np.maximum(np.median(stack, axis=(1, 2)), 1.0)
+    stack *= (np.median(level) / level)[:, None, None].astype(np.float32)
+    low, middle, high = np.percentile(stack, [10, 50, 90], axis=0)
+    upper, lower = float((stack.max(0) - middle).mean()), float((middle - stack.min(0)).mean())
+    polarity = 1 if upper > 1.5 * lower else -1 if lower > 1.5 * upper else 0
+    return Common({1: low, -1: high, 0: middle}[polarity].astype(np.float32), polarity)
+
+
+def clear(
+    watched: Watched, common: Common | None
+) -> tuple[Float[np.ndarray, "h w"], Bool[np.ndarray, "h w"]] | None:
+    """Replaces ghosts in a recording's background by the common one in the recording's light.
+
+    Args:
+        watched: the recording.
+        common: of recordings like it.
+
+    Returns:
+        The background and where it was replaced; None where `common` does not resemble it.
+    """
+    if common is None:
+        return None
+    background = watched.background
+    expected = _relight(common.background, background)
+    rest = background - expected
+    usual = np.abs(rest) <= np.quantile(np.abs(rest), 0.75)
+    if np.std(expected[usual]) == 0 or np.std(background[usual]) == 0:
+        return None
+    if np.corrcoef(expected[usual], background[usual])[0, 1] < _ALIKE:
+        return None
+    spread = 1.4826 * float(np.median(np.abs(rest - np.median(rest))))
+    signed = common.polarity * rest if common.polarity else np.abs(rest)
+    strange = signed > max(_GHOST_CONTRAST, _GHOST_NOISES * spread)
+    ghost = _ghosts(strange, watched.moved)
+    return np.where(ghost, expected, background), ghost
+
+
+def _ghosts(
+    strange: Bool[np.ndarray, "h w"], moved: Bool[np.ndarray, "h w"]
+) -> Bool[np.ndarray, "h w"]:
+    """Keeps parts of an animal's size where something moved; the largest where nothing did."""
+    whole = cv2.morphologyEx(strange.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
+    count, label, stats, _ = cv2.connectedComponentsWithStats(whole)
+    sizes = stats[:, cv2.CC_STAT_AREA] / strange.size
+    fitting = [i for i in range(1, count) if _SMALLEST / 2 <= sizes[i] <= _LARGEST]
+    kept = [i for i in fitting if moved[label == i].any()]
+    if not kept:
+        kept = sorted(fitting, key=lambda i: -sizes[i])[:1]
+    return _widen(np.isin(label, kept), 3) if kept else np.zeros(strange.shape, bool)
+
+
+def _relight(
+    common: Float[np.ndarray, "h w"], background: Float[np.ndarray, "h w"]
+) -> Float[np.ndarray, "h w"]:
+    """Brings the common background into the light of a recording.
+
+    The ratio of the two, by blocks, is fitted by a plane, robustly: blocks with an animal in
+    either are left aside (least trimmed squares from the median ratio on; Rousseeuw (1984),
+    doi:10.1080/01621459.1984.10477105).
+    """
+    height, width = common.shape
+    rows = np.array_split(np.arange(height), _BLOCKS)
+    columns = np.array_split(np.arange(width), _BLOCKS)
+    points, ratios = [], []
+    for row in rows:
+        for column in columns:
+            block = np.ix_(row, column)
+            points.append((1.0, row.mean() / height - 0.5, column.mean() / width - 0.5))
+            ratios.append((np.median(background[block]) + 1) / (np.median(common[block]) + 1))
+    design, ratio = np.array(points), np.array(ratios)
+    miss = np.abs(ratio - np.median(ratio))
+    for _ in range(6):
+        kept = miss <= np.quantile(miss, _TRUSTED)
+        plane = np.linalg.lstsq(design[kept], ratio[kept], rcond=None)[0]
+        miss = np.abs(design @ plane - ratio)
+    y = (np.arange(height) + 0.5) / height - 0.5
+    x = (np.arange(width) + 0.5) / width - 0.5
+    light = plane[0] + plane[1] * y[:, None] + plane[2] * x
+    return ((common + 1) * light - 1).astype(np.float32)
