@@ -15,6 +15,7 @@ from mpjax.analysis.units import NotEstimableError
 
 CAGES = Settings("cage", bootstrap=200, permutations=249)
 ANIMALS = Settings("animal", bootstrap=200, permutations=249)
+THOROUGH = Settings("animal", bootstrap=200, permutations=999)
 
 
 def audit(settings=CAGES, change=None, **options):
@@ -66,7 +67,7 @@ def test_a_camera_date_or_sex_of_one_condition_turns_it_red(column, values):
         other = recordings["animal"].str[-1] == "0"  # one animal of each kind the other way round
         return recordings.assign(**{column: np.where(own ^ other, *values)}, cage="")
 
-    found = audit(ANIMALS, change, animals=10)
+    found = audit(THOROUGH, change, animals=10)
     assert found["families"][column]["status"] == "red", found["families"][column]
     assert column in found["families"][column]["sentence"].lower()
 
@@ -103,7 +104,7 @@ def test_light_that_changes_from_day_to_day_is_not_told_as_a_condition():
     def change(recordings):
         return recordings.assign(brightness=recordings["brightness"] + 10 * recordings["day"])
 
-    found = audit(ANIMALS, lambda r: change(r).assign(cage=""))
+    found = audit(THOROUGH, lambda r: change(r).assign(cage=""), days=(1, 7, 14))
     picture = found["families"]["picture"]["tasks"]
     assert picture["coarse"]["p_holm"] > 0.05
     assert picture["fine"]["p_holm"] <= 0.05  # but the fine classes it does tell
