@@ -184,7 +184,7 @@ def _prepare(
     for video, rows in clips.reset_index(drop=True).groupby("video", sort=False):
         pose = poses[str(video)]
         spans = _spans(rows, pose.fps, clip_frames) if pose.fps > 0 else np.zeros((1, 2), int)
-        if pose.names != names:
+        if sorted(pose.names) != sorted(names):
             faults.append(
                 f"{video}: keypoints {', '.join(pose.names)}, but {videos[0]} has "
                 f"{', '.join(names)}; track all with one model"
@@ -200,7 +200,8 @@ def _prepare(
             likelihood = pose.likelihood
             if pose.tracker == _IGNORES_SCORES:
                 likelihood = np.full(likelihood.shape, np.nan)
-            points = fill_lost(pose.points, likelihood)
+            order = [pose.names.index(name) for name in names]  # trackers write them in any
+            points = fill_lost(pose.points[:, order], likelihood[:, order])
             recordings.append(_Recording(points, pose.fps, rows.index.to_numpy(), spans))
     if len(names) < 2:
         faults.append(f"{videos[0]}: {len(names)} keypoint(s); B-SOiD compares two or more")

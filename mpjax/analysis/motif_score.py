@@ -268,6 +268,8 @@ def _path(
         with warnings.catch_warnings():
             # A weight that has not quite settled moves no recording's answer.
             warnings.simplefilter("ignore", ConvergenceWarning)
+            # Of 15 classes, a small cohort has few recordings each.
+            warnings.filterwarnings("ignore", message="The number of unique classes")
             regression.fit(points, label)
         weights, intercept = regression.coef_.copy(), regression.intercept_.copy()
         if len(seen) == 2:  # scikit-learn gives the second class's alone

@@ -20,6 +20,7 @@ from mpjax.config import SaliencyConfig
 from mpjax.data import backgrounds, embeddings, pictures, records
 from mpjax.data import division as divisions
 from mpjax.data.clips import resize_short_side
+from mpjax.models import swin
 from mpjax.models.projector import Projector
 from mpjax.taxonomy import NO_PAIN, Taxonomy
 from mpjax.training import attribution, checkpoint, heads, probe, saliency_check
@@ -197,7 +198,7 @@ class _Study:
         self._views = embedded.views
         self._chambers: dict[tuple[int, int, int], np.ndarray | None] = {}
         self._explainer = attribution.Explainer(
-            projector, config.batch_size, max(1, config.batch_size // 4)
+            _plain_form(projector), config.batch_size, max(1, config.batch_size // 4)
         )
         heads_of = checkpoint.read_metadata(workdir / "heads")["fingerprint"]
         self._made_of = (_VERSION, projector.fingerprint, heads_of, *_decisive(config))
@@ -292,6 +293,21 @@ class _Study:
         cut = backgrounds.cut(median, spatial, crop)
         chamber = self._chambers[place]
         return (cut, False) if chamber is None else backgrounds.remove_animal(cut, chamber)
+
+
+def _plain_form(projector: Projector) -> Projector:
+    """Returns a Video Swin as XLA computes it, other projectors as they are.
+
+    The form that is cut to a CPU's caches has crashed XLA's kernels (jaxlib 0.10.2) where the
+    gradient to the pixels of several clips is taken.
+    """
+    if not isinstance(projector.config, swin.SwinConfig):
+        return projector
+    network = dataclasses.replace(projector.config, form="xla")
+    return dataclasses.replace(
+        swin.make_projector(network, projector.params, projector.classes),
+        fingerprint=projector.fingerprint,
+    )
 
 
 def _decisive(config: SaliencyConfig) -> list[Any]:

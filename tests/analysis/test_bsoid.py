@@ -197,6 +197,18 @@ def test_scores_of_sleap_are_not_looked_at_and_those_of_others_are(kmeans):
     assert not np.array_equal(kmeans[0].features, kmeans[2].features)
 
 
+def test_keypoints_in_another_order_are_the_same_keypoints(kmeans):
+    table, poses, _ = make_study(scheme="fixed")
+    turned = {
+        video: Pose(pose.points[:, ::-1], pose.likelihood[:, ::-1], pose.names[::-1])
+        if i % 3
+        else pose
+        for i, (video, pose) in enumerate(poses.items())
+    }
+    first, second = (run(table, given, scheme="fixed")[0] for given in (poses, turned))
+    np.testing.assert_array_equal(p_of(first), p_of(second))
+
+
 def test_the_table_is_the_projectors_with_other_probabilities(kmeans, check):
     table, poses, meta = make_study()
     given = table.assign(embedding=[np.zeros(3, np.float32)] * len(table), motion=0.1)
