@@ -230,6 +230,7 @@ class EvalConfig:
     seed: int = 0
     # The drug part's score: pain, the probability of any | own_type, that of the animal's own type
     outcome: str = "pain"
+    progression: bool = True  # whether onset, peak and course of pain over days are estimated
     against: str = ""  # another method's predictions.parquet of the same clips, to compare with
 
     def __post_init__(self) -> None:

@@ -103,6 +103,7 @@ def _evaluate(
         permutations=config.eval.permutations,
         seed=config.eval.seed,
         outcome=config.eval.outcome,
+        progression=config.eval.progression,
         demonstration=leak.read(workdir / "heads"),
     )
     for sentence in figures["drug"].get("summary", [])[:1]:

@@ -8,16 +8,13 @@ from jaxtyping import Float
 from scipy.special import logit
 
 from mpjax.analysis.predictions import Predictions
-from mpjax.analysis.progression import pain_probability, why_no_pain_score
+from mpjax.analysis.progression import MARGIN, pain_probability, why_no_pain_score
 from mpjax.taxonomy import NO_PAIN, Taxonomy, parse_fine_name
 
 VEHICLE = "vehicle"
 OUTCOMES = ("pain", "own_type")
 PHASES = ("baseline", "pre", "post")
 
-# A clip's probability is kept this far from 0 and 1, so that one clip cannot outweigh a session:
-# at 1e-4 the logit is 9.2, some three times what calibrated heads give.
-_MARGIN = 1e-4
 # What tells an animal's sessions apart.
 _SESSION = ["animal", "phase", "day", "minutes_post_dose"]
 
@@ -57,7 +54,7 @@ def score_sessions(
     clips = predictions.table[predictions.table["split"] == "drug"]
     _check_trial(clips, predictions.taxonomy)
     taxonomy, p = predictions.taxonomy, p[(predictions.table["split"] == "drug").to_numpy()]
-    clips = _with_arms(clips)
+    clips = with_arms(clips)
     coarse = clips["condition"].map(_coarse_of_conditions(taxonomy))
     pain = pain_probability(taxonomy, p)
     own = _own_probability(taxonomy, p, coarse)
@@ -74,7 +71,7 @@ def score_sessions(
         coarse=coarse.fillna(""),
         p_pain=pain,
         p_own=own,
-        score=logit(np.clip(chosen, _MARGIN, 1 - _MARGIN)),
+        score=logit(np.clip(chosen, MARGIN, 1 - MARGIN)),
         clips=1,
     )
     clips = clips[(clips["phase"] != "") & (clips["coarse"] != "")]
@@ -113,7 +110,7 @@ def _check_trial(clips: pd.DataFrame, taxonomy: Taxonomy) -> None:
         raise NoTrial("no drug arm: every treated row is vehicle")
 
 
-def _with_arms(clips: pd.DataFrame) -> pd.DataFrame:
+def with_arms(clips: pd.DataFrame) -> pd.DataFrame:
     """Adds the arm of each animal, with its drug and dose, and the phase of each clip ("": none).
 
     Raises:
@@ -190,7 +187,7 @@ def left_out(predictions: Predictions, animals: pd.DataFrame) -> list[dict[str, 
     """
     clips = predictions.table[predictions.table["split"] == "drug"]
     known = _coarse_of_conditions(predictions.taxonomy)
-    arms = _with_arms(clips).groupby("animal")["arm"].first()
+    arms = with_arms(clips).groupby("animal")["arm"].first()
     rows = []
     for animal, own in clips.groupby("animal"):
         condition = str(own["condition"].iloc[0])

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 
 from mpjax.analysis import resampling
 from mpjax.analysis.calibration import Calibrated, calibrate
+from mpjax.analysis.contrasts import absent
 from mpjax.analysis.course import describe_course
 from mpjax.analysis.drugs import analyse_drugs
 from mpjax.analysis.permutation import permutation_test
@@ -47,6 +48,7 @@ def evaluate(
     permutations: int = 2000,
     seed: int = 0,
     outcome: str = "pain",
+    progression: bool = True,
     demonstration: pd.DataFrame | None = None,
 ) -> dict[str, Any]:
     """Computes the content of metrics.json; figures on the held-out clips of trained classes only.
@@ -57,6 +59,7 @@ def evaluate(
         permutations: of the labels over animals, behind every p of the accuracy.
         seed: of the resampling and the permutations.
         outcome: of the drug part, see `drug_sessions.score_sessions`.
+        progression: whether the course of pain over days is estimated.
         demonstration: what one head predicts under two splits of the same clips: `clip_id`,
             `animal`, `cage`, `label`, `predicted_by_animal_split`, `predicted_by_clip_split`.
 
@@ -86,9 +89,12 @@ def evaluate(
     }  # fmt: skip
     if taxonomy.coarse and predictions.p_coarse is not None:
         metrics["coarse"]["separate"] = _describe_separate(held, predictions.p_coarse)
-    metrics["progression"] = describe_course(
-        predictions, calibrated.p, bootstrap=bootstrap, permutations=permutations, seed=seed
-    )
+    if progression:
+        metrics["progression"] = describe_course(
+            predictions, calibrated.p, bootstrap=bootstrap, permutations=permutations, seed=seed
+        )
+    else:
+        metrics["progression"] = absent("switched off by config.eval.progression=false")
     metrics["drug"] = analyse_drugs(predictions, calibrated, outcome=outcome, seed=seed)
     return metrics
 

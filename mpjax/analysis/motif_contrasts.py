@@ -340,7 +340,7 @@ def _drug(recordings: Measured, taxonomy: Taxonomy, setting: Setting) -> Iterato
 
 def _changes(part: Measured) -> Measured:
     """Returns post - pre per animal that has both, phases as in `drug_sessions.score_sessions`."""
-    table = drug_sessions._with_arms(part.table)
+    table = drug_sessions.with_arms(part.table)
     marked = part.take(part.table.index.isin(table.index))
     marked = dataclasses.replace(marked, table=table.reset_index(drop=True))
     marked = marked.take(marked.table["phase"].isin(["pre", "post"]).to_numpy())

@@ -18,6 +18,7 @@ def describe(metrics: Mapping[str, Any], provenance: Mapping[str, Any]) -> dict[
         "Classifier": " ".join(_classifier(metrics, provenance)),
         "Accuracy and its uncertainty": " ".join(_uncertainty(metrics)),
         "Calibration": " ".join(_calibration(metrics.get("calibration") or {})),
+        "Course of pain": " ".join(_course(metrics["progression"])),
         "Drug test": " ".join(_drug(metrics["drug"])),
         "Software": " ".join(_software(metrics, provenance)),
     }
@@ -107,6 +108,24 @@ def _calibration(calibration: Mapping[str, Any]) -> Iterator[str]:
         f"{words.count(temperature['clips'], 'clip')}). ECE is the expected calibration error in "
         "10 bins."
     )
+
+
+def _course(progression: Mapping[str, Any]) -> Iterator[str]:
+    if "why" in progression:
+        return
+    references = sorted(set((progression.get("reference") or {}).values()))
+    if references:
+        yield (
+            f"The pain score of each {progression['unit']} on a day is the mean logit of the "
+            "calibrated probability of pain; its excess is over "
+            f"{words.join(references)}. Onset is the first recorded day with an excess above 0 by "
+            "a step-down max-t test over the days (two-sided 5 % per condition), the peak the day "
+            "of the largest excess; the sets of days hold 95 % of the bootstrap resamples."
+        )
+    model = progression.get("mixed_model") or {}
+    if "formula" in model:
+        sizes = ", ".join(f"{n} {name}" for name, n in model["n"].items() if n)
+        yield f"Mixed model: {model['formula']} ({sizes}; {model['method']})."
 
 
 def _drug(drug: Mapping[str, Any]) -> Iterator[str]:

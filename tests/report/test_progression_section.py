@@ -8,9 +8,16 @@ import pages
 import pytest
 from full_study import make_full_study
 
+from mpjax.analysis import schema
 from mpjax.analysis.metrics import evaluate
 from mpjax.analysis.predictions import read_predictions, write_predictions
-from mpjax.report import classification_tables, html, progression_figures, progression_tables
+from mpjax.report import (
+    classification_tables,
+    html,
+    methods,
+    progression_figures,
+    progression_tables,
+)
 
 
 @pytest.fixture(scope="module")
@@ -158,3 +165,25 @@ def test_a_cohort_without_a_probability_of_pain_has_no_figures_or_tables():
     absent = {"value": None, "why": "a label cohort"}
     assert progression_figures.draw_progression(absent) == {}
     assert progression_tables.tabulate(absent) == {}
+
+
+def test_the_methods_tell_how_the_course_was_found(study):
+    _, metrics = study
+    text = methods.describe(metrics, {})["Course of pain"]
+    model = metrics["progression"]["mixed_model"]
+    assert f"Mixed model: {model['formula']} ({model['n']['animals']} animals" in text
+    assert "step-down max-t" in text
+    assert "sham on the same day" in text
+
+
+def test_the_course_can_be_switched_off(study):
+    predictions, metrics = study
+    off = evaluate(predictions, bootstrap=20, permutations=19, progression=False)
+    assert off["progression"] == {
+        "value": None,
+        "why": "switched off by config.eval.progression=false",
+    }
+    schema.check({**metrics, "progression": off["progression"]})
+    page = html.render_report(off, predictions, title="A study")
+    assert "config.eval.progression=false" in pages.text(page)
+    assert "Course of pain" not in methods.describe(off, {})
