@@ -28,6 +28,7 @@ Variables = dict[str, Any]
 LeftOut = frozenset[int]
 
 _MEMORY = 10  # L-BFGS pairs kept
+_NOISE = 1e-10  # variance, as a share of the greatest, below which a direction is rounding alone
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,16 +102,13 @@ def fit(
     std = np.sqrt(weight @ np.square(rows.embedding - mean))
     std = np.where(std > 1e-6, std, 1.0)
     scaled = ((rows.embedding - mean) / std).astype(np.float32)
-    covariance = (scaled * weight[:, None]).T @ scaled
-    variance, axes = np.linalg.eigh(covariance.astype(np.float64))
-    rank = min(scaled.shape)
-    variance, axes = np.maximum(variance[-rank:], 0.0), axes[:, -rank:].astype(np.float32)
+    variance, axes = _principal_axes(scaled * np.sqrt(weight)[:, None])
     penalty = np.array(l2, np.float32)
     params = _minimise(
         scaled @ axes,
         rows.label,
         weight,
-        variance.astype(np.float32),
+        variance,
         penalty,
         num_classes=num_classes,
         max_iterations=config.max_iterations,
@@ -122,6 +120,26 @@ def fit(
         {"params": {"linear": {"kernel": axes @ kernel[i], "bias": bias[i]}}, "scaler": scaler}
         for i in range(len(l2))
     ]
+
+
+def _principal_axes(
+    x: Float[np.ndarray, "n d"],
+) -> tuple[Float[np.ndarray, " r"], Float[np.ndarray, "d r"]]:
+    """Returns the eigenvalues of x^T x and its eigenvectors, r = min(n, d), in float32.
+
+    Those of x x^T are found where it is the smaller matrix. Directions in which there is nothing
+    but rounding are then columns of zeros, so that r, and the program, depend on the shape alone.
+    """
+    exact = x.astype(np.float64)
+    n, d = x.shape
+    value, vector = np.linalg.eigh(exact @ exact.T if n < d else exact.T @ exact)
+    value = np.maximum(value, 0.0)
+    axes = exact.T @ vector if n < d else vector
+    if n < d:
+        found = value > _NOISE * value.max()
+        axes = np.divide(axes, np.sqrt(value), where=found, out=np.zeros_like(axes))
+        value = np.where(found, value, 0.0)
+    return value.astype(np.float32), axes.astype(np.float32)
 
 
 @functools.partial(jax.jit, static_argnames=("num_classes", "max_iterations", "tolerance"))

@@ -32,8 +32,10 @@ def reference_logits(rows, weight, l2, embedding):
 
 @pytest.mark.parametrize("l2", [0.003, 1.0])
 @pytest.mark.parametrize("class_balanced", [True, False])
-def test_fits_equal_scikit_learn(l2, class_balanced):
-    rows = make_rows()
+@pytest.mark.parametrize("width", [12, 300])
+def test_fits_equal_scikit_learn(l2, class_balanced, width):
+    """Also where there are fewer rows than features."""
+    rows = make_rows(width=width)
     config = HeadConfig(tolerance=1e-6, max_iterations=500, class_balanced=class_balanced)
     problems = [(frozenset([2]), l2), (frozenset(), l2)]
     fitted = heads.fit_all(rows, problems, 3, config)
