@@ -13,7 +13,7 @@ demo: install
 	$(BIN)/python -m mpjax.study --config=configs/demo.py --workdir=$(WORKDIR)
 
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: install
 	$(BIN)/ruff check .

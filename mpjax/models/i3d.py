@@ -9,7 +9,7 @@ import functools
 import importlib.util
 import math
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +174,7 @@ def load(weights: str, *, seed: int, dtype: str) -> Projector:
         embedding_dim=EMBEDDING_DIM,
         num_classes=NUM_CLASSES,
         params=jax.device_put(params),
-        apply=functools.partial(_apply_by_platform, jnp.dtype(dtype)),
+        apply=_apply(jnp.dtype(dtype)),
         mean=(127.5, 127.5, 127.5),
         std=(127.5, 127.5, 127.5),
         classes=kinetics.class_names() if weights == "kinetics400" else None,
@@ -201,6 +201,11 @@ def init_params(seed: int) -> dict[str, Any]:
 def _param_shapes() -> dict[str, Any]:
     clips = jax.ShapeDtypeStruct((1, 8, 32, 32, 3), jnp.float32)
     return jax.eval_shape(I3D().init, jax.random.key(0), clips)
+
+
+@functools.cache  # so that projectors of one kind share their compiled programs
+def _apply(dtype: np.dtype) -> Callable[[Any, Array], Outputs]:
+    return functools.partial(_apply_by_platform, dtype)
 
 
 def _apply_by_platform(dtype: Any, params: Any, clips: Array) -> Outputs:

@@ -101,11 +101,7 @@ class Projector:
         self, clips: UInt8[Array, "b t h w 3"] | Float[Array, "b t h w 3"]
     ) -> Float[Array, "b t h w 3"]:
         """Brings uint8 clips to the range that `apply` reads; takes others as they are."""
-        if clips.dtype != jnp.uint8:
-            return clips.astype(jnp.float32)
-        mean = jnp.asarray(self.mean, jnp.float32)
-        std = jnp.asarray(self.std, jnp.float32)
-        return (clips.astype(jnp.float32) - mean) / std
+        return normalise(clips, self.mean, self.std)
 
     @functools.cached_property
     def _embed_jitted(self) -> Callable[[Any, Any], Array]:
@@ -114,6 +110,19 @@ class Projector:
     @functools.cached_property
     def _logits_jitted(self) -> Callable[[Any, Any], Array]:
         return jax.jit(lambda params, clips: self.apply(params, self.normalise(clips))[1])
+
+
+def normalise(
+    clips: UInt8[Array, "b t h w 3"] | Float[Array, "b t h w 3"],
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+) -> Float[Array, "b t h w 3"]:
+    """Returns uint8 clips less `mean`, over `std` (of each channel); others as they are."""
+    if clips.dtype != jnp.uint8:
+        return clips.astype(jnp.float32)
+    return (clips.astype(jnp.float32) - jnp.asarray(mean, jnp.float32)) / jnp.asarray(
+        std, jnp.float32
+    )
 
 
 def load_projector(

@@ -5,7 +5,8 @@ torchvision, which are one architecture under two sets of names (see `mpjax.mode
 """
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -327,16 +328,21 @@ def load(
     return make_projector(dataclasses.replace(config, dtype=dtype, form=form), params, classes)
 
 
-def make_projector(
-    config: SwinConfig, params: Any, classes: tuple[str, ...] | None = None
-) -> Projector:
-    """Wraps `VideoSwin(config)`, its parameters and its classes' names as a projector."""
+@functools.cache  # so that projectors of one kind share their compiled programs
+def _apply(config: SwinConfig) -> Callable[[Any, Array], Outputs]:
     model = VideoSwin(config)
 
     def apply(params: Any, clips: Float[Array, "b t h w 3"]) -> Outputs:
         outputs = model.apply({"params": params}, clips)
         return outputs.embedding, outputs.logits
 
+    return apply
+
+
+def make_projector(
+    config: SwinConfig, params: Any, classes: tuple[str, ...] | None = None
+) -> Projector:
+    """Wraps `VideoSwin(config)`, its parameters and its classes' names as a projector."""
     # What acts in training alone does not decide the embeddings, nor does the form.
     decisive = dataclasses.replace(config, drop_path_rate=0.0, remat=False, form="auto", scan=None)
     return Projector(
@@ -345,7 +351,7 @@ def make_projector(
         embedding_dim=config.embedding_dim,
         num_classes=config.num_classes,
         params=jax.tree.map(jnp.asarray, params),
-        apply=apply,
+        apply=_apply(config),
         mean=MEAN,
         std=STD,
         classes=classes,

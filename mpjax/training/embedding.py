@@ -3,6 +3,7 @@
 On several devices and hosts every batch is cut over the mesh; the first process alone writes.
 """
 
+import functools
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -21,7 +22,7 @@ from mpjax import files
 from mpjax.config import MeshConfig, ProjectorConfig
 from mpjax.data import embeddings, pipeline, records
 from mpjax.data.clips import Views
-from mpjax.models.projector import Projector
+from mpjax.models.projector import Outputs, Projector, normalise
 from mpjax.training import partitioning
 
 # A killed run loses at most this many seconds of work.
@@ -56,6 +57,7 @@ def embed(
     *,
     workers: pipeline.Workers = pipeline.Workers(),
     mesh: jax.sharding.Mesh | None = None,
+    shown: int = 1,
 ) -> bool:
     """Writes the embeddings of every record of `dataset` to `out`.
 
@@ -69,6 +71,8 @@ def embed(
         config: views and batch size.
         workers: threads and processes that decode.
         mesh: devices, of `partitioning.make_mesh`; None: the first device of this process.
+        shown: how often in a row the projector sees each frame; said in its fingerprint by whoever
+            asks for more than once.
 
     Returns:
         False where `out` already holds these very embeddings.
@@ -94,7 +98,10 @@ def embed(
         part=partitioning.local_part(mesh),
         workers=workers,
     )
-    embedded = _embed_batches(batches, _embed_step(projector, mesh))
+    clips = (batch["clips"] for batch in batches)
+    if shown > 1:
+        clips = (np.repeat(frames, shown, axis=1) for frames in clips)
+    embedded = _embed_batches(clips, _embed_step(projector, mesh))
     is_writer = partitioning.is_writer()
     with tqdm.tqdm(
         embedded,
@@ -143,14 +150,25 @@ def embed_program(projector: Projector, mesh: jax.sharding.Mesh) -> jax.stages.W
     """Returns `(params, clips) -> (embeddings, pixel statistics)` for a mesh.
 
     The clips are cut over the mesh; weights and results are whole on every device, so that the
-    writer needs no further exchange to read them.
+    writer needs no further exchange to read them. Projectors that differ in their weights alone
+    share one program, compiled once per shape.
     """
+    return _program(projector.apply, projector.mean, projector.std, mesh)
+
+
+@functools.lru_cache(maxsize=8)
+def _program(
+    apply: Callable[[Any, Array], Outputs],
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    mesh: jax.sharding.Mesh,
+) -> jax.stages.Wrapped:
     whole = partitioning.replicated(mesh)
 
     def embed(
         params: Any, clips: UInt8[Array, "b t h w 3"]
     ) -> tuple[Float[Array, "b d"], Float[Array, "b 2"]]:
-        return projector.embed(params, clips), pixel_statistics(clips)
+        return apply(params, normalise(clips, mean, std))[0], pixel_statistics(clips)
 
     return jax.jit(
         embed,
@@ -192,13 +210,13 @@ def _embed_step(
 
 
 def _embed_batches(
-    batches: Iterable[dict[str, np.ndarray]],
+    batches: Iterable[UInt8[np.ndarray, "b t h w 3"]],
     embed_batch: Callable[[UInt8[np.ndarray, "b t h w 3"]], tuple[Array, Array]],
 ) -> Iterator[Embedded]:
     """Yields the batches' results; the device works on one while the one before is fetched."""
     ahead = None
-    for batch in batches:
-        behind, ahead = ahead, embed_batch(batch["clips"])
+    for clips in batches:
+        behind, ahead = ahead, embed_batch(clips)
         if behind is not None:
             yield np.asarray(behind[0]), np.asarray(behind[1])
     if ahead is not None:

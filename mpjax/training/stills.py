@@ -12,18 +12,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import simplejpeg
 import tqdm
 from etils import epath
-from jaxtyping import Array, Float, Int
+from jaxtyping import Int
 
 from mpjax import files
 from mpjax.config import ProjectorConfig
 from mpjax.data import backgrounds, clips, embeddings, pipeline, records
-from mpjax.models.projector import Outputs, Projector
+from mpjax.models.projector import Projector
 from mpjax.training import embedding, partitioning
 
 # frame: the middle one of each clip | background: the median over time of each recording
@@ -77,18 +76,10 @@ def embed(
     partitioning.wait_for_all(f"{folder} is written")
     frames = config.frames or int(records.read_index(dataset)["frames"].iloc[0])
     still = dataclasses.replace(config, frames=0, views=1)
-    embedding.embed(folder, out, repeat(projector, frames), still, workers=workers, mesh=mesh)
-    return embeddings.read(out)
-
-
-def repeat(projector: Projector, frames: int) -> Projector:
-    """Returns the projector that shows each clip of one frame as `frames` equal ones."""
-
-    def apply(params: Any, clips: Float[Array, "b 1 h w 3"]) -> Outputs:
-        return projector.apply(params, jnp.repeat(clips, frames, axis=1))
-
     made_of = files.fingerprint(projector.fingerprint, "repeated", frames)
-    return dataclasses.replace(projector, apply=apply, fingerprint=made_of)
+    shown = dataclasses.replace(projector, fingerprint=made_of)
+    embedding.embed(folder, out, shown, still, workers=workers, mesh=mesh, shown=frames)
+    return embeddings.read(out)
 
 
 def write(

@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import subprocess
 import sys
@@ -9,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mpjax.config import ProjectorConfig
+from mpjax.config import MeshConfig, ProjectorConfig
 from mpjax.data import embeddings, pipeline
+from mpjax.models import i3d
 from mpjax.models.projector import Projector
 from mpjax.training import embedding, partitioning
 
@@ -218,3 +220,19 @@ def test_a_process_reads_the_rows_of_its_devices(monkeypatch, processes, process
         devices[place] = Device(process_index=processes[place[0]][place[1]], id=place)
     monkeypatch.setattr(jax, "process_index", lambda: process)
     assert partitioning.local_part(jax.sharding.Mesh(devices, ("data", "model"))) == part
+
+
+def test_projectors_that_differ_in_their_weights_share_a_program():
+    mesh = partitioning.make_mesh(MeshConfig(), devices=jax.local_devices()[:1])
+    one, other = (
+        i3d.load("random", seed=0, dtype="float32"),
+        i3d.load("random", seed=1, dtype="float32"),
+    )
+    assert one.fingerprint != other.fingerprint
+    program = embedding.embed_program(one, mesh)
+    assert embedding.embed_program(other, mesh) is program
+    for change in (
+        {"mean": (0.0, 0.0, 0.0)},
+        {"apply": i3d.load("random", seed=0, dtype="bfloat16").apply},
+    ):
+        assert embedding.embed_program(dataclasses.replace(one, **change), mesh) is not program
