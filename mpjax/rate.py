@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from absl import app, flags
 from etils import epath
 
-from mpjax import cli, files
+from mpjax import cli, files, findings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -214,7 +214,7 @@ def score(
 def _read_methods(
     workdir: epath.PathLike, against: Sequence[str]
 ) -> dict[str, "predictions.Predictions"]:
-    """Reads the predictions to compare with, by name.
+    """Reads the predictions to compare with, by name: the study's, its B-SOiD's, those given.
 
     Raises:
         ValueError: an entry is no NAME=FILE, or a name comes twice.
@@ -231,6 +231,9 @@ def _read_methods(
         if name in named:
             raise ValueError(f"--against={entry}: there is a {name!r} already; choose another name")
         named[name] = epath.Path(path)
+    bsoid = epath.Path(workdir) / findings.FOLDER / findings.BASELINE
+    if workdir and bsoid.exists():
+        named.setdefault("B-SOiD", bsoid)
     return {name: predictions.read_predictions(path) for name, path in named.items()}
 
 

@@ -181,6 +181,14 @@ def test_the_score_is_written_for_the_report_with_every_method_named(study, pack
     figures = json.loads((study / "raters.json").read_text())
     assert list(figures["against"]) == ["model", "bsoid"]
     assert figures["against"]["model"] == figures["against"]["bsoid"]
+    # What B-SOiD left in the study is compared with unasked.
+    (study / "explain").mkdir(exist_ok=True)
+    beside = study / "explain" / "bsoid.parquet"
+    beside.write_bytes((study / "predictions.parquet").read_bytes())
+    rate.score(key_path, paths, workdir=study, bootstrap=200)
+    beside.unlink()
+    found = json.loads((study / "raters.json").read_text())["against"]
+    assert found["B-SOiD"] == found["model"]
     printed = capsys.readouterr().out
     accuracy = figures["pooled"]["fine"]["accuracy"]["value"]
     assert f"{100 * accuracy:.1f} %" in printed

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from mpjax.analysis.contrasts import ALPHA
 from mpjax.analysis.raters import MODEL
 from mpjax.report import words
 from mpjax.report.tables import (
@@ -79,10 +80,10 @@ def _against(method: str, compared: Mapping[str, Any], named: str) -> str:
         return f"{text}: {points} points against the raters, without an interval."
     low, high = difference["ci95"]
     between = f"{words.number(100 * low, 1)} to {words.number(100 * high, 1)}"
-    verdict = "which cannot be told from none"
-    if low > 0 or high < 0:
-        verdict = f"so that {method} is right {'more' if low > 0 else 'less'} often"
     p = compared["permutation"].get("p")
+    verdict = "which cannot be told from none"
+    if (low > 0 or high < 0) and (p is None or p < ALPHA):
+        verdict = f"so that {method} is right {'more' if low > 0 else 'less'} often"
     tested = f"; permutation {words.p_phrase(p)}" if p is not None else ""
     return f"{text}: {points} points against the raters (95 % CI {between}{tested}), {verdict}."
 

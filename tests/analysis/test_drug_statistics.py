@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import bench_drug_statistics as simulated
 from simulated_trials import Trial
 
-STUDIES = 500
+STUDIES = 250  # tests/benchmarks/bench_drug_statistics.py runs 500
 pytestmark = pytest.mark.slow
 
 
@@ -34,6 +34,6 @@ def test_intervals_cover_the_truth_and_power_is_as_promised():
     trial = Trial(animals=10, effect=(0.8, 0.3))
     rates = simulated.run(trial, studies=STUDIES)
     for name, rate in rates.items():
-        assert 0.93 <= rate.covered <= 0.97, name
+        assert bounds(0.95)[0] <= rate.covered <= bounds(0.95)[1], name
     low, high = bounds(simulated.promised_power(trial))
     assert low <= rates["interaction"].found <= high

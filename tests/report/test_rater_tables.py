@@ -97,3 +97,21 @@ def test_the_printed_table_holds_the_same_figures(figures):
         [line] = [row for row in text.splitlines() if row.startswith(f"{one['name']}  ")][:1]
         assert f"{100 * one['fine']['accuracy']['value']:.1f} % [" in line
     assert "note on the pooled intervals: rough, as it rests on 3 raters only" in text
+
+
+@pytest.mark.parametrize(
+    ("ci95", "p", "verdict"),
+    [
+        ((-0.27, -0.01), 0.066, "which cannot be told from none"),
+        ((-0.27, -0.01), 0.03, "so that the model is right less often"),
+        ((0.01, 0.2), 0.03, "so that the model is right more often"),
+        ((-0.01, 0.2), 0.03, "which cannot be told from none"),
+    ],
+)
+def test_a_difference_is_claimed_only_where_interval_and_test_agree(ci95, p, verdict):
+    compared = {
+        "accuracy": {"value": 0.1},
+        "difference": {"value": sum(ci95) / 2, "ci95": ci95},
+        "permutation": {"p": p},
+    }
+    assert rater_tables._against("model", compared, "the class").endswith(f"{verdict}.")
