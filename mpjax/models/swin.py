@@ -57,7 +57,7 @@ class VideoSwin(nn.Module):
             train: drops paths at random; needs the rng stream "drop_path".
         """
         config = self.config
-        scales = self._drop_path_scales(len(clips), train)
+        scales = self._drop_path_scales(clips.shape[0], train)
         x = embedded = PatchEmbed(config, name="patch_embed")(clips)
         stages = []
         for stage in range(len(config.depths)):
