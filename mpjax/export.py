@@ -155,6 +155,8 @@ def _model_card(
 
     taxonomy = read.taxonomy
     video = records.read_manifest(workdir / "dataset")["video"]
+    sides = ("train", "val") if read.meta["scheme"] == "fixed" else ("test",)
+    trained = read.table[read.table["split"].isin(sides) & (read.table["label"] >= 0)]
     return {
         "classes": list(taxonomy.fine),
         "coarse": list(taxonomy.coarse),
@@ -167,14 +169,14 @@ def _model_card(
             "how": (
                 "frames of the recording at `fps`, RGB, the shorter side resized (area averages) "
                 f"to {video['short_side'] or 'its own'} px, stored as JPEG; then resized to "
-                f"{views['size']} px and a square cut from the middle of the longer side; of "
-                "several views, log_p is averaged by load.average_views"
+                f"{views['size']} px and cut to squares, spread evenly along the longer side (one: "
+                "from its middle); of several views, log_p is averaged by load.average_views"
             ),
         },
         "card": {
             "trained_on": {
-                "animals": int(read.table["animal"].nunique()),
-                "recordings": int(read.table["video"].nunique()),
+                "animals": int(trained["animal"].nunique()),
+                "recordings": int(trained["video"].nunique()),
                 "scheme": read.meta["scheme"],
             },
             "accuracy_on_held_out_animals": _accuracy(workdir),

@@ -111,7 +111,8 @@ def write_boris(
     parts = {"classes": (bouts.rename(columns={"class": "behaviour"}), list(classes))}
     if motifs:
         bouts = motifs.bouts()
-        bouts["behaviour"] = [exchange.name_motif(motif) for motif in bouts["motif"]]
+        state = bouts["motif"].fillna(-1).astype(int)
+        bouts["behaviour"] = list(map(exchange.name_motif, state.to_list()))
         names = [*map(exchange.name_motif, range(motifs.count)), exchange.UNLIKE]
         parts["motifs"] = (bouts, names)
     else:

@@ -136,9 +136,9 @@ def _name(measure: Measure) -> str:
     return f"{measure.kind}[{measure.motif}{to}]"
 
 
-def name_motif(motif: int | None) -> str:
-    """Returns what a motif is called as a behaviour: `motif 7`; None: `unlike`."""
-    return UNLIKE if motif is None or pd.isna(motif) else f"motif {int(motif)}"
+def name_motif(motif: int) -> str:
+    """Returns what a motif is called as a behaviour: `motif 7`; of -1: `unlike`."""
+    return UNLIKE if motif < 0 else f"motif {motif}"
 
 
 def write_table(folder: epath.PathLike, name: str, table: pd.DataFrame) -> None:

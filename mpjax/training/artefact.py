@@ -80,7 +80,10 @@ def write(
             },
         },
         "output": {
-            "p": f"float32 [b, {classes}]: calibrated probabilities, the mean over the heads",
+            "p": (
+                f"float32 [b, {classes}]: probabilities of the classes, calibrated by the "
+                "temperature, the mean over the heads"
+            ),
             "log_p": (
                 f"float32 [b, {len(heads)}, {classes}]: of each head, before calibration; where a "
                 "clip is seen in several views, average these over them by load.average_views"

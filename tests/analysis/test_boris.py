@@ -1,4 +1,4 @@
-"""Projects of BORIS. With BORIS 8.27.4 itself these opened without complaint (see the commit)."""
+"""Projects of BORIS: events that pair up to the bouts they came from, and nothing unlisted."""
 
 import json
 
