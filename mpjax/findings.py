@@ -119,11 +119,7 @@ def _motifs(config: StudyConfig, out: epath.Path, read: Predictions) -> dict[str
         return absent(_OFF.format("motifs"))
     if not (out / WINDOWS).exists():
         return absent(_NOT_MADE)
-    table = pd.read_parquet(out / WINDOWS)
-    found = {
-        name: codebook.Assigned(*(table[f"{field}[{name}]"].to_numpy() for field in _FIELDS))
-        for name in _codebooks(table)
-    }
+    table, found = read_motifs(out)
     folds = {int(name.removeprefix("fold_")): a for name, a in found.items() if name != FINAL}
     return motifs.analyse(
         table,
@@ -136,6 +132,22 @@ def _motifs(config: StudyConfig, out: epath.Path, read: Predictions) -> dict[str
         bootstrap=config.eval.bootstrap,
         seed=config.eval.seed,
     )
+
+
+def read_motifs(out: epath.Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Returns the windows of a study, and what each codebook says of them (`codebook.Assigned`).
+
+    Args:
+        out: the folder `explain` of the study.
+    """
+    from mpjax.analysis import codebook
+
+    table = pd.read_parquet(out / WINDOWS)
+    found = {
+        name: codebook.Assigned(*(table[f"{field}[{name}]"].to_numpy() for field in _FIELDS))
+        for name in _codebooks(table)
+    }
+    return table, found
 
 
 _FIELDS = ("motif", "distance", "unlike")

@@ -58,7 +58,7 @@ class VideoSwin(nn.Module):
             train: drops paths at random; needs the rng stream "drop_path".
         """
         config = self.config
-        scales = self._drop_path_scales(len(clips), train)
+        scales = self._drop_path_scales(clips, train)
         x = embedded = PatchEmbed(config, name="patch_embed")(clips)
         stages = []
         for stage in range(len(config.depths)):
@@ -80,14 +80,14 @@ class VideoSwin(nn.Module):
         return SwinOutputs(embedded, tuple(stages), features, embedding, logits)
 
     def _drop_path_scales(
-        self, clips: int, train: bool
+        self, clips: Float[Array, "b t h w 3"], train: bool
     ) -> Sequence[Float[Array, "depth 2 b"] | None]:
         """Draws the factors of all branches, by stage; None where no path is dropped."""
         depths, last = self.config.depths, self.config.drop_path_rate
         if not train or last == 0:
             return [None] * len(depths)
         rates = np.linspace(0.0, last, sum(depths), dtype=np.float32)
-        scales = drop_path_scales(self.make_rng("drop_path"), rates, clips)
+        scales = drop_path_scales(self.make_rng("drop_path"), rates, len(clips))
         return jnp.split(scales, np.cumsum(depths[:-1]))
 
     def _run_stage(

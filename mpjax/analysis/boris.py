@@ -1,0 +1,192 @@
+"""Bouts as a project of BORIS, the event-logging program: an observation per recording.
+
+BORIS (Friard & Gamba 2016, doi:10.1111/2041-210X.12584) opens projects and imports observations
+from them; from tables it reads single events only, so the project is the way in. The format is
+that of its projects of version 7.0, which BORIS 7 to 9 read. A table of aggregated events, as BORIS
+exports them, goes beside it for programs that read those.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+FORMAT = "7.0"
+STATE = "State event"
+NOT_AVAILABLE = "NA"
+PLAYERS = 8  # of which the first shows the recording
+DECIMALS = 3  # of a time in s: BORIS's own resolution
+# What BORIS calls independent variables of an observation, from the cohort.
+VARIABLES = {
+    "animal": "text", "cage": "text", "sex": "text", "condition": "text", "day": "numeric",
+    "drug": "text", "dose_mg_per_kg": "numeric", "minutes_post_dose": "numeric", "split": "text",
+}  # fmt: skip
+
+
+def make_project(
+    bouts: pd.DataFrame,
+    recordings: pd.DataFrame,
+    behaviours: Sequence[str],
+    *,
+    name: str,
+    category: str,
+    description: str,
+    date: str,
+) -> dict[str, Any]:
+    """Returns a project, JSON-serialisable.
+
+    Args:
+        bouts: `video, animal, start_s, stop_s, behaviour`, in order of time within a recording.
+        recordings: a row per recording: `video`, `path` (of the file), `animal`, `fps`,
+            `duration_s`, `date` (ISO; '' where unknown) and what `VARIABLES` names.
+        behaviours: the ethogram, in order; each a state event.
+        name: of the project.
+        category: of the behaviours.
+        description: where they come from.
+        date: of the project, ISO.
+
+    Raises:
+        ValueError: a bout of a recording or behaviour that is not listed.
+    """
+    for column, known in (("video", recordings["video"]), ("behaviour", behaviours)):
+        strange = sorted(set(bouts[column]) - set(known))
+        if strange:
+            raise ValueError(f"bouts of {column} {strange[0]!r}, which the project does not list")
+    own = dict(list(bouts.groupby("video", sort=False)))
+    nothing = bouts.iloc[:0]
+    return {
+        "time_format": "hh:mm:ss",
+        "project_date": date,
+        "project_name": name,
+        "project_description": description,
+        "project_format_version": FORMAT,
+        "subjects_conf": _subjects(recordings),
+        "behaviors_conf": _ethogram(behaviours, category),
+        "observations": {
+            str(row["video"]): _observation(row, own.get(row["video"], nothing))
+            for row in recordings.to_dict("records")
+        },
+        "behavioral_categories": [category],
+        "independent_variables": _variables(),
+        "coding_map": {},
+        "behaviors_coding_map": [],
+        "converters": {},
+    }
+
+
+def _subjects(recordings: pd.DataFrame) -> dict[str, Any]:
+    animals = sorted(set(recordings["animal"]))
+    return {
+        str(i): {"key": "", "name": str(animal), "description": ""}
+        for i, animal in enumerate(animals)
+    }
+
+
+def _ethogram(behaviours: Sequence[str], category: str) -> dict[str, Any]:
+    return {
+        str(i): {
+            "type": STATE,
+            "key": "",
+            "code": behaviour,
+            "description": "",
+            "color": "",
+            "category": category,
+            "modifiers": {},
+            "excluded": "",
+            "coding map": "",
+        }
+        for i, behaviour in enumerate(behaviours)
+    }
+
+
+def _variables() -> dict[str, Any]:
+    return {
+        str(i): {
+            "label": label,
+            "description": "from cohort.csv",
+            "type": kind,
+            "default value": "",
+            "possible values": "",
+        }
+        for i, (label, kind) in enumerate(VARIABLES.items())
+    }
+
+
+def _observation(row: dict[str, Any], bouts: pd.DataFrame) -> dict[str, Any]:
+    path = str(row["path"])
+    return {
+        "type": "MEDIA",
+        "date": str(row["date"]),
+        "description": "",
+        "time offset": 0.0,
+        "observation time interval": [0, 0],
+        "visualize_spectrogram": False,
+        "visualize_waveform": False,
+        "media_creation_date_as_offset": False,
+        "media_scan_sampling_duration": 0,
+        "image_display_duration": 1,
+        "close_behaviors_between_videos": False,
+        "independent_variables": {label: _plain(row[label]) for label in VARIABLES},
+        "file": {str(i): [path] if i == 1 else [] for i in range(1, PLAYERS + 1)},
+        "media_info": {
+            "length": {path: float(row["duration_s"])},
+            "fps": {path: float(row["fps"])},
+            "hasVideo": {path: True},
+            "hasAudio": {path: False},
+            "offset": {"1": 0.0},
+        },
+        "events": _events(bouts, float(row["fps"])),
+    }
+
+
+def _events(bouts: pd.DataFrame, fps: float) -> list[list[Any]]:
+    """Returns starts and stops in order of time; of equal times the stop comes first."""
+    marks = []
+    for bout in bouts.itertuples():
+        for time, starts in ((bout.start_s, True), (bout.stop_s, False)):
+            rounded = round(float(time), DECIMALS)
+            event = [rounded, str(bout.animal), str(bout.behaviour), "", "", round(time * fps)]
+            marks.append((rounded, starts, event))
+    return [event for *_, event in sorted(marks, key=lambda mark: mark[:2])]
+
+
+def _plain(value: Any) -> str:
+    missing = value is None or (isinstance(value, float) and math.isnan(value))
+    return "" if missing else str(value)
+
+
+def aggregate_events(
+    bouts: pd.DataFrame, recordings: pd.DataFrame, *, category: str
+) -> pd.DataFrame:
+    """Returns bouts under the headings of BORIS's export of aggregated events.
+
+    Args:
+        bouts, recordings, category: as in `make_project`.
+    """
+    rows = bouts.merge(recordings.drop(columns="animal"), on="video", validate="many_to_one")
+    start, stop = rows["start_s"].round(DECIMALS), rows["stop_s"].round(DECIMALS)
+    columns: dict[str, Any] = {
+        "Observation id": rows["video"],
+        "Observation date": rows["date"],
+        "Description": "",
+        "Observation type": "Media file",
+        "Source": "player #1:" + rows["path"],
+        "Time offset (s)": 0.0,
+        "Media duration (s)": rows["duration_s"].round(DECIMALS),
+        "FPS (frame/s)": rows["fps"].round(DECIMALS),
+    }
+    columns |= {name: rows[name] for name in VARIABLES}
+    columns |= {
+        "Subject": rows["animal"],
+        "Behavior": rows["behaviour"],
+        "Behavioral category": category,
+        "Behavior type": "STATE",
+        "Start (s)": start,
+        "Stop (s)": stop,
+        "Duration (s)": (stop - start).round(DECIMALS),
+        "Media file name": rows["path"],
+        "Comment start": "",
+        "Comment stop": "",
+    }
+    return pd.DataFrame(columns)
