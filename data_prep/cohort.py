@@ -1,4 +1,4 @@
-"""Reads, checks and divides `cohort.csv`: `python -m data_prep.cohort --cohort=cohort.csv`.
+"""Reads, checks and divides `cohort.csv`: `python -m data_prep.cohort cohort.csv`.
 
 A row is a recording. Cells are separated by comma, semicolon or tab (with the last two, 0,5 is a
 number too); text is UTF-8, with or without a BOM, or else Windows-1252. Columns:
@@ -326,5 +326,7 @@ def main(config: StudyConfig, path: epath.PathLike) -> int:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("cohort", None, "Path of cohort.csv.", required=True)
-    cli.start(lambda config: main(config, flags.FLAGS.cohort))
+    named = flags.DEFINE_string("cohort", "", "Path of cohort.csv, where no word names it.")
+    cli.start(
+        lambda config, *words: main(config, cli.one_word(words, named, needed=True)), words=True
+    )
