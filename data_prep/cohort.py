@@ -142,6 +142,32 @@ def read_cohort(
     )
 
 
+def read_recordings(path: epath.PathLike) -> pd.DataFrame:
+    """Reads the table of recordings that are to be scored, of which classes need not be known.
+
+    Args:
+        path: of a csv as for `read_cohort`; `video` is required, `roi` and `fps` are read where
+            they stand, all else is left alone.
+
+    Returns:
+        A row per recording: `video` (as written), `path` (absolute), `roi` ('' : all) and `fps`
+        (0: the file's own).
+
+    Raises:
+        CohortError: the table cannot be used; all its faults together.
+    """
+    path = epath.Path(path)
+    cells, faults = _read_cells(path)
+    used = ("video", "roi", "fps")
+    cells = cells[[name for name in used if name in cells]]
+    table = _typed(cells, path)
+    faults += [fault for fault in checks.cell_faults(cells) if fault.column in used]
+    faults += checks.file_faults(table, path)
+    if faults:
+        raise CohortError(path, sorted(faults, key=lambda fault: fault.row))
+    return table[["video", "path", "roi", "fps"]]
+
+
 # Reading.
 
 

@@ -1,4 +1,4 @@
-"""Writes a cohort table for a folder of videos, to be filled in: `python -m data_prep.template DIR`.
+"""Writes a cohort table for a folder of videos to fill in: `python -m data_prep.template DIR`.
 
 What the name of a file tells by a pattern is filled in; the rest stays empty, for you to fill in
 with a spreadsheet or an editor. Nothing is ever overwritten.

@@ -63,9 +63,7 @@ def start_plain(run: Callable[..., int | None], *, words: bool = False) -> None:
     app.run(main, flags_parser=_parse)
 
 
-def one_word(
-    words: Sequence[str], flag: flags.FlagHolder[str], *, needed: bool = False
-) -> str:
+def one_word(words: Sequence[str], flag: flags.FlagHolder[str], *, needed: bool = False) -> str:
     """Returns the file that a word of the command line, or a flag in its place, names; or "".
 
     Args:

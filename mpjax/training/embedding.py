@@ -94,7 +94,7 @@ def embed(
         part=partitioning.local_part(mesh),
         workers=workers,
     )
-    embedded = _embed_batches(batches, _embed_step(projector, mesh))
+    embedded = embed_batches(batches, embed_step(projector, mesh))
     is_writer = partitioning.is_writer()
     with tqdm.tqdm(
         embedded,
@@ -174,7 +174,7 @@ def pixel_statistics(clips: UInt8[Array, "b t h w 3"]) -> Float[Array, "b 2"]:
 Embedded = tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n 2"]]
 
 
-def _embed_step(
+def embed_step(
     projector: Projector, mesh: jax.sharding.Mesh
 ) -> Callable[[UInt8[np.ndarray, "b t h w 3"]], tuple[Array, Array]]:
     """Returns a function of this process's clips of a batch to `embed_program`'s of all of it."""
@@ -191,7 +191,7 @@ def _embed_step(
     return embed_batch
 
 
-def _embed_batches(
+def embed_batches(
     batches: Iterable[dict[str, np.ndarray]],
     embed_batch: Callable[[UInt8[np.ndarray, "b t h w 3"]], tuple[Array, Array]],
 ) -> Iterator[Embedded]:
