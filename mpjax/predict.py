@@ -1,11 +1,11 @@
-"""Scores new recordings with a finished study: `python -m mpjax.predict --model=DIR VIDEO --out=OUT`.
+"""Scores new recordings with a finished study: `python -m mpjax.predict --model=DIR VIDEO --out=O`.
 
 DIR is the study's folder (its --workdir). A VIDEO is a file or a folder of videos, of which there
 may be several; or --cohort names a table of them, with the columns video and, where wanted, roi and
 fps. Nothing is trained: clips are cut as for the study, embedded by its projector, and judged by
 all its heads, calibrated as there.
 
-OUT gets clips.csv (a row per clip: probability of every class and group, pain, entropy,
+O gets clips.csv (a row per clip: probability of every class and group, pain, entropy,
 disagreement of the heads, and whether the clip is unlike anything that the study was trained on),
 bouts.csv (successive clips of one group), recordings.csv (means and spreads, share of unlike clips)
 and provenance.json. A killed run goes on at the recording where it stopped.
