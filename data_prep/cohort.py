@@ -35,7 +35,8 @@ from etils import epath
 
 from data_prep import cohort_checks as checks
 from data_prep import splits
-from data_prep.cohort_checks import COLUMNS, SPLITS, VEHICLE, CohortError, Fault, check_no_leak
+from data_prep.cohort_checks import COLUMNS, SPLITS, VEHICLE, check_no_leak
+from data_prep.faults import CohortError, Fault, file_error
 from data_prep.splits import assign_split
 from mpjax import cli
 from mpjax import taxonomy as taxonomies
@@ -179,12 +180,12 @@ def _read_cells(path: epath.Path) -> tuple[pd.DataFrame, list[Fault]]:
     try:
         header, *lines = ([cell.strip() for cell in line] for line in reader)
     except csv.Error as error:
-        raise checks.file_error(
+        raise file_error(
             path, f"line {reader.line_num}: {error} (a quote that is not closed?)"
         ) from None
     rows = {number: line for number, line in enumerate(lines, start=2) if any(line)}
     if not rows:
-        raise checks.file_error(path, "has a header but no recordings")
+        raise file_error(path, "has a header but no recordings")
     while header and not header[-1]:  # spreadsheets pad rows with empty cells
         header.pop()
     faults = [
@@ -213,19 +214,19 @@ def _read_cells(path: epath.Path) -> tuple[pd.DataFrame, list[Fault]]:
 
 def _read_text(path: epath.Path) -> str:
     if path.is_dir():
-        raise checks.file_error(path, "is a directory; name the csv file in it")
+        raise file_error(path, "is a directory; name the csv file in it")
     if not path.exists():
-        raise checks.file_error(path, "no such file")
+        raise file_error(path, "no such file")
     data = path.read_bytes()
     if b"\0" in data:
-        raise checks.file_error(path, "is not a text file; in a spreadsheet, save as 'CSV UTF-8'")
+        raise file_error(path, "is not a text file; in a spreadsheet, save as 'CSV UTF-8'")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = data.decode("cp1252", errors="replace")
         logging.warning("%s: not UTF-8, read as Windows-1252; better save as 'CSV UTF-8'", path)
     if not text.strip():
-        raise checks.file_error(path, "is empty")
+        raise file_error(path, "is empty")
     return text
 
 
