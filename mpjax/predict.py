@@ -72,15 +72,24 @@ def run(
         weights: of the study's projector, where they have moved.
 
     Raises:
-        ValueError: no finished study in `model`, or not one of the recordings can be read.
+        FileNotFoundError, ValueError: no finished study in `model`, or not one of the recordings
+            can be read.
     """
     from mpjax import trained
-    from mpjax.models import public_weights
     from mpjax.training import recordings
 
     study = trained.load(model, weights=weights)
-    out = epath.Path(out)
     embedder = recordings.Embedder(study.projector, study.views, study.batch_size)
+    return score(study, embedder, sources, out)
+
+
+def score(
+    study: "Trained", embedder: "Embedder", sources: Sequence[Source], out: epath.PathLike
+) -> int:
+    """As `run`, with a study that is loaded already: for several calls, as from a notebook."""
+    from mpjax.models import public_weights
+
+    out = epath.Path(out)
     scored: list[Scored] = []
     told: list[dict[str, Any]] = []
     failures: list[str] = []
@@ -101,7 +110,7 @@ def run(
         raise ValueError("none of the recordings can be read:\n  " + "\n  ".join(failures))
     table = _write(out, scored, told)
     notes = list(_notes(study, table, told, failures))
-    provenance = _provenance(study, model, told, failures)
+    provenance = _provenance(study, told, failures)
     files.write_json(out / "provenance.json", provenance | {"notes": notes, "reading": READING})
     for line in (*_lines(table), *notes, *READING[:1]):
         print(line)
@@ -263,11 +272,11 @@ def _notes(
 
 
 def _provenance(
-    study: "Trained", model: epath.PathLike, told: Sequence[dict[str, Any]], failures: Sequence[str]
+    study: "Trained", told: Sequence[dict[str, Any]], failures: Sequence[str]
 ) -> dict[str, Any]:
     versions = {name: importlib.metadata.version(name) for name in ("mpjax", "jax", "numpy")}
     return {
-        "model": str(files.absolute(model)),
+        "model": str(files.absolute(study.workdir)),
         "fingerprints": study.fingerprints,
         "projector": study.projector.name,
         "video": dataclasses.asdict(study.video),

@@ -25,6 +25,7 @@ class Trained:
     """What a study has learned, and how it looked at its videos.
 
     Attributes:
+        workdir: its folder.
         taxonomy: its classes.
         video: geometry of its clips.
         views: of each clip.
@@ -40,6 +41,7 @@ class Trained:
         fingerprints: of dataset, heads, projector and codebook (None: without).
     """
 
+    workdir: epath.Path
     taxonomy: Taxonomy
     video: VideoConfig
     views: "Views"
@@ -89,6 +91,7 @@ def load(workdir: epath.PathLike, *, weights: str = "") -> Trained:
     codebook, no_codebook = _codebook(workdir)
     hashes = workdir / ".video_hashes.json"
     return Trained(
+        workdir=workdir,
         taxonomy=division.read(workdir / "dataset").taxonomy,
         video=from_config_dict(manifest["video"], VideoConfig, path="dataset.json: video"),
         views=embeddings.views_of(made_by["views"]),

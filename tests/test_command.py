@@ -8,9 +8,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from absl import app, flags
 
 from mpjax import __main__ as command
-from mpjax import commands
+from mpjax import cli, commands
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = ("jax", "pandas", "numpy", "absl", "ml_collections", "flax", "matplotlib", "scipy", "av")
@@ -105,11 +106,10 @@ def test_exit_status_and_error_of_a_binary_pass_through(tmp_path):
     ("words", "told"),
     [
         (("check",), "name one file, by a word or by --cohort=FILE; got none"),
-        (("check", "a.csv", "--cohort=b.csv"), "got a.csv and b.csv"),
-        (("study", "a.csv"), "the flag --workdir=… is required"),
         (("study", "a.csv", "b.csv", "--workdir=w"), "one cohort, please, not a.csv and b.csv"),
         (("init",), "name one folder of videos; got none"),
-        (("eval", "--wrkdir=w"), "Unknown command line flag 'wrkdir'. Did you mean: workdir ?"),
+        (("predict", "v.mp4", "--model=m"), "the flag --out=… is required"),
+        (("predict", "--modl=m"), "Unknown command line flag 'modl'. Did you mean: model ?"),
     ],
 )
 def test_a_wrong_command_line_is_one_error_with_the_way_to_help(words, told):
@@ -118,3 +118,15 @@ def test_a_wrong_command_line_is_one_error_with_the_way_to_help(words, told):
     assert told in done.stderr
     assert "--help" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_one_file_is_named_by_a_word_or_by_a_flag_and_not_by_both():
+    values = flags.FlagValues()
+    named = flags.DEFINE_string("cohort", "", "Table.", flag_values=values)
+    values(["program"])
+    assert cli.one_word(["a.csv"], named) == "a.csv"
+    assert cli.one_word([], named) == ""
+    values(["program", "--cohort=b.csv"])
+    assert cli.one_word([], named, needed=True) == "b.csv"
+    with pytest.raises(app.UsageError, match=r"--cohort=FILE; got a\.csv and b\.csv"):
+        cli.one_word(["a.csv"], named)

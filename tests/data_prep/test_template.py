@@ -119,8 +119,8 @@ def test_columns_left_empty_are_told_in_one_line_each(folder):
         cohorts.read_cohort(folder / "cohort.csv")
     lines = str(error.value).splitlines()
     assert len(lines) == 4  # how many faults, and three columns
-    assert "rows 4-8, column animal, empty: must not be empty" in lines[1]
-    assert "rows 2-8, column condition, empty" in lines[2]
+    assert "  rows 4-8, column animal, empty: must not be empty" in lines
+    assert "rows 2-8, column condition, empty" in lines[1]
 
 
 def test_a_table_is_never_overwritten(folder):
