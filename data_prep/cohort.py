@@ -23,6 +23,7 @@ import csv
 import dataclasses
 import io
 import math
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -349,6 +350,8 @@ def main(config: StudyConfig, path: epath.PathLike) -> int:
     print(summarise(cohort, minutes))
     for failure in failures:
         print(f"unreadable: {failure}", file=sys.stderr)
+    if not failures:
+        print(f"then: mpjax study {shlex.quote(str(path))} --workdir=out/mine")
     return int(bool(failures))
 
 

@@ -87,8 +87,6 @@ def score(
     study: "Trained", embedder: "Embedder", sources: Sequence[Source], out: epath.PathLike
 ) -> int:
     """As `run`, with a study that is loaded already: for several calls, as from a notebook."""
-    from mpjax.models import public_weights
-
     out = epath.Path(out)
     scored: list[Scored] = []
     told: list[dict[str, Any]] = []
@@ -96,9 +94,9 @@ def score(
     for number, source in enumerate(sources, start=1):
         label = f"[{number}/{len(sources)}] {Path(source.video).name}"
         try:
-            digest = _readable(source.path) and public_weights.sha256(source.path)
-            embedded = _embed(source, str(digest), study, embedder, out / CACHE, label=label)
-        except (ValueError, OSError) as error:
+            digest = _digest(source.path)
+            embedded = _embed(source, digest, study, embedder, out / CACHE, label=label)
+        except ValueError as error:  # of the recording; what hinders writing ends the run
             failures.append(_named(error, source))
             print(f"unreadable, left out: {failures[-1]}", flush=True)
             continue
@@ -118,12 +116,17 @@ def score(
     return int(bool(failures))
 
 
-def _readable(path: str) -> bool:
-    """Returns True, or raises what is wrong with the file before it is hashed as a whole."""
+def _digest(path: str) -> str:
+    """Returns the sha256 of a video, after a look at whether it is one.
+
+    Raises:
+        VideoError: it is missing, or no video.
+    """
     from data_prep import video
+    from mpjax.models import public_weights
 
     video.probe(path)
-    return True
+    return public_weights.sha256(path)
 
 
 def _named(error: Exception, source: Source) -> str:
