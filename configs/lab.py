@@ -6,13 +6,6 @@ Takes:    about 1.6 s per 16-frame clip at 3 views on 2 CPU cores; far less on a
 Expect:   figures with their uncertainty, and what could have misled them: out/lab/report.html.
 """
 
-from mpjax.config import StudyConfig, to_config_dict
+from mpjax.config import get_config
 
-
-def get_config():
-    config = to_config_dict(StudyConfig())
-    config.name = "study"
-    config.video.fps = 12.5
-    config.video.stride = 16
-    config.video.short_side = 224
-    return config
+__all__ = ["get_config"]  # the settings that binaries have without --config

@@ -22,7 +22,7 @@ from absl import flags
 from etils import epath
 
 from data_prep import cohort as cohorts
-from data_prep import runner, video, video_facts
+from data_prep import encoding, runner, video, video_facts
 from data_prep import shards as shard_pipeline
 from mpjax import cli, files
 from mpjax.config import BuildConfig, StudyConfig, VideoConfig
@@ -179,13 +179,9 @@ def _plan_shards(
 ) -> dict[str, tuple[str, ...]]:
     """Names the shards of each split, about `clips_per_shard` clips in each."""
 
-    def estimate(info: video.VideoInfo | None) -> int:
-        if info is None:
-            return 0
-        frames = info.duration_s * (clip_config.fps or info.fps)
-        return 1 + max(0, int(frames - clip_config.frames)) // clip_config.stride
-
-    counts = pd.Series([estimate(info) for info in infos], index=cohort.table.index)
+    counts = pd.Series(
+        [encoding.expected_clips(info, clip_config) for info in infos], index=cohort.table.index
+    )
     plan = {}
     for split, clips in counts.groupby(cohort.table["split"]).sum().items():
         n = max(1, -(-int(clips) // config.clips_per_shard))
@@ -197,7 +193,7 @@ def _plan_shards(
 
 def _recordings(
     cohort: cohorts.Cohort, shards: dict[str, tuple[str, ...]]
-) -> list[shard_pipeline.Recording]:
+) -> list[encoding.Recording]:
     fine = {name: i for i, name in enumerate(cohort.taxonomy.fine)}
     recordings = []
     for number, row in enumerate(cohort.table.to_dict("records")):
@@ -207,7 +203,7 @@ def _recordings(
         metadata |= {name: float(row[name]) for name in ("dose_mg_per_kg", "minutes_post_dose")}
         metadata |= {"day": day, "label": fine.get(row["label"], -1)}
         recordings.append(
-            shard_pipeline.Recording(
+            encoding.Recording(
                 number=number,
                 path=row["path"],
                 metadata=metadata,

@@ -1,4 +1,4 @@
-"""Reads, checks and divides `cohort.csv`: `python -m data_prep.cohort --cohort=cohort.csv`.
+"""Reads, checks and divides `cohort.csv`: `python -m data_prep.cohort cohort.csv`.
 
 A row is a recording. Cells are separated by comma, semicolon or tab (with the last two, 0,5 is a
 number too); text is UTF-8, with or without a BOM, or else Windows-1252. Columns:
@@ -23,6 +23,7 @@ import csv
 import dataclasses
 import io
 import math
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -35,7 +36,8 @@ from etils import epath
 
 from data_prep import cohort_checks as checks
 from data_prep import splits
-from data_prep.cohort_checks import COLUMNS, SPLITS, VEHICLE, CohortError, Fault, check_no_leak
+from data_prep.cohort_checks import COLUMNS, SPLITS, VEHICLE, check_no_leak
+from data_prep.faults import CohortError, Fault, file_error
 from data_prep.splits import assign_split
 from mpjax import cli
 from mpjax import taxonomy as taxonomies
@@ -142,6 +144,32 @@ def read_cohort(
     )
 
 
+def read_recordings(path: epath.PathLike) -> pd.DataFrame:
+    """Reads the table of recordings that are to be scored, of which classes need not be known.
+
+    Args:
+        path: of a csv as for `read_cohort`; `video` is required, `roi` and `fps` are read where
+            they stand, all else is left alone.
+
+    Returns:
+        A row per recording: `video` (as written), `path` (absolute), `roi` ('' : all) and `fps`
+        (0: the file's own).
+
+    Raises:
+        CohortError: the table cannot be used; all its faults together.
+    """
+    path = epath.Path(path)
+    cells, faults = _read_cells(path)
+    used = ("video", "roi", "fps")
+    cells = cells[[name for name in used if name in cells]]
+    table = _typed(cells, path)
+    faults += [fault for fault in checks.cell_faults(cells) if fault.column in used]
+    faults += checks.file_faults(table, path)
+    if faults:
+        raise CohortError(path, sorted(faults, key=lambda fault: fault.row))
+    return table[["video", "path", "roi", "fps"]]
+
+
 # Reading.
 
 
@@ -153,12 +181,12 @@ def _read_cells(path: epath.Path) -> tuple[pd.DataFrame, list[Fault]]:
     try:
         header, *lines = ([cell.strip() for cell in line] for line in reader)
     except csv.Error as error:
-        raise checks.file_error(
+        raise file_error(
             path, f"line {reader.line_num}: {error} (a quote that is not closed?)"
         ) from None
     rows = {number: line for number, line in enumerate(lines, start=2) if any(line)}
     if not rows:
-        raise checks.file_error(path, "has a header but no recordings")
+        raise file_error(path, "has a header but no recordings")
     while header and not header[-1]:  # spreadsheets pad rows with empty cells
         header.pop()
     faults = [
@@ -187,19 +215,19 @@ def _read_cells(path: epath.Path) -> tuple[pd.DataFrame, list[Fault]]:
 
 def _read_text(path: epath.Path) -> str:
     if path.is_dir():
-        raise checks.file_error(path, "is a directory; name the csv file in it")
+        raise file_error(path, "is a directory; name the csv file in it")
     if not path.exists():
-        raise checks.file_error(path, "no such file")
+        raise file_error(path, "no such file")
     data = path.read_bytes()
     if b"\0" in data:
-        raise checks.file_error(path, "is not a text file; in a spreadsheet, save as 'CSV UTF-8'")
+        raise file_error(path, "is not a text file; in a spreadsheet, save as 'CSV UTF-8'")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = data.decode("cp1252", errors="replace")
         logging.warning("%s: not UTF-8, read as Windows-1252; better save as 'CSV UTF-8'", path)
     if not text.strip():
-        raise checks.file_error(path, "is empty")
+        raise file_error(path, "is empty")
     return text
 
 
@@ -322,9 +350,13 @@ def main(config: StudyConfig, path: epath.PathLike) -> int:
     print(summarise(cohort, minutes))
     for failure in failures:
         print(f"unreadable: {failure}", file=sys.stderr)
+    if not failures:
+        print(f"then: mpjax study {shlex.quote(str(path))} --workdir=out/mine")
     return int(bool(failures))
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("cohort", None, "Path of cohort.csv.", required=True)
-    cli.start(lambda config: main(config, flags.FLAGS.cohort))
+    named = flags.DEFINE_string("cohort", "", "Path of cohort.csv, where no word names it.")
+    cli.start(
+        lambda config, *words: main(config, cli.one_word(words, named, needed=True)), words=True
+    )

@@ -1,13 +1,12 @@
 """Checks a cohort table: what columns, cells and rows must be, and how their faults are told."""
 
 import collections
-import dataclasses
 import datetime
 import difflib
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pandas as pd
@@ -15,6 +14,7 @@ import pandera.pandas as pa
 import tqdm
 from etils import epath
 
+from data_prep.faults import CohortError, Fault
 from mpjax import taxonomy as taxonomies
 from mpjax.config import SplitConfig
 
@@ -44,41 +44,6 @@ _RULES: dict[str, tuple[Callable[[str], bool], str]] = {
     "split": (lambda cell: cell in SPLITS, f"must be one of {', '.join(SPLITS)}"),
     "date": (lambda cell: _is_date(cell), "must be a date written YYYY-MM-DD, e.g. 2026-03-14"),
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class Fault:
-    """A broken rule and where: `row` as a spreadsheet numbers it (header: 1; the whole file: 0)."""
-
-    row: int
-    column: str
-    value: str
-    rule: str
-
-    def __str__(self) -> str:
-        if not self.row:
-            return self.rule
-        return f"row {self.row}, column {self.column}, value {self.value!r}: {self.rule}"
-
-
-class CohortError(ValueError):
-    """The faults of a cohort: `faults` holds them all, the message the first `SHOWN`."""
-
-    SHOWN = 50
-
-    def __init__(self, path: object, faults: Sequence[Fault]):
-        self.faults = tuple(faults)
-        lines = [str(fault) for fault in self.faults[: self.SHOWN]]
-        if len(self.faults) > 1:
-            lines.insert(0, f"{len(self.faults)} faults")
-        if len(self.faults) > self.SHOWN:
-            lines.append(f"... and {len(self.faults) - self.SHOWN} more")
-        super().__init__(f"{path}: " + "\n  ".join(lines))
-
-
-def file_error(path: epath.PathLike, rule: str) -> CohortError:
-    """Returns the error of a cohort that is at fault as a whole, not in a row."""
-    return CohortError(path, [Fault(0, "", "", rule)])
 
 
 # Shared with the reading and the division.
@@ -143,7 +108,10 @@ def cell_faults(cells: pd.DataFrame) -> list[Fault]:
     if labelled:
         filled["label"] = "must not be empty: give a label on all rows or on none"
     else:
-        filled |= dict.fromkeys(("condition", "day"), "must not be empty, without labels")
+        filled |= dict.fromkeys(
+            ("condition", "day"),
+            "must not be empty (or give every recording a label, in their place)",
+        )
     required = set(filled)
     if "split" in cells and cells["split"].any():
         filled["split"] = "must not be empty: give a split on all rows or on none"

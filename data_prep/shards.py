@@ -6,17 +6,16 @@ follows from the hash of its id, and a shard is sorted by clip id: the bytes are
 runner and any number of workers. A spill that is whole is reused by a restarted build.
 """
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pandas as pd
-import simplejpeg
 from etils import epath
 
 from data_prep import video
+from data_prep.encoding import Recording, encode_clips
 from data_prep.quiet_beam import beam
 from mpjax import files
 from mpjax.config import VideoConfig
@@ -25,51 +24,10 @@ from mpjax.data import records
 SPILL = "spill"  # subfolder of the unfinished dataset
 
 
-@dataclasses.dataclass(frozen=True)
-class Recording:
-    """What a worker needs to turn one row of the cohort into records."""
-
-    number: int  # position in the cohort
-    path: str
-    metadata: dict[str, Any]  # the row's part of records.METADATA
-    recorded_fps: float
-    roi: tuple[int, int, int, int] | None
-    shards: tuple[str, ...]  # file names of the shards of its split
-
-    @property
-    def stem(self) -> str:
-        """Name of its spill files."""
-        return f"{self.number:06d}"
-
-
 def shard_of(clip_id: str, shards: tuple[str, ...]) -> str:
     """Returns the shard for a clip: its id's sha256 modulo the number of shards."""
     digest = hashlib.sha256(clip_id.encode()).digest()
     return shards[int.from_bytes(digest[:8], "big") % len(shards)]
-
-
-def encode_clips(recording: Recording, config: VideoConfig) -> Iterator[tuple[dict, bytes]]:
-    """Decodes a recording; yields each clip's metadata and its serialised Example.
-
-    Raises:
-        video.VideoError: the recording cannot be read to its end.
-    """
-    clips = video.read_clips(
-        recording.path, config=config, recorded_fps=recording.recorded_fps, roi=recording.roi
-    )
-    for clip in clips:
-        metadata = recording.metadata | {
-            "clip_id": f"{recording.metadata['video']}#{clip.start_frame:08d}",
-            "start_frame": clip.start_frame,
-            "padded_frames": clip.padded_frames,
-            "fps": clip.fps,
-            **dict(zip(records.SHAPE, clip.frames.shape, strict=False)),
-        }
-        frames = [
-            simplejpeg.encode_jpeg(frame, quality=config.jpeg_quality, colorsubsampling="420")
-            for frame in clip.frames
-        ]
-        yield metadata, records.encode_example(metadata, frames)
 
 
 class DecodeRecording(beam.DoFn):

@@ -9,13 +9,11 @@ from absl import logging
 from etils import epath
 
 from data_prep.cohort_checks import (
-    CohortError,
-    Fault,
     check_no_leak,
-    file_error,
     has_labels,
     iterate_rows,
 )
+from data_prep.faults import CohortError, Fault, file_error
 from mpjax import taxonomy as taxonomies
 from mpjax.config import SplitConfig
 

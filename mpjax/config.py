@@ -417,8 +417,15 @@ def to_config_dict(config: Any) -> Any:
 
 
 def get_config() -> Any:
-    """Returns the defaults: what a binary without `--config` runs with."""
-    return to_config_dict(StudyConfig())
+    """Returns what a binary without `--config` runs with: settings for a lab's own cohort.
+
+    Half of a camera's usual 25 Hz, so that a clip of 16 frames shows 1.28 s of behaviour, and
+    frames as large as the projector's input. The rest are the defaults.
+    """
+    config = to_config_dict(StudyConfig())
+    config.video.fps = 12.5
+    config.video.short_side = 224
+    return config
 
 
 def from_config_dict(values: Any, cls: type[T] = StudyConfig, *, path: str = "config") -> T:  # type: ignore[assignment]

@@ -20,6 +20,8 @@ def run(config: StudyConfig, workdir: epath.PathLike) -> None:
     projector = export.projector_of(config, workdir, trained=True)
     out = workdir / "embeddings.parquet"
     mesh = partitioning.make_mesh(config.mesh)
+    if partitioning.is_writer():
+        export.remember_projector(config, workdir)
     changed = embedding.embed(workdir / "dataset", out, projector, config.projector, mesh=mesh)
     print(f"embeddings {out}: {'written' if changed else 'unchanged, not computed again'}")
 

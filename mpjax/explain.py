@@ -10,14 +10,21 @@ then tells what they mean.
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from absl import flags
 from etils import epath
 
 from mpjax import cli, files, findings
 from mpjax.config import StudyConfig
-from mpjax.findings import BASELINE, BSOID, FINAL, FOLDER, SALIENCY, WINDOWS
+from mpjax.findings import (
+    BASELINE,
+    BSOID,
+    FINAL,
+    FOLDER,
+    SALIENCY,
+    WINDOWS,
+    read_windows,
+)
 from mpjax.taxonomy import Taxonomy
 
 
@@ -147,23 +154,6 @@ def _find_motifs(config: StudyConfig, workdir: epath.Path, projector: Any) -> No
             print(f"gallery {out / 'gallery'}: {'written' if made else 'unchanged'}")
     with files.write_aside(out / WINDOWS) as aside, aside.open("wb") as file:
         pd.concat([table, labels], axis=1).to_parquet(file, index=False)
-
-
-def read_windows(workdir: epath.PathLike) -> tuple[pd.DataFrame, Any, Any, Any]:
-    """Returns the windows of a study, their embedding, all embeddings and the division."""
-    from mpjax.data import division, embeddings, records, windows
-
-    workdir = epath.Path(workdir)
-    dataset = workdir / "dataset"
-    embedded = embeddings.read(
-        workdir / "embeddings.parquet", dataset=records.read_manifest(dataset)["fingerprint"]
-    )
-    divided = division.read(dataset)
-    index = records.read_index(dataset)
-    table, embedding = windows.cut(embedded, index, divided)
-    names = np.array([*divided.taxonomy.fine, ""])  # a label of -1 has no name
-    table["class"] = names[table["label"].to_numpy()]
-    return table, embedding, embedded, divided
 
 
 def training_masks(windows: pd.DataFrame) -> dict[str, Any]:

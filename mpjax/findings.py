@@ -91,6 +91,23 @@ def predict(workdir: epath.PathLike) -> tuple[pd.DataFrame, dict[str, Any]]:
     return table, meta
 
 
+def read_windows(workdir: epath.PathLike) -> tuple[pd.DataFrame, Any, Any, Any]:
+    """Returns the windows of a study, their embedding, all embeddings and the division."""
+    from mpjax.data import division, embeddings, records, windows
+
+    workdir = epath.Path(workdir)
+    dataset = workdir / "dataset"
+    embedded = embeddings.read(
+        workdir / "embeddings.parquet", dataset=records.read_manifest(dataset)["fingerprint"]
+    )
+    divided = division.read(dataset)
+    index = records.read_index(dataset)
+    table, embedding = windows.cut(embedded, index, divided)
+    names = np.array([*divided.taxonomy.fine, ""])  # a label of -1 has no name
+    table["class"] = names[table["label"].to_numpy()]
+    return table, embedding, embedded, divided
+
+
 def files_read(workdir: epath.PathLike) -> list[epath.Path]:
     """Lists the files of a study that `collect` reads, as far as they are there."""
     out = epath.Path(workdir) / FOLDER

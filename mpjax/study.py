@@ -1,4 +1,4 @@
-"""Runs a whole study: `python -m mpjax.study --config=configs/demo.py --workdir=out/demo`.
+"""Runs a whole study: `python -m mpjax.study COHORT.csv --workdir=out/mine`.
 
 Stages: cohort (drawn, where the config names none), dataset, embeddings, heads, a look at what they
 saw (`mpjax.explain`), report; what is trained on clips (`config.train.what`) is trained before they
@@ -6,9 +6,10 @@ are embedded. A stage whose inputs are unchanged is skipped and says so; a kille
 where it stopped.
 """
 
+import dataclasses
 import time
 
-from absl import flags
+from absl import app, flags
 from etils import epath
 
 from mpjax import cli, embed, explain, files, train
@@ -75,6 +76,15 @@ def _dataset(config: StudyConfig, cohort_path: epath.Path, workdir: epath.Path) 
     return build.report_failures(manifest, workdir / "dataset")
 
 
+def main(config: StudyConfig, *words: str) -> int:
+    """Runs the study of `config`, or of the cohort that the command line names as a word."""
+    if len(words) > 1 or (words and config.cohort):
+        raise app.UsageError(f"one cohort, please, not {' and '.join((*words, config.cohort))}")
+    if words:
+        config = dataclasses.replace(config, cohort=words[0])
+    return run(config, flags.FLAGS.workdir)
+
+
 if __name__ == "__main__":
     flags.DEFINE_string("workdir", None, "Folder of the study.", required=True)
-    cli.start(lambda config: run(config, flags.FLAGS.workdir))
+    cli.start(main, words=True)

@@ -43,8 +43,13 @@ class Embeddings:
     @property
     def views(self) -> Views:
         """The views of each clip that were embedded."""
-        of = self.meta["views"]
-        return Views(of["size"], of["frames"], of["views"], of["crops"], of.get("turns", 1))
+        return views_of(self.meta["views"])
+
+
+def views_of(meta: dict[str, Any]) -> Views:
+    """Returns the views that the entry `views` of embeddings' meta tells of."""
+    turns = meta.get("turns", 1)
+    return Views(meta["size"], meta["frames"], meta["views"], meta["crops"], turns)
 
 
 def to_arrow(

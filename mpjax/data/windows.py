@@ -15,14 +15,14 @@ _NO_FOLD = -1
 
 
 def cut(
-    embedded: Embeddings, index: pd.DataFrame, division: Division
+    embedded: Embeddings, index: pd.DataFrame, division: Division | None = None
 ) -> tuple[pd.DataFrame, Float[np.ndarray, "n d"]]:
     """Returns the windows of all clips, in record order and in order of time within a clip.
 
     Args:
         embedded: all views of all clips.
         index: of the dataset, for the clips' number of frames.
-        division: for the fold of each recording.
+        division: for the fold of each recording; None: in none.
 
     Returns:
         A row per window and its embedding: the clip's metadata and `split`, `fold` (-1: none),
@@ -48,7 +48,7 @@ def cut(
     rows = table[first].reset_index(drop=True)
     # Of the crops, the middle one as filmed stands for the window in pictures.
     rows["view"] += np.bincount(window) // views.turns // 2
-    kept = rows["video"].map(division.folds).fillna(_NO_FOLD).astype(int)
+    kept = rows["video"].map(division.folds if division else {}).fillna(_NO_FOLD).astype(int)
     rows["fold"] = np.where(rows["split"] == "test", kept, _NO_FOLD)
     rows["offset"], rows["frames"] = offset[first], views.frames or length[first]
     rows["start_s"] = (rows["start_frame"] + rows["offset"]) / rows["fps"]

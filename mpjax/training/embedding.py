@@ -101,7 +101,7 @@ def embed(
     clips = (batch["clips"] for batch in batches)
     if shown > 1:
         clips = (np.repeat(frames, shown, axis=1) for frames in clips)
-    embedded = _embed_batches(clips, _embed_step(projector, mesh))
+    embedded = embed_batches(clips, embed_step(projector, mesh))
     is_writer = partitioning.is_writer()
     with tqdm.tqdm(
         embedded,
@@ -192,7 +192,7 @@ def pixel_statistics(clips: UInt8[Array, "b t h w 3"]) -> Float[Array, "b 2"]:
 Embedded = tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n 2"]]
 
 
-def _embed_step(
+def embed_step(
     projector: Projector, mesh: jax.sharding.Mesh
 ) -> Callable[[UInt8[np.ndarray, "b t h w 3"]], tuple[Array, Array]]:
     """Returns a function of this process's clips of a batch to `embed_program`'s of all of it."""
@@ -209,7 +209,7 @@ def _embed_step(
     return embed_batch
 
 
-def _embed_batches(
+def embed_batches(
     batches: Iterable[UInt8[np.ndarray, "b t h w 3"]],
     embed_batch: Callable[[UInt8[np.ndarray, "b t h w 3"]], tuple[Array, Array]],
 ) -> Iterator[Embedded]:

@@ -1,13 +1,14 @@
 """What training on clips leaves behind: a projector and a head, as the later stages read them."""
 
 import dataclasses
+import json
 from typing import Any
 
 import numpy as np
 from etils import epath
 
 from mpjax import files
-from mpjax.config import StudyConfig
+from mpjax.config import ProjectorConfig, StudyConfig, TrainConfig, from_config_dict
 from mpjax.data import records
 from mpjax.data.division import Division
 from mpjax.models import lora, projector, swin_files
@@ -15,6 +16,7 @@ from mpjax.models.projector import Projector
 from mpjax.training import checkpoint, embedding, loop, partitioning, programs
 
 TRAINED = "projector"  # folder of a projector that was trained
+NOTE = "projector.json"  # of a study: how its projector is loaded
 RUN = "train"  # folder of a run
 
 
@@ -43,6 +45,45 @@ def projector_of(config: StudyConfig, workdir: epath.PathLike, *, trained: bool)
         form=chosen.form,
         architecture=architecture,
     )
+
+
+def remember_projector(config: StudyConfig, workdir: epath.PathLike) -> None:
+    """Notes in `workdir` how its projector is loaded, for later recordings (`recall_projector`)."""
+    noted = {"projector": dataclasses.asdict(config.projector), "what": config.train.what}
+    path = epath.Path(workdir) / NOTE
+    if not path.exists() or files.read_json(path) != json.loads(json.dumps(noted)):
+        files.write_json(path, noted)
+
+
+def recall_projector(
+    workdir: epath.PathLike, fingerprint: str, *, weights: str = ""
+) -> tuple[Projector, int]:
+    """Loads the projector that embedded a study, and says how many views it takes at once.
+
+    Args:
+        workdir: folder of the study.
+        fingerprint: that the projector must have.
+        weights: path or name of its weights, where they have moved; empty: as noted, or in studies
+            from before there were notes, the packaged ones.
+
+    Raises:
+        ValueError: the weights are others, or cannot be read.
+    """
+    path = epath.Path(workdir) / NOTE
+    noted: dict[str, Any] = {"projector": {}, "what": "probe"}
+    if path.exists():
+        noted = files.read_json(path)
+    chosen = from_config_dict(noted["projector"], ProjectorConfig, path=str(path))
+    if weights:
+        chosen = dataclasses.replace(chosen, weights=weights, kind="")
+    config = StudyConfig(projector=chosen, train=TrainConfig(what=noted["what"]))
+    loaded = projector_of(config, workdir, trained=not weights)
+    if loaded.fingerprint != fingerprint:
+        raise ValueError(
+            f"{workdir}: its heads were trained on embeddings of the projector {fingerprint}, but "
+            f"{chosen.weights} gives {loaded.fingerprint}; name the study's own with --weights"
+        )
+    return loaded, chosen.batch_size
 
 
 def train(workdir: epath.PathLike, division: Division, config: StudyConfig) -> bool:

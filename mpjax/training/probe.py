@@ -176,6 +176,30 @@ def predict(
     return clips
 
 
+def predict_by_every_head(
+    variables: dict[str, Any], embedding: Float[np.ndarray, "n d"], clip: Int[np.ndarray, " n"]
+) -> tuple[tuple[str, ...], Float[np.ndarray, "heads clips fine"]]:
+    """Predicts clips by all heads of a study, for recordings that none was trained on.
+
+    Args:
+        variables: of the checkpoint of a study's heads.
+        embedding: of all views.
+        clip: the clip of every view, ascending; the views of a clip lie together.
+
+    Returns:
+        Names of the heads (`fold_0`, …, `final` last), and the log of each one's probabilities,
+        averaged over the views of a clip.
+    """
+    names = sorted((name for name in variables if name.startswith("fold_")), key=_fold_of)
+    names.append(_name(heads.FINAL))
+    log_p = [heads.average_views(heads.predict(variables[n], embedding), clip) for n in names]
+    return tuple(names), np.stack(log_p)
+
+
+def _fold_of(name: str) -> int:
+    return int(name.removeprefix("fold_"))
+
+
 def _check_same(
     metadata: dict[str, Any],
     embedded: embeddings.Embeddings,

@@ -83,7 +83,7 @@ def test_a_background_is_the_recording_without_what_moved_in_it(tmp_path):
 def test_stills_that_are_there_are_not_made_again_and_others_are(dataset, tmp_path, monkeypatch):
     first = embed(dataset, tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(embedding, "_embed_batches", None)
+        patch.setattr(embedding, "embed_batches", None)
         patch.setattr(stills, "_write_shard", None)
         again = embed(dataset, tmp_path)
     np.testing.assert_array_equal(first.embedding, again.embedding)

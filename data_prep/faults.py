@@ -1,0 +1,75 @@
+"""The faults of a cohort table, and how they are told: all of them at once."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from etils import epath
+
+
+@dataclasses.dataclass(frozen=True)
+class Fault:
+    """A broken rule and where: `row` as a spreadsheet numbers it (header: 1; the whole file: 0)."""
+
+    row: int
+    column: str
+    value: str
+    rule: str
+
+    def __str__(self) -> str:
+        if not self.row:
+            return self.rule
+        return f"row {self.row}, column {self.column}, value {self.value!r}: {self.rule}"
+
+
+class CohortError(ValueError):
+    """The faults of a cohort: `faults` holds them all, the message the first `SHOWN`.
+
+    Cells of a column that are all left empty against one rule are told in one line.
+    """
+
+    SHOWN = 50
+
+    def __init__(self, path: object, faults: Sequence[Fault]):
+        self.faults = tuple(faults)
+        told = _tell(self.faults)
+        lines = told[: self.SHOWN]
+        if len(self.faults) > 1:
+            lines.insert(0, f"{len(self.faults)} faults")
+        if len(told) > self.SHOWN:
+            lines.append(f"... and {len(told) - self.SHOWN} more")
+        super().__init__(f"{path}: " + "\n  ".join(lines))
+
+
+_LEFT_EMPTY = 3  # cells of a column, from which on they are told together
+
+
+def _tell(faults: Sequence[Fault]) -> list[str]:
+    """Returns a line per fault, or per column that was left empty."""
+    empty: dict[tuple[str, str], list[int]] = {}
+    for fault in faults:
+        if not fault.value and fault.row > 1:
+            empty.setdefault((fault.column, fault.rule), []).append(fault.row)
+    lines: dict[str, None] = {}  # ordered, each once
+    for fault in faults:
+        rows = empty.get((fault.column, fault.rule), []) if not fault.value else []
+        if len(rows) < _LEFT_EMPTY:
+            lines[str(fault)] = None
+        else:
+            lines[f"{_ranges(rows)}, column {fault.column}, empty: {fault.rule}"] = None
+    return list(lines)
+
+
+def _ranges(rows: Sequence[int]) -> str:
+    """Writes ascending row numbers as ranges: rows 2-5, 9."""
+    runs: list[list[int]] = []
+    for row in rows:
+        if runs and row == runs[-1][1] + 1:
+            runs[-1][1] = row
+        else:
+            runs.append([row, row])
+    return "rows " + ", ".join(f"{a}-{b}" if b > a else str(a) for a, b in runs)
+
+
+def file_error(path: epath.PathLike, rule: str) -> CohortError:
+    """Returns the error of a cohort that is at fault as a whole, not in a row."""
+    return CohortError(path, [Fault(0, "", "", rule)])

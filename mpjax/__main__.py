@@ -1,0 +1,67 @@
+"""The console command `mpjax`: every binary of the package as a subcommand (`mpjax --help`)."""
+
+import difflib
+import importlib.metadata
+import runpy
+import sys
+from collections.abc import Sequence
+
+from mpjax import commands
+
+_OPENING = """\
+Reads chronic pain in mice from raw video, without human-defined action labels.
+
+From a folder of videos to a report, and on to new recordings:
+
+  mpjax init VIDEOS                          writes VIDEOS/cohort.csv: fill in what it leaves empty
+  mpjax check VIDEOS/cohort.csv              tells every fault of it, with row, column and rule
+  mpjax study VIDEOS/cohort.csv --workdir=out/mine       runs everything; open out/mine/report.html
+  mpjax predict --model=out/mine NEW_VIDEOS --out=out/new      scores recordings it has never seen
+"""
+_CLOSING = """\
+`mpjax COMMAND --help` tells the flags of a command, with an example. `mpjax COMMAND` is the same as
+`python -m MODULE` of the package. The exit status is 0 when all went well, 1 for bad input."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs the subcommand that the command line names, as `python -m` would, and exits as it does.
+
+    Args:
+        argv: the words after `mpjax`; None: those of the command line.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    first = words[0] if words else "--help"
+    if first in ("--help", "-h", "help", "-help"):
+        if first == "help" and len(words) > 1:
+            return main([words[1], "--help"])
+        print(describe())
+        sys.exit(0)
+    if first == "--version":
+        print(f"mpjax {importlib.metadata.version('mpjax')}")
+        sys.exit(0)
+    if first not in commands.MODULES:
+        print(f"error: {_unknown(first)}", file=sys.stderr)
+        sys.exit(2)
+    sys.argv = [sys.argv[0], *words[1:]]
+    runpy.run_module(commands.MODULES[first], run_name="__main__", alter_sys=True)
+
+
+def describe() -> str:
+    """Returns what `mpjax --help` prints."""
+    lines = [_OPENING]
+    for title, group in commands.GROUPS.items():
+        lines += [title, *(f"  {name:<10} {commands.purpose(of)}" for name, of in group.items())]
+        lines.append("")
+    return "\n".join([*lines, _CLOSING])
+
+
+def _unknown(word: str) -> str:
+    kind = "flag" if word.startswith("-") else "command"
+    known = [*commands.MODULES, "--help", "--version"]
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    hint = f"did you mean `mpjax {near[0]}`?" if near else "`mpjax --help` lists them all"
+    return f"mpjax has no {kind} {word!r}; {hint}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""The console command: every binary is a subcommand, help teaches, exit statuses pass through."""
+
+import importlib.metadata
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from absl import app, flags
+
+from mpjax import __main__ as command
+from mpjax import cli, commands
+
+ROOT = Path(__file__).resolve().parents[1]
+HEAVY = ("jax", "pandas", "numpy", "absl", "ml_collections", "flax", "matplotlib", "scipy", "av")
+
+
+def run(*words):
+    return subprocess.run(
+        [sys.executable, "-m", "mpjax", *words], capture_output=True, text=True, cwd=ROOT
+    )
+
+
+def modules_loaded_by(code):
+    code += "; import sys; print(' '.join(name for name in sys.modules if '.' not in name))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split("\n")[-2].split())
+
+
+def test_every_binary_is_a_subcommand_and_every_subcommand_a_binary():
+    sources = [*(ROOT / "mpjax").glob("*.py"), *(ROOT / "data_prep").glob("*.py")]
+    binaries = {
+        f"{path.parent.name}.{path.stem}"
+        for path in sources
+        if 'if __name__ == "__main__"' in path.read_text() and path.stem != "__main__"
+    }
+    assert set(commands.MODULES.values()) == binaries
+    assert len(commands.MODULES) == len(binaries)
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    assert not modules_loaded_by("import mpjax") & set(HEAVY)
+
+
+def test_help_of_the_command_loads_nothing_heavy():
+    code = "from mpjax import __main__ as command; text = command.describe(); assert 'init' in text"
+    assert not modules_loaded_by(code) & set(HEAVY)
+
+
+def test_the_projector_is_still_a_name_of_the_package():
+    import mpjax
+
+    assert callable(mpjax.load_projector)
+    with pytest.raises(AttributeError, match="no attribute 'bogus'"):
+        _ = mpjax.bogus
+
+
+def test_help_tells_all_commands_and_a_labs_path_in_order():
+    text = command.describe()
+    for name in commands.MODULES:
+        assert re.search(rf"^  {name} +\S.{{10,}}$", text, re.MULTILINE), name
+    path = [text.index(f"  mpjax {name} ") for name in ("init", "check", "study", "predict")]
+    assert path == sorted(path)
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_an_unknown_command_is_one_error_with_the_nearest_name():
+    done = run("stduy")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: mpjax has no command 'stduy'; did you mean `mpjax study`?\n"
+
+
+def test_the_version_is_the_packages(capsys):
+    with pytest.raises(SystemExit) as ended:
+        command.main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"mpjax {importlib.metadata.version('mpjax')}\n"
+
+
+def test_the_script_of_the_package_is_this_command():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["scripts"] == {"mpjax": "mpjax.__main__:main"}
+    assert callable(command.main)
+
+
+def test_help_of_a_subcommand_is_that_of_its_binary_and_short():
+    done = run("study", "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("Runs a whole study: `mpjax study COHORT.csv --workdir=out/mine`")
+    for word in ("--workdir=…", "Required.", "config.video", "--config.SECTION.FIELD=VALUE"):
+        assert word in done.stdout
+    assert "chex" not in done.stdout  # flags of libraries, of which absl's help is full
+    assert len(done.stdout.splitlines()) < 60
+
+
+def test_exit_status_and_error_of_a_binary_pass_through(tmp_path):
+    by_command = run("check", f"{tmp_path}/gone.csv")
+    assert by_command.returncode == 1
+    assert by_command.stderr == f"error: {tmp_path}/gone.csv: no such file\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("check",), "name one file, by a word or by --cohort=FILE; got none"),
+        (("study", "a.csv", "b.csv", "--workdir=w"), "one cohort, please, not a.csv and b.csv"),
+        (("init",), "name one folder of videos; got none"),
+        (("predict", "v.mp4", "--model=m"), "the flag --out=… is required"),
+        (("predict", "--modl=m"), "Unknown command line flag 'modl'. Did you mean: model ?"),
+    ],
+)
+def test_a_wrong_command_line_is_one_error_with_the_way_to_help(words, told):
+    done = run(*words)
+    assert done.returncode == 1
+    assert told in done.stderr
+    assert "--help" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_one_file_is_named_by_a_word_or_by_a_flag_and_not_by_both():
+    values = flags.FlagValues()
+    named = flags.DEFINE_string("cohort", "", "Table.", flag_values=values)
+    values(["program"])
+    assert cli.one_word(["a.csv"], named) == "a.csv"
+    assert cli.one_word([], named) == ""
+    values(["program", "--cohort=b.csv"])
+    assert cli.one_word([], named, needed=True) == "b.csv"
+    with pytest.raises(app.UsageError, match=r"--cohort=FILE; got a\.csv and b\.csv"):
+        cli.one_word(["a.csv"], named)
