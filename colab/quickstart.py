@@ -77,7 +77,8 @@ notebook.run_study(config, WORKDIR)
 # ## The figures
 #
 # Every figure of the report stands in `metrics.json`. All of these are of animals that the head was
-# not trained on; intervals resample animals (cages), never clips.
+# not trained on; intervals resample animals (cages), never clips. The last row is the interaction:
+# negative where the drug relieves more in neuropathic than in inflammatory pain.
 
 # %%
 metrics = files.read_json(f"{WORKDIR}/metrics.json")

@@ -55,10 +55,10 @@
 # ## How many animals?
 #
 # The animal is the unit: more clips of the same animals do not make a trial larger. In simulated
-# trials with an effect of 0.8 in neuropathic and 0.3 in inflammatory pain (between-animal spread as
-# in `tests/analysis/simulated_trials.py`), 500 per row, the interaction *works better in neuropathic
-# than in inflammatory pain* was found this often at p < 0.05
-# (`python tests/benchmarks/bench_drug_statistics.py`; README, Results):
+# trials, 500 for each n, a drug takes 0.8 logits off neuropathic and 0.3 off inflammatory pain, and
+# a session's score has a standard deviation of 0.35. That it *works better in neuropathic than in
+# inflammatory pain* (the interaction, p < 0.05) was found this often
+# (`python tests/benchmarks/bench_drug_statistics.py`):
 #
 # | animals per arm and pain type | 3 | 4 | 6 | 8 | 12 | 16 |
 # | --- | --- | --- | --- | --- | --- | --- |
@@ -180,7 +180,9 @@ notebook.run_study(config, WORKDIR)
 # ## The figures
 #
 # All of these are of animals that the head was not trained on; intervals resample animals (cages),
-# never clips. What cannot be estimated is a dash here and has its reason in the report.
+# never clips. The interaction of drug and pain type is negative where the drug relieves more in
+# neuropathic than in inflammatory pain. What cannot be estimated is a dash here and has its reason
+# in the report.
 
 # %%
 metrics = files.read_json(f"{WORKDIR}/metrics.json")

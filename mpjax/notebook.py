@@ -1,4 +1,4 @@
-"""What the notebooks of `colab/` need beside the stages: settings, plain errors, results at hand."""
+"""What the notebooks of `colab/` need beside the stages: settings, plain errors, results."""
 
 import contextlib
 import html
@@ -84,7 +84,7 @@ def load_config(path: epath.PathLike, changes: Mapping[str, Any] | None = None) 
 
 
 def as_flags(changes: Mapping[str, Any]) -> list[str]:
-    """Returns changes of a config as flags of a binary: {"head.seed": 3} as --config.head.seed=3."""
+    """Returns changes of a config as a binary's flags, {"head.seed": 3} as --config.head.seed=3."""
     return [f"--config.{name}={value}" for name, value in changes.items()]
 
 
@@ -164,7 +164,7 @@ def key_figures(metrics: Mapping[str, Any]) -> pd.DataFrame:
         animals = interaction.get("n")
         rows.append(
             {
-                "figure": "drug x pain type, logit (negative: more relief in neuropathic pain)",
+                "figure": "drug x pain type, logit",  # negative: more relief in neuropathic
                 "value": words.number(interaction["value"]),
                 "95 % CI": words.span(interaction),
                 "chance": "–",
@@ -226,12 +226,9 @@ def _recording_table(clips: pd.DataFrame) -> pd.DataFrame:
     """Returns a row per recording: what its clips share, and the means of their probabilities."""
     grouped = clips.groupby("video", sort=False)
     p = [name for name in clips if name.startswith("p[")]
-    shared = [
-        name
-        for name in clips
-        if name not in (*p, "video", "clip_id", "predicted", "start_frame", "start_s")
-        and (grouped[name].nunique(dropna=False) == 1).all()
-    ]
+    of_clips = (*p, "video", "clip_id", "predicted", "start_frame", "start_s")
+    values = grouped.nunique(dropna=False)
+    shared = [name for name in values if name not in of_clips and values[name].max() == 1]
     table = grouped[shared].first().join(grouped[p].mean())
     table.insert(len(shared), "clips", grouped.size())
     return table.reset_index()

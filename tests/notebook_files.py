@@ -1,7 +1,8 @@
 """The notebooks of `colab/`: read from their scripts, executed, and made light.
 
-Run:   python tests/notebook_files.py [NAME …]   writes colab/NAME.ipynb from colab/NAME.py, executed
-       (with MPJAX_FAST=1 at tiny settings, and otherwise at those that a user gets).
+Run:   python tests/notebook_files.py [NAME …]
+       writes colab/NAME.ipynb from colab/NAME.py, executed: with MPJAX_FAST=1 at tiny settings,
+       otherwise at those that a user gets.
 """
 
 import argparse
@@ -38,7 +39,7 @@ def read(name):
 
 
 def execute(name, folder, *, timeout=600, tiny=True):
-    """Executes a notebook in `folder` by this Python and this mpjax; returns it with its outputs."""
+    """Executes a notebook in `folder`, by this Python and this mpjax; returns it with outputs."""
     notebook = read(name)
     environment = os.environ | {"PYTHONPATH": str(ROOT), "MPJAX_FAST": "1" if tiny else "0"}
     client = NotebookClient(
@@ -54,7 +55,7 @@ def execute(name, folder, *, timeout=600, tiny=True):
 
 
 def lighten(notebook, folder):
-    """Drops from executed `notebook` what is large, lasting progress bars, and the folder's name."""
+    """Drops what is large, progress bars and the folder's name from an executed notebook."""
     for cell in notebook.cells:
         if cell.cell_type != "code":
             continue
