@@ -75,6 +75,7 @@ REPOSITORY = ""  # @param {type:"string"}
 # Folder with cohort.csv and the videos. On Google Drive, for example
 # /content/drive/MyDrive/mice; empty: you will be asked to upload, or an example is drawn.
 FOLDER = ""  # @param {type:"string"}
+# Where the results go; a folder on Drive outlasts the session.
 WORKDIR = "out/mine"  # @param {type:"string"}
 FROM_ABOVE_OR_BELOW = False  # @param {type:"boolean"}
 # Fields of configs/lab.py to change, e.g. {"video.stride": 64} to look at fewer clips.
