@@ -22,16 +22,17 @@ FOLDER = ROOT / "colab"
 NAMES = ("quickstart", "your_videos", "scaling")
 LARGEST_OUTPUT = 50_000  # bytes of JSON; a larger one is dropped before the notebook is kept
 NOT_KEPT = "Not kept in this file: run the notebook to see it."
+METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
 _BAR = re.compile(r"^.*\d+%\|.*$\n?", re.MULTILINE)  # a progress bar's last state
 
 
 def read(name):
     """Returns the notebook that a script makes: nothing in it depends on when it was made."""
     notebook = jupytext.read(FOLDER / f"{name}.py")
-    notebook.metadata = {
-        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-        "language_info": {"name": "python"},
-    }
+    notebook.metadata = nbformat.from_dict(METADATA)
     for i, cell in enumerate(notebook.cells):
         cell.id = f"cell-{i}"
         cell.metadata.pop("lines_to_next_cell", None)
@@ -56,6 +57,7 @@ def execute(name, folder, *, timeout=600, tiny=True):
 
 def lighten(notebook, folder):
     """Drops what is large, progress bars and the folder's name from an executed notebook."""
+    notebook.metadata = nbformat.from_dict(METADATA)  # executing tells of the very Python
     for cell in notebook.cells:
         if cell.cell_type != "code":
             continue
