@@ -7,7 +7,7 @@ WORKDIR ?= out/demo
 # libtpu is installed to compile for TPUs, not to look for one on this machine.
 export JAX_PLATFORMS ?= cpu
 
-.PHONY: demo test lint bench install clean
+.PHONY: demo test lint bench notebooks install clean
 
 demo: install
 	$(BIN)/python -m mpjax.study --config=configs/demo.py --workdir=$(WORKDIR)
@@ -26,6 +26,9 @@ bench: install
 	$(BIN)/python tests/benchmarks/bench_swin.py
 	$(BIN)/python tests/benchmarks/bench_loader.py
 	$(BIN)/python tests/benchmarks/bench_synthetic.py
+
+notebooks: install
+	$(BIN)/python tests/notebook_files.py
 
 install: $(VENV)/.installed
 

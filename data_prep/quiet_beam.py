@@ -1,11 +1,17 @@
-"""Imports Apache Beam without its warning of Google clients that nobody asked for."""
+"""Imports Apache Beam without its warning of Google clients that nobody asked for.
+
+And without its look for a notebook: there, Beam 2.77 labels steps by cell, for which it imports its
+interactive runner, and that does not import beside pandas 3 (no `DataFrame.first`).
+"""
 
 import logging
 
 _disabled = logging.root.manager.disable  # the local runner's workers are silent already
 logging.disable(logging.WARNING)
 import apache_beam as beam  # noqa: E402
+from apache_beam.utils import interactive_utils  # noqa: E402
 
 logging.disable(_disabled)
+interactive_utils.is_in_ipython = beam.pipeline.is_in_ipython = lambda: False
 
 __all__ = ["beam"]

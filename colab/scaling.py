@@ -1,0 +1,235 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # mpjax: scaling
+#
+# A Video Swin trained on clips over all devices of this machine; killed without warning and
+# resumed; and its steps compiled ahead of time for a TPU slice that is not here, to know before you
+# rent it whether they fit. Choose a TPU runtime (*Runtime > Change runtime type*); without one, the
+# processor poses as eight devices. On a pod the commands are the same, on every host.
+
+# %% tags=["parameters"]
+import os
+
+# The address or the folder of mpjax's repository, if mpjax is not installed here.
+REPOSITORY = ""  # @param {type:"string"}
+WORKDIR = "out/scaling"  # @param {type:"string"}
+TOPOLOGY = "v5e:2x2"  # @param {type:"string"}
+# A network of toy width and a few clips, which show that everything runs.
+FAST = os.environ.get("MPJAX_FAST") == "1"
+
+# %% [markdown]
+# ## Install
+#
+# Nothing is done where mpjax is installed already. Where Colab asks you to restart the session
+# (because another version of a package was loaded), do so and run all again.
+
+# %%
+import importlib.util
+import pathlib
+import shutil
+import subprocess
+
+SOURCE = pathlib.Path("mpjax-source")
+found = importlib.util.find_spec("mpjax")
+if found is None or found.origin is None:
+    if not REPOSITORY and not SOURCE.exists():
+        raise SystemExit("set REPOSITORY in the cell above, or upload mpjax as mpjax-source")
+    if not SOURCE.exists():
+        subprocess.run(["git", "clone", "--depth=1", REPOSITORY, str(SOURCE)], check=True)
+    extras = ["prep"]
+    extras += ["cuda"] if shutil.which("nvidia-smi") else []
+    extras += ["tpu"] if "TPU_ACCELERATOR_TYPE" in os.environ else []
+    wanted = f"./{SOURCE}[{','.join(extras)}]"
+    # %pip install --quiet -c {SOURCE}/constraints.txt "{wanted}"
+elif not SOURCE.exists():
+    SOURCE = pathlib.Path(found.origin).parents[1]
+
+# %% [markdown]
+# ## Devices
+#
+# A process that uses a TPU holds it alone, so this notebook leaves the devices to the processes
+# that it starts. What they compile is kept: a run that is started again need not compile again.
+
+# %%
+import json
+import signal
+import sys
+import time
+
+from mpjax import notebook
+
+workdir = pathlib.Path(WORKDIR)
+environment = os.environ | {
+    "JAX_COMPILATION_CACHE_DIR": str(workdir.absolute() / "compiled"),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    # Of processors only; TPUs and GPUs are as many as they are.
+    "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+}
+if not shutil.which("nvidia-smi") and "TPU_ACCELERATOR_TYPE" not in os.environ:
+    environment["JAX_PLATFORMS"] = "cpu"
+
+
+def python(*arguments):
+    """Runs Python with these arguments in a process of its own; returns what it printed."""
+    command = [sys.executable, *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise notebook.Stop(f"{' '.join(arguments)}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+code = "import jax; print(jax.device_count(), jax.devices()[0].device_kind)"
+devices, kind = python("-c", code).strip().split(maxsplit=1)
+devices = int(devices)
+print(f"{devices} x {kind}")
+
+# %% [markdown]
+# ## Clips
+#
+# Synthetic mice that each show one behaviour, as TFRecord shards. The config is
+# `configs/synthetic_behaviours.py`, with the changes that this cell makes.
+
+# %%
+from data_prep import build, cohort, synthetic
+
+recipe = str(SOURCE / "configs" / "synthetic_behaviours.py")
+changes = {"mesh.model": 2 if devices % 2 == 0 else 1, "mesh.fully_sharded": True}
+if FAST:
+    changes |= {
+        "synthetic.animals": 6,
+        "synthetic.clips_per_behaviour": 1,
+        "synthetic.seconds": 2.0,
+        "synthetic.size": 64,
+        "video.frames": 8,
+        "video.stride": 8,
+        "video.short_side": 32,
+        "split.group": "animal",
+        "build.workers": 1,
+        "projector.size": 32,
+        "projector.form": "xla",
+        "projector.architecture.embed_dim": 32,
+        "projector.architecture.depths": (1,),
+        "projector.architecture.num_heads": (2,),
+        "projector.architecture.patch": (2, 4, 4),
+        "projector.architecture.window": (4, 4, 4),
+        "train.epochs": 6.0,
+        "train.save_every": 4,
+        "train.eval_every": 12,
+        "train.log_every": 1,
+    }
+config = notebook.load_config(recipe, changes)
+csv = synthetic.generate(workdir / "cohort", config.synthetic, workers=1)
+dataset = workdir / "unbroken" / "dataset"
+build.build(
+    cohort.read_cohort(csv, split=config.split),
+    dataset,
+    clip_config=config.video,
+    config=config.build,
+)
+print(len(list(dataset.glob("*.tfrecord*"))), "shards in", dataset)
+
+# %% [markdown]
+# ## Train over all devices
+#
+# The mesh has two axes. The batch is cut over `data`; attention heads and hidden units over
+# `model`; fully sharded, what is large is cut over `data` too, and so is its optimiser state. Every
+# mesh gives the same losses, up to rounding.
+
+# %%
+flags = [f"--config={recipe}", *notebook.as_flags(changes)]
+print(python("-m", "mpjax.train", *flags, f"--workdir={workdir / 'unbroken'}"))
+
+
+def read_log(name):
+    """Returns the lines of the metric log of a run."""
+    text = (workdir / name / "train" / "metrics.jsonl").read_text()
+    return [json.loads(line) for line in text.splitlines()]
+
+
+log = read_log("unbroken")
+
+# %%
+import matplotlib.pyplot as plt
+
+figure, axis = plt.subplots(figsize=(6, 2.5), layout="constrained")
+for split in ("train", "val"):
+    rows = [row for row in log if row["split"] == split]
+    axis.plot([row["step"] for row in rows], [row["loss"] for row in rows], "o-", ms=3, label=split)
+axis.set(xlabel="step", ylabel="cross-entropy")
+axis.legend()
+plt.show()
+# %% [markdown]
+# Where the parameters lie:
+
+# %%
+from mpjax.training import checkpoints
+
+last = max(row["step"] for row in log)
+learnt = checkpoints.restore_params(workdir / "unbroken" / "train" / "checkpoints", last)
+axes = {"data": devices // config.mesh.model, "model": config.mesh.model}
+notebook.layout_table(learnt, axes, fully_sharded=config.mesh.fully_sharded).head(12)
+
+# %% [markdown]
+# ## Killed, and resumed
+#
+# The same run in another folder gets a SIGKILL, which no process can catch, as soon as its first
+# checkpoint is there. The same command is then given again.
+
+# %%
+killed = workdir / "killed"
+shutil.rmtree(killed, ignore_errors=True)
+shutil.copytree(dataset, killed / "dataset")
+command = [sys.executable, "-m", "mpjax.train", *flags, f"--workdir={killed}"]
+first = killed / "train" / "checkpoints" / str(config.train.save_every)
+process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+while process.poll() is None and not first.exists():
+    time.sleep(0.02)
+process.send_signal(signal.SIGKILL)
+print("ended with", process.wait())
+saved = sorted(int(path.name) for path in first.parent.iterdir() if path.name.isdigit())
+print("checkpoints of step", saved, "of", last)
+
+# %%
+print(python("-m", "mpjax.train", *flags, f"--workdir={killed}"))
+
+# %% [markdown]
+# Both runs end with the same parameters and the same metric log, bit for bit:
+
+# %%
+import jax
+import numpy as np
+
+resumed = checkpoints.restore_params(killed / "train" / "checkpoints", last)
+same = jax.tree.map(np.array_equal, learnt, resumed)
+print("parameters:", f"{sum(jax.tree.leaves(same))} of {len(jax.tree.leaves(same))} arrays equal")
+print("metric log:", "equal" if read_log("killed") == log else "DIFFERS", f"({len(log)} lines)")
+assert all(jax.tree.leaves(same))
+assert read_log("killed") == log
+
+# %% [markdown]
+# ## A pod, ahead of time
+#
+# `mpjax.aot` compiles the real steps of training, evaluation and embedding for a TPU slice that is
+# not here (libtpu alone compiles) and tells, per chip: memory, arithmetic, traffic, collective
+# operations and what they bound. It exits with 1 where a step does not fit. A large network takes
+# long: Swin-B in the shapes of Kinetics (`configs/swin_b.py`) about 10 minutes of one core for each
+# program. At toy width every figure is next to nothing.
+
+# %%
+if importlib.util.find_spec("libtpu"):
+    step = "embed" if FAST else "train"
+    print(python("-m", "mpjax.aot", *flags, f"--topology={TOPOLOGY}", f"--programs={step}"))
+else:
+    print("libtpu is not here: install it with  %pip install libtpu  to see this report")
