@@ -24,7 +24,7 @@ from etils import epath
 from data_prep import cohort as cohorts
 from data_prep import runner, video, video_facts
 from data_prep import shards as shard_pipeline
-from mpjax import cli, files
+from mpjax import cli, files, stores
 from mpjax.config import BuildConfig, StudyConfig, VideoConfig
 from mpjax.data import division, records
 
@@ -64,6 +64,7 @@ def build(
     video.parse_mask(clip_config.mask)
     _check_writable(out)
     _finish_interrupted_swap(out)
+    _check_free(out)
     identity = _identity(cohort, out, clip_config, config)
     stamp = files.fingerprint(identity)
     if (out / records.MANIFEST_FILE).exists():
@@ -95,15 +96,16 @@ def build(
 
 def _unfinished(out: epath.Path) -> list[epath.Path]:
     pattern = re.compile(re.escape(f".{out.name}.") + r"[0-9a-f]{16}\.part")
-    return [path for path in out.parent.iterdir() if pattern.fullmatch(path.name)]
+    beside = out.parent.iterdir() if out.parent.exists() else ()  # a store has no empty folders
+    return [path for path in beside if pattern.fullmatch(path.name)]
 
 
 def _finish_interrupted_swap(out: epath.Path) -> None:
-    """Puts a finished dataset in place that was killed between the two renames of `_replace`."""
-    if not out.exists():
+    """Puts a finished dataset in place whose build was killed within `_replace`."""
+    if not (out if not stores.is_remote(out) else out / records.MANIFEST_FILE).exists():
         for finished in _unfinished(out):
             if (finished / records.MANIFEST_FILE).exists():
-                finished.rename(out)
+                _replace(out, finished)
                 break
     old = out.parent / f".{out.name}.old"
     if old.exists() and out.exists():
@@ -112,12 +114,15 @@ def _finish_interrupted_swap(out: epath.Path) -> None:
 
 def _check_writable(out: epath.Path) -> None:
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
+        files.make_folder(out.parent)
         probe = out.parent / f".{out.name}.writable"
         probe.write_text("")
         probe.unlink()
     except OSError as error:
         raise BuildError(f"{out}: cannot be written ({error}); choose another folder") from error
+
+
+def _check_free(out: epath.Path) -> None:
     if out.exists() and not out.is_dir():
         raise BuildError(f"{out}: is a file; name a folder for the dataset")
     if out.exists() and any(out.iterdir()) and not (out / records.MANIFEST_FILE).exists():
@@ -139,12 +144,16 @@ def _identity(
 
 
 def _video_hashes(paths: pd.Series, cache_path: epath.Path) -> list[str]:
-    """Hashes the videos' contents; unchanged ones (path, size, time of change) from a cache."""
+    """Hashes the videos' contents; unchanged ones (path, size, time of change) from a cache.
+
+    Of a video in a store, the store's own checksum is taken instead.
+    """
     cache = files.read_json(cache_path) if cache_path.exists() else {}
 
     def hash_one(path: str) -> tuple[str, str]:
-        stat = epath.Path(path).stat()
-        key = f"{path}|{stat.length}|{stat.mtime}"
+        if stores.is_remote(path):  # which knows a checksum; to make one, all would be fetched
+            return "", stores.version(path)
+        key = f"{path}|{stores.version(path)}"
         if key not in cache:
             digest = hashlib.sha256()
             try:
@@ -249,7 +258,7 @@ def _progress(spill: epath.Path, total: int) -> Iterator[None]:
         return sum(name[0] != "." and name.endswith((".json", ".failure")) for name in names)
 
     def watch() -> None:
-        while not stop.wait(0.5):
+        while not stop.wait(5.0 if stores.is_remote(spill) else 0.5):
             bar.update(done() - bar.n)
 
     thread = threading.Thread(target=watch, daemon=True)
@@ -349,6 +358,9 @@ def _write_tfds_metadata(
 
 def _replace(out: epath.Path, aside: epath.Path) -> None:
     """Puts the finished dataset in place of the older one, if any."""
+    if stores.is_remote(out):
+        stores.move_folder(aside, out, mark=records.MANIFEST_FILE)
+        return
     if not out.exists():
         aside.rename(out)
         return

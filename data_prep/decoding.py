@@ -14,6 +14,8 @@ import av.container
 import av.stream
 from etils import epath
 
+from mpjax import stores
+
 # Mean frame intervals by which a recording may miss the end that its header promises, and at that
 # end the span in which a broken packet is forgiven: writers differ in how they count the last
 # frame, and a recorder that is switched off may leave it unfinished.
@@ -236,7 +238,7 @@ def _video_stream(path: epath.PathLike, container: av.container.InputContainer) 
 
 @contextlib.contextmanager
 def _open(path: epath.PathLike) -> Iterator[av.container.InputContainer]:
-    source = epath.Path(path)
+    source = stores.ready(path)
     if not source.exists():
         raise VideoError(f"{path}: no such file; paths are relative to the cohort's csv")
     if source.is_dir():
@@ -245,8 +247,8 @@ def _open(path: epath.PathLike) -> Iterator[av.container.InputContainer]:
         raise VideoError(f"{path}: empty (0 bytes); copy it again")
     with contextlib.ExitStack() as stack:
         file: object = "file:" + os.fspath(source)  # else "a:b.mp4" would be taken for a protocol
-        if "://" in os.fspath(source):
-            file = stack.enter_context(source.open("rb"))
+        if stores.is_remote(source):
+            file = stack.enter_context(stores.open_binary(source))
         try:
             container = av.open(file, mode="r", metadata_errors="ignore")
         except av.FFmpegError as error:
@@ -257,7 +259,7 @@ def _open(path: epath.PathLike) -> Iterator[av.container.InputContainer]:
 def _why_unreadable(source: epath.Path, error: av.FFmpegError) -> str:
     if not isinstance(error, av.InvalidDataError):
         return f"{error.strerror}; check its permissions"
-    with source.open("rb") as file:
+    with stores.open_binary(source) as file:
         head = file.read(12)
     if head[4:8] == b"ftyp":
         return (

@@ -7,6 +7,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from mpjax import config as configs
+from mpjax import stores
 
 
 def start(run: Callable[[configs.StudyConfig], int | None]) -> None:
@@ -40,6 +41,11 @@ def start_plain(run: Callable[..., int | None], *, words: bool = False) -> None:
             if traceback.value:
                 raise
             print(f"error: {error}", file=sys.stderr)
+            status = 1
+        except Exception as error:
+            if traceback.value or not stores.is_failure(error):
+                raise
+            print(f"error: the store refuses ({type(error).__name__}: {error})", file=sys.stderr)
             status = 1
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
