@@ -133,9 +133,7 @@ class WriteShard(beam.DoFn):
         _write_rows(directory / SPILL / f"{shard}.rows", rows)
         yield shard
 
-    def _read(
-        self, references: list[dict[str, Any]]
-    ) -> Iterator[tuple[dict[str, Any], bytes]]:
+    def _read(self, references: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], bytes]]:
         """Yields references with the framed records they are of."""
         folder = epath.Path(self.directory) / SPILL
         at_once = _FETCHED_AT_ONCE if stores.is_remote(folder) else 1

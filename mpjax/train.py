@@ -45,7 +45,7 @@ def run(config: StudyConfig, workdir: epath.PathLike) -> bool:
 
 
 def check_place(config: StudyConfig, workdir: epath.PathLike) -> None:
-    """Raises ValueError where what is to be trained leaves checkpoints that `workdir` cannot hold."""
+    """Raises ValueError where training would leave checkpoints that `workdir` cannot hold."""
     if config.train.what in ON_CLIPS and stores.is_remote(workdir):
         from mpjax.training import checkpoints
 

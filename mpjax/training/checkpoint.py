@@ -79,6 +79,8 @@ def restore(directory: epath.PathLike) -> Any:
     directory = files.absolute(directory)
     if read_metadata(directory) is None:
         raise CheckpointError(f"{directory}: no finished checkpoint; run `python -m mpjax.train`")
-    with stores.local_copy(directory / _VARIABLES) as folder:
-        with ocp.PyTreeCheckpointer() as checkpointer:
-            return checkpointer.restore(folder)
+    with (
+        stores.local_copy(directory / _VARIABLES) as folder,
+        ocp.PyTreeCheckpointer() as checkpointer,
+    ):
+        return checkpointer.restore(folder)
