@@ -14,14 +14,12 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from etils import epath
 
 _PACKAGES = {"gs": ("gcsfs", "gcs"), "s3": ("s3fs", "s3")}  # package and mpjax's extra
-# Of videos, whose parts are read in turn: a header, an index at the end, then the frames. Two
-# seconds or more of most recordings, and little beside the time to decode them.
-_BLOCK_BYTES, _BLOCKS_KEPT = 1 << 20, 8
+_BLOCKS_KEPT = 8  # of an open object; a video's header, index and frames are read in turn
 # Marks by which stores tell one content from another; the first of them that a store gives.
 _MARKS = ("md5Hash", "crc32c", "ETag", "etag", "generation", "LastModified", "mtime")
 _ERRORS_OF = ("aiobotocore", "aiohttp", "botocore", "gcsfs", "google")
@@ -96,14 +94,14 @@ def read_ranges(ranges: Sequence[Range]) -> list[bytes]:
     )
 
 
-def open_binary(path: epath.PathLike) -> BinaryIO:
-    """Opens a file to read parts of it; of an object, blocks of 1 MiB are fetched as needed."""
+def open_binary(path: epath.PathLike, *, block_bytes: int = 1 << 20) -> Any:
+    """Opens a file to read parts of it; of an object, blocks are fetched as needed, few kept."""
     if not is_remote(path):
         return epath.Path(path).open("rb")
     return filesystem(path).open(
         os.fspath(path),
         "rb",
-        block_size=_BLOCK_BYTES,
+        block_size=block_bytes,
         cache_type="blockcache",
         cache_options={"maxblocks": _BLOCKS_KEPT},
     )
