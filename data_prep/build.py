@@ -10,7 +10,6 @@ import csv
 import dataclasses
 import hashlib
 import json
-import re
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -22,18 +21,15 @@ from absl import flags
 from etils import epath
 
 from data_prep import cohort as cohorts
-from data_prep import runner, video, video_facts
+from data_prep import placing, runner, video, video_facts
 from data_prep import shards as shard_pipeline
+from data_prep.placing import BuildError
 from mpjax import cli, files, stores
 from mpjax.config import BuildConfig, StudyConfig, VideoConfig
 from mpjax.data import division, records
 
 FAILURES_FILE = "failures.csv"
 _HASH_CACHE = ".video_hashes.json"
-
-
-class BuildError(ValueError):
-    """A dataset that cannot be built."""
 
 
 def build(
@@ -62,9 +58,9 @@ def build(
     """
     out = files.absolute(out)
     video.parse_mask(clip_config.mask)
-    _check_writable(out)
-    _finish_interrupted_swap(out)
-    _check_free(out)
+    placing.check_writable(out)
+    placing.finish_interrupted_swap(out)
+    placing.check_free(out)
     identity = _identity(cohort, out, clip_config, config)
     stamp = files.fingerprint(identity)
     if (out / records.MANIFEST_FILE).exists():
@@ -78,7 +74,7 @@ def build(
                 video_facts.write(out, cohort, infos, clip_config)
             return manifest
     aside = out.parent / f".{out.name}.{stamp}.part"
-    for stale in _unfinished(out):
+    for stale in placing.unfinished(out):
         if stale != aside:
             stale.rmtree()
     infos = video_facts.probe(cohort)
@@ -90,43 +86,8 @@ def build(
     division.write(aside, _divide(cohort))
     video_facts.write(aside, cohort, infos, clip_config)
     manifest = _finish(aside, shards, stamp, clip_config, config)
-    _replace(out, aside)
+    placing.replace(out, aside)
     return manifest
-
-
-def _unfinished(out: epath.Path) -> list[epath.Path]:
-    pattern = re.compile(re.escape(f".{out.name}.") + r"[0-9a-f]{16}\.part")
-    beside = out.parent.iterdir() if out.parent.exists() else ()  # a store has no empty folders
-    return [path for path in beside if pattern.fullmatch(path.name)]
-
-
-def _finish_interrupted_swap(out: epath.Path) -> None:
-    """Puts a finished dataset in place whose build was killed within `_replace`."""
-    if not (out if not stores.is_remote(out) else out / records.MANIFEST_FILE).exists():
-        for finished in _unfinished(out):
-            if (finished / records.MANIFEST_FILE).exists():
-                _replace(out, finished)
-                break
-    old = out.parent / f".{out.name}.old"
-    if old.exists() and out.exists():
-        old.rmtree()
-
-
-def _check_writable(out: epath.Path) -> None:
-    try:
-        files.make_folder(out.parent)
-        probe = out.parent / f".{out.name}.writable"
-        probe.write_text("")
-        probe.unlink()
-    except OSError as error:
-        raise BuildError(f"{out}: cannot be written ({error}); choose another folder") from error
-
-
-def _check_free(out: epath.Path) -> None:
-    if out.exists() and not out.is_dir():
-        raise BuildError(f"{out}: is a file; name a folder for the dataset")
-    if out.exists() and any(out.iterdir()) and not (out / records.MANIFEST_FILE).exists():
-        raise BuildError(f"{out}: holds other files; name a new or empty folder for the dataset")
 
 
 def _identity(
@@ -354,22 +315,6 @@ def _write_tfds_metadata(
         check_data=False,  # checking would import TensorFlow
         description="Video clips of a cohort, one tf.train.Example each (mpjax).",
     )
-
-
-def _replace(out: epath.Path, aside: epath.Path) -> None:
-    """Puts the finished dataset in place of the older one, if any."""
-    if stores.is_remote(out):
-        stores.move_folder(aside, out, mark=records.MANIFEST_FILE)
-        return
-    if not out.exists():
-        aside.rename(out)
-        return
-    old = out.parent / f".{out.name}.old"
-    if old.exists():
-        old.rmtree()
-    out.rename(old)
-    aside.rename(out)
-    old.rmtree()
 
 
 def report_failures(manifest: dict, out: epath.PathLike) -> int:

@@ -1,4 +1,4 @@
-"""Object stores on loopback: moto's S3 and gcp-storage-emulator, with a count of what they serve."""
+"""Object stores on loopback: moto's S3, which counts what it serves, and a GCS."""
 
 import contextlib
 import threading
