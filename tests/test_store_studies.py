@@ -12,13 +12,15 @@ from etils import epath
 from prediction_tables import make_study
 
 from mpjax import config as configs
-from mpjax import stores, study
+from mpjax import stores, study, train
 from mpjax.analysis import predictions
 from mpjax.data import embeddings, records
-from mpjax.training import checkpoint
+from mpjax.training import checkpoint, checkpoints, export
 
-sys.path.insert(0, str(Path(__file__).parent / "data"))
-import small_dataset
+for _room in ("data", "training"):
+    sys.path.insert(0, str(Path(__file__).parent / _room))
+import small_dataset  # noqa: E402
+import small_study  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -106,3 +108,19 @@ def test_records_embeddings_predictions_and_heads_come_back_from_gs(gs, tmp_path
     pd.testing.assert_frame_equal(*read)
     checkpoint.save(folder / "heads", {"final": {"bias": np.ones(3)}}, {"fingerprint": "x"})
     np.testing.assert_array_equal(checkpoint.restore(folder / "heads")["final"]["bias"], [1, 1, 1])
+
+
+@pytest.mark.slow
+def test_training_on_clips_keeps_its_checkpoints_in_gs(gs, tmp_path, monkeypatch):
+    monkeypatch.setenv("GCE_METADATA_ROOT", "127.0.0.1:1")  # or TensorStore waits for Google's
+    workdir = epath.Path("gs://lab/trained")
+    stores.put_folder(small_study.write(tmp_path), workdir)
+    config = small_study.study_config("train.epochs=1.0")
+    assert train.run(config, workdir)
+    kept = [path.name for path in (workdir / "train" / "checkpoints").iterdir()]
+    assert "2" in kept
+    params = checkpoints.restore_params(workdir / "train" / "checkpoints", 2)
+    trained = checkpoint.restore(workdir / "heads")["final"]["params"]["linear"]
+    np.testing.assert_array_equal(trained["kernel"], params["head"]["kernel"])
+    assert [path.name[:6] for path in (workdir / "train" / "tensorboard").iterdir()] == ["events"]
+    assert export.projector_of(config, workdir, trained=True).name
