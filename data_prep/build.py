@@ -10,7 +10,6 @@ import csv
 import dataclasses
 import hashlib
 import json
-import re
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -22,18 +21,15 @@ from absl import flags
 from etils import epath
 
 from data_prep import cohort as cohorts
-from data_prep import encoding, runner, video, video_facts
+from data_prep import encoding, placing, runner, video, video_facts
 from data_prep import shards as shard_pipeline
-from mpjax import cli, files
+from data_prep.placing import BuildError
+from mpjax import cli, files, stores
 from mpjax.config import BuildConfig, StudyConfig, VideoConfig
 from mpjax.data import division, records
 
 FAILURES_FILE = "failures.csv"
 _HASH_CACHE = ".video_hashes.json"
-
-
-class BuildError(ValueError):
-    """A dataset that cannot be built."""
 
 
 def build(
@@ -62,8 +58,9 @@ def build(
     """
     out = files.absolute(out)
     video.parse_mask(clip_config.mask)
-    _check_writable(out)
-    _finish_interrupted_swap(out)
+    placing.check_writable(out)
+    placing.finish_interrupted_swap(out)
+    placing.check_free(out)
     identity = _identity(cohort, out, clip_config, config)
     stamp = files.fingerprint(identity)
     if (out / records.MANIFEST_FILE).exists():
@@ -77,7 +74,7 @@ def build(
                 video_facts.write(out, cohort, infos, clip_config)
             return manifest
     aside = out.parent / f".{out.name}.{stamp}.part"
-    for stale in _unfinished(out):
+    for stale in placing.unfinished(out):
         if stale != aside:
             stale.rmtree()
     infos = video_facts.probe(cohort)
@@ -89,39 +86,8 @@ def build(
     division.write(aside, _divide(cohort))
     video_facts.write(aside, cohort, infos, clip_config)
     manifest = _finish(aside, shards, stamp, clip_config, config)
-    _replace(out, aside)
+    placing.replace(out, aside)
     return manifest
-
-
-def _unfinished(out: epath.Path) -> list[epath.Path]:
-    pattern = re.compile(re.escape(f".{out.name}.") + r"[0-9a-f]{16}\.part")
-    return [path for path in out.parent.iterdir() if pattern.fullmatch(path.name)]
-
-
-def _finish_interrupted_swap(out: epath.Path) -> None:
-    """Puts a finished dataset in place that was killed between the two renames of `_replace`."""
-    if not out.exists():
-        for finished in _unfinished(out):
-            if (finished / records.MANIFEST_FILE).exists():
-                finished.rename(out)
-                break
-    old = out.parent / f".{out.name}.old"
-    if old.exists() and out.exists():
-        old.rmtree()
-
-
-def _check_writable(out: epath.Path) -> None:
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        probe = out.parent / f".{out.name}.writable"
-        probe.write_text("")
-        probe.unlink()
-    except OSError as error:
-        raise BuildError(f"{out}: cannot be written ({error}); choose another folder") from error
-    if out.exists() and not out.is_dir():
-        raise BuildError(f"{out}: is a file; name a folder for the dataset")
-    if out.exists() and any(out.iterdir()) and not (out / records.MANIFEST_FILE).exists():
-        raise BuildError(f"{out}: holds other files; name a new or empty folder for the dataset")
 
 
 def _identity(
@@ -139,12 +105,16 @@ def _identity(
 
 
 def _video_hashes(paths: pd.Series, cache_path: epath.Path) -> list[str]:
-    """Hashes the videos' contents; unchanged ones (path, size, time of change) from a cache."""
+    """Hashes the videos' contents; unchanged ones (path, size, time of change) from a cache.
+
+    Of a video in a store, the store's own checksum is taken instead.
+    """
     cache = files.read_json(cache_path) if cache_path.exists() else {}
 
     def hash_one(path: str) -> tuple[str, str]:
-        stat = epath.Path(path).stat()
-        key = f"{path}|{stat.length}|{stat.mtime}"
+        if stores.is_remote(path):  # which knows a checksum; to make one, all would be fetched
+            return "", stores.version(path)
+        key = f"{path}|{stores.version(path)}"
         if key not in cache:
             digest = hashlib.sha256()
             try:
@@ -245,7 +215,7 @@ def _progress(spill: epath.Path, total: int) -> Iterator[None]:
         return sum(name[0] != "." and name.endswith((".json", ".failure")) for name in names)
 
     def watch() -> None:
-        while not stop.wait(0.5):
+        while not stop.wait(5.0 if stores.is_remote(spill) else 0.5):
             bar.update(done() - bar.n)
 
     thread = threading.Thread(target=watch, daemon=True)
@@ -341,19 +311,6 @@ def _write_tfds_metadata(
         check_data=False,  # checking would import TensorFlow
         description="Video clips of a cohort, one tf.train.Example each (mpjax).",
     )
-
-
-def _replace(out: epath.Path, aside: epath.Path) -> None:
-    """Puts the finished dataset in place of the older one, if any."""
-    if not out.exists():
-        aside.rename(out)
-        return
-    old = out.parent / f".{out.name}.old"
-    if old.exists():
-        old.rmtree()
-    out.rename(old)
-    aside.rename(out)
-    old.rmtree()
 
 
 def report_failures(manifest: dict, out: epath.PathLike) -> int:

@@ -39,7 +39,7 @@ from data_prep import splits
 from data_prep.cohort_checks import COLUMNS, SPLITS, VEHICLE, check_no_leak
 from data_prep.faults import CohortError, Fault, file_error
 from data_prep.splits import assign_split
-from mpjax import cli
+from mpjax import cli, stores
 from mpjax import taxonomy as taxonomies
 from mpjax.config import SplitConfig, StudyConfig
 
@@ -109,7 +109,7 @@ def read_cohort(
         ValueError: `split` or the `taxonomy.toml` is at fault.
     """
     splits.check_config(split)
-    path = epath.Path(path)
+    path = stores.ready(path)
     cells, faults = _read_cells(path)
     table = _typed(cells, path)
     has_split = bool((table["split"] != "").any())

@@ -14,11 +14,15 @@ import av.container
 import av.stream
 from etils import epath
 
+from mpjax import stores
+
 # Mean frame intervals by which a recording may miss the end that its header promises, and at that
 # end the span in which a broken packet is forgiven: writers differ in how they count the last
 # frame, and a recorder that is switched off may leave it unfinished.
 _TAIL = 2.0
 _GUESSED_DURATION = ("mpeg", "mpegts")  # FFmpeg infers it from the file's last timestamps
+# Fetched at once from a store: to decode, a second or more of most recordings; to probe, less.
+_BLOCK_BYTES, _PROBE_BYTES = 1 << 20, 1 << 18
 _NOT_A_RECORDING = ("tty", "image2")  # plain text, which FFmpeg would draw; still pictures
 
 
@@ -57,7 +61,7 @@ def probe(path: epath.PathLike) -> VideoInfo:
     Raises:
         VideoError: the file is missing, empty, a directory, not a video, or without a picture.
     """
-    with _open(path) as container:
+    with _open(path, block_bytes=_PROBE_BYTES) as container:
         stream = _video_stream(path, container)
         fps, duration_s, frames = _header_timing(container, stream)
         try:
@@ -235,8 +239,10 @@ def _video_stream(path: epath.PathLike, container: av.container.InputContainer) 
 
 
 @contextlib.contextmanager
-def _open(path: epath.PathLike) -> Iterator[av.container.InputContainer]:
-    source = epath.Path(path)
+def _open(
+    path: epath.PathLike, *, block_bytes: int = _BLOCK_BYTES
+) -> Iterator[av.container.InputContainer]:
+    source = stores.ready(path)
     if not source.exists():
         raise VideoError(f"{path}: no such file; paths are relative to the cohort's csv")
     if source.is_dir():
@@ -245,8 +251,8 @@ def _open(path: epath.PathLike) -> Iterator[av.container.InputContainer]:
         raise VideoError(f"{path}: empty (0 bytes); copy it again")
     with contextlib.ExitStack() as stack:
         file: object = "file:" + os.fspath(source)  # else "a:b.mp4" would be taken for a protocol
-        if "://" in os.fspath(source):
-            file = stack.enter_context(source.open("rb"))
+        if stores.is_remote(source):
+            file = stack.enter_context(stores.open_binary(source, block_bytes=block_bytes))
         try:
             container = av.open(file, mode="r", metadata_errors="ignore")
         except av.FFmpegError as error:
@@ -257,7 +263,7 @@ def _open(path: epath.PathLike) -> Iterator[av.container.InputContainer]:
 def _why_unreadable(source: epath.Path, error: av.FFmpegError) -> str:
     if not isinstance(error, av.InvalidDataError):
         return f"{error.strerror}; check its permissions"
-    with source.open("rb") as file:
+    with stores.open_binary(source, block_bytes=_PROBE_BYTES) as file:
         head = file.read(12)
     if head[4:8] == b"ftyp":
         return (

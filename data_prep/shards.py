@@ -17,11 +17,12 @@ from etils import epath
 from data_prep import video
 from data_prep.encoding import Recording, encode_clips
 from data_prep.quiet_beam import beam
-from mpjax import files
+from mpjax import files, stores
 from mpjax.config import VideoConfig
 from mpjax.data import records
 
 SPILL = "spill"  # subfolder of the unfinished dataset
+_FETCHED_AT_ONCE = 16  # records from a store, whose answers take longer to begin than to come
 
 
 def shard_of(clip_id: str, shards: tuple[str, ...]) -> str:
@@ -39,7 +40,7 @@ class DecodeRecording(beam.DoFn):
 
     def process(self, recording: Recording) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yields a reference per clip; nothing when the recording cannot be read."""
-        folder = epath.Path(self.directory) / SPILL
+        folder = stores.ready(self.directory) / SPILL
         listing = folder / f"{recording.stem}.json"
         if not listing.exists():
             try:
@@ -78,11 +79,11 @@ class WriteShard(beam.DoFn):
         shard, references = element
         chosen = [reference for reference in references if reference is not None]
         chosen.sort(key=lambda reference: reference["metadata"]["clip_id"])
-        directory = epath.Path(self.directory)
+        directory = stores.ready(self.directory)
         rows, offset = [], 0
         with files.write_aside(directory / shard) as aside, aside.open("wb") as out:
-            for reference in chosen:
-                out.write(self._read(reference))
+            for reference, framed in self._read(chosen):
+                out.write(framed)
                 length = reference["length"]
                 place = {"shard": shard, "offset": offset, "length": length}
                 rows.append(place | reference["metadata"])
@@ -90,12 +91,23 @@ class WriteShard(beam.DoFn):
         _write_rows(directory / SPILL / f"{shard}.rows", rows)
         yield shard
 
-    def _read(self, reference: dict[str, Any]) -> bytes:
-        with (epath.Path(self.directory) / SPILL / reference["spill"]).open("rb") as spill:
-            spill.seek(reference["offset"])
-            framed = spill.read(reference["length"])
-        records.unframe_record(framed, where=reference["spill"])
-        return framed
+    def _read(self, references: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], bytes]]:
+        """Yields references with the framed records they are of."""
+        folder = epath.Path(self.directory) / SPILL
+        at_once = _FETCHED_AT_ONCE if stores.is_remote(folder) else 1
+        for first in range(0, len(references), at_once):
+            some = references[first : first + at_once]
+            wanted = [(folder / each["spill"], each["offset"], each["length"]) for each in some]
+            found = stores.read_ranges(wanted) if at_once > 1 else [_read_local(*wanted[0])]
+            for reference, framed in zip(some, found, strict=True):
+                records.unframe_record(framed, where=reference["spill"])
+                yield reference, framed
+
+
+def _read_local(path: epath.Path, offset: int, length: int) -> bytes:
+    with path.open("rb") as spill:
+        spill.seek(offset)
+        return spill.read(length)
 
 
 def _write_rows(path: epath.Path, rows: list[dict[str, Any]]) -> None:

@@ -24,7 +24,7 @@ from jaxtyping import Bool, Float, Int
 
 from data_prep import behaviour, chamber, mouse, synthetic_plan
 from data_prep.synthetic_plan import Recording
-from mpjax import cli, files
+from mpjax import cli, files, stores
 from mpjax.config import StudyConfig, SyntheticConfig
 
 GENERATOR_VERSION = 1  # raise it whenever the same config gives other files
@@ -60,7 +60,7 @@ def generate(out_dir: epath.PathLike, config: SyntheticConfig, *, workers: int =
         OSError: `out_dir` cannot be written.
     """
     synthetic_plan.check_config(config)
-    out = epath.Path(out_dir)
+    out = stores.ready(out_dir)
     recordings = synthetic_plan.plan(config)
     stamp = files.fingerprint(synthetic_plan.describe(config), GENERATOR_VERSION)
     missing = [r for r in recordings if not all(path.exists() for path in _paths(out, r.stem))]
@@ -121,7 +121,7 @@ def _write_recordings(
     out: epath.Path, config: SyntheticConfig, recordings: Sequence[Recording], workers: int
 ) -> None:
     for folder in FOLDERS:
-        (out / folder).mkdir(parents=True, exist_ok=True)
+        files.make_folder(out / folder)
     progress = tqdm.tqdm(total=len(recordings), desc="synthetic videos", unit="video")
     with progress:
         if workers == 1 or len(recordings) == 1:

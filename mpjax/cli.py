@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from mpjax import commands
+from mpjax import commands, stores
 from mpjax import config as configs
 
 # What brings a package that a plain `pip install mpjax` leaves out.
@@ -54,6 +54,11 @@ def start_plain(run: Callable[..., int | None], *, words: bool = False) -> None:
             if traceback.value:
                 raise
             print(f"error: {error}{_way_out(error)}", file=sys.stderr)
+            status = 1
+        except Exception as error:
+            if traceback.value or not stores.is_failure(error):
+                raise
+            print(f"error: the store refuses ({type(error).__name__}: {error})", file=sys.stderr)
             status = 1
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)

@@ -8,7 +8,7 @@ alone.
 from absl import flags
 from etils import epath
 
-from mpjax import cli
+from mpjax import cli, stores
 from mpjax.config import StudyConfig
 
 
@@ -16,7 +16,7 @@ def run(config: StudyConfig, workdir: epath.PathLike) -> None:
     """Embeds the dataset of `workdir` by the projector that `config` names, or that was trained."""
     from mpjax.training import embedding, export, partitioning
 
-    workdir = epath.Path(workdir)
+    workdir = stores.ready(workdir)
     projector = export.projector_of(config, workdir, trained=True)
     out = workdir / "embeddings.parquet"
     mesh = partitioning.make_mesh(config.mesh)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 from etils import epath
 
-from mpjax import cli, files, findings
+from mpjax import cli, files, findings, stores
 from mpjax.config import StudyConfig
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def run(config: StudyConfig, workdir: epath.PathLike) -> int:
     from mpjax.report import html
 
     required = requirements.parse(config.require)
-    workdir = epath.Path(workdir)
+    workdir = stores.ready(workdir)
     made = [workdir / name for name in ("predictions.parquet", "metrics.json", "report.html")]
     stamp = workdir / ".report.json"
     made_here = (workdir / "heads").exists() or not made[0].exists()
@@ -69,7 +69,7 @@ def _identify(config: StudyConfig, made_of: Any, workdir: epath.Path) -> str:
     """
     from mpjax.analysis import metrics
 
-    against = epath.Path(config.eval.against) if config.eval.against else None
+    against = stores.ready(config.eval.against) if config.eval.against else None
     if against and not against.exists():
         raise FileNotFoundError(f"config.eval.against: {against}: no such file")
     other = _digest(against) if against else ""

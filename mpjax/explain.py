@@ -14,7 +14,7 @@ import pandas as pd
 from absl import flags
 from etils import epath
 
-from mpjax import cli, files, findings
+from mpjax import cli, files, findings, stores
 from mpjax.config import StudyConfig
 from mpjax.findings import (
     BASELINE,
@@ -36,9 +36,9 @@ def run(config: StudyConfig, workdir: epath.PathLike) -> None:
     """
     from mpjax.training import export
 
-    workdir = epath.Path(workdir)
+    workdir = stores.ready(workdir)
     out = workdir / FOLDER
-    out.mkdir(parents=True, exist_ok=True)
+    files.make_folder(out)
     projector = export.projector_of(config, workdir, trained=True)
     if config.confounds.run:
         _look_at_scenes(config, workdir, projector)
@@ -80,7 +80,7 @@ def _run_bsoid(config: StudyConfig, workdir: epath.Path) -> None:
     csv = config.cohort or workdir / "cohort" / "cohort.csv"
     cohort = cohorts.read_cohort(csv, split=config.split, exclude=config.exclude)
     about = [str(path) for path in cohort.table["pose"]]
-    made_on = [epath.Path(path).stat().mtime if path else 0 for path in about]
+    made_on = [_made_on(path) for path in about]
     stamp = files.fingerprint(meta["provenance"]["dataset"], meta, config.bsoid, about, made_on)
     told = out / BSOID
     if told.exists() and files.read_json(told).get("fingerprint") == stamp:
@@ -99,6 +99,13 @@ def _run_bsoid(config: StudyConfig, workdir: epath.Path) -> None:
     )
     predictions.write_predictions(out / BASELINE, predicted, meta | {"fingerprint": stamp})
     files.write_json(told, {"fingerprint": stamp, "itself": itself})
+
+
+def _made_on(path: str) -> Any:
+    """Returns what changes when a pose file is written anew; 0 for none."""
+    if stores.is_remote(path):
+        return stores.version(path)
+    return epath.Path(path).stat().mtime if path else 0
 
 
 def _look_at_scenes(config: StudyConfig, workdir: epath.Path, projector: Any) -> None:

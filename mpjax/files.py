@@ -5,11 +5,14 @@ import dataclasses
 import hashlib
 import json
 import os
+import tempfile
 import uuid
 from collections.abc import Iterator
 from typing import Any
 
 from etils import epath
+
+from mpjax import stores
 
 
 def fingerprint(*parts: Any) -> str:
@@ -26,20 +29,34 @@ def _plain(value: Any) -> Any:
 
 def absolute(path: epath.PathLike) -> epath.Path:
     """Returns `path` as an absolute one; a URL such as gs://… is one already."""
-    text = os.fspath(path)
-    return epath.Path(text if "://" in text else os.path.abspath(text))
+    return stores.ready(path if stores.is_remote(path) else os.path.abspath(path))
+
+
+def make_folder(path: epath.PathLike) -> epath.Path:
+    """Makes a folder and those above it, unless they are there; a store needs none."""
+    path = stores.ready(path)
+    if not stores.is_remote(path):  # where it would make a bucket, if the name is mistyped
+        path.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 @contextlib.contextmanager
 def write_aside(path: epath.PathLike) -> Iterator[epath.Path]:
     """Yields a temporary sibling of `path` (a file) to write; renames it to `path` on success.
 
-    On an exception the temporary file is removed and `path` is left as it was.
+    On an exception the temporary file is removed and `path` is left as it was. Of an object in a
+    store, the temporary file is a local one, which is sent as a whole at the end.
 
     Raises:
         PermissionError: the folder cannot be written; the message names it.
+        OSError: the store refuses; the message names the object.
     """
-    path = epath.Path(path)
+    path = stores.ready(path)
+    if stores.is_remote(path):
+        with tempfile.TemporaryDirectory() as scratch:
+            yield (aside := epath.Path(scratch) / path.name)
+            stores.put_file(aside, path)
+        return
     aside = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.part"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

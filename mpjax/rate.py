@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from absl import app, flags
 from etils import epath
 
-from mpjax import cli, files, findings
+from mpjax import cli, files, findings, stores
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,6 +64,8 @@ def make(
     from mpjax.report import rating_page
 
     dataset = epath.Path(workdir) / "dataset"
+    if stores.is_remote(out):
+        raise ValueError(f"--out={out}: raters open it from a disk; name a local folder")
     folder, key_path = Path(out), Path(f"{Path(out)}.key.json")
     for path in (folder, key_path):
         if path.exists():

@@ -12,9 +12,11 @@ import time
 from absl import app, flags
 from etils import epath
 
-from mpjax import cli, embed, explain, files, train
+from mpjax import cli, embed, explain, files, stores, train
 from mpjax import eval as evaluation
 from mpjax.config import StudyConfig
+
+_DOWNLOAD = {"gs://": "gcloud storage cp", "s3://": "aws s3 cp"}
 
 
 def run(config: StudyConfig, workdir: epath.PathLike) -> int:
@@ -24,7 +26,8 @@ def run(config: StudyConfig, workdir: epath.PathLike) -> int:
         ValueError: bad input, or videos that could not be read and are not allowed to fail.
     """
     started = time.monotonic()
-    workdir = epath.Path(workdir)
+    workdir = stores.ready(workdir)
+    train.check_place(config, workdir)
     _announce(1, "cohort")
     cohort_path = _cohort(config, workdir)
     _announce(2, "dataset")
@@ -48,7 +51,11 @@ def run(config: StudyConfig, workdir: epath.PathLike) -> int:
     _announce(6, "report")
     status = evaluation.run(config, workdir)
     print(f"\ndone in {time.monotonic() - started:.0f} s; open the report with")
-    print(f"  python3 -m webbrowser -t file://{files.absolute(workdir / 'report.html')}")
+    report = files.absolute(workdir / "report.html")
+    if stores.is_remote(report):
+        print(f"  {_DOWNLOAD[str(report)[:5]]} {report} .  # then open report.html in a browser")
+    else:
+        print(f"  python3 -m webbrowser -t file://{report}")
     return status
 
 
@@ -58,7 +65,7 @@ def _announce(number: int, stage: str) -> None:
 
 def _cohort(config: StudyConfig, workdir: epath.Path) -> epath.Path:
     if config.cohort:
-        return epath.Path(config.cohort)
+        return stores.ready(config.cohort)
     from data_prep import synthetic
 
     return synthetic.generate(workdir / "cohort", config.synthetic)

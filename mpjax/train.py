@@ -13,7 +13,7 @@ from typing import Any
 from absl import flags
 from etils import epath
 
-from mpjax import cli
+from mpjax import cli, stores
 from mpjax.config import StudyConfig
 
 CACHED, ON_CLIPS = ("probe", "sweep"), ("head", "lora", "all")
@@ -27,7 +27,8 @@ def run(config: StudyConfig, workdir: epath.PathLike) -> bool:
     what = config.train.what
     if what not in CACHED + ON_CLIPS:
         raise ValueError(f"config.train.what {what!r}: choose {', '.join(CACHED + ON_CLIPS)}")
-    workdir = epath.Path(workdir)
+    workdir = stores.ready(workdir)
+    check_place(config, workdir)
     records.read_manifest(workdir / "dataset")  # or it is not finished
     divided = division.read(workdir / "dataset")
     try:
@@ -41,6 +42,14 @@ def run(config: StudyConfig, workdir: epath.PathLike) -> bool:
         return False
     print(f"trained {workdir}: {'written' if changed else 'unchanged, not trained again'}")
     return True
+
+
+def check_place(config: StudyConfig, workdir: epath.PathLike) -> None:
+    """Raises ValueError where training would leave checkpoints that `workdir` cannot hold."""
+    if config.train.what in ON_CLIPS and stores.is_remote(workdir):
+        from mpjax.training import checkpoints
+
+        checkpoints.check_writes_here(workdir)
 
 
 def _on_embeddings(config: StudyConfig, workdir: epath.Path, divided: Any) -> bool:

@@ -25,7 +25,7 @@ import pandas as pd
 from etils import epath
 from tensorflow_datasets.proto import tf_example_generated_pb2 as tf_example
 
-from mpjax import files
+from mpjax import files, stores
 from mpjax.data import example
 from mpjax.data.buffers import BufferPool
 
@@ -132,7 +132,7 @@ def read_manifest(directory: epath.PathLike) -> dict[str, Any]:
     Raises:
         RecordError: the folder holds no finished dataset of this format.
     """
-    path = epath.Path(directory) / MANIFEST_FILE
+    path = stores.ready(directory) / MANIFEST_FILE
     if not path.exists():
         raise RecordError(
             f"{directory}: no finished dataset here ({MANIFEST_FILE} is missing); "
@@ -175,15 +175,21 @@ def read_index(directory: epath.PathLike) -> pd.DataFrame:
         )
     index = pd.read_parquet(io.BytesIO(content))
     ends = (index["offset"] + index["length"]).groupby(index["shard"]).max()
+    listed = stores.sizes(directory) if stores.is_remote(directory) else None
     for shard in manifest["shards"]:
-        _check_size(directory / shard, expected=int(ends.get(shard, 0)))
+        path = directory / shard
+        found = listed.get(shard) if listed is not None else _size(path)
+        _check_size(path, found, expected=int(ends.get(shard, 0)))
     return index
 
 
-def _check_size(path: epath.Path, *, expected: int) -> None:
-    if not path.exists():
+def _size(path: epath.Path) -> int | None:
+    return path.stat().length if path.exists() else None
+
+
+def _check_size(path: epath.Path, found: int | None, *, expected: int) -> None:
+    if found is None:
         raise RecordError(f"{path}: shard is missing; restore it or build the dataset anew")
-    found = path.stat().length
     if found != expected:
         raise RecordError(
             f"{path}: {found} bytes, but {INDEX_FILE} ends at {expected}; "
@@ -194,8 +200,9 @@ def _check_size(path: epath.Path, *, expected: int) -> None:
 class RecordSource:
     """Random access to the records of a dataset, for `grain.MapDataset.source`.
 
-    Reads byte ranges by the index, from any path that `etils.epath` opens; checks both CRCs of
-    every record. Threads share an instance; each has file handles of its own.
+    Reads byte ranges by the index, from any path that `etils.epath` opens (from a store: the range
+    of the record and nothing else); checks both CRCs of every record. Threads share an instance;
+    each has file handles of its own.
 
     Attributes:
         index: `read_index` restricted to the chosen rows, in record order.
@@ -238,6 +245,7 @@ class RecordSource:
         self._shards = self.index["shard"].tolist()
         self._offsets = self.index["offset"].tolist()
         self._lengths = self.index["length"].tolist()
+        self._remote = stores.is_remote(self.directory)
         self._pool = BufferPool(limit=_POOLED_BYTES)
         self._local = threading.local()
 
@@ -247,16 +255,18 @@ class RecordSource:
     def __getitem__(self, position: SupportsIndex) -> memoryview:
         """Returns the payload of the record at `position`; raises RecordError when damaged."""
         i = range(len(self))[position]
-        file = self._open(self._shards[i])
-        file.seek(self._offsets[i])
-        framed: bytes | memoryview
-        if hasattr(file, "readinto"):
-            framed = memoryview(self._pool.empty((self._lengths[i],)).data)
-            framed = framed[: file.readinto(framed)].toreadonly()
-        else:  # some remote files only read
-            framed = file.read(self._lengths[i])
-        where = f"{self.directory / self._shards[i]} at byte {self._offsets[i]}"
-        return unframe_record(framed, where=where)
+        shard, offset, length = self._shards[i], self._offsets[i], self._lengths[i]
+        if self._remote:
+            framed: bytes | memoryview = stores.read_range(self.directory / shard, offset, length)
+        else:
+            framed = self._read_local(shard, offset, length)
+        return unframe_record(framed, where=f"{self.directory / shard} at byte {offset}")
+
+    def _read_local(self, shard: str, offset: int, length: int) -> memoryview:
+        file = self._open(shard)
+        file.seek(offset)
+        framed = memoryview(self._pool.empty((length,)).data)
+        return framed[: file.readinto(framed)].toreadonly()
 
     def _open(self, shard: str) -> Any:
         if not hasattr(self._local, "handles"):

@@ -7,10 +7,12 @@ import jax
 import jax.numpy as jnp
 from etils import epath
 
-from mpjax import files
+from mpjax import files, stores
 from mpjax.config import from_config_dict
 from mpjax.files import read_json, write_json
 from mpjax.models.swin import SwinConfig, init_params
+
+_ABOUT = "projector.json"
 
 
 def check_free(directory: epath.PathLike) -> None:
@@ -19,7 +21,7 @@ def check_free(directory: epath.PathLike) -> None:
     Raises:
         FileExistsError: there is.
     """
-    directory = epath.Path(directory)
+    directory = stores.ready(directory)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise FileExistsError(f"{directory}: exists already; delete it, or choose another place")
 
@@ -58,11 +60,14 @@ def save(
         FileExistsError: there is something there already.
         OSError: it cannot be written.
     """
-    import orbax.checkpoint as ocp
-
     check_free(directory)
     directory = files.absolute(directory)  # as Orbax wants it
     about = {"kind": "swin", "config": config, "classes": classes, "provenance": provenance}
+    if stores.is_remote(directory):
+        with stores.Outbox(directory) as folder:
+            _write(folder, params)
+        write_json(directory / _ABOUT, about)  # the mark of a whole one, hence the last
+        return
     aside = directory.parent / f".{directory.name}.{uuid.uuid4().hex[:8]}.part"
     try:
         # Not left to Orbax, whose threads wait 5 minutes for a directory that cannot be made.
@@ -70,14 +75,20 @@ def save(
     except OSError as error:
         raise OSError(f"{directory}: cannot be written ({error})") from error
     try:
-        with ocp.StandardCheckpointer(**by_one_process()) as checkpointer:
-            checkpointer.save(aside / "params", params)
-        write_json(aside / "projector.json", about)
+        _write(aside, params)
+        write_json(aside / _ABOUT, about)
         if directory.exists():  # and is empty, else it was refused
             directory.rmdir()
         aside.rename(directory)
     finally:
         aside.rmtree(missing_ok=True)
+
+
+def _write(directory: epath.Path, params: Any) -> None:
+    import orbax.checkpoint as ocp
+
+    with ocp.StandardCheckpointer(**by_one_process()) as checkpointer:
+        checkpointer.save(directory / "params", params)
 
 
 def restore(
@@ -89,7 +100,7 @@ def restore(
         ValueError: the directory holds no Video Swin, or an unfinished or damaged one.
     """
     directory = files.absolute(directory)
-    about = directory / "projector.json"
+    about = directory / _ABOUT
     if not about.exists():
         raise ValueError(f"{directory}: no projector.json in it; not a projector, or half-written")
     values = read_json(about)
@@ -101,7 +112,8 @@ def restore(
         raise ValueError(
             f"{about}: names {len(classes)} classes for a head of {config.num_classes}"
         )
-    return config, _restore_params(directory, config), classes
+    with stores.local_copy(directory) as folder:
+        return config, _restore_params(folder, config), classes
 
 
 def _restore_params(directory: epath.Path, config: SwinConfig) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 import orbax.checkpoint as ocp
 from etils import epath
 
-from mpjax import files
+from mpjax import files, stores
 from mpjax.models import swin_files
 
 _VARIABLES = "variables"
@@ -26,6 +26,8 @@ def make_directory(directory: epath.PathLike) -> epath.Path:
         OSError: it cannot be made or written; the message names it.
     """
     directory = files.absolute(directory)
+    if stores.is_remote(directory):  # what is written there needs no folder
+        return directory
     probe = directory / f".{uuid.uuid4().hex[:8]}.part"
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -40,6 +42,7 @@ def save(directory: epath.PathLike, variables: Any, metadata: Any) -> None:
     """Writes `variables` by Orbax, then `metadata` as JSON, which marks the checkpoint as whole.
 
     An older checkpoint in `directory` is replaced. Of several processes, the first calls it alone.
+    To a store it is copied as a whole: Orbax itself writes to gs:// only.
 
     Args:
         directory: folder of the checkpoint.
@@ -51,8 +54,13 @@ def save(directory: epath.PathLike, variables: Any, metadata: Any) -> None:
     """
     directory = make_directory(directory)
     (directory / _METADATA).unlink(missing_ok=True)
-    with ocp.StandardCheckpointer(**swin_files.by_one_process()) as checkpointer:
-        checkpointer.save(directory / _VARIABLES, variables, force=True)
+    if stores.is_remote(directory):
+        (directory / _VARIABLES).rmtree(missing_ok=True)
+    with (
+        stores.Outbox(directory / _VARIABLES) as folder,
+        ocp.StandardCheckpointer(**swin_files.by_one_process()) as checkpointer,
+    ):
+        checkpointer.save(folder, variables, force=True)
     files.write_json(directory / _METADATA, metadata)
 
 
@@ -71,5 +79,8 @@ def restore(directory: epath.PathLike) -> Any:
     directory = files.absolute(directory)
     if read_metadata(directory) is None:
         raise CheckpointError(f"{directory}: no finished checkpoint; run `python -m mpjax.train`")
-    with ocp.PyTreeCheckpointer() as checkpointer:
-        return checkpointer.restore(directory / _VARIABLES)
+    with (
+        stores.local_copy(directory / _VARIABLES) as folder,
+        ocp.PyTreeCheckpointer() as checkpointer,
+    ):
+        return checkpointer.restore(folder)

@@ -8,6 +8,7 @@ without a commit mark) until it is whole, so a half-written one is never taken f
 import contextlib
 import json
 import math
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -17,7 +18,7 @@ import orbax.checkpoint as ocp
 from etils import epath
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
-from mpjax import files
+from mpjax import files, stores
 from mpjax.training.checkpoint import CheckpointError, make_directory
 
 # Fields of `StudyConfig` that decide how a run is watched, kept and computed, not what it learns.
@@ -70,6 +71,7 @@ class Checkpoints:
         """
         self._config = json.loads(json.dumps(config))  # as it is read back: tuples are lists
         self._directory = make_directory(directory)
+        check_writes_here(self._directory)
         self._best = best
         policies = [LatestN(keep if best is None else max(1, keep - 1))]
         if best is not None:
@@ -211,6 +213,22 @@ class Checkpoints:
                 f"{where}: the checkpoint is damaged, or is not one of this model "
                 f"({type(cause).__name__}: {reason}); delete {what} to go on from the one before"
             ) from error
+
+
+def check_writes_here(directory: epath.PathLike) -> None:
+    """Refuses a store that Orbax cannot write to.
+
+    Orbax 0.12 hands gs:// paths to TensorStore's own driver; of others it wants absolute ones, and
+    takes `s3://bucket` (as `s3:/bucket`) for none (`_build_ocdbt_kvstore_tspec`).
+
+    Raises:
+        CheckpointError: `directory` is one of such a store.
+    """
+    if stores.is_remote(directory) and not os.fspath(directory).startswith("gs://"):
+        raise CheckpointError(
+            f"{os.fspath(directory)}: Orbax cannot write a run's checkpoints there; train on clips "
+            "with a local or gs:// --workdir (config.train.what=probe works on any)"
+        )
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -137,7 +137,7 @@ def _batches_done(out: epath.Path, folder: epath.Path, meta: dict[str, Any]) -> 
     for stale in out.parent.glob(f".{out.name}.*.part"):
         if stale != folder and stale.is_dir():
             stale.rmtree()
-    folder.mkdir(parents=True, exist_ok=True)
+    files.make_folder(folder)
     return max((int(part.stem) for part in folder.glob("*.parquet")), default=0)
 
 

@@ -56,7 +56,7 @@ def make(
     path = out / FILE
     if path.exists() and files.read_json(path).get("fingerprint") == stamp:
         return False
-    out.mkdir(parents=True, exist_ok=True)
+    files.make_folder(out)
     path.unlink(missing_ok=True)
     for stale in out.glob("*.webp"):
         stale.unlink()

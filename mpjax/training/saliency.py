@@ -205,7 +205,7 @@ class _Study:
 
     def explain(self, chosen: Sequence[Chosen], out: epath.Path) -> list[dict[str, Any]]:
         """Returns a row per clip; reads those that are finished already from `out`."""
-        out.mkdir(parents=True, exist_ok=True)
+        files.make_folder(out)
         rows, kept = [], set()
         for each in tqdm.tqdm(chosen, desc="saliency", unit="clip"):
             clip_id = self._table["clip_id"].iloc[each.row]

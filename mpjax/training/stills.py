@@ -109,7 +109,7 @@ def write(
         positions = positions[~pd.Series(videos[positions]).duplicated().to_numpy()]
     positions = positions[_draw(videos[positions], most, seed)]
     stills = _backgrounds(source, positions) if kind == "background" else _frames(source, positions)
-    folder.mkdir(parents=True, exist_ok=True)
+    files.make_folder(folder)
     manifest.unlink(missing_ok=True)
     with tqdm.tqdm(stills, total=len(positions), desc=f"stills ({kind})", unit="still") as bar:
         index = _write_shard(folder, source, positions, bar)

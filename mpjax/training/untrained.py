@@ -3,6 +3,7 @@
 import jax
 from etils import epath
 
+from mpjax import files
 from mpjax.config import StudyConfig
 from mpjax.data import embeddings, records
 from mpjax.data.division import Division
@@ -44,7 +45,7 @@ def train(
     if random is None:
         return False
     out, dataset = epath.Path(out), epath.Path(workdir) / "dataset"
-    out.mkdir(parents=True, exist_ok=True)
+    files.make_folder(out)
     path = out / "embeddings.parquet"
     mesh = partitioning.make_mesh(config.mesh)
     changed = embedding.embed(dataset, path, random, config.projector, mesh=mesh)

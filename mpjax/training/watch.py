@@ -16,7 +16,7 @@ import jax
 import tqdm
 from etils import epath
 
-from mpjax import files
+from mpjax import files, stores
 from mpjax.training.checkpoint import make_directory
 
 _WARM_UP = 3  # steps before the profile: compilation and the first reads are not what it is for
@@ -39,7 +39,7 @@ class MetricLog:
         """
         self._path = epath.Path(path)
         # Object stores cannot append: there the object is written anew, on `flush`.
-        self._remote = "://" in str(path)
+        self._remote = stores.is_remote(path)
         self._unwritten = ""
         text = self._path.read_text() if self._path.exists() else ""
         kept = "".join(line for line in _whole_lines(text) if _step(line, path) <= start)
@@ -142,8 +142,9 @@ class Watcher:
 
             directory = make_directory(self._directory)
             self._log = MetricLog(directory / "metrics.jsonl", start=self._start)
+            self._board = stores.Outbox(directory / "tensorboard")
             self._events = tensorboardX.SummaryWriter(
-                str(directory / "tensorboard"), purge_step=self._start + 1 if self._start else None
+                self._board.path, purge_step=self._start + 1 if self._start else None
             )
             self._bar = _progress(total=self._steps, done=self._start)
             self._profile.directory = directory / "profile"
@@ -154,6 +155,7 @@ class Watcher:
         with contextlib.ExitStack() as stack:
             if self._writer:
                 stack.callback(self._bar.close)
+                stack.callback(self._board.close)
                 stack.callback(self._events.close)
                 stack.callback(self._log.flush)
             stack.callback(self._profile.stop)
@@ -192,6 +194,7 @@ class Watcher:
         self._settle()
         if self._writer:
             self._log.flush()
+            self._board.send()
 
     def _settle(self) -> None:
         if self._pending is None:
@@ -278,7 +281,8 @@ class _Profile:
         if not self.due(step):
             return
         if step == self._first:
-            jax.profiler.start_trace(str(self.directory))
+            self._outbox = stores.Outbox(self.directory)
+            jax.profiler.start_trace(self._outbox.path)
             self._running = True
         else:
             self.stop()
@@ -288,6 +292,7 @@ class _Profile:
         if self._running:
             self._running = False
             jax.profiler.stop_trace()
+            self._outbox.close()
 
 
 class _Lines:

@@ -116,19 +116,6 @@ def test_few_files_stay_open_however_many_shards_there_are(tmp_path):
     assert len(os.listdir("/proc/self/fd")) - before <= 4
 
 
-def test_files_that_only_read_serve_too(dataset):
-    source, plain = records.RecordSource(dataset), records.RecordSource(dataset)
-
-    class ReadOnly:
-        """As remote file objects may be: no readinto."""
-
-        def __init__(self, file):
-            self.seek, self.read, self.close = file.seek, file.read, file.close
-
-    source._open = lambda shard: ReadOnly((dataset / shard).open("rb"))
-    assert [bytes(source[i]) for i in range(3)] == [bytes(plain[i]) for i in range(3)]
-
-
 def test_a_payload_that_lacks_features_names_them():
     whole = records.encode_example(small_dataset.metadata(0), [b""])
     with pytest.raises(records.RecordError, match="not a tf.train.Example"):

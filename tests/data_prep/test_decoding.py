@@ -1,7 +1,6 @@
 import itertools
 import re
 from pathlib import Path
-from types import SimpleNamespace
 
 import av
 import cv2
@@ -19,7 +18,6 @@ from video_files import (
     write_video,
 )
 
-from data_prep import decoding
 from data_prep.video import VideoError, probe, read_frames
 
 SHARED = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"
@@ -96,32 +94,6 @@ def test_a_name_with_a_colon_is_a_file_not_a_protocol(tmp_path, monkeypatch):
     numbered(tmp_path / "a.mp4", 4).rename(tmp_path / "cage:1.mp4")
     monkeypatch.chdir(tmp_path)
     assert indices("cage:1.mp4") == [0, 1, 2, 3]
-
-
-def test_a_remote_file_is_read_through_its_file_object(tmp_path, monkeypatch):
-    local = numbered(tmp_path / "a.mp4", 9)
-
-    class Remote:
-        def __init__(self, path):
-            self.uri = path
-
-        def __fspath__(self):
-            return self.uri
-
-        def exists(self):
-            return True
-
-        def is_dir(self):
-            return False
-
-        def stat(self):
-            return SimpleNamespace(length=local.stat().st_size)
-
-        def open(self, mode):
-            return local.open(mode)
-
-    monkeypatch.setattr(decoding.epath, "Path", Remote)
-    assert indices("gs://bucket/a.mp4") == list(range(9))
 
 
 # --- bad input ----------------------------------------------------------------------------------

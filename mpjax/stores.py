@@ -1,0 +1,237 @@
+"""Object stores, `gs://bucket/…` and `s3://bucket/…`, where files are objects and folders a name.
+
+Everything else opens paths by `etils.epath`, which goes to such a store through fsspec (gcsfs,
+s3fs). What is here is what a file system gives for nothing and a store does not: reading a part of
+an object without what surrounds it, writing all of one or nothing, and moving a folder so that its
+mark arrives last. Address and credentials are the packages' own (`AWS_ENDPOINT_URL`,
+`AWS_ACCESS_KEY_ID`, `STORAGE_EMULATOR_HOST`, `GOOGLE_APPLICATION_CREDENTIALS`, `FSSPEC_S3_…`).
+"""
+
+import contextlib
+import functools
+import importlib.util
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from etils import epath
+
+_PACKAGES = {"gs": ("gcsfs", "gcs"), "s3": ("s3fs", "s3")}  # package and mpjax's extra
+_BLOCKS_KEPT = 8  # of an open object; a video's header, index and frames are read in turn
+# Marks by which stores tell one content from another; the first of them that a store gives.
+_MARKS = ("md5Hash", "crc32c", "ETag", "etag", "generation", "LastModified", "mtime")
+_ERRORS_OF = ("aiobotocore", "aiohttp", "botocore", "gcsfs", "google")
+
+Range = tuple[epath.PathLike, int, int]  # object, first byte, number of bytes
+
+
+def is_remote(path: epath.PathLike) -> bool:
+    """Says whether `path` is a URL of a store, not a file of this machine."""
+    return "://" in os.fspath(path)
+
+
+def ready(path: epath.PathLike) -> epath.Path:
+    """Returns `path` as one that epath opens.
+
+    Raises:
+        ValueError: a URL that is not of `gs://` or `s3://`, or that names no bucket.
+        ImportError: the store's package is not installed; the message names mpjax's extra.
+    """
+    if is_remote(path):
+        scheme, _, rest = os.fspath(path).partition("://")
+        if not rest.strip("/"):
+            raise ValueError(f"{os.fspath(path)}: names no bucket; write {scheme}://bucket/folder")
+        _prepare(scheme)
+    return epath.Path(path)
+
+
+@functools.cache
+def _prepare(scheme: str) -> None:
+    """Checks that a store can be reached from here, and sets how fsspec is to treat it."""
+    if scheme not in _PACKAGES:
+        raise ValueError(f"{scheme}://: no such store; use gs://, s3:// or a local path")
+    package, extra = _PACKAGES[scheme]
+    if importlib.util.find_spec(package) is None:
+        raise ImportError(f"{scheme}:// paths need {package}: pip install 'mpjax[{extra}]'")
+    os.environ.setdefault("EPATH_USE_TF", "false")  # where TensorFlow is installed, not by it
+    import fsspec.config
+
+    # Other processes write here too, so that what was listed before is no longer true.
+    fsspec.config.conf.setdefault(scheme, {}).setdefault("use_listings_cache", False)
+
+
+def filesystem(path: epath.PathLike) -> Any:
+    """Returns the fsspec file system of a store's URL; raises as `ready`."""
+    import fsspec
+
+    ready(path)
+    return fsspec.filesystem(os.fspath(path).partition("://")[0])
+
+
+def is_failure(error: BaseException) -> bool:
+    """Says whether an exception is a store's own: no credentials, no connection, refused."""
+    return type(error).__module__.partition(".")[0] in _ERRORS_OF
+
+
+# Reading.
+
+
+def read_range(path: epath.PathLike, start: int, length: int) -> bytes:
+    """Reads `length` bytes of an object from `start` on, and no others; fewer where it ends."""
+    return filesystem(path).cat_file(os.fspath(path), start=start, end=start + length)
+
+
+def read_ranges(ranges: Sequence[Range]) -> list[bytes]:
+    """Reads several ranges of objects of one store at once, as `read_range`."""
+    if not ranges:
+        return []
+    paths, starts, lengths = zip(*ranges, strict=True)
+    ends = [start + length for start, length in zip(starts, lengths, strict=True)]
+    return filesystem(paths[0]).cat_ranges(
+        [os.fspath(path) for path in paths], list(starts), ends, on_error="raise"
+    )
+
+
+def open_binary(path: epath.PathLike, *, block_bytes: int = 1 << 20) -> Any:
+    """Opens a file to read parts of it; of an object, blocks are fetched as needed, few kept."""
+    if not is_remote(path):
+        return epath.Path(path).open("rb")
+    return filesystem(path).open(
+        os.fspath(path),
+        "rb",
+        block_size=block_bytes,
+        cache_type="blockcache",
+        cache_options={"maxblocks": _BLOCKS_KEPT},
+    )
+
+
+def sizes(folder: epath.PathLike) -> dict[str, int]:
+    """Returns the sizes, in bytes, of the objects that lie in a folder, by name; asks once."""
+    try:
+        found = filesystem(folder).ls(os.fspath(folder), detail=True)
+    except FileNotFoundError:
+        return {}
+    return {info["name"].rpartition("/")[2]: int(info["size"] or 0) for info in found}
+
+
+def version(path: epath.PathLike) -> str:
+    """Returns what changes when a file is written anew: a store's checksum, else size and time.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    if not is_remote(path):
+        stat = epath.Path(path).stat()
+        return f"{stat.length}|{stat.mtime}"
+    info = filesystem(path).info(os.fspath(path))
+    mark = next((f"{name}={info[name]}" for name in _MARKS if info.get(name)), "")
+    return f"{info['size']}|{mark}"
+
+
+@contextlib.contextmanager
+def local_copy(folder: epath.PathLike) -> Iterator[epath.Path]:
+    """Yields a folder of this machine with the files of `folder`: itself, or a passing copy."""
+    if not is_remote(folder):
+        yield epath.Path(folder)
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        store, root = filesystem(folder), os.fspath(folder).partition("://")[2].rstrip("/")
+        names = [name for name in store.find(os.fspath(folder)) if not name.endswith("/")]
+        copies = [os.path.join(scratch, name[len(root) + 1 :]) for name in names]
+        for copy in copies:
+            os.makedirs(os.path.dirname(copy), exist_ok=True)
+        if names:
+            store.get(names, copies)
+        yield epath.Path(scratch)
+
+
+# Writing.
+
+
+def put_file(local: epath.PathLike, path: epath.PathLike) -> None:
+    """Copies a local file to an object; readers see the old one or all of the new one.
+
+    Raises:
+        OSError: it cannot be written; the message names it.
+    """
+    try:
+        filesystem(path).put_file(os.fspath(local), os.fspath(path))
+    except OSError as error:
+        raise OSError(f"{os.fspath(path)}: cannot be written ({error})") from error
+
+
+def put_folder(local: epath.PathLike, folder: epath.PathLike) -> None:
+    """Copies the files below a local folder to a folder of a store."""
+    root = Path(local)
+    names = sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+    if names:
+        filesystem(folder).put(
+            [str(root / name) for name in names], [f"{os.fspath(folder)}/{name}" for name in names]
+        )
+
+
+def move_folder(source: epath.PathLike, target: epath.PathLike, *, mark: str) -> None:
+    """Puts a folder of a store in the place of another, so that its mark tells that it is whole.
+
+    The target's mark goes first and comes last: while there is one, all else is there. Killed at
+    any moment, the source still has its mark and all its files, or the target has. Objects are
+    copied within the store.
+
+    Args:
+        source: folder with the file `mark` in it.
+        target: folder; what is in it is removed.
+        mark: name of the file whose presence means that a folder is whole.
+    """
+    store = filesystem(source)
+    source, target = os.fspath(source), os.fspath(target)
+    _remove(store, f"{target}/{mark}")
+    _remove(store, target, recursive=True)
+    root = source.partition("://")[2].rstrip("/")
+    names = [name[len(root) + 1 :] for name in store.find(source)]
+    names = [name for name in names if name and name != mark and not name.endswith("/")]
+    if names:
+        store.copy([f"{source}/{name}" for name in names], [f"{target}/{name}" for name in names])
+    store.copy(f"{source}/{mark}", f"{target}/{mark}")
+    _remove(store, f"{source}/{mark}")
+    _remove(store, source, recursive=True)
+
+
+def _remove(store: Any, path: str, *, recursive: bool = False) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        store.rm(path, recursive=recursive)
+
+
+class Outbox:
+    """A folder for what writes local files only; `send` brings them to where they belong.
+
+    As a context it yields the path, and sends the files unless there was an exception.
+
+    Attributes:
+        path: of the local folder: where they belong, or a passing one.
+    """
+
+    def __init__(self, folder: epath.PathLike) -> None:
+        """Makes a passing folder if `folder` is one of a store."""
+        self._target = folder
+        self._scratch = tempfile.TemporaryDirectory() if is_remote(folder) else None
+        self.path = self._scratch.name if self._scratch else os.fspath(folder)
+
+    def __enter__(self) -> epath.Path:
+        return epath.Path(self.path)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.send()
+        if self._scratch:
+            self._scratch.cleanup()
+
+    def send(self) -> None:
+        """Copies the files that are there to the store."""
+        if self._scratch:
+            put_folder(self.path, self._target)
+
+    def close(self) -> None:
+        """Sends the files and removes the passing folder."""
+        self.__exit__(None)
