@@ -88,6 +88,7 @@ def _contrast(condition: str, row: dict[str, Any], reversals: dict[str, Any], *,
     if reversed_.get("value") is not None:
         bottom, top = reversed_["ci95"]
         share = f"; reversal {reversed_['value']:.0f} % (95 % CI {bottom:.0f} to {top:.0f} %)"
+        share = share.replace("-", "−")
     elif reversed_:
         share = f"; no per cent reversal, for {reversed_['why']}"
     return (
@@ -100,7 +101,7 @@ def _contrast(condition: str, row: dict[str, Any], reversals: dict[str, Any], *,
 def _specificity(found: dict[str, Any]) -> list[str]:
     sentences = []
     slowed = [
-        f"{row['arm']} in {condition} ({100 * (math.exp(row['value']) - 1):+.0f} %)"
+        f"{row['arm']} in {condition} (−{100 * (1 - math.exp(row['value'])):.0f} %)"
         for condition, rows in _tables(found["locomotion"])
         for row in rows
         if row["ci95"][1] < 0
