@@ -2,8 +2,8 @@
 
 BORIS (Friard & Gamba 2016, doi:10.1111/2041-210X.12584) opens projects and imports observations
 from them; from tables it reads single events only, so the project is the way in. The format is
-that of its projects of version 7.0, which BORIS 8 reads (seen with 8.27). A table of aggregated events, as BORIS
-exports them, goes beside it for programs that read those.
+that of its projects of version 7.0, which BORIS 8 reads (seen with 8.27). A table of aggregated
+events, as BORIS exports them, goes beside it for programs that read those.
 """
 
 import math
