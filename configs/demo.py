@@ -28,9 +28,13 @@ def get_config():
     # For the sake of time: few clips explained, few stills, no projector of random weights beside.
     config.saliency.wrong = 0
     config.saliency.drawn = 0
+    config.saliency.most = 8
+    config.saliency.steps = 8
     config.saliency.grid = (2, 4, 4)
     config.saliency.levels = 4
     config.saliency.random = 5
-    config.confounds.stills = 240
+    config.motifs.halves = 4
+    config.confounds.stills = 120
+    config.confounds.frames = 24
     config.baselines.random = False
     return config
