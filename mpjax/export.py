@@ -6,7 +6,7 @@ Of a finished study (its predictions, its motifs, its heads), `--what` writes an
   boris  projects that BORIS opens, motifs.boris and classes.boris, and tables of their events
   nwb    a Neurodata Without Borders file per recording (pip install 'mpjax[nwb]')
   model  projector and heads as one file of StableHLO, with load.py, which needs only jax and
-         flatbuffers (pip install 'mpjax[export]'); takes the study's --config
+         flatbuffers (pip install 'mpjax[export]')
 
 Motifs are those of the codebook of all animals that may be trained on.
 """
@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 from etils import epath
 
-from mpjax import cli, files, findings, handover
-from mpjax.config import StudyConfig
+from mpjax import cli, files, findings, handover, trained
 
 if TYPE_CHECKING:
     from mpjax.analysis.predictions import Predictions
@@ -36,7 +35,6 @@ LIMITS = (
 
 
 def run(
-    config: StudyConfig,
     workdir: epath.PathLike,
     out: epath.PathLike,
     *,
@@ -45,18 +43,19 @@ def run(
     session_start: str = "",
     species: str = SPECIES,
     age: str = "",
+    weights: str = "",
 ) -> None:
     """Writes what is asked for into `out`.
 
     Args:
-        config: of the study; read for the model alone.
-        workdir: its folder.
+        workdir: folder of the study.
         out: folder to write.
         what: of `WHAT`.
         videos: folder that the names of the videos are relative to; empty: that of the cohort.
         session_start: ISO 8601, for recordings whose date is unknown (NWB).
         species: in Latin (NWB).
         age: of the animals, ISO 8601 (NWB).
+        weights: of the study's projector, where they have moved (model).
 
     Raises:
         ValueError: a part of the study is missing, or is not of these predictions.
@@ -88,46 +87,29 @@ def run(
                 age=age,
             )
     if "model" in what:
-        write_model(config, workdir, read, out)
+        write_model(workdir, read, out, weights=weights)
 
 
 def write_model(
-    config: StudyConfig, workdir: epath.Path, read: "Predictions", out: epath.Path
+    workdir: epath.Path, read: "Predictions", out: epath.Path, *, weights: str = ""
 ) -> None:
     """Writes projector and heads as one file that only JAX is needed for, with its description.
 
     Raises:
-        ValueError: heads, predictions and projector do not belong together.
+        FileNotFoundError, ValueError: as `trained.load`.
     """
-    from mpjax.analysis import calibration
-    from mpjax.training import artefact, checkpoint, export
+    from mpjax.training import artefact, checkpoint
 
-    told = checkpoint.read_metadata(workdir / "heads")
-    if told is None:
-        raise ValueError(f"{workdir / 'heads'}: no heads; run `python -m mpjax.train` first")
-    if told["fingerprint"] != read.meta["fingerprint"]:
-        raise ValueError(
-            f"{workdir}: predictions.parquet is of other heads, so the temperature cannot be "
-            "fitted; run `python -m mpjax.eval`"
-        )
-    made_by = told["embeddings"]
-    projector = export.projector_of(config, workdir, trained=True)
-    if projector.fingerprint != made_by["projector"]["fingerprint"]:
-        raise ValueError(
-            f"{workdir}: its heads belong to the projector {made_by['projector']['name']} "
-            f"({made_by['projector']['fingerprint']}), but --config gives {projector.name} "
-            f"({projector.fingerprint}); say the study's own --config"
-        )
-    calibrated = calibration.calibrate(read).meta
-    manifest_frames = handover.clip_frames(workdir)
-    views = made_by["views"]
+    study = trained.load(workdir, weights=weights)
+    told = checkpoint.read_metadata(workdir / "heads") or {}
+    made_by, views = told["embeddings"], study.views_meta
     made = artefact.write(
         out / "model",
-        artefact.portable(projector),
-        artefact.fine_heads(checkpoint.restore(workdir / "heads")),
-        clip=(views["frames"] or manifest_frames, views["size"]),
-        temperature=calibrated["value"] or 1.0,
-        description=_model_card(workdir, read, views, calibrated)
+        artefact.portable(study.projector),
+        artefact.fine_heads(study.heads),
+        clip=(views["frames"] or handover.clip_frames(workdir), views["size"]),
+        temperature=study.temperature["value"] or 1.0,
+        description=_model_card(workdir, read, views, study.temperature)
         | {"fingerprints": _fingerprints(read, made_by, told)},
     )
     print(
@@ -156,7 +138,7 @@ def _model_card(
     taxonomy = read.taxonomy
     video = records.read_manifest(workdir / "dataset")["video"]
     sides = ("train", "val") if read.meta["scheme"] == "fixed" else ("test",)
-    trained = read.table[read.table["split"].isin(sides) & (read.table["label"] >= 0)]
+    learnt = read.table[read.table["split"].isin(sides) & (read.table["label"] >= 0)]
     return {
         "classes": list(taxonomy.fine),
         "coarse": list(taxonomy.coarse),
@@ -175,8 +157,8 @@ def _model_card(
         },
         "card": {
             "trained_on": {
-                "animals": int(trained["animal"].nunique()),
-                "recordings": int(trained["video"].nunique()),
+                "animals": int(learnt["animal"].nunique()),
+                "recordings": int(learnt["video"].nunique()),
                 "scheme": read.meta["scheme"],
             },
             "accuracy_on_held_out_animals": _accuracy(workdir),
@@ -209,9 +191,9 @@ def main() -> None:
     )
     species = flags.DEFINE_string("species", SPECIES, "nwb: in Latin.")
     age = flags.DEFINE_string("age", "", "nwb: of the animals, ISO 8601, e.g. P12W or P10W/P14W.")
-    cli.start(
-        lambda config: run(
-            config,
+    weights = flags.DEFINE_string("weights", "", "The study's projector weights, if they moved.")
+    cli.start_plain(
+        lambda: run(
             workdir.value,
             out.value,
             what=what.value,
@@ -219,6 +201,7 @@ def main() -> None:
             session_start=start.value,
             species=species.value,
             age=age.value,
+            weights=weights.value,
         )
     )
 

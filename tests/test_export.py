@@ -15,7 +15,7 @@ from etils import epath
 
 from mpjax import export, files, handover
 from mpjax.analysis import codebook, predictions
-from mpjax.config import MotifConfig, StudyConfig
+from mpjax.config import MotifConfig
 from mpjax.data import records, videos
 
 MOTIFS = MotifConfig(candidates=(2, 3), halves=2, half_sample=50, sample=100)
@@ -67,7 +67,7 @@ def _write_motifs(out, read):
 def written(workdir, tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
     with contextlib.redirect_stdout(io.StringIO()) as said:
-        export.run(StudyConfig(), workdir, out, what=["csv", "boris", "nwb"])
+        export.run(workdir, out, what=["csv", "boris", "nwb"])
     (out / "said.txt").write_text(said.getvalue())
     return out
 
@@ -124,7 +124,7 @@ def test_the_bouts_of_classes_cover_every_clip_once(written):
 def test_without_motifs_the_rest_is_written_and_it_is_said(workdir, tmp_path, capsys):
     for name in ("dataset", "predictions.parquet"):
         (tmp_path / name).symlink_to(workdir / name)
-    export.run(StudyConfig(), tmp_path, tmp_path / "out", what=["csv", "boris"])
+    export.run(tmp_path, tmp_path / "out", what=["csv", "boris"])
     assert not (tmp_path / "out" / "motif_bouts.csv").exists()
     assert not (tmp_path / "out" / "motifs.boris").exists()
     assert (tmp_path / "out" / "classes.boris").exists()

@@ -72,7 +72,7 @@ def exported(study, tmp_path_factory):
     """The folder of the artefact, and what its own loader makes of all views in a bare process."""
     config, workdir = study
     out = tmp_path_factory.mktemp("out")
-    export.run(config, workdir, out, what=["model"])
+    export.run(workdir, out, what=["model"])
     bare = tmp_path_factory.mktemp("bare")
     site = Path(np.__file__).parents[1]
     for name in JAX_ALONE:
@@ -146,9 +146,8 @@ def test_the_description_says_what_a_user_must_know(study, exported):
 
 def test_a_projector_that_is_not_the_studys_is_refused_and_nothing_is_written(study, tmp_path):
     _, workdir = study
-    other = small_study.study_config("train.what='probe'", "projector.seed=1")
-    with pytest.raises(ValueError, match="say the study's own --config"):
-        export.run(other, workdir, tmp_path / "out", what=["model"])
+    with pytest.raises(ValueError, match="name the study's own with --weights"):
+        export.run(workdir, tmp_path / "out", what=["model"], weights="kinetics400")
     assert not (tmp_path / "out").exists()
 
 
