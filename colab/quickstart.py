@@ -57,6 +57,8 @@ if found is None or found.origin is None:
     # %pip install --quiet -c {SOURCE}/constraints.txt "{wanted}"
 elif not SOURCE.exists():
     SOURCE = pathlib.Path(found.origin).parents[1]
+if not (SOURCE / "configs").exists():
+    raise SystemExit(f"{SOURCE} has no folder configs: clone the repository as mpjax-source")
 
 # %% [markdown]
 # ## Study

@@ -55,6 +55,8 @@ if found is None or found.origin is None:
     # %pip install --quiet -c {SOURCE}/constraints.txt "{wanted}"
 elif not SOURCE.exists():
     SOURCE = pathlib.Path(found.origin).parents[1]
+if not (SOURCE / "configs").exists():
+    raise SystemExit(f"{SOURCE} has no folder configs: clone the repository as mpjax-source")
 
 # %% [markdown]
 # ## Devices
@@ -79,6 +81,7 @@ environment = os.environ | {
 }
 if not shutil.which("nvidia-smi") and "TPU_ACCELERATOR_TYPE" not in os.environ:
     environment["JAX_PLATFORMS"] = "cpu"
+os.environ["JAX_PLATFORMS"] = "cpu"  # of this notebook itself, which reads results and no more
 
 
 def python(*arguments):

@@ -48,9 +48,10 @@
 # - `condition` (for example neuropathic, inflammatory, sham, none) and `day`: whole days after
 #   induction, negative before it. For any other classes, one column `label` in their place.
 # - `drug`: empty on untreated recordings, `vehicle` in the control arm, else the drug's name.
-# - Optional: `cage`, `sex` (F or M), `route`, `fps`, `roi` (x:y:w:h in px, for one chamber of
-#   several in the picture), `date`, `camera`. Give `cage`: then a cage is never on both sides of a
-#   split. Give `date` and `camera`: then they can be audited as confounds.
+# - Optional: `cage`, `sex` (F or M), `route`, `fps`, `roi` (x:y:w:h in px, where more than the
+#   chamber is in the picture; several chambers: a copy of the file per animal), `date`, `camera`.
+#   Give `cage`: then a cage is never on both sides of a split. Give `date` and `camera`: then
+#   they can be audited as confounds.
 #
 # ## How many animals?
 #
@@ -107,6 +108,8 @@ if found is None or found.origin is None:
     # %pip install --quiet -c {SOURCE}/constraints.txt "{wanted}"
 elif not SOURCE.exists():
     SOURCE = pathlib.Path(found.origin).parents[1]
+if not (SOURCE / "configs").exists():
+    raise SystemExit(f"{SOURCE} has no folder configs: clone the repository as mpjax-source")
 
 # %% [markdown]
 # ## Videos
@@ -119,11 +122,11 @@ from data_prep import cohort, synthetic
 from mpjax import files, notebook
 
 folder = pathlib.Path(FOLDER or "my_videos")
-if notebook.on_colab() and FOLDER.startswith("/content/drive"):
+if notebook.on_colab() and any(path.startswith("/content/drive") for path in (FOLDER, WORKDIR)):
     from google.colab import drive
 
     drive.mount("/content/drive")
-elif notebook.on_colab() and not FOLDER and not folder.exists():
+if notebook.on_colab() and not FOLDER and not folder.exists():
     from google.colab import files as colab_files
 
     colab_files.upload(str(folder))

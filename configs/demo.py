@@ -3,7 +3,7 @@
 Run:      python -m mpjax.study --config=configs/demo.py --workdir=out/demo   (= make demo)
 Takes:    5.5 minutes on 2 CPU cores, seen beside other work.
 Expect:   15 and 3 classes on held-out animals clearly above 6.7 % and 33.3 %; gabapentin relieving
-          neuropathic pain more than inflammatory pain; see README, Results. With
+          neuropathic pain more than inflammatory pain; see docs/results.md. With
           --config.synthetic.null=true, where nothing has an effect: neither.
 """
 

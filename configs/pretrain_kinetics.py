@@ -9,7 +9,7 @@ drop_path 0.3, weight_decay 0.05 and remat.
 
 Run:      python -m mpjax.study --config=configs/pretrain_kinetics.py \
               --config.cohort=COHORT_CSV --config.projector.weights=CHECKPOINT --workdir=out/k400
-          on a TPU v5e-16, on each of its 4 hosts (see README, Scaling); elsewhere a batch is cut
+          on a TPU v5e-16, on each of its 4 hosts (see docs/scaling.md); elsewhere a batch is cut
           by --config.train.optim.accumulate=N. About 0.3 TB of disk for the records.
 Takes:    not measured. 29 million clips x 0.53 TFLOP: 3.4 hours at 40 % of the 16 chips' peak.
 Expect:   top-1 78.8 % by recording, 4 x 3 views (arXiv 2106.13230, Swin-T; Swin-B 82.7 %).

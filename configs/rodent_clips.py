@@ -3,7 +3,7 @@
 Run:      python -m mpjax.study --config=configs/rodent_clips.py --config.cohort=COHORT_CSV \
               --workdir=out/rodent_clips
           with --config.projector.weights=random for the random-weight features.
-Takes:    see README, Results (2 CPU cores).
+Takes:    see docs/results.md (2 CPU cores).
 Expect:   balanced accuracy >= 0.58 over six behaviours, leave-one-cage-out, the head's
           regularisation chosen by nested grouped cross-validation.
 """

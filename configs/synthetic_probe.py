@@ -11,7 +11,7 @@ Run:      python -m mpjax.study --config=configs/synthetic_behaviours.py --workd
               --config.projector.weights=out/behaviours/projector \
               --config.eval.against=out/random/predictions.parquet
 Takes:    2 minutes each after the first, on 2 CPU cores.
-Expect:   see README, Results.
+Expect:   see docs/results.md.
 """
 
 from mpjax.config import StudyConfig, to_config_dict

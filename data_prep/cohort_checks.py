@@ -273,7 +273,10 @@ def _duplicate_faults(table: pd.DataFrame) -> list[Fault]:
     return [
         Fault(
             *(row, "video", video),
-            f"repeats row {at}: delete one" if same else f"is listed already on row {at}",
+            f"repeats row {at}: delete one"
+            if same
+            else f"is listed already on row {at}; where it shows several animals, give each a copy "
+            "(or link) of the file under a name of its own, and its roi",
         )
         for row, video, at, same in zip(listed["row"], listed["video"], first, copies, strict=True)
         if row != at

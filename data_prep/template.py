@@ -166,7 +166,7 @@ def write(
         folder: of the videos.
         out: path of the csv; None: cohort.csv in the folder. Videos are named relative to it.
         patterns: of file names; none: `PATTERNS`.
-        recursive: whether folders within it are looked through too.
+        recursive: whether folders within it are looked through too; a pattern with a / says so.
 
     Raises:
         FileExistsError: `out` exists.
@@ -180,6 +180,7 @@ def write(
             f"{shlex.quote(str(out))}), or write another: --out=OTHER.csv"
         )
     parsed = [parse_pattern(text) for text in patterns or PATTERNS]
+    recursive = recursive or any("/" in text for text in patterns)
     videos = find_videos(folder, recursive=recursive)
     if not videos:
         raise ValueError(f"{folder}: holds no video{_elsewhere(folder, recursive)}")
@@ -270,8 +271,8 @@ def describe(template: Template) -> Iterator[str]:
         yield "fill in: " + ", ".join(f"{k} ({n} rows)" for k, n in empty.items() if n)
     yield (
         "where they apply: drug (`vehicle` for the control arm, empty for untreated), "
-        "dose_mg_per_kg, minutes_post_dose, route; cage and sex; roi (x:y:w:h in px) where a "
-        "video shows several animals"
+        "dose_mg_per_kg, minutes_post_dose, route; cage and sex; roi (x:y:w:h in px) where "
+        "more than the chamber is in the picture"
     )
     yield f"then: mpjax check {shlex.quote(str(path))}"
 

@@ -53,7 +53,7 @@ def start_plain(run: Callable[..., int | None], *, words: bool = False) -> None:
         except (ValueError, OSError, ImportError) as error:
             if traceback.value:
                 raise
-            print(f"error: {error}{_way_out(error)}", file=sys.stderr)
+            print(f"error: {commands.as_typed(str(error))}{_way_out(error)}", file=sys.stderr)
             status = 1
         except Exception as error:
             if traceback.value or not stores.is_failure(error):

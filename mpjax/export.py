@@ -29,6 +29,7 @@ LIMITS = (
     "condition, strain, camera or chamber gets probabilities all the same.",
     "p is the mean over heads that were trained on the study's animals; of these animals' own "
     "clips it is no held-out prediction (that is in predictions.csv).",
+    "It cannot tell that a clip is unlike all that it was trained on, as `mpjax predict` does.",
     "The animal is the unit: compare animals, not clips.",
     "For research only; not for clinical or veterinary use.",
 )
@@ -98,7 +99,7 @@ def write_model(
     Raises:
         FileNotFoundError, ValueError: as `trained.load`.
     """
-    from mpjax.training import artefact, checkpoint
+    from mpjax.training import artefact, checkpoint, probe
 
     study = trained.load(workdir, weights=weights)
     told = checkpoint.read_metadata(workdir / "heads") or {}
@@ -106,7 +107,7 @@ def write_model(
     made = artefact.write(
         out / "model",
         artefact.portable(study.projector),
-        artefact.fine_heads(study.heads),
+        {name: study.heads[name] for name in probe.fine_heads(study.heads)},
         clip=(views["frames"] or handover.clip_frames(workdir), views["size"]),
         temperature=study.temperature["value"] or 1.0,
         description=_model_card(workdir, read, views, study.temperature)

@@ -163,6 +163,7 @@ def write_nwb(
         fold=read.table["fold"],
     )
     provenance = provenance_of(read) | {"calibration": calibrated.meta}
+    made_of = bouts.to_csv(index=False) if bouts is not None else ""
     for row in tqdm.tqdm(recordings.to_dict("records"), desc="NWB", unit="file", delay=2):
         own = np.flatnonzero((read.table["video"] == row["video"]).to_numpy())
         own = own[np.argsort(clips["start_s"].to_numpy()[own], kind="stable")]
@@ -173,7 +174,7 @@ def write_nwb(
             p=_series(read, calibrated, own),
             bouts=None if bouts is None else bouts[bouts["video"] == row["video"]],
         )
-        identifier = files.fingerprint(read.meta["fingerprint"], row["video"])
+        identifier = files.fingerprint(read.meta["fingerprint"], row["video"], made_of)
         nwb.write(
             out / "nwb",
             session,

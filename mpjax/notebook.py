@@ -177,22 +177,22 @@ def key_figures(metrics: Mapping[str, Any]) -> pd.DataFrame:
 def pack_results(workdir: epath.PathLike) -> epath.Path:
     """Puts what a lab keeps of a study into one file, `WORKDIR/results.zip`.
 
-    It holds report.html, metrics.json, clips.csv and recordings.csv (metadata, probabilities of
-    every class and of the coarse ones) and, where motifs were found, windows.csv.
+    It holds report.html, metrics.json, predictions.csv (of every clip, as `mpjax export` writes
+    it), recordings.csv (the means of its probabilities) and, where motifs were found, windows.csv.
 
     Raises:
         FileNotFoundError: the study is not finished.
         ValueError: its predictions cannot be read.
     """
-    from mpjax.analysis import predictions
+    from mpjax.analysis import exchange, predictions
 
     workdir = epath.Path(workdir)
     whole = [workdir / name for name in ("report.html", "metrics.json", "predictions.parquet")]
     for path in whole:
         if not path.exists():
             raise FileNotFoundError(f"{path}: no such file; run the study first")
-    clips = _clip_table(predictions.read_predictions(whole[-1]))
-    tables = {"clips.csv": clips, "recordings.csv": _recording_table(clips)}
+    clips = exchange.flatten_predictions(predictions.read_predictions(whole[-1]))
+    tables = {"predictions.csv": clips, "recordings.csv": _recording_table(clips)}
     windows = workdir / "explain" / "windows.parquet"
     if windows.exists():
         tables["windows.csv"] = pd.read_parquet(windows)
@@ -201,32 +201,17 @@ def pack_results(workdir: epath.PathLike) -> epath.Path:
         for path in whole[:2]:
             archive.writestr(path.name, path.read_bytes())
         for name, table in tables.items():
-            archive.writestr(name, table.to_csv(index=False))
+            archive.writestr(name, table.to_csv(index=False).encode("utf-8-sig"))  # for Excel
     with files.write_aside(workdir / RESULTS) as aside:
         aside.write_bytes(content.getvalue())
     return workdir / RESULTS
 
 
-def _clip_table(read: Any) -> pd.DataFrame:
-    """Returns a row per clip: metadata, then a column p[CLASS] of each fine and coarse class."""
-    fine = np.asarray(read.taxonomy.fine)
-    label = read.table["label"].to_numpy()
-    table = read.table.assign(
-        label=np.where(label >= 0, fine[np.maximum(label, 0)], ""),
-        predicted=fine[read.p.argmax(axis=1)],
-    )
-    p = pd.DataFrame(read.p, columns=[f"p[{name}]" for name in fine], index=table.index)
-    if read.taxonomy.coarse:
-        coarse = read.taxonomy.coarse_probabilities(read.p)
-        p[[f"p[{name}]" for name in read.taxonomy.coarse]] = coarse
-    return pd.concat([table, p], axis=1)
-
-
 def _recording_table(clips: pd.DataFrame) -> pd.DataFrame:
     """Returns a row per recording: what its clips share, and the means of their probabilities."""
     grouped = clips.groupby("video", sort=False)
-    p = [name for name in clips if name.startswith("p[")]
-    of_clips = (*p, "video", "clip_id", "predicted", "start_frame", "start_s")
+    p = [name for name in clips if name.startswith(("p[", "calibrated[", "calibrated_coarse["))]
+    of_clips = (*p, "video", "clip_id", "predicted", "predicted_coarse", "start_frame", "start_s")
     values = grouped.nunique(dropna=False)
     shared = [name for name in values if name not in of_clips and values[name].max() == 1]
     table = grouped[shared].first().join(grouped[p].mean())

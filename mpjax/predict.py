@@ -46,6 +46,8 @@ READING = (
     "heads is no confidence interval. For a claim, record several animals per group and compare "
     "animals.",
     "`unlike` is the share of clips that differ from all that the study was trained on.",
+    "Animals that the study trained on are no new animals: only their very files are recognised "
+    "and flagged (`of_the_study`), not other recordings of them.",
     "For research only.",
 )
 
@@ -180,6 +182,7 @@ def _score(source: Source, embedded: "Embeddings", study: "Trained") -> "Scored"
     clips = pd.DataFrame(
         {
             "video": source.video,
+            "roi": source.roi,
             "start_s": rows["start_frame"] / rows["fps"],
             "end_s": (rows["start_frame"] + shown) / rows["fps"],
         }
@@ -232,13 +235,15 @@ def _write(
 
 
 def _lines(table: "pd.DataFrame") -> Iterator[str]:
+    from mpjax.analysis import new_recordings
+
     kind = "group" if "group" in table else "class"
     for row in table.to_dict("records"):
         unlike = (
             "" if row["unlike"] is None else f"; {row['unlike']:.0%} of clips unlike the study's"
         )
         pain = f", pain {row['pain']:.2f}" if "pain" in row else ""
-        likeliest = f"{row[kind]} {row[f'p[{row[kind]}]']:.2f}"
+        likeliest = f"{row[kind]} {row[new_recordings.column(kind, row[kind])]:.2f}"
         yield f"{row['video']}: {likeliest}{pain}, {row['clips']} clip(s){unlike}"
 
 
@@ -253,8 +258,10 @@ def _notes(
         yield f"of clips like the study's own, about {expected:.0%} would be called unlike"
     if study.temperature["value"] is None:
         yield f"probabilities are not calibrated: {study.temperature['why']}"
-    if len(study.heads) == 1:
+    if len(_fine_heads(study)) == 1:
         yield "one head, of a fixed split: there is no disagreement of heads to tell"
+    if not study.known:
+        yield "whether any of these belongs to the study itself is not known: it kept no hashes"
     own = [each["video"] for each in told if each["of_the_study"]]
     if own:
         yield (
@@ -274,6 +281,12 @@ def _notes(
         yield f"{len(failures)} recording(s) could not be read, and are in no table"
 
 
+def _fine_heads(study: "Trained") -> list[str]:
+    from mpjax.training import probe
+
+    return probe.fine_heads(study.heads)
+
+
 def _provenance(
     study: "Trained", told: Sequence[dict[str, Any]], failures: Sequence[str]
 ) -> dict[str, Any]:
@@ -284,7 +297,7 @@ def _provenance(
         "projector": study.projector.name,
         "video": dataclasses.asdict(study.video),
         "views": study.views_meta,
-        "heads": sorted(name for name in study.heads if not name.startswith("coarse_")),
+        "heads": _fine_heads(study),
         "temperature": study.temperature,
         "taxonomy": study.taxonomy.to_dict(),
         "recordings": list(told),

@@ -222,10 +222,12 @@ class Outbox:
         return epath.Path(self.path)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self.send()
-        if self._scratch:
-            self._scratch.cleanup()
+        try:
+            if kind is None:
+                self.send()
+        finally:
+            if self._scratch:
+                self._scratch.cleanup()
 
     def send(self) -> None:
         """Copies the files that are there to the store."""

@@ -5,7 +5,7 @@
 and `all`: on the clips of `WORKDIR/dataset`, with checkpoints in `WORKDIR/train`. The result is in
 `WORKDIR/heads`, and where the projector is trained too in `WORKDIR/projector`.
 
-On several hosts, the same command runs on each of them; see README, Scaling.
+On several hosts, the same command runs on each of them; see docs/scaling.md.
 """
 
 from typing import Any

@@ -104,13 +104,16 @@ def test_results_hold_every_clip_and_recording_with_all_probabilities(workdir):
     path = notebook.pack_results(workdir)
     with zipfile.ZipFile(path) as archive:
         names = set(archive.namelist())
-        clips, recordings = (pd.read_csv(archive.open(f"{n}.csv")) for n in ("clips", "recordings"))
+        clips, recordings = (
+            pd.read_csv(archive.open(f"{name}.csv")) for name in ("predictions", "recordings")
+        )
         assert archive.read("report.html") == (workdir / "report.html").read_bytes()
-    assert names == {"report.html", "metrics.json", "clips.csv", "recordings.csv"}
+    assert names == {"report.html", "metrics.json", "predictions.csv", "recordings.csv"}
     read = predictions.read_predictions(workdir / "predictions.parquet")
     fine, coarse = read.taxonomy.fine, read.taxonomy.coarse
     np.testing.assert_allclose(clips[[f"p[{name}]" for name in fine]], read.p, rtol=1e-6)
-    np.testing.assert_allclose(recordings[[f"p[{name}]" for name in coarse]].sum(axis=1), 1)
+    shares = recordings[[f"calibrated_coarse[{name}]" for name in coarse]]
+    np.testing.assert_allclose(shares.sum(axis=1), 1)
     assert recordings["video"].is_unique
     assert recordings["clips"].sum() == len(clips) == len(read.table)
     one = recordings.iloc[3]

@@ -97,7 +97,7 @@ def test_your_videos_runs_from_top_to_bottom_on_drawn_ones(tmp_path):
     assert "row 2, column day, value 'three': must be a whole number of days" in told
     with zipfile.ZipFile(tmp_path / "out" / "mine" / "results.zip") as archive:
         names = set(archive.namelist())
-    assert {"report.html", "metrics.json", "clips.csv", "recordings.csv"} <= names
+    assert {"report.html", "metrics.json", "predictions.csv", "recordings.csv"} <= names
 
 
 @pytest.mark.slow

@@ -222,9 +222,11 @@ def segments(
     step = _steps(rows, zero)
     runs = _find_runs(zero, state, start, step)
     last = runs.start + runs.windows - 1
+    # A window lasts until the next one, or where windows lie apart, as long as it is.
+    stop = start[last] + np.minimum(step[0], rows["seconds"].to_numpy(float)[last])
     return [
-        [float(begin), float(end + step[0]), int(motif) if motif < motifs else -1]
-        for begin, end, motif in zip(start[runs.start], start[last], runs.state, strict=True)
+        [float(begin), float(end), int(motif) if motif < motifs else -1]
+        for begin, end, motif in zip(start[runs.start], stop, runs.state, strict=True)
     ]
 
 

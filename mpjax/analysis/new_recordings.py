@@ -19,6 +19,8 @@ from mpjax.analysis.codebook import Codebook
 from mpjax.analysis.progression import MARGIN, pain_probability, pain_score, why_no_pain_score
 from mpjax.taxonomy import Taxonomy
 
+_RECORDING = ("video", "roi")  # what tells recordings apart
+
 
 @dataclasses.dataclass(frozen=True)
 class Scored:
@@ -55,7 +57,7 @@ def score(
         The columns of `clips`, then `class` and, with coarse classes, `group` (each the likeliest),
         `pain`, `entropy` (0: sure of one class; 1: of none), `disagreement` of the heads (0: none;
         on the scale of the entropy; NaN with a single head), `pain_sd_heads`, `p[class]` and
-        `p[group]`.
+        `p_group[group]`.
     """
     floor = np.log(LEAST_P)
     p_heads = softmax(np.maximum(log_p.astype(np.float64), floor) / temperature, axis=-1)
@@ -77,8 +79,13 @@ def score(
     table["disagreement"] = np.maximum(entropy - within, 0.0) if several else np.nan
     columns = {f"p[{name}]": p[:, i] for i, name in enumerate(taxonomy.fine)}
     if taxonomy.coarse:
-        columns |= {f"p[{name}]": coarse[:, i] for i, name in enumerate(taxonomy.coarse)}
+        columns |= {f"p_group[{name}]": coarse[:, i] for i, name in enumerate(taxonomy.coarse)}
     return Scored(pd.concat([table, pd.DataFrame(columns)], axis=1), p_heads, taxonomy)
+
+
+def column(kind: str, name: str) -> str:
+    """Returns the column of a probability; `kind` is class or group."""
+    return f"p[{name}]" if kind == "class" else f"p_group[{name}]"
 
 
 def measure_novelty(
@@ -127,17 +134,25 @@ def find_bouts(scored: Scored) -> pd.DataFrame:
     """Joins successive clips of one group (without groups: class) to bouts.
 
     Returns:
-        A row per bout: `video`, `group` or `class`, `start_s`, `end_s`, `clips`, `p` (of that
-        group or class, mean), `pain` (mean) and `unlike` (share of the clips), as far as known.
+        A row per bout: `video`, `roi`, `group` or `class`, `start_s`, `end_s`, `clips`, `p` (of
+        that group or class, mean), `pain` (mean) and `unlike` (share of clips), as far as known.
     """
     table = scored.clips
     kind = "group" if "group" in table else "class"
+    # A clip lasts until the next one, or where clips lie apart, as long as it is.
+    following = table["start_s"].shift(-1, fill_value=np.inf)
+    table = table.assign(end_s=np.minimum(table["end_s"], following))
     run = (table[kind] != table[kind].shift()).cumsum()
     bouts = []
     for _, rows in table.groupby(run, sort=False):
         name = rows[kind].iloc[0]
-        bout = {"video": rows["video"].iloc[0], kind: name, "start_s": rows["start_s"].iloc[0]}
-        bout |= {"end_s": rows["end_s"].max(), "clips": len(rows), "p": rows[f"p[{name}]"].mean()}
+        bout = {each: rows[each].iloc[0] for each in _RECORDING if each in rows}
+        bout |= {kind: name, "start_s": rows["start_s"].iloc[0]}
+        bout |= {
+            "end_s": rows["end_s"].max(),
+            "clips": len(rows),
+            "p": rows[column(kind, name)].mean(),
+        }
         bout |= {of: rows[of].mean() for of in ("pain", "unlike") if of in rows}
         bouts.append(bout)
     return pd.DataFrame(bouts)
@@ -147,25 +162,25 @@ def summarise(scored: Scored) -> dict[str, object]:
     """Returns the row of recordings.csv of one recording.
 
     Returns:
-        `video`, `clips`, `seconds` (from the first clip's start to the last one's end), `class`
-        and `group` (likeliest on average), `pain` (mean over clips) with its spread
-        `pain_sd_clips`, `pain_lowest_head` and `pain_highest_head` (of the recording's mean),
-        `pain_score` (mean logit) and `pain_score_final_head` (the same by the head that the study's
-        drug test uses), `entropy`, `disagreement`, `unlike` (share of the clips; None: not known)
-        and the mean `p[…]` of every class and group. A spread is no confidence interval: the clips
-        of a recording are not independent, nor are the heads.
+        `video`, `roi` where it is told, `clips`, `seconds` (from the first clip's start to the last
+        one's end), `class` and `group` (likeliest on average), `pain` (mean over clips) with its
+        spread `pain_sd_clips`, `pain_lowest_head` and `pain_highest_head` (of the recording's
+        mean), `pain_score` (mean logit) and `pain_score_final_head` (the same by the head that the
+        study's drug test uses), `entropy`, `disagreement`, `unlike` (share of the clips; None: not
+        known) and the mean `p[…]` of every class and `p_group[…]` of every group. A spread is no
+        confidence interval: the clips of a recording are not independent, nor are the heads.
     """
     table, taxonomy = scored.clips, scored.taxonomy
-    means = table[[name for name in table if name.startswith("p[")]].mean()
+    means = table[[name for name in table if name.startswith(("p[", "p_group["))]].mean()
     row: dict[str, object] = {
-        "video": table["video"].iloc[0],
+        **{name: table[name].iloc[0] for name in _RECORDING if name in table},
         "clips": len(table),
         "seconds": table["end_s"].max() - table["start_s"].min(),
     }
     kinds = {"class": taxonomy.fine, "group": taxonomy.coarse}
     for kind, names in kinds.items():
         if names:
-            row[kind] = max(names, key=lambda name: means[f"p[{name}]"])
+            row[kind] = max(names, key=lambda name: means[column(kind, name)])
     if "pain" in table:
         of_heads = [pain_probability(taxonomy, p).mean() for p in scored.p_heads]
         row |= {

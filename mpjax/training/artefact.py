@@ -137,16 +137,6 @@ def portable(projector: Projector) -> Projector:
     return swin.make_projector(config, projector.params, projector.classes)
 
 
-def fine_heads(variables: dict[str, Any]) -> dict[str, Any]:
-    """Returns the heads on fine classes of a study's checkpoint, by name, `final` last."""
-    names = sorted((name for name in variables if name.startswith("fold_")), key=_fold_of)
-    return {name: variables[name] for name in (*names, "final")}
-
-
-def _fold_of(name: str) -> int:
-    return int(name.removeprefix("fold_"))
-
-
 def _count_classes(heads: dict[str, Any]) -> int:
     return int(next(iter(heads.values()))["params"]["linear"]["bias"].shape[-1])
 

@@ -1,6 +1,7 @@
 """The linear probe: heads on cached embeddings, saved and applied without leaking an animal."""
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -190,10 +191,15 @@ def predict_by_every_head(
         Names of the heads (`fold_0`, …, `final` last), and the log of each one's probabilities,
         averaged over the views of a clip.
     """
-    names = sorted((name for name in variables if name.startswith("fold_")), key=_fold_of)
-    names.append(_name(heads.FINAL))
+    names = fine_heads(variables)
     log_p = [heads.average_views(heads.predict(variables[n], embedding), clip) for n in names]
     return tuple(names), np.stack(log_p)
+
+
+def fine_heads(names: Iterable[str]) -> list[str]:
+    """Returns which of a checkpoint's heads are of the fine classes, `final` last."""
+    folds = sorted((name for name in names if name.startswith("fold_")), key=_fold_of)
+    return [*folds, _name(heads.FINAL)]
 
 
 def _fold_of(name: str) -> int:

@@ -50,7 +50,7 @@ def test_every_head_is_calibrated_before_the_mean_is_taken():
     expected = softmax(log_p.astype(float) / 2.5, axis=-1).mean(axis=0)
     columns = [f"p[{name}]" for name in CLASSES]
     np.testing.assert_allclose(found.clips[columns], expected, atol=1e-9)
-    np.testing.assert_allclose(found.clips["p[sni]"], expected[:, :2].sum(axis=1), atol=1e-9)
+    np.testing.assert_allclose(found.clips["p_group[sni]"], expected[:, :2].sum(axis=1), atol=1e-9)
     assert found.clips["class"].tolist() == [CLASSES[i] for i in expected.argmax(axis=1)]
 
 
