@@ -131,7 +131,7 @@ def read_cohort(
         splits.check_given_split(table, path, split)
     else:
         table, scheme = assign_split(table, path, group, split)
-    splits.warn_of_weaknesses(table, group)
+    splits.warn_of_weaknesses(table, group, taxonomy.coarse)
     drawn = not has_split and scheme != "leave_one_group_out"
     return Cohort(
         table=table.reset_index(drop=True),

@@ -16,6 +16,9 @@ from data_prep.cohort_checks import (
 from data_prep.faults import CohortError, Fault, file_error
 from mpjax import taxonomy as taxonomies
 from mpjax.config import SplitConfig
+from mpjax.taxonomy import NO_PAIN
+
+FEW_ANIMALS = 3  # per class, below which next to nothing can be said
 
 
 def check_config(config: SplitConfig) -> None:
@@ -225,8 +228,27 @@ def _check_trained(table: pd.DataFrame, path: epath.PathLike) -> None:
         raise CohortError(path, faults)
 
 
-def warn_of_weaknesses(table: pd.DataFrame, group: str) -> None:
-    """Warns of what is allowed but weakens the evidence."""
+def warn_of_weaknesses(table: pd.DataFrame, group: str, coarse: Sequence[str] = ()) -> None:
+    """Warns of what is allowed but weakens the evidence.
+
+    Args:
+        table: the cohort.
+        group: what its division keeps together, animal or cage.
+        coarse: the coarse classes; empty for a label cohort.
+    """
+    if coarse and NO_PAIN not in coarse:
+        logging.warning(
+            "no painless animals (condition sham, naive or none, or days before induction): "
+            "there will be no score of pain and no drug test"
+        )
+    animals = table[table["split"] != "drug"].groupby("label")["animal"].nunique()
+    few = animals[animals < FEW_ANIMALS]
+    if len(few):
+        logging.warning(
+            "%d of %d classes have fewer than %d animals to learn from, the least %s with %d: "
+            "expect wide intervals, and parts of the report that cannot be estimated",
+            *(len(few), len(animals), FEW_ANIMALS, few.idxmin(), few.min()),
+        )
     drug = table["split"] == "drug"
     shared = set(table["cage"][drug]) & set(table["cage"][~drug]) - {""}
     if shared:
@@ -242,6 +264,6 @@ def warn_of_weaknesses(table: pd.DataFrame, group: str) -> None:
     for name, only in groups[groups.map(len) == 1].items():
         logging.warning(
             "class %s is in one %s only (%s): whatever else is special there looks like the class; "
-            "leave it out (exclude) or say so",
+            "leave it out (--config.exclude), or tell readers of it",
             *(name, group, only[0]),
         )

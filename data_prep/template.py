@@ -144,6 +144,7 @@ class Template:
         patterns: per recording, the pattern that fitted; "" where none did.
         minutes: of all recordings together.
         failures: what was wrong with the videos that could not be read, and are left out.
+        deeper: videos in folders within it that were not looked at.
     """
 
     path: Path
@@ -151,6 +152,7 @@ class Template:
     patterns: list[str]
     minutes: float
     failures: list[str]
+    deeper: int = 0
 
 
 def write(
@@ -195,7 +197,8 @@ def write(
             "or leave --pattern out"
         )
     _write_rows(out, rows, label=any("label" in row for row in rows))
-    return Template(out, rows, fitted, minutes, failures)
+    deeper = 0 if recursive else len(find_videos(folder)) - len(videos)
+    return Template(out, rows, fitted, minutes, failures, deeper)
 
 
 def _elsewhere(folder: Path, recursive: bool) -> str:
@@ -253,6 +256,8 @@ def describe(template: Template) -> Iterator[str]:
     """Yields lines on what was found, guessed and left out, what is to be filled in, what next."""
     rows, path = template.rows, template.path
     yield f"{path}: {len(rows)} recording(s), {template.minutes:.1f} minutes"
+    if template.deeper:
+        yield f"left out: {template.deeper} video(s) in folders within it; --recursive takes them"
     for text in dict.fromkeys(filter(None, template.patterns)):
         mine = [row for row, of in zip(rows, template.patterns, strict=True) if of == text]
         cells = ", ".join(f"{k} {v}" for k, v in mine[0].items() if k != "video" and v)

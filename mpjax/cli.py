@@ -1,10 +1,12 @@
 """How every binary begins and ends: flags, help, one-line errors, a truthful exit status."""
 
 import dataclasses
+import logging as standard_logging
 import re
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -19,9 +21,12 @@ _HELP = ("--help", "-help", "-h", "--helpshort", "-?")
 
 def start(run: Callable[..., int | None], *, words: bool = False) -> None:
     """As `start_plain`, for a binary with `--config`, whose config `run` is called with first."""
-    config = config_flags.DEFINE_config_file(
-        "config", configs.__file__, "Config file; single fields: --config.head.seed=3."
-    )
+    try:  # with a default, the fields of the command line are read here and now
+        config = config_flags.DEFINE_config_file(
+            "config", configs.__file__, "Config file; single fields: --config.head.seed=3."
+        )
+    except _OF_CONFIG as error:
+        _refuse_config(error)
     start_plain(lambda *rest: run(configs.from_config_dict(config.value), *rest), words=words)
 
 
@@ -43,6 +48,8 @@ def start_plain(run: Callable[..., int | None], *, words: bool = False) -> None:
 
     def main(argv: list[str]) -> None:
         logging.set_verbosity(logging.WARNING)  # Orbax and JAX tell of every step they take
+        plain = standard_logging.Formatter("%(levelname)s: %(message)s")
+        logging.get_absl_handler().setFormatter(plain)
         try:
             if argv[1:] and not words:
                 raise app.UsageError(f"unexpected argument(s): {' '.join(argv[1:])}")
@@ -165,7 +172,20 @@ def _parse(argv: list[str]) -> list[str]:
         )
         print(f"error: {told}\n(--help tells how it is used)", file=sys.stderr)
         sys.exit(1)
-    except (AttributeError, KeyError, TypeError, ValueError, OSError) as error:
-        # How ml_collections tells of a config file or field that does not exist.
-        print(f"error: {error}\n(in the flags {' '.join(argv[1:])})", file=sys.stderr)
-        sys.exit(1)
+    except _OF_CONFIG as error:
+        _refuse_config(error)
+
+
+# How ml_collections tells of a config file or field that does not exist.
+_OF_CONFIG = (AttributeError, KeyError, TypeError, ValueError, OSError)
+
+
+def _refuse_config(error: BaseException) -> NoReturn:
+    cause: Any = error  # which ml_collections wraps in errors of the same kind
+    while cause.args and isinstance(cause.args[0], BaseException):
+        cause = cause.args[0]
+    told = str(cause.args[0] if len(cause.args) == 1 else cause).replace("\n", " ")
+    if isinstance(cause, AttributeError | KeyError):
+        told = f"the config has no field {told}"
+    print(f"error: {told}\n(in the flags {' '.join(sys.argv[1:])})", file=sys.stderr)
+    sys.exit(1)

@@ -286,11 +286,11 @@ class SaliencyConfig:
     right: int = 1  # clips per class that are shown: the surest correct ones
     wrong: int = 1  # and the surest wrong ones
     drawn: int = 4  # further clips drawn at random, for the check of the maps alone
-    most: int = 24  # clips in all
-    grid: tuple[int, ...] = (4, 6, 6)  # cells over time, height and width that are erased
-    steps: int = 16  # of the path that gradients are integrated along
-    levels: int = 6  # steps of a deletion or insertion curve
-    random: int = 10  # random orders that a map is compared with
+    most: int = 12  # clips in all; each takes as long as embedding some hundred
+    grid: tuple[int, ...] = (2, 5, 5)  # cells over time, height and width that are erased
+    steps: int = 8  # of the path that gradients are integrated along
+    levels: int = 5  # steps of a deletion or insertion curve
+    random: int = 5  # random orders that a map is compared with
     batch_size: int = 8  # altered clips per step; a quarter of them where gradients are taken
     seed: int = 0
 

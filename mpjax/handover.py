@@ -119,6 +119,7 @@ def write_boris(
         _say_no_motifs(workdir)
     now = datetime.datetime.now().isoformat(timespec="seconds")
     for name, (bouts, behaviours) in parts.items():
+        bouts = _within(bouts, recordings)
         project = boris.make_project(
             bouts,
             recordings,
@@ -133,6 +134,12 @@ def write_boris(
         with files.write_aside(out / f"{name}_events.tsv") as aside:
             aside.write_text(events.to_csv(sep="\t", index=False))
         print(f"BORIS {out / name}.boris: {len(recordings)} observations, {len(events)} bouts")
+
+
+def _within(bouts: pd.DataFrame, recordings: pd.DataFrame) -> pd.DataFrame:
+    """Ends bouts where their video does: a padded clip is longer than what was filmed."""
+    length = bouts["video"].map(recordings.set_index("video")["duration_s"]).fillna(np.inf)
+    return bouts.assign(stop_s=np.minimum(bouts["stop_s"], length))
 
 
 def write_nwb(
@@ -151,7 +158,7 @@ def write_nwb(
 
     starts = nwb.find_starts(recordings, session_start)
     nwb.check_names(recordings)
-    bouts = motifs.bouts() if motifs else None
+    bouts = _within(motifs.bouts(), recordings) if motifs else None
     if motifs is None:
         _say_no_motifs(workdir)
     calibrated = calibration.calibrate(read)

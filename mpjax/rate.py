@@ -107,6 +107,8 @@ def make(
     files.write_json(key_path, key)
     rating_page.write(folder, rating_page.render(package), {} if one_file else pictures)
     print(_describe(sample, folder, key_path, group=divided.group))
+    scored = f"--key={key_path} --workdir={workdir}"
+    print(f"next        mpjax rate score {scored} ANSWERS.json ...")
 
 
 def _read(
@@ -167,7 +169,6 @@ def _describe(sample: "rating_clips.Sample", folder: Path, key_path: Path, *, gr
             lines.append(
                 f"mind        fewer {what} than asked for, as the {group}s allow: {listed}"
             )
-    lines.append("next        python -m mpjax.rate score --key=" + f"{key_path} ANSWERS.json ...")
     return "\n".join(lines)
 
 

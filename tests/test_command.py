@@ -130,3 +130,15 @@ def test_one_file_is_named_by_a_word_or_by_a_flag_and_not_by_both():
     assert cli.one_word([], named, needed=True) == "b.csv"
     with pytest.raises(app.UsageError, match=r"--cohort=FILE; got a\.csv and b\.csv"):
         cli.one_word(["a.csv"], named)
+
+
+@pytest.mark.parametrize(
+    ("flag", "told"),
+    [("--config.video.strid=64", 'Did you mean "stride"'), ("--config.foo=3", "no field 'foo'")],
+)
+def test_a_setting_that_does_not_exist_is_one_clear_error(flag, told, tmp_path):
+    done = run("embed", flag, f"--workdir={tmp_path}")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: the config has no field")
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr

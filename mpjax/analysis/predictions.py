@@ -115,7 +115,9 @@ def read_predictions(path: epath.PathLike, *, embedding: bool = False) -> Predic
     """
     path = epath.Path(path)
     if not path.exists():
-        raise FileNotFoundError(f"{path}: no such file; `python -m mpjax.eval` writes it")
+        raise FileNotFoundError(
+            f"{path}: no such file; `python -m mpjax.eval`, the last stage of a study, writes it"
+        )
     try:
         with path.open("rb") as file:
             parquet = pq.ParquetFile(file)

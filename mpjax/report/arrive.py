@@ -243,7 +243,7 @@ def _sexes(animals: pd.DataFrame) -> str:
 
 def _procedures(table: pd.DataFrame, treated: pd.DataFrame) -> list[str]:
     known = [
-        f"{words.count(table['video'].nunique(), 'recording')} on video at "
+        f"{words.count(table['video'].nunique(), 'recording')} on video, analysed at "
         f"{words.join([f'{fps:g}' for fps in sorted(table['fps'].unique())])} frames a second."
     ]
     if treated.empty:

@@ -117,7 +117,7 @@ def _course(progression: Mapping[str, Any]) -> Iterator[str]:
     if references:
         yield (
             f"The pain score of each {progression['unit']} on a day is the mean logit of the "
-            "calibrated probability of pain; its excess is over "
+            "probability of pain (calibrated where that was possible); its excess is over "
             f"{words.join(references)}. Onset is the first recorded day with an excess above 0 by "
             "a step-down max-t test over the days (two-sided 5 % per condition), the peak the day "
             "of the largest excess; the sets of days hold 95 % of the bootstrap resamples."

@@ -58,6 +58,7 @@ def embed(
     workers: pipeline.Workers = pipeline.Workers(),
     mesh: jax.sharding.Mesh | None = None,
     shown: int = 1,
+    label: str = "embedding",
 ) -> bool:
     """Writes the embeddings of every record of `dataset` to `out`.
 
@@ -73,6 +74,7 @@ def embed(
         mesh: devices, of `partitioning.make_mesh`; None: the first device of this process.
         shown: how often in a row the projector sees each frame; said in its fingerprint by whoever
             asks for more than once.
+        label: of the progress bar.
 
     Returns:
         False where `out` already holds these very embeddings.
@@ -107,7 +109,7 @@ def embed(
         embedded,
         total=parts.total,
         initial=done,
-        desc="embedding",
+        desc=label,
         unit="batch",
         disable=not is_writer,
     ) as bar:

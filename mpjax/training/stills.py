@@ -78,7 +78,16 @@ def embed(
     still = dataclasses.replace(config, frames=0, views=1)
     made_of = files.fingerprint(projector.fingerprint, "repeated", frames)
     shown = dataclasses.replace(projector, fingerprint=made_of)
-    embedding.embed(folder, out, shown, still, workers=workers, mesh=mesh, shown=frames)
+    embedding.embed(
+        folder,
+        out,
+        shown,
+        still,
+        workers=workers,
+        mesh=mesh,
+        shown=frames,
+        label=f"embedding ({kind}s)",
+    )
     return embeddings.read(out)
 
 

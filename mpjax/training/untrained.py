@@ -48,7 +48,8 @@ def train(
     files.make_folder(out)
     path = out / "embeddings.parquet"
     mesh = partitioning.make_mesh(config.mesh)
-    changed = embedding.embed(dataset, path, random, config.projector, mesh=mesh)
+    label = "embedding (random weights)"
+    changed = embedding.embed(dataset, path, random, config.projector, mesh=mesh, label=label)
     fingerprint = records.read_manifest(dataset)["fingerprint"]
     embedded = embeddings.read(path, dataset=fingerprint)
     return probe.train(embedded, division, config.head, out / "heads") or changed

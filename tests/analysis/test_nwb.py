@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mpjax import handover
 from mpjax.analysis import nwb
 
 pynwb = pytest.importorskip("pynwb")
@@ -113,3 +114,9 @@ def test_two_recordings_never_share_a_file():
     with pytest.raises(ValueError, match="'a b.mp4' and 'a-b.mp4'"):
         nwb.check_names(table)
     nwb.check_names(table.assign(animal=["m1", "m2"]))
+
+
+def test_a_bout_ends_where_its_video_does():
+    bouts = pd.DataFrame({"video": ["a", "a", "b"], "stop_s": [1.0, 2.56, 2.0]})
+    recordings = pd.DataFrame({"video": ["a", "b"], "duration_s": [2.5, 9.0]})
+    assert handover._within(bouts, recordings)["stop_s"].tolist() == [1.0, 2.5, 2.0]

@@ -95,6 +95,13 @@ def test_the_table_holds_what_names_tell_and_leaves_the_rest_empty(folder):
     assert "nothing guessed of 1 file(s), whose names fit no pattern: open field.mp4" in told
     assert "fill in: animal (1 rows), condition (3 rows), day (1 rows)" in told
     assert f"mpjax check {folder}/cohort.csv" in told
+    assert "left out: 1 video(s) in folders within it; --recursive takes them" in told
+
+
+def test_a_pattern_of_folders_looks_into_them(folder):
+    written = template.write(folder, patterns=["{label}/{animal}_d{day}"])
+    assert any("/" in row["video"] for row in written.rows)
+    assert written.deeper == 0
 
 
 def test_the_check_tells_what_is_still_empty_and_then_accepts_the_table(folder):
