@@ -4,6 +4,15 @@ Stages: cohort (drawn, where the config names none), dataset, embeddings, heads,
 saw (`mpjax.explain`), report; what is trained on clips (`config.train.what`) is trained before they
 are embedded. A stage whose inputs are unchanged is skipped and says so; a killed study goes on from
 where it stopped.
+
+What a lab may want to say besides:
+  --config.name='SNI pilot'           the report's title
+  --config.video.stride=64            every fourth clip of long recordings; 16: all
+  --config.projector.turns=4          filmed from above or below: headings mean nothing
+  --config.video.mask='x:y:w:h'       blacken a burned-in clock
+  --config.baselines.random=false     no random weights beside: half the time of embedding
+  --config.saliency.run=false         no maps of what decided: a minute per clip on two cores
+  --config.baseline=bsoid             B-SOiD beside, from the cohort's column pose
 """
 
 import dataclasses

@@ -109,7 +109,9 @@ def _bouts(windows: pd.DataFrame, assigned: Assigned, *, motifs: int) -> pd.Data
     for (video, animal), own in windows.groupby(["video", "animal"], sort=True).indices.items():
         mine = Assigned(*(field[own] for field in assigned))
         found = motif_usage.segments(windows.iloc[own], mine, str(video), motifs=motifs)
-        rows += [(video, animal, *bout) for bout in found]
+        rows += [
+            (video, animal, round(start, 6), round(stop, 6), state) for start, stop, state in found
+        ]
     return pd.DataFrame(rows, columns=[*BOUT, "state"])
 
 
