@@ -287,7 +287,7 @@ def test_an_unfinished_study_is_refused_with_the_stage_to_run(study, tmp_path):
     with pytest.raises(ValueError, match=r"of other heads.*run `python -m mpjax\.eval`"):
         trained.load(tmp_path / "study")
     (tmp_path / "study" / "predictions.parquet").unlink()
-    with pytest.raises(FileNotFoundError, match=r"`python -m mpjax\.eval` writes it"):
+    with pytest.raises(FileNotFoundError, match=r"`python -m mpjax\.eval`, the last stage"):
         trained.load(tmp_path / "study")
 
 
