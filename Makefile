@@ -1,5 +1,6 @@
 # make demo: install, run the main job end to end on the synthetic cohort, say where the report is.
-# make test: install, then lint, types, layers and all tests. CI (.ci/run) runs a small study too.
+# make test: install, then lint, types, layers and all tests but the slow ones.
+# make slow: those. CI (.ci/run) runs both, the wheel, and a small study.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,13 +8,18 @@ WORKDIR ?= out/demo
 # libtpu is installed to compile for TPUs, not to look for one on this machine.
 export JAX_PLATFORMS ?= cpu
 
-.PHONY: demo test lint bench notebooks install clean
+.PHONY: demo test slow lint bench notebooks install clean
 
 demo: install
 	$(BIN)/python -m mpjax.study --config=configs/demo.py --workdir=$(WORKDIR)
 
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m "not slow"
+
+slow: install
+	$(PYTEST) -m slow
 
 lint: install
 	$(BIN)/ruff check .

@@ -1,7 +1,7 @@
 """The demo: a synthetic cohort with known truth, and a drug that works in one of two pain types.
 
 Run:      python -m mpjax.study --config=configs/demo.py --workdir=out/demo   (= make demo)
-Takes:    5.5 minutes on 2 CPU cores, seen beside other work.
+Takes:    under 5 minutes on 2 CPU cores (284 s, seen with nothing beside).
 Expect:   15 and 3 classes on held-out animals clearly above 6.7 % and 33.3 %; gabapentin relieving
           neuropathic pain more than inflammatory pain; see docs/results.md. With
           --config.synthetic.null=true, where nothing has an effect: neither.

@@ -198,7 +198,13 @@ def test_a_video_swin_takes_the_projectors_place_by_one_field(finished, tmp_path
     shutil.copytree(finished, tmp_path / "study")
     config = load_config("ci")
     field = dataclasses.replace(config.projector, weights=str(tmp_path / "projector"))
-    assert study.run(dataclasses.replace(config, projector=field), tmp_path / "study") == 0
+    few = dataclasses.replace(config.saliency, most=1)
+    none = dataclasses.replace(config.confounds, run=False)
+    trained_only = dataclasses.replace(config.baselines, random=False)
+    config = dataclasses.replace(
+        config, projector=field, saliency=few, confounds=none, baselines=trained_only
+    )
+    assert study.run(config, tmp_path / "study") == 0
     read = embeddings.read(tmp_path / "study" / "embeddings.parquet")
     assert read.embedding.shape[1] == narrow.embedding_dim
     figures = json.loads((tmp_path / "study" / "metrics.json").read_text())
