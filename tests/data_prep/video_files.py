@@ -95,6 +95,10 @@ def corners(picture):
 
 
 def noise_video(path, count=100, **kwargs):
+    """Writes the same bytes every time: no random identifiers, no threads that share the work."""
+    kwargs["muxer_options"] = {"fflags": "+bitexact"} | kwargs.get("muxer_options", {})
+    exact = {"flags": "+bitexact", "threads": "1"}
+    kwargs["codec_options"] = exact | kwargs.get("codec_options", {})
     rng = np.random.default_rng(0)
     blocks = np.kron(rng.integers(0, 255, (8, 12, 3), np.uint8), np.ones((8, 8, 1), np.uint8))
     frames = [
