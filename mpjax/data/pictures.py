@@ -138,16 +138,6 @@ def _encode(frames: UInt8[np.ndarray, "t h w 3"], fps: float, quality: int) -> b
     return out.getvalue()
 
 
-def decode_webp(content: bytes) -> UInt8[np.ndarray, "t h w 3"]:
-    """Decodes an animated WebP; frames in a row that are equal may have become one."""
-    with Image.open(io.BytesIO(content)) as image:
-        frames = []
-        for k in range(getattr(image, "n_frames", 1)):
-            image.seek(k)
-            frames.append(np.asarray(image.convert("RGB")))
-    return np.stack(frames)
-
-
 def data_uri(content: bytes, kind: str = "image/webp") -> str:
     """Returns a file's bytes as a data: URI, for a page that needs no network."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"

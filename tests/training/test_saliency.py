@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
+import webp
 
 from mpjax import files
 from mpjax.config import HeadConfig, ProjectorConfig, SaliencyConfig
-from mpjax.data import division, embeddings, pictures
+from mpjax.data import division, embeddings
 from mpjax.models.projector import Projector
 from mpjax.taxonomy import Taxonomy, default_taxonomy
 from mpjax.training import embedding, probe, saliency, saliency_check
@@ -114,7 +115,7 @@ def test_maps_of_what_decides_beat_random_ones_in_both_tests(explained):
 def test_the_overlay_lights_up_where_the_class_shows_and_not_the_animal(explained):
     found, out = explained
     clip = next(row for row in found["clips"] if row["predicted"] == "sni")
-    frames = pictures.decode_webp((out / clip["file"]).read_bytes()).astype(int)
+    frames = webp.decode_webp((out / clip["file"]).read_bytes()).astype(int)
     top = frames.shape[1] - 224
     panel = frames[1, top:, 224 + 4 : 2 * 224 + 4]
     orange = panel[..., 0] - panel[..., 2]
