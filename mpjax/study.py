@@ -11,7 +11,7 @@ What a lab may want to say besides:
   --config.projector.turns=4          filmed from above or below: headings mean nothing
   --config.video.mask='x:y:w:h'       blacken a burned-in clock
   --config.baselines.random=false     no random weights beside: half the time of embedding
-  --config.saliency.run=false         no maps of what decided: a minute per clip on two cores
+  --config.saliency.run=false         no maps of what decided: half a minute per clip on two cores
   --config.baseline=bsoid             B-SOiD beside, from the cohort's column pose
 """
 
