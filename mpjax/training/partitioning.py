@@ -111,6 +111,19 @@ def shardings(tree: Any, mesh: Mesh | AbstractMesh, *, fully_sharded: bool = Fal
     return jax.tree_util.tree_map_with_path(place, tree)
 
 
+def gather_weights(tree: Any, mesh: Mesh) -> Any:
+    """Makes weights whole over "data" within a program: each is gathered once, before it is used.
+
+    Left to itself, the compiler gathers where a weight is multiplied, in every loop around it.
+    Where nothing is cut over "data", nothing happens.
+
+    Args:
+        tree: parameters, fully sharded or not.
+        mesh: of `make_mesh`.
+    """
+    return jax.lax.with_sharding_constraint(tree, shardings(tree, mesh))
+
+
 def _key(key: Any) -> str:
     return str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key))))
 

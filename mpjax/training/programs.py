@@ -104,22 +104,56 @@ def place(abstract: Any, tree: Any) -> Any:
 def train_program(task: Task, mesh: Mesh, state: State, frozen: Any) -> jax.stages.Wrapped:
     """Returns `steps.train_step` for a mesh: `(state, frozen, batch, key) -> (state, metrics)`."""
     whole, cut = partitioning.replicated(mesh), partitioning.batch_sharding(mesh)
+    step = functools.partial(steps.train_step, task=task)
+    options = None
+    if _fully_sharded(mesh, state.params, frozen):
+        places = _places(state.params)
+        step = functools.partial(
+            step,
+            gather=functools.partial(partitioning.gather_weights, mesh=mesh),
+            scatter=lambda gradient: jax.lax.with_sharding_constraint(gradient, places),
+        )
+        options = _gather_whole(mesh)
     return jax.jit(
-        functools.partial(steps.train_step, task=task),
+        step,
         in_shardings=(_places(state), _places(frozen), cut, whole),
         out_shardings=(_places(state), whole),
         donate_argnums=0,
+        compiler_options=options,
     )
 
 
 def eval_program(task: Task, mesh: Mesh, state: State, frozen: Any) -> jax.stages.Wrapped:
     """Returns `steps.eval_step` for a mesh: `(params, frozen, batch) -> sums`."""
     whole, cut = partitioning.replicated(mesh), partitioning.batch_sharding(mesh)
+    step = functools.partial(steps.eval_step, task=task)
+    options = None
+    if _fully_sharded(mesh, state.evaluated, frozen):
+        step = functools.partial(
+            step, gather=functools.partial(partitioning.gather_weights, mesh=mesh)
+        )
+        options = _gather_whole(mesh)
     return jax.jit(
-        functools.partial(steps.eval_step, task=task),
+        step,
         in_shardings=(_places(state.evaluated), _places(frozen), cut),
         out_shardings=whole,
+        compiler_options=options,
     )
+
+
+def _fully_sharded(mesh: Mesh, *trees: Any) -> bool:
+    return any(_places(tree) != partitioning.shardings(tree, mesh) for tree in trees)
+
+
+def _gather_whole(mesh: Mesh) -> dict[str, str] | None:
+    """Returns options that keep libtpu from gathering weights in pieces, multiplied as they come.
+
+    That hides the wire's time, of which there is next to none, and reads the activations once per
+    piece: Swin-B's step on 4 chips moved 1.2 times as many bytes to and from HBM with it.
+    """
+    if mesh.devices.flat[0].platform != "tpu":
+        return None
+    return {"xla_jf_spmd_threshold_for_windowed_einsum_mib": "1000000"}
 
 
 def _places(abstract: Any) -> Any:

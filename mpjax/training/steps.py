@@ -24,6 +24,7 @@ from mpjax.training import optim
 # What a head learns from: (projector's weights, clips, key of dropped paths or None) -> [b, d].
 Network: TypeAlias = Callable[[Any, Array, PRNGKeyArray | None], Array]
 Batch: TypeAlias = dict[str, Array]
+Move: TypeAlias = Callable[[Any], Any]  # a tree of arrays to other places on the mesh
 
 HEAD_INIT_STD = 0.01  # of the published head
 
@@ -169,8 +170,18 @@ def _loss(
     return loss.sum(), (logits.argmax(axis=1) == label).sum()
 
 
+def _stay(tree: Any) -> Any:
+    return tree
+
+
 def train_step(
-    state: State, frozen: Any, batch: Batch, key: PRNGKeyArray, task: Task
+    state: State,
+    frozen: Any,
+    batch: Batch,
+    key: PRNGKeyArray,
+    task: Task,
+    gather: Move = _stay,
+    scatter: Move = _stay,
 ) -> tuple[State, dict[str, Array]]:
     """Takes one step of the optimiser.
 
@@ -180,13 +191,16 @@ def train_step(
         batch: `clips` uint8 [b, t, h, w, 3] and `label` [b].
         key: of the run; the step's own is derived from it.
         task: what is trained.
+        gather: brings weights from where they are kept to where they are used.
+        scatter: brings a gradient to where the weights are kept.
 
     Returns:
         The next state, and `loss`, `accuracy`, `gradient_norm` and `learning_rate`.
     """
     size = len(batch["label"])
     key = jax.random.fold_in(key, state.step)
-    (loss, correct), gradient = _accumulate(state.params, frozen, batch, key, task)
+    used, frozen = gather(state.params), gather(frozen)
+    (loss, correct), gradient = _accumulate(used, frozen, batch, key, task, scatter)
     gradient = jax.tree.map(lambda g: g / size, gradient)
     updates, opt_state = task.optimizer.update(gradient, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
@@ -202,27 +216,34 @@ def train_step(
     return State(step=state.step + 1, params=params, opt_state=opt_state, ema=ema), metrics
 
 
-def _accumulate(params: Any, frozen: Any, batch: Batch, key: PRNGKeyArray, task: Task) -> Any:
+def _accumulate(
+    params: Any, frozen: Any, batch: Batch, key: PRNGKeyArray, task: Task, scatter: Move
+) -> Any:
     """Sums loss, right answers and gradient over parts of the batch, one after the other."""
-    differentiate = jax.value_and_grad(_loss, has_aux=True)
+
+    def differentiate(rows: Batch, key: PRNGKeyArray) -> Any:
+        found, gradient = jax.value_and_grad(_loss, has_aux=True)(params, frozen, rows, key, task)
+        return found, scatter(gradient)
+
     parts = task.config.optim.accumulate
     if parts == 1:
-        return differentiate(params, frozen, batch, key, task)
+        return differentiate(batch, key)
     # Every part takes some rows of every device, so that no row has to move.
     cut = jax.tree.map(lambda x: rearrange(x, "(b parts) ... -> parts b ...", parts=parts), batch)
 
     def add(total: Any, part: Any) -> tuple[Any, None]:
         number, rows = part
         key_of_part = jax.random.fold_in(key, number)
-        return jax.tree.map(
-            jnp.add, total, differentiate(params, frozen, rows, key_of_part, task)
-        ), None
+        return jax.tree.map(jnp.add, total, differentiate(rows, key_of_part)), None
 
-    zero = ((jnp.zeros(()), jnp.zeros((), jnp.int32)), jax.tree.map(jnp.zeros_like, params))
+    nothing = scatter(jax.tree.map(jnp.zeros_like, params))
+    zero = ((jnp.zeros(()), jnp.zeros((), jnp.int32)), nothing)
     return jax.lax.scan(add, zero, (jnp.arange(parts), cut))[0]
 
 
-def eval_step(params: Any, frozen: Any, batch: Batch, task: Task) -> dict[str, Array]:
+def eval_step(
+    params: Any, frozen: Any, batch: Batch, task: Task, gather: Move = _stay
+) -> dict[str, Array]:
     """Sums loss and right answers over the clips of a batch.
 
     Args:
@@ -230,10 +251,12 @@ def eval_step(params: Any, frozen: Any, batch: Batch, task: Task) -> dict[str, A
         frozen: as for `train_step`.
         batch: `clips`, `label` and `mask` bool [b], False where a row only fills the batch.
         task: what is trained.
+        gather: as for `train_step`.
 
     Returns:
         Per class, [classes]: `loss`, `correct` and `count`, to be added up over batches.
     """
+    params, frozen = gather(params), gather(frozen)
     embedding = task.network(projector_params(task, params, frozen), batch["clips"], None)
     logits = _classify(params["head"], embedding)
     label, mask = batch["label"], batch["mask"]

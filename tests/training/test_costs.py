@@ -210,8 +210,11 @@ print(json.dumps({
 """
 
 DEPTH = """
+cut = dataclasses.replace(deeper(6), mesh=sharded.mesh)
 print(json.dumps([
-    figures("train", deeper(6), 8, scan=scan) for scan in (False, True)
+    figures("train", deeper(6), 8, scan=False),
+    figures("train", deeper(6), 8, scan=True),
+    figures("train", cut, 8, scan=True),
 ]))
 """
 
@@ -272,11 +275,26 @@ def test_the_models_own_flops_are_those_of_one_clip(scaling):
     assert 0.9 < scaling["eight"]["flops"] / model["train"] < 1.1
 
 
+@pytest.fixture(scope="module")
+def depth():
+    return run_on_cpus(DEPTH)
+
+
 @pytest.mark.slow
-def test_a_stage_as_a_loop_computes_and_sums_what_its_blocks_do():
-    unrolled, looped = run_on_cpus(DEPTH)
+def test_a_stage_as_a_loop_computes_and_sums_what_its_blocks_do(depth):
+    unrolled, looped, _ = depth
     assert looped["arguments"] == unrolled["arguments"]
     summed = [one["collectives"]["all-reduce"]["bytes"] for one in (looped, unrolled)]
     assert summed[0] == pytest.approx(summed[1], rel=0.02)
     # What lies between matrix products is computed again in the backward pass, the logits too.
     assert 1 < looped["flops"] / unrolled["flops"] < 1.2
+
+
+@pytest.mark.slow
+def test_fully_sharded_a_loop_gathers_its_weights_before_it_starts(depth):
+    _, looped, part = depth
+    cut = 4 * 6 * 2 * 32 * 128  # bytes of the MLPs' kernels of 6 blocks
+    assert part["collectives"]["all-gather"]["bytes"] == cut
+    summed = [one["collectives"]["all-reduce"]["bytes"] for one in (part, looped)]
+    assert summed[0] == pytest.approx(summed[1], rel=0.01)
+    assert set(part["collectives"]) == {"all-gather", "all-reduce"}
