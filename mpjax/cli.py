@@ -2,9 +2,11 @@
 
 import dataclasses
 import logging as standard_logging
+import os
 import re
 import sys
 import textwrap
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -16,6 +18,7 @@ from mpjax import config as configs
 
 # What brings a package that a plain `pip install mpjax` leaves out.
 _EXTRAS = {"apache_beam": "prep", "av": "prep"}
+_PATIENCE = 5.0  # s that a failing process gives the others to fail alike
 _HELP = ("--help", "-help", "-h", "--helpshort", "-?")
 
 
@@ -70,9 +73,28 @@ def start_plain(run: Callable[..., int | None], *, words: bool = False) -> None:
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             status = 130
+        if status:
+            _leave_hosts(status)
         sys.exit(status or 0)
 
     app.run(main, flags_parser=_parse)
+
+
+def _leave_hosts(status: int) -> None:
+    """Ends a process of several at once, so that the error it has printed is its last word.
+
+    Otherwise JAX would wait at exit for the others, to which nothing happened, and abort. Where all
+    of them fail alike, they leave together.
+    """
+    jax = sys.modules.get("jax")
+    if jax is None or not jax.distributed.is_initialized():
+        return
+    leaving = threading.Thread(target=jax.distributed.shutdown, daemon=True)
+    leaving.start()
+    leaving.join(_PATIENCE)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def one_word(words: Sequence[str], flag: flags.FlagHolder[str], *, needed: bool = False) -> str:

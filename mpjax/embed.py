@@ -30,7 +30,7 @@ def main(config: StudyConfig) -> None:
     """Joins the other hosts, if any, and embeds."""
     from mpjax.training import partitioning
 
-    partitioning.start_hosts(config.mesh)
+    print(partitioning.start_hosts(config.mesh), flush=True)
     run(config, flags.FLAGS.workdir)
 
 

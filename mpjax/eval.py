@@ -8,6 +8,7 @@ where a figure breaks `--config.require`, e.g. `fine.accuracy>=0.2,leak.animals=
 
 import hashlib
 import importlib.metadata
+import os
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
@@ -141,6 +142,12 @@ def _tell(compared: dict[str, Any]) -> None:
             )
 
 
+def main(config: StudyConfig) -> int:
+    """Evaluates on the CPU: heads are small, and a pod's chips would wait for the other hosts."""
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")  # read when JAX is imported
+    return run(config, flags.FLAGS.workdir)
+
+
 if __name__ == "__main__":
     flags.DEFINE_string("workdir", None, "Folder of the study.", required=True)
-    cli.start(lambda config: run(config, flags.FLAGS.workdir))
+    cli.start(main)

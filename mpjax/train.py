@@ -72,14 +72,23 @@ def _on_embeddings(config: StudyConfig, workdir: epath.Path, divided: Any) -> bo
     return changed
 
 
-def main(config: StudyConfig) -> None:
-    """Joins the other hosts, if any, and trains."""
+def main(config: StudyConfig) -> int:
+    """Joins the other hosts, if any, and trains; returns the exit status."""
     from mpjax.training import partitioning
 
-    partitioning.start_hosts(config.mesh)
-    run(config, flags.FLAGS.workdir)
+    values = flags.FLAGS
+    print(partitioning.start_hosts(config.mesh), flush=True)
+    return 0 if run(config, values.workdir) else values.stopped_status
 
 
 if __name__ == "__main__":
     flags.DEFINE_string("workdir", None, "Folder of the study.", required=True)
+    flags.DEFINE_integer(
+        "stopped_status",
+        0,
+        "Exit status of a run that SIGTERM has stopped before its end. Schedulers that take 0 for "
+        "done, as Kubernetes does, need another.",
+        lower_bound=0,
+        upper_bound=255,
+    )
     cli.start(main)

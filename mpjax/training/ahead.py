@@ -57,9 +57,12 @@ def devices_of(topology: str) -> list[Any]:
     try:
         return topologies.get_topology_desc(topology, "tpu").devices
     except Exception as error:  # XLA's errors have no common class but this one
+        told = str(error).splitlines()[0]
+        if "INVALID_ARGUMENT" not in told:
+            raise ValueError(f"libtpu does not start, whatever the topology: {told}") from error
         raise ValueError(
             f"topology {topology!r}: libtpu knows none such; choose e.g. v5e:4x4, v6e:16x16 or "
-            f"v5p:2x2x4 ({str(error).splitlines()[0]})"
+            f"v5p:2x2x4 ({told})"
         ) from error
 
 
@@ -139,7 +142,7 @@ def _embed_program(config: StudyConfig, projector: Projector, mesh: Mesh) -> tup
     params = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=whole), projector.params
     )
-    batch = _batch(config, config.projector.batch_size, mesh)
+    batch = _batch(config, embedding.round_up(config.projector.batch_size, mesh), mesh)
     return embedding.embed_program(projector, mesh), (params, batch["clips"])
 
 
@@ -260,7 +263,9 @@ def report(name: str, config: StudyConfig, topology: str) -> costs.Report:
     mesh = partitioning.make_mesh(config.mesh, devices_of(topology))
     start = time.perf_counter()
     measured = compile_costs(name, config, mesh, form=form_on_tpu(config.projector), scan=True)
-    size = config.projector.batch_size if name == "embed" else config.train.batch_size
+    size = config.train.batch_size
+    if name == "embed":
+        size = embedding.round_up(config.projector.batch_size, mesh)
     return costs.Report(
         program=name,
         topology=topology,

@@ -10,6 +10,7 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -21,14 +22,14 @@ from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, L
 from mpjax import files, stores
 from mpjax.training.checkpoint import CheckpointError, make_directory
 
-# Fields of `StudyConfig` that decide how a run is watched, kept and computed, not what it learns.
+# Fields that decide how a run is watched, kept and computed, not what it learns.
 WATCHING = frozenset(
     {
-        "mesh",
-        "profile",
         "train.keep",
         "train.log_every",
+        "train.optim.accumulate",  # draws other paths to drop
         "train.processes",
+        "train.remat",
         "train.save_every",
     }
 )
@@ -52,6 +53,7 @@ class Checkpoints:
         keep: int,
         config: Mapping[str, Any],
         best: str | None = None,
+        defaults: Mapping[str, Any] = MappingProxyType({}),
         may_differ: frozenset[str] = WATCHING,
     ) -> None:
         """Opens or makes `directory` and removes what a killed save left in it.
@@ -62,6 +64,7 @@ class Checkpoints:
                 one (then 2 at least).
             config: JSON-serialisable; kept in every checkpoint.
             best: name of the metric of which more is better; None: no checkpoint is the best.
+            defaults: of `config`: what a field was in runs from before there was such a field.
             may_differ: dotted names of fields, or groups of them, that need not be those which the
                 run began with.
 
@@ -70,6 +73,7 @@ class Checkpoints:
             CheckpointError: the run began with another config, or its checkpoint is damaged.
         """
         self._config = json.loads(json.dumps(config))  # as it is read back: tuples are lists
+        self._defaults = _flat(json.loads(json.dumps(dict(defaults))))
         self._directory = make_directory(directory)
         check_writes_here(self._directory)
         self._best = best
@@ -181,11 +185,13 @@ class Checkpoints:
             restored = self._manager.restore(
                 step, args=ocp.args.Composite(config=ocp.args.JsonRestore())
             )
-        was, now = _flat(restored["config"]), _flat(self._config)
+        now = _flat(self._config)
+        # Fields that are no more, or not looked at any more, decide nothing.
+        was = dict.fromkeys(now, _ABSENT) | self._defaults | _flat(restored["config"])
         differing = [
-            f"{name} was {was.get(name, _ABSENT)!r}, is {now.get(name, _ABSENT)!r}"
-            for name in sorted(was.keys() | now.keys())
-            if was.get(name, _ABSENT) != now.get(name, _ABSENT)
+            f"{name} was {was[name]!r}, is {now[name]!r}"
+            for name in sorted(now)
+            if was[name] != now[name]
             and not any(name == may or name.startswith(may + ".") for may in may_differ)
         ]
         if differing:

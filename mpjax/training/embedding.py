@@ -3,6 +3,7 @@
 On several devices and hosts every batch is cut over the mesh; the first process alone writes.
 """
 
+import dataclasses
 import functools
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -79,11 +80,9 @@ def embed(
     Returns:
         False where `out` already holds these very embeddings.
 
-    Raises:
-        ValueError: the mesh does not divide a batch.
     """
     mesh = mesh or partitioning.make_mesh(MeshConfig(), devices=jax.local_devices()[:1])
-    _check_batch_size(config.batch_size, mesh)
+    config = dataclasses.replace(config, batch_size=round_up(config.batch_size, mesh))
     out = epath.Path(out)
     meta = describe(records.read_manifest(dataset)["fingerprint"], projector, config)
     folder = out.parent / f".{out.name}.{meta['fingerprint']}-{config.batch_size}.part"
@@ -123,13 +122,10 @@ def embed(
     return True
 
 
-def _check_batch_size(batch_size: int, mesh: jax.sharding.Mesh) -> None:
+def round_up(batch_size: int, mesh: jax.sharding.Mesh) -> int:
+    """Returns the next batch size that the mesh divides; embeddings do not depend on it."""
     ways = mesh.shape["data"]
-    if batch_size % ways:
-        raise ValueError(
-            f"config.projector.batch_size {batch_size} cannot be cut over the {ways} devices of "
-            f"the mesh's axis data; choose a multiple of {ways}"
-        )
+    return -(-batch_size // ways) * ways
 
 
 def _batches_done(out: epath.Path, folder: epath.Path, meta: dict[str, Any]) -> int:

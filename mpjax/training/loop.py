@@ -137,7 +137,8 @@ def train(
         with Checkpoints(
             out / "checkpoints",
             keep=config.train.keep,
-            config=dataclasses.asdict(config) | {"projector fingerprint": projector.fingerprint},
+            config={"train": dataclasses.asdict(config.train)} | _given(dataset, projector, config),
+            defaults={"train": dataclasses.asdict(TrainConfig())},
             best=BEST if run.evaluate else None,
         ) as checkpoints:
             start = checkpoints.latest() or 0
@@ -150,6 +151,21 @@ def train(
             best = checkpoints.best() or steps
             state = checkpoints.restore(best, abstract)[0]
         return Result(best, partitioning.gather(state.evaluated))
+
+
+def _given(
+    dataset: epath.PathLike, projector: Projector, config: StudyConfig
+) -> dict[str, dict[str, Any]]:
+    """Returns what a run learns from, whatever it is called and wherever it lies."""
+    return {
+        "dataset": {"fingerprint": records.read_manifest(dataset)["fingerprint"]},
+        "projector": {
+            "fingerprint": projector.fingerprint,
+            "size": config.projector.size,
+            "frames": config.projector.frames,
+            "dtype": config.projector.dtype,
+        },
+    }
 
 
 def _steps(

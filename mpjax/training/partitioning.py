@@ -35,15 +35,25 @@ PARAMETER_AXES: tuple[tuple[str, tuple[str, ...]], ...] = (
 _MIN_SHARDED = 2**12
 
 
-def start_hosts(config: MeshConfig) -> None:
+def start_hosts(config: MeshConfig) -> str:
     """Joins this process to the others of a run on several hosts; must come before any use of JAX.
 
     TPU pods, Slurm and Open MPI tell a process who the others are; elsewhere `config` does. Alone,
     nothing happens.
 
+    Returns:
+        What this process is among the others, in words.
+
     Raises:
-        ValueError: `config` names a coordinator, but not how many processes there are.
+        ValueError: `config` names a coordinator, but not how many processes there are, or these
+            without it; or a cluster is there, but does not tell all of it.
     """
+    if not config.coordinator and (config.processes > 1 or config.process):
+        raise ValueError(
+            f"config.mesh.processes {config.processes} and config.mesh.process {config.process} "
+            f"without config.mesh.coordinator=HOST:PORT, the first process: give all three, or "
+            f"none where a TPU pod, Slurm or Open MPI tells"
+        )
     if config.coordinator and not 0 <= config.process < config.processes:
         raise ValueError(
             f"config.mesh.process {config.process} is none of config.mesh.processes "
@@ -62,10 +72,14 @@ def start_hosts(config: MeshConfig) -> None:
             heartbeat_timeout_seconds=config.timeout,
             shutdown_timeout_seconds=config.timeout,
         )
-    except ValueError:
-        if config.coordinator:
-            raise
-        # No cluster tells of other hosts: this one is alone.
+    except ValueError as error:
+        if "coordinator_address should be defined" not in str(error):
+            raise ValueError(f"the cluster does not tell all of its processes: {error}") from error
+        # No cluster tells of others: this process is alone.
+    return (
+        f"process {jax.process_index()} of {jax.process_count()}: {jax.local_device_count()} of "
+        f"{jax.device_count()} devices ({jax.devices()[0].device_kind})"
+    )
 
 
 def make_mesh(config: MeshConfig, devices: Any = None) -> Mesh:

@@ -290,7 +290,7 @@ def _clips(size: int, config: StudyConfig) -> Any:
 
 
 def _forward(projector: Projector, mesh: Mesh, config: StudyConfig) -> _Program:
-    size = config.projector.batch_size
+    size = embedding.round_up(config.projector.batch_size, mesh)
     clips = partitioning.to_global(mesh, _clips(size, config))
     params = jax.device_put(projector.params, partitioning.replicated(mesh))
     compiled = embedding.embed_program(projector, mesh).lower(params, clips).compile()

@@ -22,6 +22,7 @@ from mpjax.training.checkpoint import make_directory
 _WARM_UP = 3  # steps before the profile: compilation and the first reads are not what it is for
 _IDS_TOLD = 8  # clips of a batch that an error names
 _LINE_EVERY = 30.0  # s between progress lines where stderr is no terminal
+_SEND_EVERY = 60.0  # s between sendings of log and events to an object store
 
 
 class NotFinite(ValueError):
@@ -133,6 +134,7 @@ class Watcher:
         self._pending: tuple[int, Mapping[str, Any], Sequence[object]] | None = None
         # Step and time from which speed is measured: not before one step is done, which compiles.
         self._clock: tuple[int, float] | None = None
+        self._sent = time.monotonic()
         self._profile = _Profile(start=start, steps=steps, length=profile if writer else 0)
 
     def __enter__(self) -> "Watcher":
@@ -193,8 +195,12 @@ class Watcher:
         """
         self._settle()
         if self._writer:
-            self._log.flush()
-            self._board.send()
+            self._send()
+
+    def _send(self) -> None:
+        self._log.flush()
+        self._board.send()
+        self._sent = time.monotonic()
 
     def _settle(self) -> None:
         if self._pending is None:
@@ -234,6 +240,8 @@ class Watcher:
         for name, value in {**values, **speed}.items():
             self._events.add_scalar(f"{split}/{name}", value, step)
         self._events.flush()
+        if time.monotonic() - self._sent > _SEND_EVERY:
+            self._send()
         if split == "train":
             self._tell(step, values, speed)
 

@@ -226,11 +226,23 @@ def test_another_config_is_refused_with_every_field_that_differs(tmp_path):
 
 def test_fields_that_only_watch_may_differ_alone_or_as_a_group(tmp_path):
     _save(tmp_path, [1])
-    other = {**CONFIG, "train": {**CONFIG["train"], "keep": 9}, "mesh": {"d": 4, "timeout": 3}}
+    other = {**CONFIG, "train": {**CONFIG["train"], "keep": 9}}
     with _open(tmp_path, config=other):
+        pass
+    other["mesh"] = {"d": 4, "timeout": 3}
+    with _open(tmp_path, config=other, may_differ=frozenset({"train.keep", "mesh"})):
         pass
     with pytest.raises(CheckpointError, match=r"mesh\.d was 1, is 4; mesh\.timeout was absent"):
         _open(tmp_path, config=other, may_differ=frozenset({"train.keep", "mes"}))
+
+
+def test_fields_that_came_or_went_since_a_run_began_do_not_stop_it(tmp_path):
+    _save(tmp_path, [1])
+    now = {"train": {**CONFIG["train"], "remedy": 0.5}}  # and no "mesh"
+    with _open(tmp_path, config=now, defaults={"train": {"remedy": 0.5}}):
+        pass
+    with pytest.raises(CheckpointError, match=r"train\.remedy was 0\.1, is 0\.5;"):
+        _open(tmp_path, config=now, defaults={"train": {"remedy": 0.1}})
 
 
 # Orbax leaves the reads of other arrays unawaited when one fails.

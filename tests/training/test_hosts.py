@@ -102,3 +102,35 @@ def test_a_process_that_dies_ends_the_other_with_a_message_within_a_minute(tmp_p
     _, err = first.communicate(timeout=60)
     assert first.returncode != 0
     assert "another task died" in err, err
+
+
+def test_a_request_to_one_process_stops_all_at_one_step_with_the_status_asked_for(tmp_path, cache):
+    workdir = small_study.write(tmp_path / "study")
+    flags = ("--config.train.epochs=100000.0", "--stopped_status=75")
+    processes = start_two("mpjax.train", workdir, *flags, cache=cache)
+    log = workdir / "train" / "metrics.jsonl"
+    while not (log.exists() and '{"step": 3,' in log.read_text()):
+        assert processes[0].poll() is None, processes[0].communicate()
+        time.sleep(0.05)
+    processes[1].terminate()
+    told = [process.communicate(timeout=60)[0] for process in processes]
+    assert [process.returncode for process in processes] == [75, 75], told
+    stopped = {out.split("stopped on request after step ")[1].split(" ")[0] for out in told}
+    assert len(stopped) == 1
+    assert (workdir / "train" / "checkpoints" / stopped.pop()).is_dir()
+
+
+def test_an_error_in_one_process_is_its_last_word_and_ends_the_other(tmp_path, cache):
+    workdir = small_study.write(tmp_path / "study")
+    address = f"--config.mesh.coordinator=127.0.0.1:{free_port()}"
+    hosts = (address, "--config.mesh.processes=2", "--config.mesh.timeout=10")
+    places = (workdir, tmp_path / "elsewhere")
+    first, second = (
+        start("mpjax.train", place, *hosts, f"--config.mesh.process={p}", cache=cache)
+        for p, place in enumerate(places)
+    )
+    _, err = second.communicate(timeout=60)
+    assert second.returncode == 1, err
+    assert "no finished dataset here" in err.splitlines()[-1], err
+    first.communicate(timeout=60)
+    assert first.returncode != 0

@@ -108,7 +108,8 @@ def test_sigterm_saves_and_exits_with_0_and_the_same_command_goes_on(unbroken, c
     stopped = int(out.split("after step ")[1].split(" of ")[0])
     assert f"saved in {workdir}/train/checkpoints/{stopped}; the same command goes on" in out
     assert not (workdir / "heads").exists()
-    finish(start(workdir, compiled))
+    unrelated = ("eval.bootstrap=30", "projector.batch_size=4", "name='another'")
+    finish(start(workdir, compiled, *unrelated))
     assert_same(outcome(unbroken), outcome(workdir))
 
 

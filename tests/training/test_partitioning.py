@@ -72,6 +72,23 @@ def test_a_process_that_is_none_of_the_processes_is_refused():
         partitioning.start_hosts(MeshConfig(coordinator="localhost:1", processes=2, process=2))
 
 
+def test_a_process_numbered_without_a_coordinator_does_not_run_alone():
+    with pytest.raises(ValueError, match=r"processes 2 .* without config.mesh.coordinator"):
+        partitioning.start_hosts(MeshConfig(processes=2, process=1))
+
+
+def test_a_cluster_that_tells_only_a_part_is_refused():
+    code = (
+        "from mpjax.config import MeshConfig\n"
+        "from mpjax.training import partitioning\n"
+        "partitioning.start_hosts(MeshConfig())"
+    )
+    environment = os.environ | {"JAX_COORDINATOR_ADDRESS": "localhost:1", "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert "ValueError: the cluster does not tell all of its processes" in done.stderr
+
+
 @pytest.mark.slow
 def test_ten_steps_give_the_same_losses_on_every_mesh():
     # In a process of its own: the number of devices is fixed when JAX starts.

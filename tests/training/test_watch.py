@@ -108,6 +108,20 @@ def test_a_log_on_an_object_store_is_complete_after_flush(tmp_path):
     assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [1, 2]
 
 
+def test_a_long_stretch_without_a_save_is_sent_to_an_object_store_by_the_clock(
+    tmp_path, monkeypatch
+):
+    path = tmp_path / "metrics.jsonl"
+    with watch.Watcher(tmp_path, steps=9, epochs=1, batch_size=1, log_every=1) as watcher:
+        watcher._log._remote = True
+        watcher.step(1, _metrics(1), IDS)
+        watcher.step(2, _metrics(2), IDS)
+        assert not path.exists()
+        monkeypatch.setattr(watch, "_SEND_EVERY", 0.0)
+        watcher.step(3, _metrics(3), IDS)
+        assert len(path.read_text().splitlines()) == 2
+
+
 def test_a_step_is_looked_at_when_the_next_one_was_told_of(tmp_path):
     with watch.Watcher(tmp_path, steps=9, epochs=1, batch_size=1, log_every=1) as watcher:
         for step in (1, 2, 3):
