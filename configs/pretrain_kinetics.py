@@ -7,11 +7,14 @@ label, split (train; the published validation videos are test). WORKDIR/projecto
 `config.projector.weights` of other studies. For Swin-B: swin_base_patch4_window7_224_22k.pth,
 drop_path 0.3, weight_decay 0.05 and remat.
 
-Run:      python -m mpjax.study --config=configs/pretrain_kinetics.py \
-              --config.cohort=COHORT_CSV --config.projector.weights=CHECKPOINT --workdir=out/k400
-          on a TPU v5e-16, on each of its 4 hosts (see docs/scaling.md); elsewhere a batch is cut
-          by --config.train.optim.accumulate=N. About 0.3 TB of disk for the records.
-Takes:    not measured. 29 million clips x 0.53 TFLOP: 3.4 hours at 40 % of the 16 chips' peak.
+Run:      python -m data_prep.build --config=configs/pretrain_kinetics.py --cohort=COHORT_CSV \
+              --out=gs://BUCKET/k400/dataset
+          then mpjax.train, mpjax.embed and mpjax.eval with --workdir=gs://BUCKET/k400 and, for the
+          first, --config.projector.weights=CHECKPOINT, on each of the 4 hosts of a TPU v5e-16
+          (docs/scaling.md). On one machine mpjax.study does it all; there
+          --config.train.optim.accumulate=N cuts a batch. The records: 31 million frames, 0.3 TB at
+          10 kB each, 1 TB at 33 kB.
+Takes:    not measured. 7.2 million clips x 0.53 TFLOP: 50 minutes at 40 % of the 16 chips' peak.
 Expect:   top-1 78.8 % by recording, 4 x 3 views (arXiv 2106.13230, Swin-T; Swin-B 82.7 %).
 """
 

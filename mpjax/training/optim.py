@@ -19,6 +19,9 @@ _BIAS_TABLE = "relative_position_bias_table"
 def make_schedule(config: OptimConfig, *, steps: int, steps_per_epoch: float) -> optax.Schedule:
     """Makes the learning rate: a linear warm-up from 0, then a cosine (arXiv 1608.03983) to 0.
 
+    By the step. The published code (mmcv) lowers it by the epoch, along a cosine that begins with
+    the run instead of after the warm-up, which it starts at a tenth of the peak.
+
     Args:
         config: peak and length of the warm-up, which ends with the run if it is longer.
         steps: of the whole run, at least 1; the learning rate reaches 0 there.
