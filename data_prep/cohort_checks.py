@@ -15,6 +15,7 @@ import tqdm
 from etils import epath
 
 from data_prep.faults import CohortError, Fault
+from mpjax import stores
 from mpjax import taxonomy as taxonomies
 from mpjax.config import SplitConfig
 
@@ -73,10 +74,7 @@ def _is_date(cell: str) -> bool:
 def locate(names: pd.Series, csv_path: epath.Path) -> list[str]:
     """Returns absolute paths of files named relative to the csv; '' for ''."""
     folder = epath.Path(os.getcwd()) / csv_path.parent  # gs:// and the like are absolute
-    paths = [epath.Path(name) for name in names]
-    return [
-        str(path if path.is_absolute() else folder / path) if path.name else "" for path in paths
-    ]
+    return [name if not name or stores.is_remote(name) else str(folder / name) for name in names]
 
 
 def condition_classes(table: pd.DataFrame) -> list[str]:
@@ -332,10 +330,16 @@ def file_faults(table: pd.DataFrame, csv_path: epath.Path) -> list[Fault]:
         for row, value, location in tqdm.tqdm(
             cells, desc=f"checking {name} files", total=len(table), delay=2.0
         ):
-            path = epath.Path(location)
-            if value and path.is_dir():
+            if not value:
+                continue
+            try:
+                path = stores.ready(location)
+            except (ImportError, ValueError) as error:  # no such store, or not without its package
+                faults.append(Fault(row, name, value, str(error)))
+                continue
+            if path.is_dir():
                 faults.append(Fault(row, name, value, "is a directory, must be a file"))
-            elif value and not path.exists():
+            elif not path.exists():
                 hint = "; folders are separated by /" if "\\" in value else ""
                 faults.append(Fault(row, name, value, f"no such file: {path}{hint}"))
     return faults

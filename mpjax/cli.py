@@ -28,7 +28,7 @@ def start(run: Callable[..., int | None], *, words: bool = False) -> None:
         config = config_flags.DEFINE_config_file(
             "config", configs.__file__, "Config file; single fields: --config.head.seed=3."
         )
-    except _OF_CONFIG as error:
+    except Exception as error:
         _refuse_config(error)
     start_plain(lambda *rest: run(configs.from_config_dict(config.value), *rest), words=words)
 
@@ -72,7 +72,9 @@ def start_plain(run: Callable[..., int | None], *, words: bool = False) -> None:
             status = 1
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
-            status = 130
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(130)  # threads of native code may crash where Python tears itself down
         if status:
             _leave_hosts(status)
         sys.exit(status or 0)
@@ -194,20 +196,22 @@ def _parse(argv: list[str]) -> list[str]:
         )
         print(f"error: {told}\n(--help tells how it is used)", file=sys.stderr)
         sys.exit(1)
-    except _OF_CONFIG as error:
+    except Exception as error:
         _refuse_config(error)
 
 
-# How ml_collections tells of a config file or field that does not exist.
-_OF_CONFIG = (AttributeError, KeyError, TypeError, ValueError, OSError)
-
-
 def _refuse_config(error: BaseException) -> NoReturn:
+    """Tells of a config file or field that does not exist, and of whatever its code raises."""
+    if "--traceback" in sys.argv:
+        raise error
     cause: Any = error  # which ml_collections wraps in errors of the same kind
     while cause.args and isinstance(cause.args[0], BaseException):
         cause = cause.args[0]
     told = str(cause.args[0] if len(cause.args) == 1 else cause).replace("\n", " ")
-    if isinstance(cause, AttributeError | KeyError):
+    if "get_config" in told or not isinstance(cause, AttributeError | KeyError | ValueError):
+        told = f"the config file cannot be read ({type(cause).__name__}: {told})"
+        told += "; it is a Python file whose get_config() returns a ConfigDict, see configs/"
+    elif isinstance(cause, AttributeError | KeyError):
         told = f"the config has no field {told}"
     print(f"error: {told}\n(in the flags {' '.join(sys.argv[1:])})", file=sys.stderr)
     sys.exit(1)

@@ -11,6 +11,8 @@ import math
 import typing
 from typing import Any, TypeVar
 
+from mpjax import config_rules
+
 T = TypeVar("T")
 
 
@@ -429,7 +431,7 @@ def get_config() -> Any:
 
 
 def from_config_dict(values: Any, cls: type[T] = StudyConfig, *, path: str = "config") -> T:  # type: ignore[assignment]
-    """Builds `cls` from a ConfigDict or mapping, checking names and types.
+    """Builds `cls` from a ConfigDict or mapping, checking names, types and values.
 
     Args:
         values: mapping with a subset of the fields of `cls`.
@@ -437,9 +439,13 @@ def from_config_dict(values: Any, cls: type[T] = StudyConfig, *, path: str = "co
         path: how to name `values` in errors.
 
     Raises:
-        ValueError: an unknown field or a value of the wrong type, named with its path; all at once.
+        ValueError: an unknown field, a value of the wrong type or, of a StudyConfig, one that no
+            rule of `mpjax.config_rules` allows, named with its path; all at once. Or what a
+            dataclass itself refuses.
     """
-    faults: list[str] = []
+    if not hasattr(values, "keys"):
+        raise ValueError(f"{path}: fields and values are expected, not {values!r}")
+    faults = config_rules.find_faults(values, path) if cls is StudyConfig else []
     result = _build(dict(values), cls, path, faults)
     if faults:
         raise ValueError("; ".join(faults))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 from etils import epath
 
-from mpjax import cli, files, findings, stores
+from mpjax import cli, files, findings, provenance, stores
 from mpjax.config import StudyConfig
 
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ def run(config: StudyConfig, workdir: epath.PathLike) -> int:
     files.write_json(made[1], figures)
     html.write_report(made[2], figures, read, title=config.name, pictures=pictures)
     files.write_json(stamp, identity)
+    for line in provenance.differing(workdir, config):
+        print(f"note: not as in the study: {line}; its own settings: --config=FILE or --config.…")
     print(f"figures {made[1]}")
     print(f"report {made[2]}")
     return _check(required, figures)

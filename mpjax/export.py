@@ -11,6 +11,7 @@ Of a finished study (its predictions, its motifs, its heads), `--what` writes an
 Motifs are those of the codebook of all animals that may be trained on.
 """
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from mpjax.analysis.predictions import Predictions
 
 WHAT = ("csv", "boris", "nwb", "model")
+_AGE = re.compile(r"P(?=\w)(\d+Y)?(\d+M)?(\d+W)?(\d+D)?(/P(?=\w)(\d+Y)?(\d+M)?(\d+W)?(\d+D)?)?")
 SPECIES = "Mus musculus"
 LIMITS = (
     "Knows the conditions and days of its own cohort and nothing else: a clip of any other "
@@ -67,6 +69,9 @@ def run(
     strange = [each for each in what if each not in WHAT]
     if strange or not what:
         raise ValueError(f"--what={','.join(what)}: choose of {', '.join(WHAT)}")
+    if age and not _AGE.fullmatch(age):
+        raise ValueError(f"--age={age}: not a duration of ISO 8601, such as P12W or P10W/P14W")
+    files.check_tables_folder(out)
     workdir, out = epath.Path(workdir), epath.Path(out)
     read = predictions.read_predictions(workdir / "predictions.parquet")
     motifs = handover.Motifs.of(workdir)

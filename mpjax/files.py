@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import json
 import os
@@ -40,6 +41,23 @@ def make_folder(path: epath.PathLike) -> epath.Path:
     return path
 
 
+def check_tables_folder(folder: epath.PathLike) -> None:
+    """Refuses a folder for tables, as of `--out`, that are not to be written there.
+
+    Raises:
+        ValueError: an empty name, or the folder of a study, whose own files have the same names.
+        NotADirectoryError: a file.
+    """
+    path = stores.ready(folder)
+    if path.exists() and not path.is_dir():
+        raise NotADirectoryError(f"{path}: --out names a folder, and this is a file")
+    if any((path / name).exists() for name in ("dataset", "heads", ".report.json")):
+        raise ValueError(
+            f"{path}: holds a study, whose own files would be overwritten; name another folder, "
+            f"e.g. --out={path / 'tables'}"
+        )
+
+
 @contextlib.contextmanager
 def write_aside(path: epath.PathLike) -> Iterator[epath.Path]:
     """Yields a temporary sibling of `path` (a file) to write; renames it to `path` on success.
@@ -64,6 +82,12 @@ def write_aside(path: epath.PathLike) -> Iterator[epath.Path]:
         aside.replace(path)
     except PermissionError as error:
         raise PermissionError(f"{path.parent}: cannot write here ({error})") from error
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise OSError(
+            f"{path.parent}: no space left on the disk, so {path.name} was not written"
+        ) from error
     finally:
         if aside.exists():
             aside.unlink()

@@ -80,9 +80,22 @@ def run(
     from mpjax import trained
     from mpjax.training import recordings
 
+    files.check_tables_folder(out)
+    _check_foreign(epath.Path(out))
     study = trained.load(model, weights=weights)
     embedder = recordings.Embedder(study.projector, study.views, study.batch_size)
     return score(study, embedder, sources, out)
+
+
+def _check_foreign(out: epath.Path) -> None:
+    """Raises ValueError where tables of the same names are no former ones of `predict`."""
+    names = ("clips.csv", "bouts.csv", "recordings.csv")
+    foreign = [name for name in names if (out / name).exists()]
+    if foreign and not (out / "provenance.json").exists():
+        raise ValueError(
+            f"{out}: holds {', '.join(foreign)}, which `mpjax predict` has not written; name "
+            f"another folder with --out"
+        )
 
 
 def score(

@@ -105,7 +105,11 @@ def make(
         for path, sheet in zip(_paths(each), each.sheets, strict=True)
     }
     files.write_json(key_path, key)
-    rating_page.write(folder, rating_page.render(package), {} if one_file else pictures)
+    try:
+        rating_page.write(folder, rating_page.render(package), {} if one_file else pictures)
+    except OSError:
+        key_path.unlink()  # of no package
+        raise
     print(_describe(sample, folder, key_path, group=divided.group))
     scored = f"--key={key_path} --workdir={workdir}"
     print(f"next        mpjax rate score {scored} ANSWERS.json ...")

@@ -36,9 +36,11 @@ def ready(path: epath.PathLike) -> epath.Path:
     """Returns `path` as one that epath opens.
 
     Raises:
-        ValueError: a URL that is not of `gs://` or `s3://`, or that names no bucket.
+        ValueError: an empty path; a URL that is not of `gs://` or `s3://`, or that names no bucket.
         ImportError: the store's package is not installed; the message names mpjax's extra.
     """
+    if not os.fspath(path):
+        raise ValueError("an empty path (of a variable that is not set?); . is this folder")
     if is_remote(path):
         scheme, _, rest = os.fspath(path).partition("://")
         if not rest.strip("/"):

@@ -21,7 +21,7 @@ import time
 from absl import app, flags
 from etils import epath
 
-from mpjax import cli, embed, explain, files, stores, train
+from mpjax import cli, embed, explain, files, provenance, stores, train
 from mpjax import eval as evaluation
 from mpjax.config import StudyConfig
 
@@ -36,7 +36,8 @@ def run(config: StudyConfig, workdir: epath.PathLike) -> int:
     """
     started = time.monotonic()
     workdir = stores.ready(workdir)
-    train.check_place(config, workdir)
+    _check_early(config, workdir)
+    provenance.claim(workdir, config)
     _announce(1, "cohort")
     cohort_path = _cohort(config, workdir)
     _announce(2, "dataset")
@@ -66,6 +67,21 @@ def run(config: StudyConfig, workdir: epath.PathLike) -> int:
     else:
         print(f"  python3 -m webbrowser -t file://{report}")
     return status
+
+
+def _check_early(config: StudyConfig, workdir: epath.Path) -> None:
+    """Raises at once what a stage would raise after hours of those before it."""
+    from mpjax.analysis import requirements
+    from mpjax.data import clips
+    from mpjax.models import public_weights
+
+    requirements.parse(config.require)
+    train.check_what(config)
+    train.check_place(config, workdir)
+    chosen = config.projector
+    clips.Views(chosen.size, chosen.frames, chosen.views, chosen.crops, chosen.turns)
+    if chosen.weights not in ("kinetics400", "random") and "." not in chosen.kind:
+        public_weights.locate(chosen.weights)
 
 
 def _announce(number: int, stage: str) -> None:

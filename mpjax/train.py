@@ -25,8 +25,7 @@ def run(config: StudyConfig, workdir: epath.PathLike) -> bool:
     from mpjax.training import export, loop
 
     what = config.train.what
-    if what not in CACHED + ON_CLIPS:
-        raise ValueError(f"config.train.what {what!r}: choose {', '.join(CACHED + ON_CLIPS)}")
+    check_what(config)
     workdir = stores.ready(workdir)
     check_place(config, workdir)
     records.read_manifest(workdir / "dataset")  # or it is not finished
@@ -42,6 +41,13 @@ def run(config: StudyConfig, workdir: epath.PathLike) -> bool:
         return False
     print(f"trained {workdir}: {'written' if changed else 'unchanged, not trained again'}")
     return True
+
+
+def check_what(config: StudyConfig) -> None:
+    """Raises ValueError where `config.train.what` is none of what can be trained."""
+    what = config.train.what
+    if what not in CACHED + ON_CLIPS:
+        raise ValueError(f"config.train.what {what!r}: choose {', '.join(CACHED + ON_CLIPS)}")
 
 
 def check_place(config: StudyConfig, workdir: epath.PathLike) -> None:

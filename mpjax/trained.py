@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from etils import epath
 
-from mpjax import files, findings
+from mpjax import files, findings, stores
 from mpjax.config import VideoConfig, from_config_dict
 from mpjax.taxonomy import Taxonomy
 
@@ -72,7 +72,7 @@ def load(workdir: epath.PathLike, *, weights: str = "") -> Trained:
     from mpjax.data import division, embeddings, records
     from mpjax.training import checkpoint, export
 
-    workdir = epath.Path(workdir)
+    workdir = stores.ready(workdir)
     if not workdir.is_dir():
         raise FileNotFoundError(f"{workdir}: no such folder; name that of a finished study")
     manifest = records.read_manifest(workdir / "dataset")

@@ -142,3 +142,23 @@ def test_a_setting_that_does_not_exist_is_one_clear_error(flag, told, tmp_path):
     assert done.stderr.startswith("error: the config has no field")
     assert told in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("def get_config(:", "SyntaxError: invalid syntax"),
+        ("import nosuchmodule", "ModuleNotFoundError: No module named 'nosuchmodule'"),
+        ("x = 1", "no attribute 'get_config'"),
+        ("def get_config():\n    return 3", "fields and values are expected, not 3"),
+        ("video,animal\na.mp4,m1", "NameError: name 'video' is not defined"),
+    ],
+)
+def test_a_config_that_is_none_is_told_in_one_line(tmp_path, content, told):
+    path = tmp_path / "config.py"
+    path.write_text(content)
+    done = run("check", "cohort.csv", f"--config={path}")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr

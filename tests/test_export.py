@@ -137,6 +137,20 @@ def test_a_study_without_facts_of_its_videos_is_told_where_they_come_from(workdi
         handover.find_recordings(epath.Path(tmp_path), read, "")
 
 
+@pytest.mark.parametrize("age", ["12 weeks", "P", "P12W/"])
+def test_an_age_that_nwb_cannot_hold_is_refused(workdir, tmp_path, age):
+    with pytest.raises(ValueError, match=r"not a duration of ISO 8601, such as P12W"):
+        export.run(workdir, tmp_path / "o", what=("nwb",), age=age)
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_study_is_not_exported_into_itself(workdir):
+    before = (workdir / "predictions.parquet").read_bytes()
+    with pytest.raises(ValueError, match="holds a study"):
+        export.run(workdir, workdir, what=("csv",))
+    assert (workdir / "predictions.parquet").read_bytes() == before
+
+
 def test_bad_flags_end_in_one_line_and_status_1(workdir, tmp_path):
     command = [sys.executable, "-m", "mpjax.export", f"--workdir={workdir}", "--what=csv,xml"]
     done = subprocess.run([*command, f"--out={tmp_path / 'o'}"], capture_output=True, text=True)

@@ -301,3 +301,21 @@ def test_a_study_from_before_projectors_were_noted_takes_the_packaged_one(tmp_pa
     with pytest.raises(AttributeError):
         export.recall_projector(tmp_path, "x")
     assert asked == [ProjectorConfig()]
+
+
+def test_tables_are_not_written_over_a_study_nor_over_what_predict_did_not_write(
+    study, new, tmp_path
+):
+    sources = predict.find_sources([str(new / "a.mp4")])
+    before = {path: path.read_bytes() for path in study.rglob("*") if path.is_file()}
+    with pytest.raises(ValueError, match="holds a study"):
+        predict.run(study, sources, study)
+    assert {p: p.read_bytes() for p in study.rglob("*") if p.is_file()} == before
+    (tmp_path / "clips.csv").write_text("precious")
+    with pytest.raises(ValueError, match=r"holds clips\.csv, which .* has not written"):
+        predict.run(study, sources, tmp_path)
+    assert (tmp_path / "clips.csv").read_text() == "precious"
+    with pytest.raises(ValueError, match="empty path"):
+        predict.run(study, sources, "")
+    with pytest.raises(NotADirectoryError, match="names a folder"):
+        predict.run(study, sources, tmp_path / "clips.csv")

@@ -1,6 +1,7 @@
 """Studies, datasets and videos in object stores, against emulators on loopback."""
 
 import concurrent.futures
+import errno
 import importlib.util
 import multiprocessing
 import pickle
@@ -366,3 +367,19 @@ def test_a_dataset_is_built_and_replaced_in_gs(gs, cohorts):
     assert len(records.RecordSource(out)) == sum(other["clips"].values())
     beside = [path.name for path in out.parent.iterdir()]
     assert sorted(beside) == [".video_hashes.json", "dataset"]
+
+
+def test_an_empty_path_is_refused_and_not_taken_for_the_current_folder():
+    with pytest.raises(ValueError, match="an empty path"):
+        stores.ready("")
+
+
+def test_a_full_disk_is_named_and_nothing_half_written_stays(tmp_path):
+    def fill():
+        with files.write_aside(tmp_path / "a.json") as aside:
+            aside.write_text("half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match=r"no space left on the disk, so a\.json was not written"):
+        fill()
+    assert not list(tmp_path.iterdir())

@@ -74,13 +74,22 @@ def restore(directory: epath.PathLike) -> Any:
     """Returns the variables of a checkpoint as numpy arrays, whatever devices wrote it.
 
     Raises:
-        CheckpointError: there is no whole checkpoint in `directory`.
+        CheckpointError: there is no whole checkpoint in `directory`, or a damaged one.
     """
     directory = files.absolute(directory)
     if read_metadata(directory) is None:
         raise CheckpointError(f"{directory}: no finished checkpoint; run `python -m mpjax.train`")
-    with (
-        stores.local_copy(directory / _VARIABLES) as folder,
-        ocp.PyTreeCheckpointer() as checkpointer,
-    ):
-        return checkpointer.restore(folder)
+    try:
+        with (
+            stores.local_copy(directory / _VARIABLES) as folder,
+            ocp.PyTreeCheckpointer() as checkpointer,
+        ):
+            return checkpointer.restore(folder)
+    except Exception as error:  # tensorstore, JSON and trees each raise errors of their own
+        if stores.is_failure(error):
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(
+            f"{directory}: damaged ({type(error).__name__}: {reason}); delete this folder and run "
+            "`python -m mpjax.train`"
+        ) from error
