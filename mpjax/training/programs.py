@@ -149,7 +149,7 @@ def _gather_whole(mesh: Mesh) -> dict[str, str] | None:
     """Returns options that keep libtpu from gathering weights in pieces, multiplied as they come.
 
     That hides the wire's time, of which there is next to none, and reads the activations once per
-    piece: Swin-B's step on 4 chips moved 1.2 times as many bytes to and from HBM with it.
+    piece: on 4 chips, a Swin of depths 2-2-4-2 moved 1.2 times as many bytes to and from HBM.
     """
     if mesh.devices.flat[0].platform != "tpu":
         return None
