@@ -46,9 +46,10 @@ def compiled(tmp_path_factory):
     return str(tmp_path_factory.mktemp("compiled"))
 
 
-def start(workdir, compiled, *changes):
+def start(workdir, compiled, *changes, devices=1):
     environment = os.environ | {
         "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
         "JAX_COMPILATION_CACHE_DIR": compiled,
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
@@ -96,6 +97,40 @@ def test_a_run_killed_again_and_again_ends_as_an_unbroken_one_bit_for_bit(
         process.communicate()
     finish(start(workdir, compiled))
     assert_same(outcome(unbroken), outcome(workdir))
+
+
+def stop(process, workdir, step):
+    """Asks a run to stop once it has logged `step`, and waits until it has."""
+    wait_for_step(workdir, step)
+    process.terminate()
+    assert "the same command goes on from there" in finish(process)
+
+
+@pytest.mark.slow
+def test_averages_parts_drawn_classes_and_reading_processes_go_on_bit_for_bit_on_four_devices(
+    compiled, tmp_path
+):
+    changes = (
+        "mesh.fully_sharded=True", "train.optim.ema=0.9", "train.optim.accumulate=2",
+        "train.optim.clip_norm=1.0", "train.balance='sampling'", "train.processes=1",
+        "train.dropout=0.2", "train.drop_path=0.2", "train.save_every=1000",
+    )  # fmt: skip
+    straight, halted = (small_study.write(tmp_path / name) for name in ("straight", "halted"))
+    finish(start(straight, compiled, *changes, devices=4))
+    stop(start(halted, compiled, *changes, devices=4), halted, 2)
+    finish(start(halted, compiled, *changes, devices=4))
+    assert_same(outcome(straight), outcome(halted))
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_with_another_number_of_devices(unbroken, compiled, tmp_path):
+    workdir = small_study.write(tmp_path)
+    stop(start(workdir, compiled, "train.save_every=1000"), workdir, 2)
+    finish(start(workdir, compiled, "mesh.fully_sharded=True", devices=4))
+    for expected, got in zip(read_log(unbroken), read_log(workdir), strict=True):
+        assert expected.keys() == got.keys()
+        for name in expected.keys() - {"split"}:
+            assert got[name] == pytest.approx(expected[name], rel=1e-4, abs=1e-5), name
 
 
 @pytest.mark.slow
