@@ -107,16 +107,18 @@ def collectives(text: str, devices: int) -> list[Collective]:
         kind = instruction.opcode.removesuffix("-start")
         if kind not in COLLECTIVES:
             continue
-        # On TPUs an operation's start, end and what runs meanwhile are fusions that repeat it.
-        channel = _CHANNEL.search(instruction.attributes)
-        if channel and channel[1] in seen:
-            continue
-        seen.add(channel[1] if channel else None)
         kind = "reduce-scatter" if run.scattering and kind == "all-reduce" else kind
         group = _group(instruction.attributes) or devices
         size = _size(result_type(instruction))
         if instruction.opcode.startswith("reduce-scatter"):
             size *= group
+        # On TPUs an operation's start, end and what runs meanwhile are fusions that repeat it. All
+        # operations that were combined of several have one channel, so that shapes tell them apart.
+        channel = _CHANNEL.search(instruction.attributes)
+        shapes = re.sub(r"\{[^}]*\}", "", result_type(instruction))
+        if channel and (channel[1], shapes) in seen:
+            continue
+        seen.add((channel[1], shapes) if channel else None)
         found.append(Collective(kind, group, size, run.times))
     return found
 

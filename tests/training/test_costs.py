@@ -168,6 +168,22 @@ def test_an_unknown_chip_is_refused_with_the_choices():
         costs.chip_of("v9:2x2")
 
 
+ONE_CHANNEL = """HloModule m, is_scheduled=true
+
+ENTRY %main (a: f32[8,4], b: f32[4,8]) -> f32[4,8] {
+  %a = f32[8,4]{1,0} parameter(0)
+  %b = f32[4,8]{1,0} parameter(1)
+  %first = f32[8,4]{1,0} all-reduce(%a), channel_id=1, replica_groups={{0,1}}, to_apply=%sum
+  %again = f32[8,4]{0,1} all-reduce(%a), channel_id=1, replica_groups={{0,1}}, to_apply=%sum
+  ROOT %other = f32[4,8]{1,0} all-reduce(%b), channel_id=1, replica_groups={{0,1}}, to_apply=%sum
+}
+"""
+
+
+def test_what_was_combined_under_one_channel_counts_by_its_shapes():
+    assert [one.bytes for one in hlo.collectives(ONE_CHANNEL, 2)] == [128, 128]
+
+
 ON_CPUS = """
 import dataclasses, json
 import jax
