@@ -10,6 +10,7 @@ import csv
 import dataclasses
 import hashlib
 import json
+import re
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -66,7 +67,7 @@ def build(
     if (out / records.MANIFEST_FILE).exists():
         manifest = files.read_json(out / records.MANIFEST_FILE)
         complete = not manifest.get("failures") or config.allow_failures
-        if manifest.get("fingerprint") == stamp and complete:
+        if manifest.get("fingerprint") == stamp and complete and _is_whole(out):
             print(f"dataset {out}: unchanged ({stamp}), not built again", file=sys.stderr)
             division.write(out, _divide(cohort))
             if not video_facts.refresh(out, cohort):
@@ -81,13 +82,33 @@ def build(
     shards = _plan_shards(cohort, infos, clip_config, config)
     _forget_failures(aside)
     pipeline = runner.make_pipeline(beam_options, workers=config.workers)
-    with _progress(aside / shard_pipeline.SPILL, len(cohort.table)):
-        shard_pipeline.run(_recordings(cohort, shards), aside, clip_config, pipeline)
+    try:
+        with _progress(aside / shard_pipeline.SPILL, len(cohort.table)):
+            shard_pipeline.run(_recordings(cohort, shards), aside, clip_config, pipeline)
+    except RuntimeError as error:
+        # Beam hands on what a worker raised as text; a disk that is full is no fault of the code.
+        told = re.search(r"OSError: (.+?)(?: \[while running|\n|$)", str(error))
+        if told is None:
+            raise
+        raise BuildError(
+            f"{aside.parent}: cannot write the dataset ({told[1]}); what is done stays, and the "
+            "same command goes on"
+        ) from error
     division.write(aside, _divide(cohort))
     video_facts.write(aside, cohort, infos, clip_config)
     manifest = _finish(aside, shards, stamp, clip_config, config)
     placing.replace(out, aside)
     return manifest
+
+
+def _is_whole(out: epath.Path) -> bool:
+    """Whether index and shards are there with their sizes; says so where they are not."""
+    try:
+        records.read_index(out)
+    except records.RecordError as error:
+        print(f"{error}\ndataset {out}: damaged, built anew", file=sys.stderr)
+        return False
+    return True
 
 
 def _identity(

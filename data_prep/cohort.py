@@ -23,6 +23,7 @@ import csv
 import dataclasses
 import io
 import math
+import re
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
@@ -172,6 +173,9 @@ def read_recordings(path: epath.PathLike) -> pd.DataFrame:
 
 # Reading.
 
+_NOT_GIVEN = re.compile(r"^(?:na|n/a|-)$", re.IGNORECASE)
+_SEPARATOR_LINE = re.compile(r"\A\"?sep=.\"?\r?\n")  # which Excel writes and hides
+
 
 def _read_cells(path: epath.Path) -> tuple[pd.DataFrame, list[Fault]]:
     """Returns the stripped cells, indexed by spreadsheet row, and the faults of their layout."""
@@ -184,6 +188,12 @@ def _read_cells(path: epath.Path) -> tuple[pd.DataFrame, list[Fault]]:
         raise file_error(
             path, f"line {reader.line_num}: {error} (a quote that is not closed?)"
         ) from None
+    if not {"video", "animal"} & {name.lower() for name in header}:
+        raise file_error(
+            path,
+            f"row 1 is not the header, but {delimiter.join(header)[:80]!r}: it names the columns, "
+            "video, animal, condition, day and others, separated by comma, semicolon or tab",
+        )
     rows = {number: line for number, line in enumerate(lines, start=2) if any(line)}
     if not rows:
         raise file_error(path, "has a header but no recordings")
@@ -207,8 +217,10 @@ def _read_cells(path: epath.Path) -> tuple[pd.DataFrame, list[Fault]]:
         index=list(rows),
         dtype=str,
     )
+    for name in cells.columns.intersection(list(checks.NUMERIC)):
+        cells[name] = cells[name].str.replace(_NOT_GIVEN, "", regex=True)
     if delimiter != ",":
-        for name in cells.columns.intersection(list(checks.NUMERIC)):
+        for name in cells.columns.intersection(["day", *checks.NUMERIC]):
             cells[name] = cells[name].str.replace(r"^([+-]?\d*),(\d+)$", r"\1.\2", regex=True)
     return cells, faults
 
@@ -226,6 +238,7 @@ def _read_text(path: epath.Path) -> str:
     except UnicodeDecodeError:
         text = data.decode("cp1252", errors="replace")
         logging.warning("%s: not UTF-8, read as Windows-1252; better save as 'CSV UTF-8'", path)
+    text = _SEPARATOR_LINE.sub("", text)
     if not text.strip():
         raise file_error(path, "is empty")
     return text

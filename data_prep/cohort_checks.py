@@ -34,7 +34,10 @@ SEXES = {"": "", "m": "M", "male": "M", "f": "F", "female": "F"}
 # What a cell that is not empty must be.
 _RULES: dict[str, tuple[Callable[[str], bool], str]] = {
     "sex": (lambda cell: cell.lower() in SEXES, "must be M or F"),
-    "day": (lambda cell: bool(DAY.fullmatch(cell)), "must be a whole number of days"),
+    "day": (
+        lambda cell: bool(DAY.fullmatch(cell)),
+        "must be a whole number of days after induction, such as 7; before it, 0 or negative",
+    ),
     "dose_mg_per_kg": (lambda cell: parse_number(cell) >= 0, "must be a number, 0 or more"),
     "minutes_post_dose": (
         lambda cell: parse_number(cell) >= 0,

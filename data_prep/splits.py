@@ -241,6 +241,17 @@ def warn_of_weaknesses(table: pd.DataFrame, group: str, coarse: Sequence[str] = 
             "no painless animals (condition sham, naive or none, or days before induction): "
             "there will be no score of pain and no drug test"
         )
+    learnt = table.loc[table["split"] != "drug", "label"].unique()
+    if len(learnt) == 1:
+        logging.warning(
+            "all recordings to learn from are of one class, %s: there is nothing to tell it from, "
+            "and no figure of accuracy can be estimated", learnt[0],
+        )  # fmt: skip
+    if set(table["split"]) == {"train"}:
+        logging.warning(
+            "column split says train on every row: no recording is held out, and no figure can be "
+            "estimated; say test for some animals"
+        )
     animals = table[table["split"] != "drug"].groupby("label")["animal"].nunique()
     few = animals[animals < FEW_ANIMALS]
     if len(few):

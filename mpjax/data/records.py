@@ -73,17 +73,19 @@ def unframe_record(framed: bytes | memoryview, *, where: str) -> memoryview:
         RecordError: `where` holds no record of this length, or its bytes have changed.
     """
     if len(framed) < FRAME_BYTES:
-        raise RecordError(f"{where}: ends within a record; build the dataset anew")
+        raise RecordError(f"{where}: ends within a record; run `python -m data_prep.build` again")
     length, length_crc = _HEADER.unpack_from(framed)
     if _masked_crc(framed[:8]) != length_crc or length != len(framed) - FRAME_BYTES:
         raise RecordError(
             f"{where}: no record of {len(framed) - FRAME_BYTES} bytes begins here; "
-            f"{INDEX_FILE} does not match the shard: build the dataset anew"
+            f"{INDEX_FILE} does not match the shard: delete the dataset's folder and run the same "
+            "command again"
         )
     payload = memoryview(framed)[HEADER_BYTES : HEADER_BYTES + length]
     if _masked_crc(payload) != _CRC.unpack_from(framed, HEADER_BYTES + length)[0]:
         raise RecordError(
-            f"{where}: checksum differs, the file is damaged; restore it or build the dataset anew"
+            f"{where}: checksum differs, the file is damaged; restore it, or delete the dataset's "
+            "folder and run the same command again"
         )
     return payload
 

@@ -122,6 +122,32 @@ def test_an_unchanged_cohort_is_not_built_again(tmp_path, capfd):
     assert content(tmp_path / "dataset") != before
 
 
+@pytest.mark.parametrize("harm", ["index", "shard", "cut"])
+def test_a_dataset_that_has_lost_a_part_is_built_anew(tmp_path, capfd, harm):
+    path, out = write_cohort(tmp_path / "cohort"), tmp_path / "dataset"
+    run_build(path, out)
+    before = content(out)
+    shard = max(out.glob("*.tfrecord-*"), key=lambda file: file.stat().st_size)
+    if harm == "cut":
+        shard.write_bytes(shard.read_bytes()[:-5])
+    else:
+        (shard if harm == "shard" else out / records.INDEX_FILE).unlink()
+    run_build(path, out)
+    assert "damaged, built anew" in capfd.readouterr().err
+    assert content(out) == before
+
+
+def test_a_disk_that_is_full_is_one_clear_error(tmp_path, monkeypatch):
+    path = write_cohort(tmp_path / "cohort")
+
+    def run(*_):
+        raise RuntimeError("OSError: [Errno 28] No space left on device [while running 'Decode']")
+
+    monkeypatch.setattr(build.shard_pipeline, "run", run)
+    with pytest.raises(build.BuildError, match=r"cannot write the dataset \(.*No space left"):
+        run_build(path, tmp_path / "dataset")
+
+
 def test_a_recording_shorter_than_a_clip_repeats_its_last_frame_and_says_so(tmp_path):
     path = write_cohort(tmp_path / "cohort", frames=3)
     run_build(path, tmp_path / "dataset")

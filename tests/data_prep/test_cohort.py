@@ -53,6 +53,7 @@ def test_spreadsheet_dialects_read_alike(tmp_path):
         ("semicolons", BASE.replace(",", ";"), "utf-8-sig"),
         ("tabs", BASE.replace(",", "\t"), "utf-8"),
         ("padded", BASE.replace("\n", ",,\n"), "utf-8"),
+        ("excel", "sep=;\r\n" + BASE.replace(",", ";").replace("\n", "\r\n"), "utf-8-sig"),
     ):
         path = write(tmp_path, text, name=f"{name}.csv", encoding=encoding)
         pd.testing.assert_frame_equal(cohorts.read_cohort(path).table, plain, obj=name)
@@ -67,6 +68,43 @@ def test_windows_1252_is_read_with_a_warning(tmp_path, caplog):
 def test_semicolons_bring_decimal_commas(tmp_path):
     text = BASE.replace(",", ";").replace("day", "day;fps").replace("7\n", "7;12,5\n")
     assert cohorts.read_cohort(write(tmp_path, text)).table["fps"].tolist() == [12.5, 12.5]
+
+
+def test_days_with_decimals_and_cells_that_say_not_given_are_read(tmp_path):
+    text = "video;animal;condition;day;fps;dose_mg_per_kg\na.mp4;m1;sni;7,0;12,5;NA\n"
+    table = cohorts.read_cohort(write(tmp_path, text + "b.mp4;m2;sham;7.0;n/a;-\n")).table
+    assert table["day"].tolist() == [7, 7]
+    assert table["fps"].tolist() == [12.5, 0]
+    assert table["dose_mg_per_kg"].isna().all()
+
+
+@pytest.mark.parametrize("first", ["Pilot of May,,,", BASE.replace(",", "|"), "\n" + BASE])
+def test_a_first_row_that_is_no_header_is_one_fault(tmp_path, first):
+    (fault,) = faults_of(write(tmp_path, f"{first}\n{BASE}", videos=False))
+    assert "row 1 is not the header" in str(fault)
+    assert "comma, semicolon or tab" in str(fault)
+
+
+@pytest.mark.parametrize("day", ["D7", "baseline", "2026-05-01"])
+def test_a_day_that_is_none_is_told_with_the_way_out(tmp_path, day):
+    (fault,) = faults_of(write(tmp_path, BASE.replace(",7\nb", f",{day}\nb")))
+    assert "days after induction, such as 7; before it, 0 or negative" in str(fault)
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ([{"label": "sniff"}, {"label": "sniff"}], "one class, sniff: there is nothing"),
+        (
+            [{"label": "sniff", "split": "train"}, {"label": "rear", "split": "train"}],
+            "no recording is held out",
+        ),
+    ],
+)
+def test_a_cohort_of_which_nothing_can_be_estimated_is_warned_of(tmp_path, caplog, rows, told):
+    named = [{"video": f"{i}.mp4", "animal": f"m{i}", **row} for i, row in enumerate(rows)]
+    cohorts.read_cohort(write_rows(tmp_path, named))
+    assert told in caplog.text
 
 
 @pytest.mark.parametrize("kind", ["missing", "directory", "empty", "blank", "header", "workbook"])
