@@ -25,6 +25,16 @@ def parse_roi(text: str) -> Roi:
     return x, y, width, height
 
 
+def check_within(roi: Roi, *, width: int, height: int) -> None:
+    """Raises ValueError where a region of interest is not within the displayed picture (px)."""
+    x, y, w, h = roi
+    if x < 0 or y < 0 or w < 1 or h < 1 or x + w > width or y + h > height:
+        raise ValueError(
+            f"roi {x}:{y}:{w}:{h} reaches to {x + w} x {y + h} px, the picture is {width} x "
+            f"{height} px; correct the roi"
+        )
+
+
 def parse_mask(boxes: Sequence[str]) -> tuple[Roi, ...]:
     """Reads the boxes of `config.video.mask`, each written as `x:y:w:h`.
 

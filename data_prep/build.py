@@ -31,6 +31,12 @@ from mpjax.data import division, records
 
 FAILURES_FILE = "failures.csv"
 _HASH_CACHE = ".video_hashes.json"
+_TFDS_FILES = ("dataset_info.json", "features.json")
+# The last line of a worker's traceback, where it is an error of the system's, not of the code.
+_WORKERS_OS_ERROR = re.compile(
+    r"\b(?:OS|Permission|FileNotFound|FileExists|IsADirectory|NotADirectory|Timeout|Connection\w*)"
+    r"Error: (.+) \[while running"
+)
 
 
 def build(
@@ -64,16 +70,14 @@ def build(
     placing.check_free(out)
     identity = _identity(cohort, out, clip_config, config)
     stamp = files.fingerprint(identity)
-    if (out / records.MANIFEST_FILE).exists():
-        manifest = files.read_json(out / records.MANIFEST_FILE)
-        complete = not manifest.get("failures") or config.allow_failures
-        if manifest.get("fingerprint") == stamp and complete and _is_whole(out):
-            print(f"dataset {out}: unchanged ({stamp}), not built again", file=sys.stderr)
-            division.write(out, _divide(cohort))
-            if not video_facts.refresh(out, cohort):
-                infos = video_facts.probe(cohort)
-                video_facts.write(out, cohort, infos, clip_config)
-            return manifest
+    manifest = _read_same(out, stamp)
+    if manifest is not None and (config.allow_failures or not manifest["failures"]):
+        print(f"dataset {out}: unchanged ({stamp}), not built again", file=sys.stderr)
+        division.write(out, _divide(cohort))
+        if not video_facts.refresh(out, cohort):
+            infos = video_facts.probe(cohort)
+            video_facts.write(out, cohort, infos, clip_config)
+        return manifest
     aside = out.parent / f".{out.name}.{stamp}.part"
     for stale in placing.unfinished(out):
         if stale != aside:
@@ -82,33 +86,57 @@ def build(
     shards = _plan_shards(cohort, infos, clip_config, config)
     _forget_failures(aside)
     pipeline = runner.make_pipeline(beam_options, workers=config.workers)
-    try:
+    with _writing(out.parent):
         with _progress(aside / shard_pipeline.SPILL, len(cohort.table)):
             shard_pipeline.run(_recordings(cohort, shards), aside, clip_config, pipeline)
-    except RuntimeError as error:
-        # Beam hands on what a worker raised as text; a disk that is full is no fault of the code.
-        told = re.search(r"OSError: (.+?)(?: \[while running|\n|$)", str(error))
-        if told is None:
-            raise
-        raise BuildError(
-            f"{aside.parent}: cannot write the dataset ({told[1]}); what is done stays, and the "
-            "same command goes on"
-        ) from error
-    division.write(aside, _divide(cohort))
-    video_facts.write(aside, cohort, infos, clip_config)
-    manifest = _finish(aside, shards, stamp, clip_config, config)
-    placing.replace(out, aside)
+        division.write(aside, _divide(cohort))
+        video_facts.write(aside, cohort, infos, clip_config)
+        manifest = _finish(aside, shards, stamp, clip_config, config)
+        placing.replace(out, aside)
     return manifest
 
 
-def _is_whole(out: epath.Path) -> bool:
-    """Whether index and shards are there with their sizes; says so where they are not."""
+def _read_same(out: epath.Path, stamp: str) -> dict | None:
+    """Returns the manifest of the dataset that is there, if it is the same one and whole.
+
+    Whole: all files have their sizes, except tables that are written again anyway (division,
+    videos). What is damaged is told.
+    """
+    if not (out / records.MANIFEST_FILE).exists():
+        return None
     try:
+        manifest = records.read_manifest(out)
+        if manifest.get("fingerprint") != stamp:
+            return None
         records.read_index(out)
+        for name in (FAILURES_FILE, *_TFDS_FILES):
+            if not (out / name).exists() or not (out / name).stat().length:
+                raise records.RecordError(f"{out / name}: missing or empty")
     except records.RecordError as error:
-        print(f"{error}\ndataset {out}: damaged, built anew", file=sys.stderr)
-        return False
-    return True
+        reason = str(error).split(";")[0]
+        print(f"dataset {out}: damaged, built anew ({reason})", file=sys.stderr)
+        return None
+    return manifest
+
+
+@contextlib.contextmanager
+def _writing(folder: epath.Path) -> Iterator[None]:
+    """Tells in one line of a disk that is full or a file that cannot be written.
+
+    Beam hands on what a worker raised as it is, or as the text of a RuntimeError.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        is_own = isinstance(error, OSError)
+        told = [str(error)] if is_own else _WORKERS_OS_ERROR.findall(str(error))
+        if not told:
+            raise
+        reason = told[-1].split(" [while running")[0]
+        raise BuildError(
+            f"{folder}: cannot write the dataset ({reason}); what is done stays, and the same "
+            "command goes on"
+        ) from error
 
 
 def _identity(

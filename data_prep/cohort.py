@@ -173,7 +173,9 @@ def read_recordings(path: epath.PathLike) -> pd.DataFrame:
 
 # Reading.
 
-_NOT_GIVEN = re.compile(r"^(?:na|n/a|-)$", re.IGNORECASE)
+_NOT_GIVEN = re.compile(r"^(?:na|n/a|nan|-)$", re.IGNORECASE)
+_HAVE_NO_NAMES = ("day", "sex", "roi", "pose", "date", *checks.NUMERIC)  # so NA is none either
+_REQUIRED = {"video", "animal", "condition", "day", "label"}
 _SEPARATOR_LINE = re.compile(r"\A\"?sep=.\"?\r?\n")  # which Excel writes and hides
 
 
@@ -188,7 +190,7 @@ def _read_cells(path: epath.Path) -> tuple[pd.DataFrame, list[Fault]]:
         raise file_error(
             path, f"line {reader.line_num}: {error} (a quote that is not closed?)"
         ) from None
-    if not {"video", "animal"} & {name.lower() for name in header}:
+    if not _REQUIRED & {name.lower() for name in header}:
         raise file_error(
             path,
             f"row 1 is not the header, but {delimiter.join(header)[:80]!r}: it names the columns, "
@@ -217,10 +219,12 @@ def _read_cells(path: epath.Path) -> tuple[pd.DataFrame, list[Fault]]:
         index=list(rows),
         dtype=str,
     )
-    for name in cells.columns.intersection(list(checks.NUMERIC)):
+    for name in cells.columns.intersection(list(_HAVE_NO_NAMES)):
         cells[name] = cells[name].str.replace(_NOT_GIVEN, "", regex=True)
+    if "day" in cells:  # whole, so a comma in it can only be a decimal one
+        cells["day"] = cells["day"].str.replace(r"^([+-]?\d+),(0+)$", r"\1.\2", regex=True)
     if delimiter != ",":
-        for name in cells.columns.intersection(["day", *checks.NUMERIC]):
+        for name in cells.columns.intersection(list(checks.NUMERIC)):
             cells[name] = cells[name].str.replace(r"^([+-]?\d*),(\d+)$", r"\1.\2", regex=True)
     return cells, faults
 
@@ -230,7 +234,10 @@ def _read_text(path: epath.Path) -> str:
         raise file_error(path, "is a directory; name the csv file in it")
     if not path.exists():
         raise file_error(path, "no such file")
-    data = path.read_bytes()
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise file_error(path, f"cannot be read ({error.strerror or error})") from error
     if b"\0" in data:
         raise file_error(path, "is not a text file; in a spreadsheet, save as 'CSV UTF-8'")
     try:
@@ -270,20 +277,32 @@ def _typed(cells: pd.DataFrame, path: epath.Path) -> pd.DataFrame:
 
 
 def probe_minutes(cohort: Cohort) -> tuple[list[float], list[str]]:
-    """Reads the length of each video off its file.
+    """Reads the length of each video off its file, and whether its roi is within the picture.
 
     Returns:
-        Minutes per row of the table, NaN where unreadable, and what went wrong with those.
+        Minutes per row of the table, NaN where unreadable, and a line per video that cannot be
+        used.
     """
-    from data_prep import video
+    from data_prep import boxes, video
 
     minutes, failures = [], []
-    for path in tqdm.tqdm(cohort.table["path"], desc="probing", unit="video", mininterval=0.5):
+    rows = checks.iterate_rows(cohort.table)
+    total = len(cohort.table)
+    for row in tqdm.tqdm(rows, total=total, desc="probing", unit="video", mininterval=0.5):
         try:
-            minutes.append(video.probe(path).duration_s / 60)
+            info = video.probe(row.path)
         except video.VideoError as error:
             minutes.append(math.nan)
-            failures.append(str(error))
+            failures.append(f"unreadable: {error}")
+            continue
+        minutes.append(info.duration_s / 60)
+        try:
+            if row.roi:
+                roi = boxes.parse_roi(row.roi)
+                boxes.check_within(roi, width=info.width, height=info.height)
+        except ValueError as error:
+            fault = Fault(row.row, "roi", row.roi, f"{row.path}: {error}")
+            failures.append(f"error: {cohort.path}: {fault}")
     return minutes, failures
 
 
@@ -362,7 +381,7 @@ def main(config: StudyConfig, path: epath.PathLike) -> int:
     minutes, failures = probe_minutes(cohort)
     print(summarise(cohort, minutes))
     for failure in failures:
-        print(f"unreadable: {failure}", file=sys.stderr)
+        print(failure, file=sys.stderr)
     if not failures:
         print(f"then: mpjax study {shlex.quote(str(path))} --workdir=out/mine")
     return int(bool(failures))

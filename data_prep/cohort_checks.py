@@ -26,6 +26,7 @@ COLUMNS = (
     *("route", "minutes_post_dose", "fps", "roi", "pose", "split", "date", "camera"),
 )
 NUMERIC = ("dose_mg_per_kg", "minutes_post_dose", "fps")
+FASTEST_FPS = 10_000  # beyond which a rate is a slip of the pen
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 DAY = re.compile(r"([+-]?\d{1,5})(\.0*)?", re.ASCII)  # pandas writes 7.0 where a day is missing
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
@@ -36,14 +37,18 @@ _RULES: dict[str, tuple[Callable[[str], bool], str]] = {
     "sex": (lambda cell: cell.lower() in SEXES, "must be M or F"),
     "day": (
         lambda cell: bool(DAY.fullmatch(cell)),
-        "must be a whole number of days after induction, such as 7; before it, 0 or negative",
+        "must be a whole number of days after induction, such as 7; before it, 0 or negative "
+        "(not a date: the days from induction to it)",
     ),
     "dose_mg_per_kg": (lambda cell: parse_number(cell) >= 0, "must be a number, 0 or more"),
     "minutes_post_dose": (
         lambda cell: parse_number(cell) >= 0,
         "must be a number, 0 or more; before the dose an animal is untreated: leave drug empty",
     ),
-    "fps": (lambda cell: parse_number(cell) >= 0, "must be a number of frames/s; empty: unknown"),
+    "fps": (
+        lambda cell: 0 <= parse_number(cell) <= FASTEST_FPS,
+        f"must be a number of frames/s, at most {FASTEST_FPS}; empty: unknown",
+    ),
     "roi": (lambda cell: bool(_ROI.fullmatch(cell)), "must be x:y:w:h in whole px, w and h > 0"),
     "split": (lambda cell: cell in SPLITS, f"must be one of {', '.join(SPLITS)}"),
     "date": (lambda cell: _is_date(cell), "must be a date written YYYY-MM-DD, e.g. 2026-03-14"),

@@ -28,7 +28,10 @@ def check_free(out: epath.Path) -> None:
     if out.exists() and not out.is_dir():
         raise BuildError(f"{out}: is a file; name a folder for the dataset")
     if out.exists() and any(out.iterdir()) and not (out / records.MANIFEST_FILE).exists():
-        raise BuildError(f"{out}: holds other files; name a new or empty folder for the dataset")
+        raise BuildError(
+            f"{out}: holds other files; name a new or empty folder for the dataset (or delete this "
+            f"one, where it is a dataset that has lost its {records.MANIFEST_FILE})"
+        )
 
 
 def unfinished(out: epath.Path) -> list[epath.Path]:

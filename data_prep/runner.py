@@ -8,10 +8,11 @@ from typing import Any
 
 from data_prep.quiet_beam import beam
 
-# What Beam's multi_processing mode starts, but silent below errors: the workers of the local
-# runner never see `--default_sdk_harness_log_level`.
+# What Beam's multi_processing mode starts, but silent: the workers of the local runner never see
+# `--default_sdk_harness_log_level`, and print and log what they raise, which the caller gets too.
 _WORKER = (
-    "import logging; logging.disable(logging.WARNING); "
+    "import logging; logging.disable(logging.ERROR); "
+    "from apache_beam.runners.worker import sdk_worker; sdk_worker.print = lambda *_, **__: None; "
     "from apache_beam.runners.worker.sdk_worker_main import main; main([])"
 )
 
@@ -29,7 +30,7 @@ def make_pipeline(options: Sequence[str], *, workers: int) -> Any:
 
     if options:
         return beam.Pipeline(options=PipelineOptions(list(options)))
-    logging.getLogger("apache_beam").setLevel(logging.ERROR)
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     count = workers or os.cpu_count() or 1
     if count == 1:
         return beam.Pipeline(runner=FnApiRunner())

@@ -247,10 +247,10 @@ def warn_of_weaknesses(table: pd.DataFrame, group: str, coarse: Sequence[str] = 
             "all recordings to learn from are of one class, %s: there is nothing to tell it from, "
             "and no figure of accuracy can be estimated", learnt[0],
         )  # fmt: skip
-    if set(table["split"]) == {"train"}:
+    if "test" not in set(table["split"]):
         logging.warning(
-            "column split says train on every row: no recording is held out, and no figure can be "
-            "estimated; say test for some animals"
+            "column split says test on no row: no recording is held out to test on, and no figure "
+            "of accuracy can be estimated; say test for some animals"
         )
     animals = table[table["split"] != "drug"].groupby("label")["animal"].nunique()
     few = animals[animals < FEW_ANIMALS]

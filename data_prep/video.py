@@ -15,7 +15,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from etils import epath
 from jaxtyping import UInt8
 
-from data_prep.boxes import Roi, parse_mask, parse_roi, reach
+from data_prep.boxes import Roi, check_within, parse_mask, parse_roi, reach
 from data_prep.decoding import VideoError, VideoInfo, decode, probe
 from mpjax.config import VideoConfig
 
@@ -308,11 +308,10 @@ class _Picture:
         width, height = coded_width, coded_height
         if self._transpose:
             width, height = height, width
-        if x < 0 or y < 0 or w < 1 or h < 1 or x + w > width or y + h > height:
-            raise VideoError(
-                f"{self._path}: roi {x}:{y}:{w}:{h} reaches to {x + w} x {y + h} px, the picture "
-                f"is {width} x {height} px; correct the roi"
-            )
+        try:
+            check_within(roi, width=width, height=height)
+        except ValueError as error:
+            raise VideoError(f"{self._path}: {error}") from None
         x = width - x - w if self._step_x < 0 else x
         y = height - y - h if self._step_y < 0 else y
         return (y, x, h, w) if self._transpose else (x, y, w, h)

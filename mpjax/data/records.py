@@ -140,7 +140,12 @@ def read_manifest(directory: epath.PathLike) -> dict[str, Any]:
             f"{directory}: no finished dataset here ({MANIFEST_FILE} is missing); "
             "run `python -m data_prep.build`"
         )
-    manifest = files.read_json(path)
+    try:
+        manifest = files.read_json(path)
+    except ValueError as error:  # whose way out, to delete it, would leave a folder of other files
+        raise RecordError(
+            f"{path}: damaged, not JSON; run `python -m data_prep.build` or the study again"
+        ) from error
     if manifest.get("format") != FORMAT:
         raise RecordError(
             f"{path}: format {manifest.get('format')!r}, this version reads {FORMAT!r}; "

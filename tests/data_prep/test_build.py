@@ -2,6 +2,8 @@ import contextlib
 import dataclasses
 import hashlib
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -122,30 +124,130 @@ def test_an_unchanged_cohort_is_not_built_again(tmp_path, capfd):
     assert content(tmp_path / "dataset") != before
 
 
-@pytest.mark.parametrize("harm", ["index", "shard", "cut"])
+@pytest.mark.parametrize("harm", ["index", "shard", "cut", "failures", "features", "manifest"])
 def test_a_dataset_that_has_lost_a_part_is_built_anew(tmp_path, capfd, harm):
     path, out = write_cohort(tmp_path / "cohort"), tmp_path / "dataset"
     run_build(path, out)
     before = content(out)
     shard = max(out.glob("*.tfrecord-*"), key=lambda file: file.stat().st_size)
+    names = {"index": records.INDEX_FILE, "failures": build.FAILURES_FILE, "shard": shard.name}
     if harm == "cut":
         shard.write_bytes(shard.read_bytes()[:-5])
+    elif harm == "manifest":
+        (out / records.MANIFEST_FILE).write_text('{"format": "mpja')
+    elif harm == "features":
+        (out / "features.json").write_text("")
     else:
-        (shard if harm == "shard" else out / records.INDEX_FILE).unlink()
+        (out / names[harm]).unlink()
     run_build(path, out)
-    assert "damaged, built anew" in capfd.readouterr().err
+    told = [line for line in capfd.readouterr().err.splitlines() if str(out) in line]
+    assert len(told) == 1
+    assert told[0].startswith(f"dataset {out}: damaged, built anew (")
     assert content(out) == before
 
 
-def test_a_disk_that_is_full_is_one_clear_error(tmp_path, monkeypatch):
+def test_a_damaged_manifest_is_told_with_a_way_out_that_a_build_follows(built, tmp_path):
+    damaged = tmp_path / "dataset"
+    shutil.copytree(built[1], damaged)
+    (damaged / records.MANIFEST_FILE).write_text("{")
+    with pytest.raises(records.RecordError, match=r"dataset\.json: damaged, not JSON; run"):
+        records.read_manifest(damaged)
+    run_build(built[0], damaged)
+    assert content(damaged) == content(built[1])
+
+
+def test_a_dataset_that_has_lost_its_manifest_is_not_overwritten_but_told_of(built, tmp_path):
+    lost = tmp_path / "dataset"
+    shutil.copytree(built[1], lost)
+    (lost / records.MANIFEST_FILE).unlink()
+    with pytest.raises(build.BuildError, match=r"delete this one, .* lost its dataset\.json"):
+        run_build(built[0], lost)
+    assert (lost / records.INDEX_FILE).exists()
+
+
+FULL = "OSError: [Errno 28] No space left on device"
+WRAPPED = "OSError: /d/spill: no space left on the disk, so 0.json was not written"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (RuntimeError(f"{FULL} [while running 'Decode']"), FULL[9:]),
+        # As several processes hand it on: the cause first, what was raised of it at the end.
+        (
+            RuntimeError(f"Traceback\n{FULL}\n\nTraceback\n{WRAPPED} [while running 'Write']\n\n"),
+            WRAPPED[9:],
+        ),
+        (
+            RuntimeError("PermissionError: /d: cannot write here [while running 'Write']"),
+            "/d: cannot write here",
+        ),
+        (OSError("/d/spill: no space left [while running 'Decode']"), "/d/spill: no space left"),
+    ],
+)
+def test_a_disk_that_is_full_is_one_clear_error(tmp_path, monkeypatch, error, told):
     path = write_cohort(tmp_path / "cohort")
 
     def run(*_):
-        raise RuntimeError("OSError: [Errno 28] No space left on device [while running 'Decode']")
+        raise error
 
     monkeypatch.setattr(build.shard_pipeline, "run", run)
-    with pytest.raises(build.BuildError, match=r"cannot write the dataset \(.*No space left"):
+    with pytest.raises(build.BuildError) as raised:
         run_build(path, tmp_path / "dataset")
+    line = str(raised.value)
+    assert line.startswith(f"{tmp_path}: cannot write the dataset ({told}); ")
+    assert not (tmp_path / "dataset").exists()
+
+
+def test_a_disk_that_is_full_at_the_end_is_the_same_error_and_the_build_resumes(
+    built, tmp_path, monkeypatch
+):
+    def refuse(_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(build.records, "index_bytes", refuse)
+        with pytest.raises(build.BuildError, match="cannot write the dataset .*No space left"):
+            run_build(built[0], tmp_path / "dataset")
+    assert not (tmp_path / "dataset").exists()
+    run_build(built[0], tmp_path / "dataset")
+    assert content(tmp_path / "dataset") == content(built[1])
+
+
+def test_an_error_of_the_code_that_an_oserror_caused_keeps_its_traceback(tmp_path, monkeypatch):
+    path = write_cohort(tmp_path / "cohort")
+
+    def run(*_):
+        raise RuntimeError(f"{FULL}\n\nTraceback\nKeyError: 'shard' [while running 'Write']")
+
+    monkeypatch.setattr(build.shard_pipeline, "run", run)
+    with pytest.raises(RuntimeError, match="KeyError"):
+        run_build(path, tmp_path / "dataset")
+
+
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_what_workers_raise_is_told_without_beams_log(tmp_path, workers):
+    path = write_cohort(tmp_path / "cohort")
+    # Two files would have one name: an OSError within the workers that root meets as well.
+    code = (
+        "import sys; from data_prep import build; from mpjax import files; import pathlib\n"
+        "cohort = build.cohorts.read_cohort(sys.argv[1])\n"
+        "config = build.BuildConfig(workers=int(sys.argv[3]))\n"
+        "stamp = files.fingerprint(build._identity(cohort, build.epath.Path(sys.argv[2]), "
+        "build.VideoConfig(), config))\n"
+        "spill = pathlib.Path(sys.argv[2]).parent / f'.d.{stamp}.part' / 'spill'\n"
+        "(spill / '000000.tfrecord').mkdir(parents=True)\n"
+        "try: build.build(cohort, sys.argv[2], config=config)\n"
+        "except build.BuildError as error: sys.exit(f'error: {error}')\n"
+    )
+    words = [sys.executable, "-c", code, str(path), str(tmp_path / "d"), str(workers)]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 1
+    told = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(told) == 1
+    assert re.search(r"cannot write the dataset \(.*000000\.tfrecord is a directory\);", told[0])
+    assert "Traceback" not in done.stderr
+    assert "apache_beam" not in done.stderr
 
 
 def test_a_recording_shorter_than_a_clip_repeats_its_last_frame_and_says_so(tmp_path):

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from cohort_files import BASE, HEADER, faults_of, make_rows, write, write_rows
+from etils import epath
 from video_files import write_video
 
 from data_prep import cohort as cohorts
@@ -78,6 +79,45 @@ def test_days_with_decimals_and_cells_that_say_not_given_are_read(tmp_path):
     assert table["dose_mg_per_kg"].isna().all()
 
 
+def test_a_comma_in_a_day_is_a_decimal_one_in_a_table_of_commas_too(tmp_path):
+    table = cohorts.read_cohort(write(tmp_path, BASE.replace(",7\nb", ',"14,0"\nb'))).table
+    assert table["day"].tolist() == [14, 7]
+
+
+@pytest.mark.parametrize("nothing", ["NA", "na", "n/a", "NaN", "-"])
+def test_what_programs_write_for_not_given_is_read_as_empty(tmp_path, nothing):
+    columns = ["dose_mg_per_kg", "minutes_post_dose", "fps", "sex", "roi", "pose", "date"]
+    rows = [row | dict.fromkeys(columns, nothing) for row in make_rows()]
+    table = cohorts.read_cohort(write_rows(tmp_path, rows)).table
+    empty = cohorts.read_cohort(write_rows(tmp_path, make_rows(), name="empty.csv")).table
+    pd.testing.assert_frame_equal(table, empty)
+
+
+def test_a_day_that_is_not_given_is_still_asked_for(tmp_path):
+    (fault,) = faults_of(write(tmp_path, BASE.replace(",7\nb", ",NA\nb")))
+    assert (fault.row, fault.column) == (2, "day")
+    assert "must not be empty" in fault.rule
+
+
+def test_a_table_that_cannot_be_read_is_told_with_its_name(tmp_path, monkeypatch):
+    path = write(tmp_path, BASE)
+
+    def refuse(self):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(type(epath.Path(path)), "read_bytes", refuse)
+    with pytest.raises(CohortError) as error:
+        cohorts.read_cohort(path)
+    assert str(error.value) == f"{path}: cannot be read (Permission denied)"
+
+
+def test_a_header_without_video_and_animal_is_still_a_header(tmp_path):
+    faults = faults_of(write(tmp_path, BASE.replace("video,animal", "file,mouse")))
+    assert {(fault.row, fault.column) for fault in faults} >= {
+        *((1, "file"), (1, "mouse"), (1, "video"), (1, "animal")),
+    }
+
+
 @pytest.mark.parametrize("first", ["Pilot of May,,,", BASE.replace(",", "|"), "\n" + BASE])
 def test_a_first_row_that_is_no_header_is_one_fault(tmp_path, first):
     (fault,) = faults_of(write(tmp_path, f"{first}\n{BASE}", videos=False))
@@ -85,10 +125,11 @@ def test_a_first_row_that_is_no_header_is_one_fault(tmp_path, first):
     assert "comma, semicolon or tab" in str(fault)
 
 
-@pytest.mark.parametrize("day", ["D7", "baseline", "2026-05-01"])
+@pytest.mark.parametrize("day", ["D7", "day 7", "baseline", "2026-05-01", "14.05.2026"])
 def test_a_day_that_is_none_is_told_with_the_way_out(tmp_path, day):
     (fault,) = faults_of(write(tmp_path, BASE.replace(",7\nb", f",{day}\nb")))
     assert "days after induction, such as 7; before it, 0 or negative" in str(fault)
+    assert "not a date: the days from induction to it" in str(fault)
 
 
 @pytest.mark.parametrize(
@@ -97,6 +138,14 @@ def test_a_day_that_is_none_is_told_with_the_way_out(tmp_path, day):
         ([{"label": "sniff"}, {"label": "sniff"}], "one class, sniff: there is nothing"),
         (
             [{"label": "sniff", "split": "train"}, {"label": "rear", "split": "train"}],
+            "no recording is held out",
+        ),
+        (
+            [
+                {"label": "sniff", "split": "train"},
+                {"label": "rear", "split": "train"},
+                {"label": "rear", "split": "val"},
+            ],
             "no recording is held out",
         ),
     ],
@@ -140,7 +189,8 @@ BAD_CELLS = (
     ("roi", "0:0:0:9", "w and h > 0"),
     ("roi", "-1:0:9:9", "x:y:w:h"),
     ("fps", "-25", "frames/s"),
-    ("fps", "nan", "frames/s"),
+    ("fps", "inf", "frames/s"),
+    ("fps", "10001", "at most 10000"),
     ("fps", "1e999", "frames/s"),
     ("split", "training", "train, val, test, drug"),
     ("split", "", "all rows or on none"),
@@ -386,6 +436,27 @@ def test_the_binary_shows_its_progress_and_says_which_videos_it_cannot_read(tmp_
     assert str(tmp_path / "b.mp4") in unreadable[0]
     write_video(tmp_path / "b.mp4", np.zeros((30, 64, 64, 3), np.uint8), rate=1)
     assert cohorts.main(StudyConfig(), path) == 0
+
+
+def test_a_roi_outside_the_picture_is_told_by_the_check_as_by_a_build(tmp_path, capsys):
+    rows = [row | {"roi": ""} for row in make_rows(("sni", "sham"), animals=2, days=(7,))]
+    for row, roi in zip(rows, ("0:0:64:48", "1:0:64:48", "0:40:8:9"), strict=False):
+        row["roi"] = roi
+    path = write_rows(tmp_path, rows, videos=False)
+    for row in rows:
+        write_video(tmp_path / row["video"], np.zeros((4, 48, 64, 3), np.uint8), rate=1)
+    assert cohorts.main(StudyConfig(), path) == 1
+    out, err = capsys.readouterr()
+    told = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert [line.split(": ")[2] for line in told] == [
+        "row 3, column roi, value '1:0:64:48'",
+        "row 4, column roi, value '0:40:8:9'",
+    ]
+    assert all(str(path) in line and "correct the roi" in line for line in told)
+    assert "reaches to 65 x 48 px, the picture is 64 x 48 px" in told[0]
+    assert "then: mpjax study" not in out
+    rows = [row | {"roi": ""} for row in rows]
+    assert cohorts.main(StudyConfig(), write_rows(tmp_path, rows, videos=False)) == 0
 
 
 def test_dates_and_cameras_are_read_and_checked_with_all_faults_at_once(tmp_path):
