@@ -159,12 +159,13 @@ def test_a_cut_off_video_is_never_silently_shorter(tmp_path, name, codec, muxer_
 )
 def test_damage_in_the_middle_is_told_with_its_time(tmp_path, name, codec):
     path = noise_video(tmp_path / name, codec=codec)
+    data = path.read_bytes()
     with av.open(str(path)) as container:
-        picture = bytes([packet for packet in container.demux(video=0) if packet.size][40])
+        pictures = [bytes(packet) for packet in container.demux(video=0) if packet.size]
+    # Encoders differ by processor: any picture from the middle that is no mere "as before".
+    picture = next(p for p in pictures[30:90] if len(p) >= 200 and data.count(p) == 1)
     # All of a picture: its first bytes, so that no decoder takes it for another one.
     noise = b"\xff\xfe" + np.random.default_rng(0).bytes(len(picture) - 2)
-    data = path.read_bytes()
-    assert data.count(picture) == 1
     path.write_bytes(data.replace(picture, noise))
     with pytest.raises(VideoError, match=rf"{name}: damaged at \d\.\d\d s, after \d+ good frames"):
         list(read_frames(path))
