@@ -34,7 +34,7 @@ bench: install
 	$(BIN)/python tests/benchmarks/bench_synthetic.py
 
 notebooks: install
-	$(BIN)/python tests/notebook_files.py
+	$(BIN)/python tests/helpers/notebook_files.py
 
 install: $(VENV)/.installed
 

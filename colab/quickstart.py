@@ -68,7 +68,8 @@ if not (SOURCE / "configs").exists():
 # skipped, so run this cell again after an interruption.
 
 # %%
-from mpjax import files, notebook
+from mpjax import notebook
+from mpjax.io import files
 
 if FAST:
     print("Tiny settings: a narrow network of random weights, so the figures mean nothing.")

@@ -177,10 +177,10 @@ plt.show()
 # Where the parameters lie:
 
 # %%
-from mpjax.training import checkpoints
+from mpjax.training import checkpoint_manager
 
 last = max(row["step"] for row in log)
-learnt = checkpoints.restore_params(workdir / "unbroken" / "train" / "checkpoints", last)
+learnt = checkpoint_manager.restore_params(workdir / "unbroken" / "train" / "checkpoints", last)
 axes = {"data": devices // config.mesh.model, "model": config.mesh.model}
 notebook.layout_table(learnt, axes, fully_sharded=config.mesh.fully_sharded).head(12)
 
@@ -214,7 +214,7 @@ print(python("-m", "mpjax.train", *flags, f"--workdir={killed}"))
 import jax
 import numpy as np
 
-resumed = checkpoints.restore_params(killed / "train" / "checkpoints", last)
+resumed = checkpoint_manager.restore_params(killed / "train" / "checkpoints", last)
 same = jax.tree.map(np.array_equal, learnt, resumed)
 print("parameters:", f"{sum(jax.tree.leaves(same))} of {len(jax.tree.leaves(same))} arrays equal")
 print("metric log:", "equal" if read_log("killed") == log else "DIFFERS", f"({len(log)} lines)")

@@ -119,7 +119,8 @@ if not (SOURCE / "configs").exists():
 
 # %%
 from data_prep import cohort, synthetic
-from mpjax import files, notebook
+from mpjax import notebook
+from mpjax.io import files
 
 folder = pathlib.Path(FOLDER or "my_videos")
 if notebook.on_colab() and any(path.startswith("/content/drive") for path in (FOLDER, WORKDIR)):

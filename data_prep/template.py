@@ -30,7 +30,8 @@ from pathlib import Path
 import tqdm
 from absl import app, flags
 
-from mpjax import cli, files
+from mpjax import cli
+from mpjax.io import files
 
 VIDEOS = frozenset(
     (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".webm", ".wmv")
@@ -210,14 +211,14 @@ def _elsewhere(folder: Path, recursive: bool) -> str:
 
 def _probe(videos: Sequence[Path]) -> tuple[float, list[str], list[Path]]:
     """Returns the minutes of the videos that can be read, what is wrong with others, and those."""
-    from data_prep import video
+    from mpjax.data.video import clips
 
     minutes, failures, kept = 0.0, [], []
     for path in tqdm.tqdm(videos, desc="probing", unit="video", delay=2):
         try:
-            minutes += video.probe(path).duration_s / 60
+            minutes += clips.probe(path).duration_s / 60
             kept.append(path)
-        except video.VideoError as error:
+        except clips.VideoError as error:
             failures.append(str(error))
     return minutes, failures, kept
 

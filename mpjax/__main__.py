@@ -6,7 +6,7 @@ import runpy
 import sys
 from collections.abc import Sequence
 
-from mpjax import commands
+from mpjax.cli import commands
 
 _OPENING = """\
 Reads chronic pain in mice from raw video, without human-defined action labels.

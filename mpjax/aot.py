@@ -20,14 +20,14 @@ def run(config: StudyConfig, topology: str, names: list[str]) -> tuple[list[dict
     os.environ["JAX_PLATFORMS"] = "cpu"  # read when JAX is imported: there need be no TPU
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # nor a machine that tells of one
     os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # several may compile side by side
-    from mpjax.training import ahead
+    from mpjax.profiling import aot
 
     reports, fit = [], True
-    for name in ahead.choose_programs(config, names):
+    for name in aot.choose_programs(config, names):
         print(f"compiling {name} for {topology} …", flush=True)
         try:
-            report = ahead.report(name, config, topology)
-        except ahead.DoesNotFit as error:
+            report = aot.report(name, config, topology)
+        except aot.DoesNotFit as error:
             print(f"{name}, {topology}: DOES NOT FIT: {error}", flush=True)
             reports.append(
                 {"program": name, "topology": topology, "fits": False, "why": str(error)}

@@ -15,8 +15,9 @@ from typing import Any
 from absl import flags
 from etils import epath
 
-from mpjax import cli, files
+from mpjax import cli
 from mpjax.config import StudyConfig
+from mpjax.io import files
 
 
 def run(

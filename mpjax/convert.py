@@ -37,9 +37,10 @@ def run(
         ValueError: the file is no such checkpoint, or the names are not as many as the classes.
         OSError: the file is absent, or `out` exists already or cannot be written.
     """
-    from mpjax.models import public_weights, swin_files, torch_port
+    from mpjax.models.swin import checkpoint as swin_files
+    from mpjax.models.weights import public, torch_port
 
-    path = public_weights.locate(checkpoint)
+    path = public.locate(checkpoint)
     if path.is_dir():
         raise ValueError(
             f"{path}: a directory; give a .pth or .safetensors file. What mpjax.convert wrote "
@@ -48,8 +49,8 @@ def run(
     swin_files.check_free(out)
     converted = torch_port.load_checkpoint(path, lora_alpha=lora_alpha)
     names = read_classes(classes, converted.config.num_classes) if classes else None
-    digest = public_weights.sha256(path)
-    known = public_weights.recognise(digest)
+    digest = public.sha256(path)
+    known = public.recognise(digest)
     provenance = {
         "source": path.name,
         "sha256": digest,
@@ -98,7 +99,7 @@ def describe(converted: Any, provenance: dict[str, Any], names: tuple[str, ...] 
     """
     import jax
 
-    from mpjax.models.swin import SwinConfig
+    from mpjax.models.swin.network import SwinConfig
 
     config, lora = converted.config, converted.lora
     published = {"Swin-T": SwinConfig.tiny(), "Swin-S": SwinConfig.small()}

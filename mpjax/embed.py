@@ -8,21 +8,23 @@ alone.
 from absl import flags
 from etils import epath
 
-from mpjax import cli, stores
+from mpjax import cli
 from mpjax.config import StudyConfig
+from mpjax.io import stores
 
 
 def run(config: StudyConfig, workdir: epath.PathLike) -> None:
     """Embeds the dataset of `workdir` by the projector that `config` names, or that was trained."""
-    from mpjax.training import embedding, export, partitioning
+    from mpjax.embedding import dataset
+    from mpjax.training import finetune, partitioning
 
     workdir = stores.ready(workdir)
-    projector = export.projector_of(config, workdir, trained=True)
+    projector = finetune.projector_of(config, workdir, trained=True)
     out = workdir / "embeddings.parquet"
     mesh = partitioning.make_mesh(config.mesh)
     if partitioning.is_writer():
-        export.remember_projector(config, workdir)
-    changed = embedding.embed(workdir / "dataset", out, projector, config.projector, mesh=mesh)
+        finetune.remember_projector(config, workdir)
+    changed = dataset.embed(workdir / "dataset", out, projector, config.projector, mesh=mesh)
     print(f"embeddings {out}: {'written' if changed else 'unchanged, not computed again'}")
 
 

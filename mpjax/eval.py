@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 from etils import epath
 
-from mpjax import cli, files, findings, provenance, stores
+from mpjax import cli
 from mpjax.config import StudyConfig
+from mpjax.io import files, stores
+from mpjax.studies import evaluation, provenance
 
 if TYPE_CHECKING:
-    from mpjax.analysis import predictions, requirements
+    from mpjax.analysis import predictions
+    from mpjax.studies import requirements
 
 
 def run(config: StudyConfig, workdir: epath.PathLike) -> int:
@@ -27,8 +30,9 @@ def run(config: StudyConfig, workdir: epath.PathLike) -> int:
     Raises:
         ValueError: bad input; or `config.require` is no list of requirements.
     """
-    from mpjax.analysis import predictions, requirements
-    from mpjax.report import html
+    from mpjax.analysis import predictions
+    from mpjax.report import page
+    from mpjax.studies import requirements
 
     required = requirements.parse(config.require)
     workdir = stores.ready(workdir)
@@ -36,7 +40,7 @@ def run(config: StudyConfig, workdir: epath.PathLike) -> int:
     stamp = workdir / ".report.json"
     made_here = (workdir / "heads").exists() or not made[0].exists()
     if made_here:
-        table, meta = findings.predict(workdir)
+        table, meta = evaluation.predict(workdir)
         identity = _identify(config, meta, workdir)
     else:
         print(f"predictions {made[0]}: taken as they are, for there are no heads to predict by")
@@ -50,7 +54,7 @@ def run(config: StudyConfig, workdir: epath.PathLike) -> int:
     read = predictions.read_predictions(made[0], embedding=True)
     figures, pictures = _evaluate(config, read, workdir)
     files.write_json(made[1], figures)
-    html.write_report(made[2], figures, read, title=config.name, pictures=pictures)
+    page.write_report(made[2], figures, read, title=config.name, pictures=pictures)
     files.write_json(stamp, identity)
     for line in provenance.differing(workdir, config):
         print(f"note: not as in the study: {line}; its own settings: --config=FILE or --config.…")
@@ -70,16 +74,16 @@ def _identify(config: StudyConfig, made_of: Any, workdir: epath.Path) -> str:
     Raises:
         FileNotFoundError: there is no file `config.eval.against`.
     """
-    from mpjax.analysis import metrics
+    from mpjax.analysis.classification import evaluate
 
     against = stores.ready(config.eval.against) if config.eval.against else None
     if against and not against.exists():
         raise FileNotFoundError(f"config.eval.against: {against}: no such file")
     other = _digest(against) if against else ""
-    code = (metrics.SCHEMA, importlib.metadata.version("mpjax"))
+    code = (evaluate.SCHEMA, importlib.metadata.version("mpjax"))
     settings = (config.eval, config.motifs, config.saliency, config.confounds, config.baselines)
     beside = {
-        str(path.relative_to(workdir)): _digest(path) for path in findings.files_read(workdir)
+        str(path.relative_to(workdir)): _digest(path) for path in evaluation.files_read(workdir)
     }
     return files.fingerprint(made_of, settings, config.baseline, config.name, other, code, beside)
 
@@ -95,19 +99,20 @@ def _digest(path: epath.Path) -> str:
 
 def _evaluate(
     config: StudyConfig, read: "predictions.Predictions", workdir: epath.Path
-) -> tuple[dict[str, Any], findings.Pictures]:
+) -> tuple[dict[str, Any], evaluation.Pictures]:
     """Computes metrics.json, and tells its answers; returns it and the report's pictures."""
-    from mpjax.analysis import comparison, metrics, predictions
-    from mpjax.training import leak
+    from mpjax.analysis import predictions
+    from mpjax.analysis.classification import comparison, evaluate
+    from mpjax.heads import leakage
 
-    figures = metrics.evaluate(
+    figures = evaluate.evaluate(
         read,
         bootstrap=config.eval.bootstrap,
         permutations=config.eval.permutations,
         seed=config.eval.seed,
         outcome=config.eval.outcome,
         progression=config.eval.progression,
-        demonstration=leak.read(workdir / "heads"),
+        demonstration=leakage.read(workdir / "heads"),
     )
     for sentence in figures["drug"].get("summary", [])[:1]:
         print(sentence)
@@ -117,7 +122,7 @@ def _evaluate(
             read, other, bootstrap=config.eval.bootstrap, seed=config.eval.seed
         ) | {"against": config.eval.against}
         _tell(figures["comparison"])
-    parts, pictures = findings.collect(config, workdir, read)
+    parts, pictures = evaluation.collect(config, workdir, read)
     if "status" in parts["confounds"]:
         first = parts["confounds"]["sentences"][0].rstrip(":")
         print(f"confounds: {parts['confounds']['status']}; {first}")

@@ -14,17 +14,11 @@ import pandas as pd
 from absl import flags
 from etils import epath
 
-from mpjax import cli, files, findings, stores
+from mpjax import cli
 from mpjax.config import StudyConfig
-from mpjax.findings import (
-    BASELINE,
-    BSOID,
-    FINAL,
-    FOLDER,
-    SALIENCY,
-    WINDOWS,
-    read_windows,
-)
+from mpjax.io import files, stores
+from mpjax.studies import evaluation
+from mpjax.studies.evaluation import BASELINE, BSOID, FINAL, FOLDER, SALIENCY, WINDOWS, read_windows
 from mpjax.taxonomy import Taxonomy
 
 
@@ -34,20 +28,20 @@ def run(config: StudyConfig, workdir: epath.PathLike) -> None:
     Raises:
         ValueError: an earlier stage has not been run, or was run for another one.
     """
-    from mpjax.training import export
+    from mpjax.training import finetune
 
     workdir = stores.ready(workdir)
     out = workdir / FOLDER
     files.make_folder(out)
-    projector = export.projector_of(config, workdir, trained=True)
+    projector = finetune.projector_of(config, workdir, trained=True)
     if config.confounds.run:
         _look_at_scenes(config, workdir, projector)
     if config.motifs.run:
         _find_motifs(config, workdir, projector)
     if config.saliency.run:
-        from mpjax.training import saliency
+        from mpjax.interpret import explain_clips
 
-        figures = saliency.explain(workdir, projector, config.saliency, out=out / "saliency")
+        figures = explain_clips.explain(workdir, projector, config.saliency, out=out / "saliency")
         files.write_json(out / SALIENCY, figures)
     _run_methods(config, workdir, projector)
     print(f"explain {out}: done")
@@ -55,16 +49,17 @@ def run(config: StudyConfig, workdir: epath.PathLike) -> None:
 
 def _run_methods(config: StudyConfig, workdir: epath.Path, projector: Any) -> None:
     """Measures pixels, trains a head on random weights, and runs B-SOiD, as far as asked for."""
-    from mpjax.data import division, pixels
-    from mpjax.training import untrained
+    from mpjax.data import splits
+    from mpjax.data.scene import pixels
+    from mpjax.embedding import random_weights
 
     out = workdir / FOLDER
-    divided = division.read(workdir / "dataset")
+    divided = splits.read(workdir / "dataset")
     if config.baselines.run:
         pixels.read_or_measure(workdir / "dataset", out / pixels.FILE)
     # What is trained on clips is one network: a head on random weights is no match for it.
     if config.baselines.random and config.train.what == "probe":
-        untrained.train(workdir, out / "random", projector, divided, config)
+        random_weights.train(workdir, out / "random", projector, divided, config)
     if config.baseline == "bsoid":
         _run_bsoid(config, workdir)
 
@@ -72,11 +67,12 @@ def _run_methods(config: StudyConfig, workdir: epath.Path, projector: Any) -> No
 def _run_bsoid(config: StudyConfig, workdir: epath.Path) -> None:
     """Predicts the study's clips by B-SOiD, from the poses that its cohort names."""
     from data_prep import cohort as cohorts
-    from data_prep import pose
-    from mpjax.analysis import bsoid, predictions
+    from mpjax.analysis import predictions
+    from mpjax.analysis.bsoid import predict
+    from mpjax.data import pose
 
     out = workdir / FOLDER
-    table, meta = findings.predict(workdir)
+    table, meta = evaluation.predict(workdir)
     csv = config.cohort or workdir / "cohort" / "cohort.csv"
     cohort = cohorts.read_cohort(csv, split=config.split, exclude=config.exclude)
     about = [str(path) for path in cohort.table["pose"]]
@@ -87,7 +83,7 @@ def _run_bsoid(config: StudyConfig, workdir: epath.Path) -> None:
         print(f"B-SOiD {out / BASELINE}: unchanged, not computed again")
         return
     poses: Any = pose.read_poses(cohort.table)  # frozen, where the protocol's may be set
-    predicted, itself = bsoid.predict(
+    predicted, itself = predict.predict(
         poses,
         table,
         taxonomy=Taxonomy.from_dict(meta["taxonomy"]),
@@ -110,21 +106,21 @@ def _made_on(path: str) -> Any:
 
 def _look_at_scenes(config: StudyConfig, workdir: epath.Path, projector: Any) -> None:
     """Measures the recordings' looks, and embeds still frames and empty chambers."""
-    from mpjax.data import scenes
-    from mpjax.training import stills
+    from mpjax.data.scene import measure
+    from mpjax.embedding import single_frames
 
     dataset, out = workdir / "dataset", workdir / FOLDER
-    scenes.read_or_measure(dataset, out / scenes.FILE, config.confounds)
-    for kind in stills.KINDS:
+    measure.read_or_measure(dataset, out / measure.FILE, config.confounds)
+    for kind in single_frames.KINDS:
         path = out / f"still-{kind}.parquet"
         most = config.confounds.stills
-        stills.embed(dataset, path, projector, config.projector, kind=kind, most=most)
+        single_frames.embed(dataset, path, projector, config.projector, kind=kind, most=most)
 
 
 def _find_motifs(config: StudyConfig, workdir: epath.Path, projector: Any) -> None:
     """Fits the codebooks, labels all windows and draws the gallery of the final one."""
-    from mpjax.analysis import codebook
-    from mpjax.training import gallery
+    from mpjax.analysis.motifs import codebook
+    from mpjax.interpret import motif_exemplars
 
     out = workdir / FOLDER
     table, embedding, embedded, divided = read_windows(workdir)
@@ -148,7 +144,7 @@ def _find_motifs(config: StudyConfig, workdir: epath.Path, projector: Any) -> No
         for field in assigned._fields:
             labels[f"{field}[{name}]"] = getattr(assigned, field)
         if name == FINAL:
-            made = gallery.make(
+            made = motif_exemplars.make(
                 table,
                 (assigned.motif, assigned.distance, assigned.unlike),
                 dataset=workdir / "dataset",

@@ -18,7 +18,10 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 from etils import epath
 
-from mpjax import cli, files, findings, handover, trained
+from mpjax import cli
+from mpjax.interop import study_tables
+from mpjax.io import files
+from mpjax.studies import evaluation, model
 
 if TYPE_CHECKING:
     from mpjax.analysis.predictions import Predictions
@@ -74,15 +77,15 @@ def run(
     files.check_tables_folder(out)
     workdir, out = epath.Path(workdir), epath.Path(out)
     read = predictions.read_predictions(workdir / "predictions.parquet")
-    motifs = handover.Motifs.of(workdir)
+    motifs = study_tables.Motifs.of(workdir)
     if "csv" in what:
-        handover.write_csv(read, motifs, out)
+        study_tables.write_csv(read, motifs, out)
     if "boris" in what or "nwb" in what:
-        recordings = handover.find_recordings(workdir, read, videos)
+        recordings = study_tables.find_recordings(workdir, read, videos)
         if "boris" in what:
-            handover.write_boris(workdir, read, motifs, recordings, out)
+            study_tables.write_boris(workdir, read, motifs, recordings, out)
         if "nwb" in what:
-            handover.write_nwb(
+            study_tables.write_nwb(
                 workdir,
                 read,
                 motifs,
@@ -104,22 +107,24 @@ def write_model(
     Raises:
         FileNotFoundError, ValueError: as `trained.load`.
     """
-    from mpjax.training import artefact, checkpoint, probe
+    from mpjax.heads import probe
+    from mpjax.interop import stablehlo
+    from mpjax.training import artifacts
 
-    study = trained.load(workdir, weights=weights)
-    told = checkpoint.read_metadata(workdir / "heads") or {}
+    study = model.load(workdir, weights=weights)
+    told = artifacts.read_metadata(workdir / "heads") or {}
     made_by, views = told["embeddings"], study.views_meta
-    made = artefact.write(
+    made = stablehlo.write(
         out / "model",
-        artefact.portable(study.projector),
+        stablehlo.portable(study.projector),
         {name: study.heads[name] for name in probe.fine_heads(study.heads)},
-        clip=(views["frames"] or handover.clip_frames(workdir), views["size"]),
+        clip=(views["frames"] or study_tables.clip_frames(workdir), views["size"]),
         temperature=study.temperature["value"] or 1.0,
         description=_model_card(workdir, read, views, study.temperature)
         | {"fingerprints": _fingerprints(read, made_by, told)},
     )
     print(
-        f"model {out / 'model' / artefact.MODEL}: {made['bytes'] / 1e6:.1f} MB for "
+        f"model {out / 'model' / stablehlo.MODEL}: {made['bytes'] / 1e6:.1f} MB for "
         f"{', '.join(made['platforms'])}, exported in {made['seconds_to_export']:.0f} s"
     )
 
@@ -131,7 +136,7 @@ def _fingerprints(read: "Predictions", made_by: Any, told: Any) -> dict[str, Any
         "embeddings": made_by["fingerprint"],
         "heads": told["fingerprint"],
         "division": told["division"],
-        "versions": handover.provenance_of(read)["versions"],
+        "versions": study_tables.provenance_of(read)["versions"],
     }
 
 
@@ -177,7 +182,7 @@ def _accuracy(workdir: epath.Path) -> dict[str, Any]:
     """Returns the recordings' accuracy of metrics.json, or why it is not there."""
     path = workdir / "metrics.json"
     if not path.exists():
-        return findings.absent("metrics.json has not been made; run `python -m mpjax.eval`")
+        return evaluation.absent("metrics.json has not been made; run `python -m mpjax.eval`")
     metrics = files.read_json(path)
     return {
         task: metrics[task]["recording"]["accuracy"]

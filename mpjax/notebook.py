@@ -15,8 +15,8 @@ import pandas as pd
 from etils import epath
 
 from mpjax import config as configs
-from mpjax import files
 from mpjax.config import StudyConfig
+from mpjax.io import files
 
 if TYPE_CHECKING:
     from IPython.display import HTML
@@ -138,23 +138,23 @@ def key_figures(metrics: Mapping[str, Any]) -> pd.DataFrame:
     Returns:
         Columns figure, value, 95 % CI, chance and n; text, "–" where there is none.
     """
-    from mpjax.report import words
+    from mpjax import formatting
 
     rows = []
     for kind in ("fine", "coarse"):
         if kind not in metrics:
             continue
         task = metrics[kind]
-        level = words.headline_level(task)
+        level = formatting.headline_level(task)
         for name in ("accuracy", "mean_class_accuracy"):
             score = task[level][name]
             rows.append(
                 {
                     "figure": f"{name.replace('_', ' ')}, {len(task['classes'])} classes",
-                    "value": words.percent(score["value"]),
-                    "95 % CI": words.interval(score),
-                    "chance": words.percent(task["chance"]["value"]),
-                    "n": words.count(score["n"], words.UNITS[level].removesuffix("s"))
+                    "value": formatting.percent(score["value"]),
+                    "95 % CI": formatting.interval(score),
+                    "chance": formatting.percent(task["chance"]["value"]),
+                    "n": formatting.count(score["n"], formatting.UNITS[level].removesuffix("s"))
                     if score.get("n")
                     else "–",
                 }
@@ -165,8 +165,8 @@ def key_figures(metrics: Mapping[str, Any]) -> pd.DataFrame:
         rows.append(
             {
                 "figure": "drug x pain type, logit",  # negative: more relief in neuropathic
-                "value": words.number(interaction["value"]),
-                "95 % CI": words.span(interaction),
+                "value": formatting.number(interaction["value"]),
+                "95 % CI": formatting.span(interaction),
                 "chance": "–",
                 "n": f"{animals}" if animals else "–",
             }
@@ -184,7 +184,8 @@ def pack_results(workdir: epath.PathLike) -> epath.Path:
         FileNotFoundError: the study is not finished.
         ValueError: its predictions cannot be read.
     """
-    from mpjax.analysis import exchange, predictions
+    from mpjax.analysis import predictions
+    from mpjax.interop import tables as exchange
 
     workdir = epath.Path(workdir)
     whole = [workdir / name for name in ("report.html", "metrics.json", "predictions.parquet")]

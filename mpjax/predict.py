@@ -28,15 +28,16 @@ import tqdm
 from absl import flags
 from etils import epath
 
-from mpjax import cli, files
+from mpjax import cli
+from mpjax.io import files
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mpjax.analysis.new_recordings import Scored
+    from mpjax.analysis.classification.new_recordings import Scored
     from mpjax.data.embeddings import Embeddings
-    from mpjax.trained import Trained
-    from mpjax.training.recordings import Embedder
+    from mpjax.embedding.recordings import Embedder
+    from mpjax.studies.model import Trained
 
 CACHE = ".cache"  # of the output folder: embeddings of each recording
 READING = (
@@ -77,8 +78,8 @@ def run(
         FileNotFoundError, ValueError: no finished study in `model`, or not one of the recordings
             can be read.
     """
-    from mpjax import trained
-    from mpjax.training import recordings
+    from mpjax.embedding import recordings
+    from mpjax.studies import model as trained
 
     files.check_tables_folder(out)
     _check_foreign(epath.Path(out))
@@ -137,11 +138,11 @@ def _digest(path: str) -> str:
     Raises:
         VideoError: it is missing, or no video.
     """
-    from data_prep import video
-    from mpjax.models import public_weights
+    from mpjax.data.video import clips as video
+    from mpjax.models.weights import public
 
     video.probe(path)
-    return public_weights.sha256(path)
+    return public.sha256(path)
 
 
 def _named(error: Exception, source: Source) -> str:
@@ -157,9 +158,10 @@ def _embed(
     *,
     label: str,
 ) -> "Embeddings":
-    from data_prep import encoding, video
     from mpjax.data import records
-    from mpjax.training import recordings
+    from mpjax.data.video import clips as video
+    from mpjax.data.video import encode
+    from mpjax.embedding import recordings
 
     made_of = files.fingerprint(
         *(digest, source.roi, source.fps, study.video),
@@ -170,12 +172,12 @@ def _embed(
     blank |= {"day": records.UNKNOWN_DAY, "label": -1, "video": digest}
     blank |= {"dose_mg_per_kg": float("nan"), "minutes_post_dose": float("nan")}
     roi = video.parse_roi(source.roi) if source.roi else None
-    recording = encoding.Recording(0, source.path, blank, source.fps, roi, ())
+    recording = encode.Recording(0, source.path, blank, source.fps, roi, ())
 
     def encoded() -> Iterator[recordings.Encoded]:
         info = video.probe(source.path)
-        total = encoding.expected_clips(info, study.video)
-        clips = encoding.encode_clips(recording, study.video)
+        total = encode.expected_clips(info, study.video)
+        clips = encode.encode_clips(recording, study.video)
         yield from tqdm.tqdm(clips, total=total, desc=label, unit="clip", mininterval=0.5)
 
     meta = {"fingerprint": made_of, "views": study.views_meta}
@@ -185,8 +187,8 @@ def _embed(
 def _score(source: Source, embedded: "Embeddings", study: "Trained") -> "Scored":
     import pandas as pd
 
-    from mpjax.analysis import new_recordings
-    from mpjax.training import probe
+    from mpjax.analysis.classification import new_recordings
+    from mpjax.heads import probe
 
     views = embedded.table
     clip, _ = pd.factorize(views["clip_id"])
@@ -213,7 +215,7 @@ def _novelty(embedded: "Embeddings", study: "Trained") -> "pd.DataFrame | None":
         return None
     import pandas as pd
 
-    from mpjax.analysis import new_recordings
+    from mpjax.analysis.classification import new_recordings
     from mpjax.data import windows
 
     index = embedded.table[["clip_id"]].drop_duplicates().assign(frames=study.video.frames)
@@ -228,7 +230,7 @@ def _write(
     """Writes the three tables; returns that of the recordings."""
     import pandas as pd
 
-    from mpjax.analysis import new_recordings
+    from mpjax.analysis.classification import new_recordings
 
     recordings = pd.DataFrame([new_recordings.summarise(each) for each in scored])
     recordings["of_the_study"] = [int(each["of_the_study"]) for each in told]
@@ -248,7 +250,7 @@ def _write(
 
 
 def _lines(table: "pd.DataFrame") -> Iterator[str]:
-    from mpjax.analysis import new_recordings
+    from mpjax.analysis.classification import new_recordings
 
     kind = "group" if "group" in table else "class"
     for row in table.to_dict("records"):
@@ -295,7 +297,7 @@ def _notes(
 
 
 def _fine_heads(study: "Trained") -> list[str]:
-    from mpjax.training import probe
+    from mpjax.heads import probe
 
     return probe.fine_heads(study.heads)
 
@@ -327,7 +329,8 @@ def find_sources(words: Sequence[str], *, cohort: str = "", roi: str = "") -> li
         FileNotFoundError: a folder without a video.
     """
     from data_prep import cohort as cohorts
-    from data_prep import template, video
+    from data_prep import template
+    from mpjax.data.video import clips as video
 
     if roi:
         video.parse_roi(roi)

@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Any
 from absl import app, flags
 from etils import epath
 
-from mpjax import cli, files, findings, stores
+from mpjax import cli
+from mpjax.io import files, stores
+from mpjax.studies import evaluation
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,9 +61,9 @@ def make(
         ValueError: there is no finished dataset, or too few clips.
         FileExistsError: `out` or its key exists.
     """
-    from mpjax.analysis import rater_files
-    from mpjax.data import division, rating_clips, records
-    from mpjax.report import rating_page
+    from mpjax.analysis.raters import files as rater_files
+    from mpjax.data import rating_clips, records, splits
+    from mpjax.report.rating import page
 
     dataset = epath.Path(workdir) / "dataset"
     if stores.is_remote(out):
@@ -71,7 +73,7 @@ def make(
         if path.exists():
             raise FileExistsError(f"{path}: exists already; delete it, or choose another --out")
     index = records.read_index(dataset)
-    divided = division.read(dataset)
+    divided = splits.read(dataset)
     sample = rating_clips.choose(index, divided, number=clips, examples=examples, seed=seed)
     rated = _read(dataset, sample.rated, side=side)
     shown = _read(dataset, sample.examples, side=side, besides=rated)
@@ -90,7 +92,7 @@ def make(
         }
     )
     fine = divided.taxonomy.fine
-    package = rating_page.describe_package(
+    package = page.describe_package(
         key["package"],
         divided.taxonomy,
         clips=[_tell(each, one_file=one_file) for _, each in rated.values()],
@@ -106,7 +108,7 @@ def make(
     }
     files.write_json(key_path, key)
     try:
-        rating_page.write(folder, rating_page.render(package), {} if one_file else pictures)
+        page.write(folder, page.render(package), {} if one_file else pictures)
     except OSError:
         key_path.unlink()  # of no package
         raise
@@ -202,8 +204,9 @@ def score(
     Raises:
         ValueError: key, answers or predictions cannot be taken.
     """
-    from mpjax.analysis import rater_files, raters
-    from mpjax.report import rater_tables
+    from mpjax.analysis.raters import files as rater_files
+    from mpjax.analysis.raters import score as raters
+    from mpjax.report.sections import raters as rater_tables
 
     key = rater_files.read_key(key_path)
     answers = rater_files.read_answers(answer_paths, key, allow_incomplete=allow_incomplete)
@@ -226,7 +229,8 @@ def _read_methods(
     Raises:
         ValueError: an entry is no NAME=FILE, or a name comes twice.
     """
-    from mpjax.analysis import predictions, raters
+    from mpjax.analysis import predictions
+    from mpjax.analysis.raters import score as raters
 
     named = {raters.MODEL: epath.Path(workdir) / "predictions.parquet"} if workdir else {}
     for entry in against:
@@ -238,7 +242,7 @@ def _read_methods(
         if name in named:
             raise ValueError(f"--against={entry}: there is a {name!r} already; choose another name")
         named[name] = epath.Path(path)
-    bsoid = epath.Path(workdir) / findings.FOLDER / findings.BASELINE
+    bsoid = epath.Path(workdir) / evaluation.FOLDER / evaluation.BASELINE
     if workdir and bsoid.exists():
         named.setdefault("B-SOiD", bsoid)
     return {name: predictions.read_predictions(path) for name, path in named.items()}

@@ -21,9 +21,11 @@ import time
 from absl import app, flags
 from etils import epath
 
-from mpjax import cli, embed, explain, files, provenance, stores, train
+from mpjax import cli, embed, explain, train
 from mpjax import eval as evaluation
 from mpjax.config import StudyConfig
+from mpjax.io import files, stores
+from mpjax.studies import provenance
 
 _DOWNLOAD = {"gs://": "gcloud storage cp", "s3://": "aws s3 cp"}
 
@@ -71,9 +73,9 @@ def run(config: StudyConfig, workdir: epath.PathLike) -> int:
 
 def _check_early(config: StudyConfig, workdir: epath.Path) -> None:
     """Raises at once what a stage would raise after hours of those before it."""
-    from mpjax.analysis import requirements
     from mpjax.data import clips
-    from mpjax.models import public_weights
+    from mpjax.models.weights import public
+    from mpjax.studies import requirements
 
     requirements.parse(config.require)
     train.check_what(config)
@@ -81,7 +83,7 @@ def _check_early(config: StudyConfig, workdir: epath.Path) -> None:
     chosen = config.projector
     clips.Views(chosen.size, chosen.frames, chosen.views, chosen.crops, chosen.turns)
     if chosen.weights not in ("kinetics400", "random") and "." not in chosen.kind:
-        public_weights.locate(chosen.weights)
+        public.locate(chosen.weights)
 
 
 def _announce(number: int, stage: str) -> None:

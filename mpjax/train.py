@@ -13,26 +13,27 @@ from typing import Any
 from absl import flags
 from etils import epath
 
-from mpjax import cli, stores
+from mpjax import cli
 from mpjax.config import StudyConfig
+from mpjax.io import stores
 
 CACHED, ON_CLIPS = ("probe", "sweep"), ("head", "lora", "all")
 
 
 def run(config: StudyConfig, workdir: epath.PathLike) -> bool:
     """Trains what `config.train.what` says; returns False where it was asked to stop before."""
-    from mpjax.data import division, records
-    from mpjax.training import export, loop
+    from mpjax.data import records, splits
+    from mpjax.training import finetune, loop
 
     what = config.train.what
     check_what(config)
     workdir = stores.ready(workdir)
     check_place(config, workdir)
     records.read_manifest(workdir / "dataset")  # or it is not finished
-    divided = division.read(workdir / "dataset")
+    divided = splits.read(workdir / "dataset")
     try:
         changed = (
-            export.train(workdir, divided, config)
+            finetune.train(workdir, divided, config)
             if what in ON_CLIPS
             else _on_embeddings(config, workdir, divided)
         )
@@ -53,15 +54,16 @@ def check_what(config: StudyConfig) -> None:
 def check_place(config: StudyConfig, workdir: epath.PathLike) -> None:
     """Raises ValueError where training would leave checkpoints that `workdir` cannot hold."""
     if config.train.what in ON_CLIPS and stores.is_remote(workdir):
-        from mpjax.training import checkpoints
+        from mpjax.training import checkpoint_manager
 
-        checkpoints.check_writes_here(workdir)
+        checkpoint_manager.check_writes_here(workdir)
 
 
 def _on_embeddings(config: StudyConfig, workdir: epath.Path, divided: Any) -> bool:
     """Trains on cached embeddings, in the first process: it is a matter of seconds."""
     from mpjax.data import embeddings, records
-    from mpjax.training import partitioning, probe, sweep
+    from mpjax.heads import probe, sweep
+    from mpjax.training import partitioning
 
     changed = True
     if partitioning.is_writer():

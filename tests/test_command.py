@@ -11,7 +11,8 @@ import pytest
 from absl import app, flags
 
 from mpjax import __main__ as command
-from mpjax import cli, commands
+from mpjax import cli
+from mpjax.cli import commands
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = ("jax", "pandas", "numpy", "absl", "ml_collections", "flax", "matplotlib", "scipy", "av")

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from models.test_torch_port import lora_tensors, official_state
 from safetensors.numpy import save_file
 
 from mpjax import convert, load_projector
-from mpjax.models import public_weights, swin_files
+from mpjax.models.swin import checkpoint as swin_files
+from mpjax.models.weights import public
+from tests.models.weights.test_torch_port import lora_tensors, official_state
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = ("licking", "rearing", "grooming", "still", "walking")  # the head has 5 classes
@@ -73,7 +74,7 @@ def test_converting_again_gives_the_same_description(checkpoint, tmp_path):
 
 
 def test_public_weights_are_recognised_by_their_hash(checkpoint, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(public_weights, "sha256", lambda path: "7615ae03" + "0" * 56)
+    monkeypatch.setattr(public, "sha256", lambda path: "7615ae03" + "0" * 56)
     convert.run(str(checkpoint), tmp_path / "out")
     about = json.loads((tmp_path / "out" / "projector.json").read_text())
     assert about["provenance"]["public_weights"] == "swin3d_t"

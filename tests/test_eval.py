@@ -4,9 +4,10 @@ import pytest
 from prediction_tables import make_meta, make_study
 
 from mpjax import eval as evaluation
-from mpjax.analysis import metrics, predictions, schema
+from mpjax.analysis import predictions, schema
+from mpjax.analysis.classification import evaluate
 from mpjax.config import EvalConfig, StudyConfig
-from mpjax.report import html
+from mpjax.report import page
 
 QUICK = EvalConfig(bootstrap=100, permutations=100)
 
@@ -42,7 +43,7 @@ def test_another_content_to_compare_with_or_another_version_makes_the_report_ane
     # Whether, not what, is asked.
     monkeypatch.setattr(evaluation, "_evaluate", lambda *args: ({}, None))
     monkeypatch.setattr(
-        html, "write_report", lambda path, *args, title, pictures: path.write_text(title)
+        page, "write_report", lambda path, *args, title, pictures: path.write_text(title)
     )
     table, meta = make_study(drug=False)
     predictions.write_predictions(tmp_path / "predictions.parquet", table, meta)
@@ -65,7 +66,7 @@ def test_another_content_to_compare_with_or_another_version_makes_the_report_ane
     assert not says_unchanged()
     (tmp_path / "raters.json").write_text("{}")
     assert not says_unchanged()
-    monkeypatch.setattr(metrics, "SCHEMA", metrics.SCHEMA + "-next")
+    monkeypatch.setattr(evaluate, "SCHEMA", evaluate.SCHEMA + "-next")
     assert not says_unchanged()
     monkeypatch.setattr(evaluation.importlib.metadata, "version", lambda name: "next")
     assert not says_unchanged()

@@ -13,10 +13,13 @@ import pytest
 import rating_study
 from etils import epath
 
-from mpjax import export, files, handover
-from mpjax.analysis import codebook, predictions
+from mpjax import export
+from mpjax.analysis import predictions
+from mpjax.analysis.motifs import codebook
 from mpjax.config import MotifConfig
-from mpjax.data import records, videos
+from mpjax.data import records, video_metadata
+from mpjax.interop import study_tables
+from mpjax.io import files
 
 MOTIFS = MotifConfig(candidates=(2, 3), halves=2, half_sample=50, sample=100)
 FRAMES = 16  # of a clip
@@ -41,12 +44,14 @@ def workdir(tmp_path_factory):
 
 
 def _write_videos(dataset, names):
-    table = pd.DataFrame({"video": names, **dict.fromkeys(videos.TEXT[1:], "")})
-    table = table.assign(**dict.fromkeys(videos.WHOLE, 1), **dict.fromkeys(videos.REAL, 8.0))
+    table = pd.DataFrame({"video": names, **dict.fromkeys(video_metadata.TEXT[1:], "")})
+    table = table.assign(
+        **dict.fromkeys(video_metadata.WHOLE, 1), **dict.fromkeys(video_metadata.REAL, 8.0)
+    )
     # The first was dated by the lab, the others by the camera.
     table["date"] = np.where(table.index == 0, "2026-03-01", "")
     table["created"] = np.where(table.index == 0, "", "2026-03-02T10:00:00.000000Z")
-    videos.write(dataset, table)
+    video_metadata.write(dataset, table)
 
 
 def _write_motifs(out, read):
@@ -134,7 +139,7 @@ def test_without_motifs_the_rest_is_written_and_it_is_said(workdir, tmp_path, ca
 def test_a_study_without_facts_of_its_videos_is_told_where_they_come_from(workdir, tmp_path):
     read = predictions.read_predictions(workdir / "predictions.parquet")
     with pytest.raises(FileNotFoundError, match="data_prep.build"):
-        handover.find_recordings(epath.Path(tmp_path), read, "")
+        study_tables.find_recordings(epath.Path(tmp_path), read, "")
 
 
 @pytest.mark.parametrize("age", ["12 weeks", "P", "P12W/"])

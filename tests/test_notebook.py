@@ -13,7 +13,8 @@ from absl import flags
 from ml_collections import config_flags
 
 from mpjax import notebook
-from mpjax.analysis import metrics, predictions
+from mpjax.analysis import predictions
+from mpjax.analysis.classification import evaluate
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = ROOT / "configs" / "tiny.py"
@@ -26,7 +27,7 @@ def workdir(tmp_path_factory):
     table, meta, _ = full_study.make_full_study()
     predictions.write_predictions(folder / "predictions.parquet", table, meta)
     read = predictions.read_predictions(folder / "predictions.parquet")
-    figures = metrics.evaluate(read, bootstrap=50, permutations=99, progression=False)
+    figures = evaluate.evaluate(read, bootstrap=50, permutations=99, progression=False)
     (folder / "metrics.json").write_text(json.dumps(figures, default=str))
     (folder / "report.html").write_text('<!doctype html><p class="x">5 < 6 & "7"</p>')
     return folder

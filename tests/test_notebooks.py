@@ -39,7 +39,7 @@ def test_a_notebook_agrees_with_its_script(name):
         [(cell.id, cell.cell_type, cell.source, cell.metadata.get("tags")) for cell in each.cells]
         for each in (script, notebook)
     ]
-    assert parts[0] == parts[1], f"run: python tests/notebook_files.py {name}"
+    assert parts[0] == parts[1], f"run: python tests/helpers/notebook_files.py {name}"
     assert notebook.metadata == script.metadata
 
 

@@ -11,12 +11,16 @@ import small_model
 from etils import epath
 from scipy.special import softmax
 
-from mpjax import predict, trained
-from mpjax.analysis import calibration, predictions, progression
+from mpjax import predict
+from mpjax.analysis import pain_score, predictions
+from mpjax.analysis.classification import calibration
 from mpjax.config import ProjectorConfig
-from mpjax.data import clips, division, embeddings, records
+from mpjax.data import clips, embeddings, records, splits
+from mpjax.embedding import recordings
+from mpjax.heads import probe
 from mpjax.predict import Source
-from mpjax.training import checkpoint, probe, recordings
+from mpjax.studies import model as trained
+from mpjax.training import artifacts
 
 NEW = ("a.mp4", "b.mp4", "c.mp4")
 
@@ -90,11 +94,11 @@ def test_a_video_of_the_study_gets_what_its_fold_head_and_the_mean_over_heads_ga
     assert predict.score(*model, [source], out) == 0
     read = predictions.read_predictions(study / "predictions.parquet", embedding=True)
     mine = (read.table["video"] == name).to_numpy()
-    fold = f"fold_{division.read(study / 'dataset').folds[name]}"
+    fold = f"fold_{splits.read(study / 'dataset').folds[name]}"
     (cached,) = (out / predict.CACHE).glob("*.parquet")
     embedded = embeddings.read(cached)
     clip = np.repeat(np.arange(small_model.CLIPS), 2)
-    heads = checkpoint.restore(study / "heads")
+    heads = artifacts.restore(study / "heads")
     names, log_p = probe.predict_by_every_head(heads, embedded.embedding, clip)
     assert names == ("fold_0", "fold_1", "fold_2", "final")
     np.testing.assert_allclose(np.exp(log_p[names.index(fold)]), read.p[mine], atol=1e-5)
@@ -121,7 +125,7 @@ def test_the_final_heads_score_is_the_one_that_the_drug_test_uses(model, study, 
     assert predict.score(*model, [Source(name, str(study.parent / name))], tmp_path) == 0
     read = predictions.read_predictions(study / "predictions.parquet")
     p = calibration.calibrate(read).p[(read.table["video"] == name).to_numpy()]
-    expected = progression.pain_score(read.taxonomy, p).mean()
+    expected = pain_score.pain_score(read.taxonomy, p).mean()
     row = pd.read_csv(tmp_path / "recordings.csv").iloc[0]
     np.testing.assert_allclose(row["pain_score_final_head"], expected, atol=1e-3)
     assert row["pain_lowest_head"] < row["pain"] < row["pain_highest_head"]
@@ -292,14 +296,14 @@ def test_an_unfinished_study_is_refused_with_the_stage_to_run(study, tmp_path):
 
 
 def test_a_study_from_before_projectors_were_noted_takes_the_packaged_one(tmp_path, monkeypatch):
-    from mpjax.training import export
+    from mpjax.training import finetune
 
     asked = []
     monkeypatch.setattr(
-        export, "projector_of", lambda config, *_, **__: asked.append(config.projector)
+        finetune, "projector_of", lambda config, *_, **__: asked.append(config.projector)
     )
     with pytest.raises(AttributeError):
-        export.recall_projector(tmp_path, "x")
+        finetune.recall_projector(tmp_path, "x")
     assert asked == [ProjectorConfig()]
 
 

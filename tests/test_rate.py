@@ -11,8 +11,8 @@ from PIL import Image
 from rating_study import SHADES, make_study, picture
 
 from mpjax import rate
-from mpjax.analysis import rater_files
-from mpjax.data import division, rating_clips, records
+from mpjax.analysis.raters import files
+from mpjax.data import rating_clips, records, splits
 from mpjax.taxonomy import Taxonomy
 
 
@@ -25,7 +25,7 @@ def study(tmp_path_factory):
 def package(study):
     """A package with examples: its folder and its key."""
     rate.make(study, study.parent / "pack", clips=30, examples=1)
-    return study.parent / "pack", rater_files.read_key(study.parent / "pack.key.json")
+    return study.parent / "pack", files.read_key(study.parent / "pack.key.json")
 
 
 def told(folder):
@@ -56,7 +56,7 @@ def test_the_page_is_made_of_pixels_and_class_names_alone(tmp_path):
     for turn in (0, 37):
         study = make_study(tmp_path / f"study{turn}", turn=turn)
         rate.make(study, tmp_path / f"pack{turn}", clips=120)
-        key = rater_files.read_key(tmp_path / f"pack{turn}.key.json")
+        key = files.read_key(tmp_path / f"pack{turn}.key.json")
         pages.append(told(tmp_path / f"pack{turn}")[1].replace(key.package, "ID"))
         folder = tmp_path / f"pack{turn}" / "clips"
         clips.append({path.name: path.read_bytes() for path in folder.iterdir()})
@@ -109,7 +109,7 @@ def test_long_and_large_clips_are_shrunk_and_go_on_several_sheets(frames, height
 def test_the_draw_is_balanced_over_classes_and_spread_over_animals(tmp_path, scheme, group):
     study = make_study(tmp_path / "study", animals=8, scheme=scheme, group=group)
     index = records.read_index(study / "dataset")
-    divided = division.read(study / "dataset")
+    divided = splits.read(study / "dataset")
     drawn = rating_clips.choose(index, divided, number=65, examples=1, seed=3)
     rated, examples = drawn.rated, drawn.examples
     assert np.bincount(rated["label"]).tolist() == [4] * 15
@@ -136,7 +136,7 @@ def test_a_class_with_too_few_clips_and_examples_that_cannot_be_spared_are_told(
     assert "clips       60, 5 per class, of 6 animals" in out
     assert "fewer clips than asked for, as the animals allow: inflammatory@d1 4" in out
     assert "fewer examples than asked for" in out  # two animals of a condition: both are rated
-    key = rater_files.read_key(tmp_path / "pack.key.json")
+    key = files.read_key(tmp_path / "pack.key.json")
     assert set(key.body["short"].values()) == {4}
 
 

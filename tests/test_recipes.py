@@ -16,7 +16,7 @@ from mpjax import config as configs
 from mpjax import embed, train
 from mpjax import eval as evaluation
 from mpjax.analysis import predictions
-from mpjax.training import checkpoint
+from mpjax.training import artifacts
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = sorted(path.stem for path in (ROOT / "configs").glob("*.py"))
@@ -154,7 +154,7 @@ def test_a_recipe_runs_from_clips_to_figures_and_is_done_once(
     figures = json.loads((tmp_path / "metrics.json").read_text())
     assert figures["n"]["animals"] > 0
     assert 0 <= figures["fine"]["recording"]["mean_class_accuracy"]["value"] <= 1
-    metadata = checkpoint.read_metadata(tmp_path / "heads")
+    metadata = artifacts.read_metadata(tmp_path / "heads")
     assert metadata["training"]["what"] == what
     assert (tmp_path / "projector").exists() == (what in ("lora", "all"))
     if what != "probe":

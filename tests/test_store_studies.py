@@ -1,26 +1,22 @@
 """A whole study in a bucket, and what its stages hand on in another store."""
 
 import json
-import sys
-from pathlib import Path
 
 import emulators
 import numpy as np
 import pandas as pd
 import pytest
+import small_dataset
+import small_study
 from etils import epath
 from prediction_tables import make_study
 
 from mpjax import config as configs
-from mpjax import stores, study, train
+from mpjax import study, train
 from mpjax.analysis import predictions
 from mpjax.data import embeddings, records
-from mpjax.training import checkpoint, checkpoints, export
-
-for _room in ("data", "training"):
-    sys.path.insert(0, str(Path(__file__).parent / _room))
-import small_dataset  # noqa: E402
-import small_study  # noqa: E402
+from mpjax.io import stores
+from mpjax.training import artifacts, checkpoint_manager, finetune
 
 
 @pytest.fixture(scope="module")
@@ -106,8 +102,8 @@ def test_records_embeddings_predictions_and_heads_come_back_from_gs(gs, tmp_path
     read = [predictions.read_predictions(each / "predictions.parquet").table
             for each in (folder, tmp_path)]  # fmt: skip
     pd.testing.assert_frame_equal(*read)
-    checkpoint.save(folder / "heads", {"final": {"bias": np.ones(3)}}, {"fingerprint": "x"})
-    np.testing.assert_array_equal(checkpoint.restore(folder / "heads")["final"]["bias"], [1, 1, 1])
+    artifacts.save(folder / "heads", {"final": {"bias": np.ones(3)}}, {"fingerprint": "x"})
+    np.testing.assert_array_equal(artifacts.restore(folder / "heads")["final"]["bias"], [1, 1, 1])
 
 
 @pytest.mark.slow
@@ -119,8 +115,8 @@ def test_training_on_clips_keeps_its_checkpoints_in_gs(gs, tmp_path, monkeypatch
     assert train.run(config, workdir)
     kept = [path.name for path in (workdir / "train" / "checkpoints").iterdir()]
     assert "2" in kept
-    params = checkpoints.restore_params(workdir / "train" / "checkpoints", 2)
-    trained = checkpoint.restore(workdir / "heads")["final"]["params"]["linear"]
+    params = checkpoint_manager.restore_params(workdir / "train" / "checkpoints", 2)
+    trained = artifacts.restore(workdir / "heads")["final"]["params"]["linear"]
     np.testing.assert_array_equal(trained["kernel"], params["head"]["kernel"])
     assert [path.name[:6] for path in (workdir / "train" / "tensorboard").iterdir()] == ["events"]
-    assert export.projector_of(config, workdir, trained=True).name
+    assert finetune.projector_of(config, workdir, trained=True).name

@@ -125,12 +125,12 @@ def test_no_codebook_saw_an_animal_of_the_drug_part_or_of_its_own_fold(finished)
 
 def test_the_heads_logits_are_reproduced_by_hand(finished):
     """p of a clip is the softmax of its embedding through the head of its own fold."""
-    from mpjax.data import division
-    from mpjax.training import checkpoint
+    from mpjax.data import splits
+    from mpjax.training import artifacts
 
     embedded = embeddings.read(finished / "embeddings.parquet")
-    heads = checkpoint.restore(finished / "heads")
-    folds = division.read(finished / "dataset").folds
+    heads = artifacts.restore(finished / "heads")
+    folds = splits.read(finished / "dataset").folds
     read = predictions.read_predictions(finished / "predictions.parquet")
     by_clip = {clip: i for i, clip in enumerate(read.table["clip_id"])}
     for i in (0, 17, len(embedded.table) - 1):
@@ -190,10 +190,11 @@ def test_a_config_that_does_not_exist_is_one_clear_error(flags, tmp_path):
 
 
 def test_a_video_swin_takes_the_projectors_place_by_one_field(finished, tmp_path):
-    from mpjax.models import swin, swin_files
+    from mpjax.models.swin import checkpoint as swin_files
+    from mpjax.models.swin import network
 
-    narrow = swin.SwinConfig(embed_dim=8, depths=(2, 2), num_heads=(1, 2), num_classes=None)
-    params = swin.init_params(narrow, jax.random.key(0))
+    narrow = network.SwinConfig(embed_dim=8, depths=(2, 2), num_heads=(1, 2), num_classes=None)
+    params = network.init_params(narrow, jax.random.key(0))
     swin_files.save(tmp_path / "projector", narrow, params, provenance={"source": "random"})
     shutil.copytree(finished, tmp_path / "study")
     config = load_config("ci")

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from etils import epath
 from jaxtyping import Float
 
-from mpjax.files import write_aside
+from mpjax.io.files import write_aside
 from mpjax.taxonomy import Taxonomy, parse_fine_name
 
 SPLITS = ("train", "val", "test", "drug")

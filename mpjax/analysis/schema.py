@@ -22,7 +22,8 @@ def check(metrics: Mapping[str, Any]) -> None:
     """Checks the content of metrics.json.
 
     Args:
-        metrics: as read from the file, or as `mpjax.analysis.metrics.evaluate` returned it.
+        metrics: as read from the file, or as `mpjax.analysis.classification.evaluate.evaluate`
+        returned it.
 
     Raises:
         ValueError: the path of the first fault (in the order of the document) and the rule it

@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 from etils import epath
 from jaxtyping import Float, Int
 
-from mpjax import files
 from mpjax.data import records
 from mpjax.data.clips import Views
+from mpjax.io import files
 
-# Of the pixels of each view; see `mpjax.training.embedding.pixel_statistics`.
+# Of the pixels of each view; see `mpjax.embedding.dataset.pixel_statistics`.
 STATISTICS = ("motion", "brightness")
 
 _META_KEY = b"mpjax"

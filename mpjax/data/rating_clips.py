@@ -18,7 +18,7 @@ from etils import epath
 from jaxtyping import Int, UInt8
 
 from mpjax.data import clips, records
-from mpjax.data.division import Division
+from mpjax.data.splits import Division
 
 _CELL = 16  # px; a JPEG block with halved colour, so that frames do not bleed into each other
 _SHEET = 4096  # px, the longest side that tablets decode whole

@@ -25,9 +25,9 @@ import pandas as pd
 from etils import epath
 from tensorflow_datasets.proto import tf_example_generated_pb2 as tf_example
 
-from mpjax import files, stores
 from mpjax.data import example
 from mpjax.data.buffers import BufferPool
+from mpjax.io import files, stores
 
 INDEX_FILE = "index.parquet"
 MANIFEST_FILE = "dataset.json"

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from mpjax.data.division import Division
 from mpjax.data.embeddings import Embeddings
+from mpjax.data.splits import Division
 
 _NO_FOLD = -1
 

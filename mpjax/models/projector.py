@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Array, Float, Shaped, UInt8
 
 from mpjax.config import ArchitectureConfig
-from mpjax.files import fingerprint
+from mpjax.io.files import fingerprint
 
 # Embedding [b, d] and, where the network has a native head, logits [b, classes].
 Outputs: TypeAlias = tuple[Array, Array | None]

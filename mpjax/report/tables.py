@@ -7,7 +7,7 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from mpjax.report import words
+from mpjax import formatting
 
 Row = dict[str, Any]
 WHY = "not_estimable"  # the column with the reason where a row has no figures
@@ -81,25 +81,25 @@ def integer(heading: str, key: str) -> Column:
 
 def real(heading: str, key: str, *, digits: int = 2) -> Column:
     """A column of numbers."""
-    return Column(heading, lambda row: words.number(row[key], digits))
+    return Column(heading, lambda row: formatting.number(row[key], digits))
 
 
 def share(heading: str, key: str) -> Column:
     """A column of shares, in per cent."""
-    return Column(heading, lambda row: words.percent(row[key]))
+    return Column(heading, lambda row: formatting.percent(row[key]))
 
 
 def p_value(heading: str, key: str) -> Column:
     """A column of p-values."""
-    return Column(heading, lambda row: words.p_value(row[key]))
+    return Column(heading, lambda row: formatting.p_value(row[key]))
 
 
 def estimate(heading: str, key: str, *, digits: int = 2) -> Column:
     """A column of estimates laid out by `spread`, each with its interval below."""
     return Column(
         heading,
-        lambda row: words.number(row[key], digits),
-        below=lambda row: words.span(_interval(row, key), digits),
+        lambda row: formatting.number(row[key], digits),
+        below=lambda row: formatting.span(_interval(row, key), digits),
     )
 
 
@@ -107,8 +107,8 @@ def share_estimate(heading: str, key: str) -> Column:
     """A column of shares laid out by `spread`, in per cent, each with its interval below."""
     return Column(
         heading,
-        lambda row: words.percent(row[key]),
-        below=lambda row: words.interval(_interval(row, key)),
+        lambda row: formatting.percent(row[key]),
+        below=lambda row: formatting.interval(_interval(row, key)),
     )
 
 

@@ -19,12 +19,12 @@ from mpjax.config import ProjectorConfig, StudyConfig, TrainConfig
 from mpjax.data import pipeline, records
 from mpjax.data.clips import Views
 from mpjax.models.projector import Projector
-from mpjax.training import partitioning, programs
-from mpjax.training.checkpoints import Checkpoints
-from mpjax.training.programs import Task
+from mpjax.training import compiled_steps, partitioning
+from mpjax.training.checkpoint_manager import Checkpoints
+from mpjax.training.compiled_steps import Task
+from mpjax.training.metric_writer import Watcher
+from mpjax.training.preemption import StopRequest
 from mpjax.training.steps import State
-from mpjax.training.stopping import StopRequest
-from mpjax.training.watch import Watcher
 
 BEST = "mean_class_accuracy"  # of `val`: what decides which checkpoint is exported
 
@@ -113,24 +113,28 @@ def train(
     _check_batch(config.train, mesh)
     label = source.index["label"].to_numpy()
     steps = count_steps(len(source), config.train)
-    task = programs.make_task(
+    task = compiled_steps.make_task(
         config.train,
         projector,
         class_weight=class_weights(label, num_classes, config.train.balance),
         total_steps=steps,
         steps_per_epoch=len(source) / config.train.batch_size,
     )
-    weights = jax.device_get(programs.trainable(projector.params))
+    weights = jax.device_get(compiled_steps.trainable(projector.params))
     with jax.set_mesh(mesh):
         sharded = config.mesh.fully_sharded
-        abstract, abstract_frozen = programs.layout(task, mesh, weights, fully_sharded=sharded)
-        frozen = programs.place(abstract_frozen, {} if config.train.what == "all" else weights)
+        abstract, abstract_frozen = compiled_steps.layout(
+            task, mesh, weights, fully_sharded=sharded
+        )
+        frozen = compiled_steps.place(
+            abstract_frozen, {} if config.train.what == "all" else weights
+        )
         run = _Run(
             task=task,
             mesh=mesh,
             steps=steps,
             frozen=frozen,
-            train=programs.train_program(task, mesh, abstract, abstract_frozen),
+            train=compiled_steps.train_program(task, mesh, abstract, abstract_frozen),
             evaluate=_evaluator(dataset, task, mesh, abstract, frozen, config),
             config=config,
         )
@@ -145,7 +149,7 @@ def train(
             if start:
                 state = checkpoints.restore(start, abstract)[0]
             else:
-                state = programs.make_state(task, abstract, config.train.seed, weights)
+                state = compiled_steps.make_state(task, abstract, config.train.seed, weights)
             _steps(run, state, start, source, checkpoints, out)
             checkpoints.wait()
             best = checkpoints.best() or steps
@@ -270,7 +274,7 @@ def _evaluator(
     if not ((index["split"] == "val") & (index["label"] >= 0)).any():
         return None
     source = records.RecordSource(dataset, splits=["val"], labelled=True)
-    program = programs.eval_program(task, mesh, abstract, frozen)
+    program = compiled_steps.eval_program(task, mesh, abstract, frozen)
     label = source.index["label"].to_numpy(np.int32)
 
     def evaluate(state: State) -> dict[str, float]:

@@ -18,12 +18,14 @@ import tqdm
 from etils import epath
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from mpjax import files
 from mpjax.config import MeshConfig, StudyConfig, VideoConfig
 from mpjax.data import pipeline, records
 from mpjax.data.clips import Views
+from mpjax.embedding import dataset as embedding
+from mpjax.io import files
 from mpjax.models.projector import Projector
-from mpjax.training import ahead, embedding, export, partitioning, programs
+from mpjax.profiling import aot
+from mpjax.training import compiled_steps, finetune, partitioning
 
 DTYPES = ("float32", "bfloat16")
 
@@ -110,7 +112,7 @@ def measure(dataset: epath.PathLike, config: StudyConfig) -> Speed:
         raise ValueError(f"{dataset}: no labelled record to measure with")
     frames = config.projector.frames or int(source.index["frames"].iloc[0])
     config = _with(config, frames=frames)
-    projector = export.projector_of(config, epath.Path(dataset).parent, trained=False)
+    projector = finetune.projector_of(config, epath.Path(dataset).parent, trained=False)
     mesh = partitioning.make_mesh(config.mesh)
     with tqdm.tqdm(total=6, bar_format="{desc} ({n}/{total} done, {elapsed})") as bar:
         with _stage(bar, "reading records"):
@@ -278,7 +280,7 @@ def count_flops(name: str, config: StudyConfig) -> float:
         config, train=dataclasses.replace(config.train, remat=False, optim=optim)
     )
     alone = partitioning.make_mesh(MeshConfig(), devices=jax.devices()[:1])
-    cost: Any = ahead.lower(name, plain, alone, form="xla").cost_analysis()
+    cost: Any = aot.lower(name, plain, alone, form="xla").cost_analysis()
     size = config.projector.batch_size if name == "embed" else config.train.batch_size
     return float(cost["flops"]) / size
 
@@ -304,22 +306,22 @@ def _forward(projector: Projector, mesh: Mesh, config: StudyConfig) -> _Program:
 
 def _train_step(projector: Projector, mesh: Mesh, config: StudyConfig) -> _Program:
     size = config.train.batch_size
-    task = programs.make_task(
+    task = compiled_steps.make_task(
         config.train,
         projector,
         class_weight=np.ones(_CLASSES, np.float32),
         total_steps=1000,  # like the classes, of no effect on the speed
         steps_per_epoch=100,
     )
-    weights = jax.device_get(programs.trainable(projector.params))
+    weights = jax.device_get(compiled_steps.trainable(projector.params))
     sharded = config.mesh.fully_sharded
-    abstract, abstract_frozen = programs.layout(task, mesh, weights, fully_sharded=sharded)
-    frozen = programs.place(abstract_frozen, {} if config.train.what == "all" else weights)
-    state = programs.make_state(task, abstract, config.train.seed, weights)
+    abstract, abstract_frozen = compiled_steps.layout(task, mesh, weights, fully_sharded=sharded)
+    frozen = compiled_steps.place(abstract_frozen, {} if config.train.what == "all" else weights)
+    state = compiled_steps.make_state(task, abstract, config.train.seed, weights)
     label = np.arange(size, dtype=np.int32) % _CLASSES
     batch = partitioning.to_global(mesh, {"clips": _clips(size, config), "label": label})
     key = jax.random.key(config.train.seed)
-    program = programs.train_program(task, mesh, abstract, abstract_frozen)
+    program = compiled_steps.train_program(task, mesh, abstract, abstract_frozen)
     compiled = program.lower(state, frozen, batch, key).compile()
 
     def step() -> int:

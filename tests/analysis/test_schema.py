@@ -9,8 +9,8 @@ pytest.importorskip("jsonschema", reason="jsonschema comes with the extra `dev`"
 
 import jsonschema
 
-from mpjax.analysis.comparison import compare
-from mpjax.analysis.metrics import SCHEMA, evaluate
+from mpjax.analysis.classification.comparison import compare
+from mpjax.analysis.classification.evaluate import SCHEMA, evaluate
 from mpjax.analysis.predictions import read_predictions, write_predictions
 from mpjax.analysis.schema import check, read_schema
 from mpjax.taxonomy import Taxonomy

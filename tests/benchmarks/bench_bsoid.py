@@ -18,7 +18,7 @@ import time
 import numpy as np
 import pandas as pd
 
-from mpjax.analysis import bsoid_features
+from mpjax.analysis.bsoid import features as bsoid_features
 
 
 def looped(points: np.ndarray, fps: int) -> np.ndarray:

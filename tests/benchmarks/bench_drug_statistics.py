@@ -17,10 +17,11 @@ import sys
 import numpy as np
 from scipy import stats
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "analysis"))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "helpers"))
 from simulated_trials import PAIN_TYPES, Trial, simulate
 
-from mpjax.analysis import drug_sessions, drugs
+from mpjax.analysis.drug import sessions
+from mpjax.analysis.drug import trial as drugs
 
 LOW, TOP = "gabapentin 30 mg/kg", "gabapentin 100 mg/kg"
 
@@ -41,7 +42,7 @@ def run(trial: Trial, *, studies: int, first_seed: int = 0) -> dict[str, Rates]:
     """
     hits: dict[str, list[tuple[bool, bool]]] = {}
     for seed in range(first_seed, first_seed + studies):
-        animals = drug_sessions.changes(simulate(trial, seed=seed))
+        animals = sessions.changes(simulate(trial, seed=seed))
         groups, _ = drugs.four_groups(animals, TOP, PAIN_TYPES)
         row = drugs.judge_interaction(groups, None, seed=seed)
         tests = {"interaction": [(row, trial.interaction, row["p"])]}

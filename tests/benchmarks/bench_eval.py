@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mpjax.analysis import metrics, predictions
+from mpjax.analysis import predictions
+from mpjax.analysis.classification import evaluate as metrics
 from mpjax.taxonomy import default_taxonomy, fine_name
 
 CONDITIONS, DAYS = ("inflammatory", "neuropathic", "sham"), (1, 3, 7, 14, 21)

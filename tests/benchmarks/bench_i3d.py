@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mpjax.models import i3d
+from mpjax.models.i3d import network
 from mpjax.models.projector import load_projector
 
 SHAPES = ((1, 16, 224, 224), (4, 16, 128, 128), (4, 16, 112, 112))
@@ -63,9 +63,9 @@ class PlainI3D(nn.Module):
         x = nn.max_pool(x, (1, 3, 3), (1, 2, 2), "SAME")
         x = PlainUnit(64, name="Conv3d_2b_1x1")(x)
         x = PlainUnit(192, (3, 3, 3), name="Conv3d_2c_3x3")(x)
-        for name, widths in i3d.MIXED.items():
-            if name in i3d.POOL_BEFORE:
-                x = nn.max_pool(x, *i3d.POOL_BEFORE[name], "SAME")
+        for name, widths in network.MIXED.items():
+            if name in network.POOL_BEFORE:
+                x = nn.max_pool(x, *network.POOL_BEFORE[name], "SAME")
             x = PlainMixed(widths, name=name)(x)
         window = tuple(min(size, most) for size, most in zip(x.shape[1:4], (2, 7, 7), strict=True))
         pooled = nn.avg_pool(x, window, (1, 1, 1), "VALID")
@@ -76,12 +76,12 @@ class PlainI3D(nn.Module):
 class PlainHead(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        return nn.Conv(i3d.NUM_CLASSES, (1, 1, 1), name="Conv_0")(x)
+        return nn.Conv(network.NUM_CLASSES, (1, 1, 1), name="Conv_0")(x)
 
 
 def multiply_adds(shape: tuple[int, ...]) -> int:
     """Counts the multiply-adds of the convolutions as published; ours does about half of them."""
-    model, clips = i3d.I3D(), jax.ShapeDtypeStruct((*shape, 3), jnp.float32)
+    model, clips = network.I3D(), jax.ShapeDtypeStruct((*shape, 3), jnp.float32)
     variables = jax.eval_shape(model.init, jax.random.key(0), clips)
     _, state = jax.eval_shape(
         lambda v, x: model.apply(v, x, capture_intermediates=True, mutable=["intermediates"]),
@@ -117,7 +117,7 @@ def interleave(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, fl
 
 
 def main() -> None:
-    variables = i3d.read_arrays(i3d.kinetics400_path())
+    variables = network.read_arrays(network.kinetics400_path())
     variables["batch_stats"] = jax.tree.map(np.ravel, variables["batch_stats"])
     projector = load_projector("kinetics400")
     variables = jax.device_put(variables)

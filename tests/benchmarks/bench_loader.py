@@ -27,7 +27,7 @@ def write_dataset(directory: Path, clips: int, *, blur: float, contrast: float) 
     import numpy as np
     import simplejpeg
 
-    sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
+    sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
     import small_dataset
 
     def encode(seed: int) -> list[bytes]:

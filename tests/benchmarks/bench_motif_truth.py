@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import adjusted_mutual_info_score
 
-from mpjax.analysis import codebook
+from mpjax.analysis.motifs import codebook
 from mpjax.config import MotifConfig
 
 

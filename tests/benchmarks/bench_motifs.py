@@ -15,7 +15,8 @@ import numpy as np
 from sklearn.cluster import MiniBatchKMeans
 from sklearn.metrics import adjusted_rand_score
 
-from mpjax.analysis import codebook, codebook_choice, codebook_space
+from mpjax.analysis.motifs import codebook, model_selection
+from mpjax.analysis.stats import whitening
 from mpjax.config import MotifConfig
 
 _BLOCK = 10_000
@@ -81,13 +82,13 @@ def compare_clusterings(
     rng = np.random.default_rng(0)
 
     def tell(name: str, centres: np.ndarray, seconds: float) -> None:
-        inertia = float(np.square(codebook_space.nearest(points, centres)[1]).mean())
+        inertia = float(np.square(whitening.nearest(points, centres)[1]).mean())
         print(f"  {name}: mean squared distance of all windows {inertia:.4f}, {seconds:.1f} s")
 
     for name, most in (("Lloyd on 100,000", 100_000), ("Lloyd on all", len(points))):
         started = time.perf_counter()
-        sample = codebook_space.even_sample(animal, most, rng)
-        centres = codebook_choice.cluster(points[sample], count, restarts=10, seed=0)
+        sample = whitening.even_sample(animal, most, rng)
+        centres = model_selection.cluster(points[sample], count, restarts=10, seed=0)
         tell(name, centres, time.perf_counter() - started)
     started = time.perf_counter()
     batches = MiniBatchKMeans(count, batch_size=4096, n_init=10, random_state=0).fit(points)

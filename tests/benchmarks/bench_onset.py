@@ -14,10 +14,10 @@ import sys
 
 import numpy as np
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "analysis"))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "helpers"))
 from simulated_courses import CONDITIONS, NONE, Course, simulate, taxonomy_of
 
-from mpjax.analysis import onset, trajectories
+from mpjax.analysis.progression import daily_scores, onset
 
 RISING = (0.0, 0.0, 0.6, 1.0, 0.7)  # begins on day 7, peaks on day 14
 
@@ -47,7 +47,7 @@ class Rates:
 
 def analyse(course: Course, *, seed: int, group: str, resamples: int) -> dict[str, dict]:
     """Simulates a cohort and describes both pain types."""
-    courses = trajectories.arrange(simulate(course, seed=seed), taxonomy_of(course), group=group)
+    courses = daily_scores.arrange(simulate(course, seed=seed), taxonomy_of(course), group=group)
     return {
         name: onset.describe_condition(
             onset.compare(courses, name), kind=courses.kind, resamples=resamples, seed=seed

@@ -26,9 +26,10 @@ import jax
 import numpy as np
 
 from mpjax.config import ProjectorConfig, StudyConfig, SweepConfig, from_config_dict
-from mpjax.data import division, embeddings, pipeline, records
+from mpjax.data import embeddings, pipeline, records, splits
+from mpjax.heads import probe, sweep
 from mpjax.models import projector as projectors
-from mpjax.training import partitioning, probe, programs, sweep
+from mpjax.training import compiled_steps, partitioning
 
 EPOCHS = 30.0
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "rodent_clips.py"
@@ -53,7 +54,7 @@ def timed(work: Callable[[], object]) -> np.ndarray:
 
 def cached(workdir: Path, config: StudyConfig) -> dict[str, np.ndarray]:
     embedded = embeddings.read(workdir / "embeddings.parquet")
-    divided = division.read(workdir / "dataset")
+    divided = splits.read(workdir / "dataset")
     views, clips = len(embedded.table), embedded.table["clip_id"].nunique()
     print(f"  {views} views of {clips} clips, {embedded.embedding.shape[1]} numbers each")
 
@@ -83,9 +84,9 @@ def published(workdir: Path, config: StudyConfig, steps: int) -> tuple[np.ndarra
     source = records.RecordSource(workdir / "dataset", labelled=True)
     chosen = config.projector
     projector = projectors.load_projector(chosen.weights, kind=chosen.kind)
-    classes = len(division.read(workdir / "dataset").taxonomy.fine)
+    classes = len(splits.read(workdir / "dataset").taxonomy.fine)
     total = round(EPOCHS * len(source) / config.train.batch_size)
-    task = programs.make_task(
+    task = compiled_steps.make_task(
         config.train,
         projector,
         class_weight=np.ones(classes, np.float32),
@@ -93,7 +94,7 @@ def published(workdir: Path, config: StudyConfig, steps: int) -> tuple[np.ndarra
         steps_per_epoch=len(source) / config.train.batch_size,
     )
     mesh = partitioning.make_mesh(config.mesh)
-    weights = jax.device_get(programs.trainable(projector.params))
+    weights = jax.device_get(compiled_steps.trainable(projector.params))
     lowest, highest = config.train.augment.scale
     batches = iter(
         pipeline.train_batches(
@@ -106,10 +107,10 @@ def published(workdir: Path, config: StudyConfig, steps: int) -> tuple[np.ndarra
         )
     )
     with jax.set_mesh(mesh):
-        abstract, abstract_frozen = programs.layout(task, mesh, weights, fully_sharded=False)
-        frozen = programs.place(abstract_frozen, weights)
-        state = programs.make_state(task, abstract, 0, weights)
-        train = programs.train_program(task, mesh, abstract, abstract_frozen)
+        abstract, abstract_frozen = compiled_steps.layout(task, mesh, weights, fully_sharded=False)
+        frozen = compiled_steps.place(abstract_frozen, weights)
+        state = compiled_steps.make_state(task, abstract, 0, weights)
+        train = compiled_steps.train_program(task, mesh, abstract, abstract_frozen)
         key = jax.random.key(0)
 
         def take(count: int) -> None:

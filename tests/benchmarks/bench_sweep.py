@@ -19,15 +19,15 @@ from collections.abc import Callable
 import numpy as np
 
 from mpjax.config import SweepConfig
-from mpjax.training import heads, sweep
+from mpjax.heads import logistic, sweep
 
 CLASSES = 15
 CONFIG = SweepConfig(epochs=5.0)
 
 
-def make_rows(seed: int, n: int) -> heads.Rows:
+def make_rows(seed: int, n: int) -> logistic.Rows:
     rng = np.random.default_rng(seed)
-    return heads.Rows(
+    return logistic.Rows(
         embedding=rng.standard_normal((n, 768), np.float32),
         label=rng.integers(0, CLASSES, n),
         fold=np.zeros(n, int),

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from mpjax.data import embeddings, records, windows
-from mpjax.data.division import Division
+from mpjax.data.splits import Division
 from mpjax.taxonomy import default_taxonomy
 
 VIEWS = {"size": 32, "frames": 8, "views": 3, "crops": 2}

@@ -9,10 +9,11 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from mpjax.config import StudyConfig
-from mpjax.models import lora, swin
+from mpjax.models import lora
 from mpjax.models.lora import LoraConfig
-from mpjax.models.swin import SwinConfig, VideoSwin
-from mpjax.models.torch_port import load_checkpoint
+from mpjax.models.swin import network as swin
+from mpjax.models.swin.network import SwinConfig, VideoSwin
+from mpjax.models.weights.torch_port import load_checkpoint
 
 NETWORK = SwinConfig(
     embed_dim=8, depths=(1, 1), num_heads=(2, 4), window=(2, 3, 3), num_classes=3, mlp_ratio=2.0

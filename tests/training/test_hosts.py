@@ -6,18 +6,15 @@ import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 import small_study
 
 from mpjax.analysis import predictions
 from mpjax.data import embeddings
 
-CONFIG = str(Path(__file__).with_name("small_study.py"))
+CONFIG = small_study.__file__
 
 pytestmark = pytest.mark.slow
 

@@ -4,19 +4,16 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 import small_study
 
 from mpjax import train
 from mpjax.config import TrainConfig
-from mpjax.training import checkpoint, checkpoints, loop
-from mpjax.training.watch import NotFinite
+from mpjax.training import artifacts, checkpoint_manager, loop
+from mpjax.training.metric_writer import NotFinite
 
 STEPS = 10  # of the small study: 5 epochs of 16 clips, 8 at a time
 
@@ -28,7 +25,7 @@ def read_log(workdir):
 
 def outcome(workdir):
     """All that must not depend on interruptions: the log's bytes and the last parameters."""
-    params = checkpoints.restore_params(workdir / "train" / "checkpoints", STEPS)
+    params = checkpoint_manager.restore_params(workdir / "train" / "checkpoints", STEPS)
     leaves = {jax.tree_util.keystr(k): v for k, v in jax.tree_util.tree_leaves_with_path(params)}
     return (workdir / "train" / "metrics.jsonl").read_bytes(), leaves
 
@@ -152,10 +149,10 @@ def test_sigterm_saves_and_exits_with_0_and_the_same_command_goes_on(unbroken, c
 def test_the_best_parameters_on_val_are_what_is_exported(unbroken):
     scores = {r["step"]: r[loop.BEST] for r in read_log(unbroken) if r["split"] == "val"}
     assert sorted(scores) == [4, 8, STEPS]
-    exported = checkpoint.read_metadata(unbroken / "heads")["training"]["step"]
+    exported = artifacts.read_metadata(unbroken / "heads")["training"]["step"]
     assert scores[exported] == max(scores.values())
-    head = checkpoint.restore(unbroken / "heads")["final"]["params"]["linear"]
-    kept = checkpoints.restore_params(unbroken / "train" / "checkpoints", exported)["head"]
+    head = artifacts.restore(unbroken / "heads")["final"]["params"]["linear"]
+    kept = checkpoint_manager.restore_params(unbroken / "train" / "checkpoints", exported)["head"]
     np.testing.assert_array_equal(head["kernel"], kept["kernel"])
 
 

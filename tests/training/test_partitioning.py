@@ -2,7 +2,6 @@ import os
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -11,14 +10,14 @@ import pytest
 from jax.sharding import PartitionSpec
 
 from mpjax.config import MeshConfig
-from mpjax.models import swin
+from mpjax.models.swin import network
 from mpjax.training import partitioning
 
-SWIN = swin.SwinConfig(embed_dim=32, depths=(1, 1), num_heads=(2, 4), num_classes=None)
+SWIN = network.SwinConfig(embed_dim=32, depths=(1, 1), num_heads=(2, 4), num_classes=None)
 
 
 def shapes():
-    return jax.eval_shape(lambda key: swin.init_params(SWIN, key), jax.random.key(0))
+    return jax.eval_shape(lambda key: network.init_params(SWIN, key), jax.random.key(0))
 
 
 def specs(tree, data, model, **options):
@@ -96,14 +95,14 @@ def test_ten_steps_give_the_same_losses_on_every_mesh():
         import jax, numpy as np
         import small_study
         from mpjax.config import MeshConfig
-        from mpjax.training import export, partitioning, programs
+        from mpjax.training import compiled_steps, finetune, partitioning
 
         config = small_study.study_config(
             "train.optim.ema=0.9", "train.dropout=0.2"
         )
-        projector = export.projector_of(config, "", trained=False)
-        weights = programs.trainable(jax.device_get(projector.params))
-        task = programs.make_task(
+        projector = finetune.projector_of(config, "", trained=False)
+        weights = compiled_steps.trainable(jax.device_get(projector.params))
+        task = compiled_steps.make_task(
             config.train, projector, class_weight=np.ones(3, np.float32), total_steps=10,
             steps_per_epoch=5,
         )
@@ -115,10 +114,12 @@ def test_ten_steps_give_the_same_losses_on_every_mesh():
             mesh_config = MeshConfig(data=data, model=model, fully_sharded=fully_sharded)
             mesh = partitioning.make_mesh(mesh_config, jax.devices()[: data * model])
             with jax.set_mesh(mesh):
-                state, frozen = programs.layout(task, mesh, weights, fully_sharded=fully_sharded)
-                step = programs.train_program(task, mesh, state, frozen)
-                now = programs.make_state(task, state, 0, weights)
-                held = programs.place(frozen, {})
+                state, frozen = compiled_steps.layout(
+                    task, mesh, weights, fully_sharded=fully_sharded
+                )
+                step = compiled_steps.train_program(task, mesh, state, frozen)
+                now = compiled_steps.make_state(task, state, 0, weights)
+                held = compiled_steps.place(frozen, {})
                 seen = []
                 for i in range(10):
                     batch = partitioning.to_global(mesh, {"clips": clips[i], "label": label[i]})
@@ -135,7 +136,7 @@ def test_ten_steps_give_the_same_losses_on_every_mesh():
     environment = os.environ | {
         "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
         "JAX_PLATFORMS": "cpu",
-        "PYTHONPATH": str(Path(__file__).parent),
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
     }
     result = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],

@@ -1,19 +1,15 @@
 import dataclasses
-import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 import small_study
 
 from mpjax.config import LoraConfig, OptimConfig, TrainConfig
 from mpjax.models.projector import Projector
-from mpjax.training import export, programs, steps
+from mpjax.training import compiled_steps, finetune, steps
 
 KEY = jax.random.key(7)
 CLASSES = 3
@@ -44,7 +40,7 @@ def make_batch(n=8, seed=0):
 
 
 def make_task(config, projector=PROJECTOR, weight=(1.0, 1.0, 1.0)):
-    return programs.make_task(
+    return compiled_steps.make_task(
         config,
         projector,
         class_weight=np.float32(weight),
@@ -142,7 +138,7 @@ def test_a_bound_on_the_gradient_leaves_its_reported_norm_and_shortens_the_step(
 def test_what_is_trained_changes_and_what_is_not_is_no_part_of_the_state(what, trained):
     one_stage = ("projector.architecture.depths=(1,)", "projector.architecture.num_heads=(2,)")
     config = small_study.study_config(*one_stage)
-    projector = export.projector_of(config, "", trained=False)
+    projector = finetune.projector_of(config, "", trained=False)
     train = dataclasses.replace(plain(what), lora=LoraConfig(rank=2))
     task = make_task(train, projector)
     state, frozen = start(task, projector)

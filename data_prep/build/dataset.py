@@ -1,0 +1,370 @@
+"""Builds the TFRecord shards of a cohort, or leaves them where they are the same already."""
+
+import concurrent.futures
+import contextlib
+import csv
+import dataclasses
+import hashlib
+import json
+import re
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+import tqdm
+from absl import flags
+from etils import epath
+
+from data_prep import cohort as cohorts
+from data_prep.build import publish, runner, video_metadata
+from mpjax.data.video import clips as video, encode
+from data_prep.build import pipeline as shard_pipeline
+from data_prep.build.publish import BuildError
+from mpjax import cli
+from mpjax.io import files, stores
+from mpjax.config import BuildConfig, StudyConfig, VideoConfig
+from mpjax.data import records, splits as division
+
+FAILURES_FILE = "failures.csv"
+_HASH_CACHE = ".video_hashes.json"
+_TFDS_FILES = ("dataset_info.json", "features.json")
+# The last line of a worker's traceback, where it is an error of the system's, not of the code.
+_WORKERS_OS_ERROR = re.compile(
+    r"\b(?:OS|Permission|FileNotFound|FileExists|IsADirectory|NotADirectory|Timeout|Connection\w*)"
+    r"Error: (.+) \[while running"
+)
+
+
+def build(
+    cohort: cohorts.Cohort,
+    out: epath.PathLike,
+    *,
+    clip_config: VideoConfig = VideoConfig(),
+    config: BuildConfig = BuildConfig(),
+    beam_options: Sequence[str] = (),
+) -> dict:
+    """Builds the dataset of `cohort` in `out`, or leaves it where it is the same already.
+
+    Args:
+        cohort: the checked cohort.
+        out: folder of the dataset; replaced as a whole, once the new one is complete.
+        clip_config: clip geometry.
+        config: shards and workers.
+        beam_options: Beam pipeline options; none: the local runner with `config.workers` processes.
+
+    Returns:
+        The manifest: format, fingerprint, shards, clips per split, failures.
+
+    Raises:
+        BuildError: no video could be read, or `out` cannot be written.
+        ValueError: a box of `clip_config.mask` cannot be read.
+    """
+    out = files.absolute(out)
+    video.parse_mask(clip_config.mask)
+    publish.check_writable(out)
+    publish.finish_interrupted_swap(out)
+    publish.check_free(out)
+    identity = _identity(cohort, out, clip_config, config)
+    stamp = files.fingerprint(identity)
+    manifest = _read_same(out, stamp)
+    if manifest is not None and (config.allow_failures or not manifest["failures"]):
+        print(f"dataset {out}: unchanged ({stamp}), not built again", file=sys.stderr)
+        division.write(out, _divide(cohort))
+        if not video_metadata.refresh(out, cohort):
+            infos = video_metadata.probe(cohort)
+            video_metadata.write(out, cohort, infos, clip_config)
+        return manifest
+    aside = out.parent / f".{out.name}.{stamp}.part"
+    for stale in publish.unfinished(out):
+        if stale != aside:
+            stale.rmtree()
+    infos = video_metadata.probe(cohort)
+    shards = _plan_shards(cohort, infos, clip_config, config)
+    _forget_failures(aside)
+    pipeline = runner.make_pipeline(beam_options, workers=config.workers)
+    with _writing(out.parent):
+        with _progress(aside / shard_pipeline.SPILL, len(cohort.table)):
+            shard_pipeline.run(_recordings(cohort, shards), aside, clip_config, pipeline)
+        division.write(aside, _divide(cohort))
+        video_metadata.write(aside, cohort, infos, clip_config)
+        manifest = _finish(aside, shards, stamp, clip_config, config)
+        publish.replace(out, aside)
+    return manifest
+
+
+def _read_same(out: epath.Path, stamp: str) -> dict | None:
+    """Returns the manifest of the dataset that is there, if it is the same one and whole.
+
+    Whole: all files have their sizes, except tables that are written again anyway (division,
+    videos). What is damaged is told.
+    """
+    if not (out / records.MANIFEST_FILE).exists():
+        return None
+    try:
+        manifest = records.read_manifest(out)
+        if manifest.get("fingerprint") != stamp:
+            return None
+        records.read_index(out)
+        for name in (FAILURES_FILE, *_TFDS_FILES):
+            if not (out / name).exists() or not (out / name).stat().length:
+                raise records.RecordError(f"{out / name}: missing or empty")
+    except records.RecordError as error:
+        reason = str(error).split(";")[0]
+        print(f"dataset {out}: damaged, built anew ({reason})", file=sys.stderr)
+        return None
+    return manifest
+
+
+@contextlib.contextmanager
+def _writing(folder: epath.Path) -> Iterator[None]:
+    """Tells in one line of a disk that is full or a file that cannot be written.
+
+    Beam hands on what a worker raised as it is, or as the text of a RuntimeError.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        is_own = isinstance(error, OSError)
+        told = [str(error)] if is_own else _WORKERS_OS_ERROR.findall(str(error))
+        if not told:
+            raise
+        reason = told[-1].split(" [while running")[0]
+        raise BuildError(
+            f"{folder}: cannot write the dataset ({reason}); what is done stays, and the same "
+            "command goes on"
+        ) from error
+
+
+def _identity(
+    cohort: cohorts.Cohort, out: epath.Path, clip_config: VideoConfig, config: BuildConfig
+) -> list:
+    """Returns all that decides the dataset's bytes: rows, video contents, geometry, shards."""
+    names = ["video", "animal", "cage", "sex", "condition", "day", "label", "drug", "route"]
+    names += ["dose_mg_per_kg", "minutes_post_dose", "fps", "roi", "split"]
+    rows = json.loads(cohort.table[names].to_json(orient="values"))
+    hashes = _video_hashes(cohort.table["path"], out.parent / _HASH_CACHE)
+    return [
+        *(records.FORMAT, rows, hashes, list(cohort.taxonomy.fine), _geometry(clip_config)),
+        *(config.name, config.clips_per_shard),
+    ]
+
+
+def _video_hashes(paths: pd.Series, cache_path: epath.Path) -> list[str]:
+    """Hashes the videos' contents; unchanged ones (path, size, time of change) from a cache.
+
+    Of a video in a store, the store's own checksum is taken instead.
+    """
+    cache = files.read_json(cache_path) if cache_path.exists() else {}
+
+    def hash_one(path: str) -> tuple[str, str]:
+        if stores.is_remote(path):  # which knows a checksum; to make one, all would be fetched
+            return "", stores.version(path)
+        key = f"{path}|{stores.version(path)}"
+        if key not in cache:
+            digest = hashlib.sha256()
+            try:
+                with epath.Path(path).open("rb") as stream:
+                    while block := stream.read(1 << 22):
+                        digest.update(block)
+            except OSError as error:  # decoding it will fail too, and be listed
+                return "", f"unreadable: {error}"
+            cache[key] = digest.hexdigest()
+        return key, cache[key]
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        hashed = tqdm.tqdm(
+            pool.map(hash_one, paths), total=len(paths), desc="hashing", unit="video", delay=2
+        )
+        pairs = list(hashed)
+    files.write_json(cache_path, dict(sorted(pair for pair in pairs if pair[0])))
+    return [digest for _, digest in pairs]
+
+
+def _geometry(clip_config: VideoConfig) -> dict:
+    """Returns what makes the clips; a mask only where there is one, as in older datasets."""
+    values = dataclasses.asdict(clip_config)
+    return values if clip_config.mask else {k: v for k, v in values.items() if k != "mask"}
+
+
+def _plan_shards(
+    cohort: cohorts.Cohort,
+    infos: list[video.VideoInfo | None],
+    clip_config: VideoConfig,
+    config: BuildConfig,
+) -> dict[str, tuple[str, ...]]:
+    """Names the shards of each split, about `clips_per_shard` clips in each."""
+
+    counts = pd.Series(
+        [encode.expected_clips(info, clip_config) for info in infos], index=cohort.table.index
+    )
+    plan = {}
+    for split, clips in counts.groupby(cohort.table["split"]).sum().items():
+        n = max(1, -(-int(clips) // config.clips_per_shard))
+        plan[str(split)] = tuple(
+            f"{config.name}-{split}.tfrecord-{i:05d}-of-{n:05d}" for i in range(n)
+        )
+    return plan
+
+
+def _recordings(
+    cohort: cohorts.Cohort, shards: dict[str, tuple[str, ...]]
+) -> list[encode.Recording]:
+    fine = {name: i for i, name in enumerate(cohort.taxonomy.fine)}
+    recordings = []
+    for number, row in enumerate(cohort.table.to_dict("records")):
+        day = records.UNKNOWN_DAY if pd.isna(row["day"]) else int(row["day"])
+        metadata = {name: row[name] for name in ("video", "animal", "cage", "sex", "condition")}
+        metadata |= {name: row[name] for name in ("drug", "route")}
+        metadata |= {name: float(row[name]) for name in ("dose_mg_per_kg", "minutes_post_dose")}
+        metadata |= {"day": day, "label": fine.get(row["label"], -1)}
+        recordings.append(
+            encode.Recording(
+                number=number,
+                path=row["path"],
+                metadata=metadata,
+                recorded_fps=row["fps"],
+                roi=video.parse_roi(row["roi"]) if row["roi"] else None,
+                shards=shards[row["split"]],
+            )
+        )
+    return recordings
+
+
+def _divide(cohort: cohorts.Cohort) -> division.Division:
+    folds = zip(cohort.table["video"], cohort.table["fold"], strict=True)
+    return division.Division(
+        scheme=cohort.scheme,
+        group=cohort.group,
+        taxonomy=cohort.taxonomy,
+        exclude=list(cohort.exclude),
+        seed=cohort.seed,
+        cohort=cohort.path,
+        folds={video: int(fold) for video, fold in folds},
+    )
+
+
+def _forget_failures(aside: epath.Path) -> None:
+    # A restarted build tries again what failed: the cause may be gone.
+    for failure in (aside / shard_pipeline.SPILL).glob("*.failure"):
+        failure.unlink()
+
+
+@contextlib.contextmanager
+def _progress(spill: epath.Path, total: int) -> Iterator[None]:
+    """Shows recordings done, counted in the spill folder, whatever the runner."""
+    stop = threading.Event()
+    bar = tqdm.tqdm(total=total, desc="decoding", unit="recording", mininterval=0.5)
+
+    def done() -> int:
+        names = [path.name for path in spill.iterdir()] if spill.exists() else []
+        return sum(name[0] != "." and name.endswith((".json", ".failure")) for name in names)
+
+    def watch() -> None:
+        while not stop.wait(5.0 if stores.is_remote(spill) else 0.5):
+            bar.update(done() - bar.n)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        bar.update(done() - bar.n)
+        bar.close()
+
+
+def _finish(
+    aside: epath.Path,
+    plan: dict[str, tuple[str, ...]],
+    stamp: str,
+    clip_config: VideoConfig,
+    config: BuildConfig,
+) -> dict:
+    """Writes index, failures, TFDS metadata and, last, the manifest."""
+    split_of = {shard: split for split, shards in sorted(plan.items()) for shard in shards}
+    index = shard_pipeline.collect_index(aside, split_of)
+    failures = shard_pipeline.collect_failures(aside)
+    if index.empty:
+        listed = "\n".join(failure["reason"] for failure in failures[:20])
+        raise BuildError(f"no video could be read, nothing was built:\n{listed}")
+    with (aside / FAILURES_FILE).open("w") as file:
+        writer = csv.DictWriter(file, ["video", "reason"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(failures)
+    content = records.index_bytes(index)
+    (aside / records.INDEX_FILE).write_bytes(content)
+    lengths = index["shard"].value_counts()
+    shard_clips = {shard: int(lengths.get(shard, 0)) for shard in split_of}
+    for shards in plan.values():
+        if sum(shard_clips[shard] for shard in shards) == 0:
+            for shard in shards:
+                (aside / shard).unlink()
+                del split_of[shard], shard_clips[shard]
+    _write_tfds_metadata(aside, shard_clips, split_of, clip_config, config)
+    (aside / shard_pipeline.SPILL).rmtree()
+    manifest = {
+        "format": records.FORMAT,
+        "fingerprint": stamp,
+        "index_sha256": hashlib.sha256(content).hexdigest(),
+        "shards": shard_clips,
+        "clips": {str(k): int(v) for k, v in index["split"].value_counts().sort_index().items()},
+        "video": _geometry(clip_config),
+        "failures": failures,
+    }
+    files.write_json(aside / records.MANIFEST_FILE, manifest)
+    return files.read_json(aside / records.MANIFEST_FILE)
+
+
+def _write_tfds_metadata(
+    directory: epath.Path,
+    shard_clips: dict[str, int],
+    split_of: dict[str, str],
+    clip_config: VideoConfig,
+    config: BuildConfig,
+) -> None:
+    """Writes dataset_info.json and features.json (https://www.tensorflow.org/datasets)."""
+    import tensorflow_datasets as tfds
+
+    scalars: dict = {name: tfds.features.Text() for name in records.BYTES_FEATURES}
+    scalars |= {name: tfds.features.Scalar(np.int64) for name in records.INT_FEATURES}
+    scalars |= {name: tfds.features.Scalar(np.float32) for name in records.FLOAT_FEATURES}
+    image = tfds.features.Image(shape=(None, None, 3), dtype=np.uint8, encoding_format="jpeg")
+    frames = tfds.features.Sequence(image, length=clip_config.frames)
+    template = tfds.core.ShardedFileTemplate(
+        data_dir=directory,
+        template=tfds.core.naming.DEFAULT_FILENAME_TEMPLATE,
+        dataset_name=config.name,
+        filetype_suffix="tfrecord",
+    )
+    splits = []
+    for split in sorted(set(split_of.values())):
+        shards = [shard for shard in shard_clips if split_of[shard] == split]
+        splits.append(
+            tfds.core.SplitInfo(
+                name=split,
+                shard_lengths=[shard_clips[shard] for shard in shards],
+                num_bytes=sum((directory / shard).stat().length for shard in shards),
+                filename_template=template.replace(split=split),
+            )
+        )
+    tfds.folder_dataset.write_metadata(
+        data_dir=directory,
+        features={**scalars, "frames": frames},
+        split_infos=splits,
+        filename_template=template,
+        check_data=False,  # checking would import TensorFlow
+        description="Video clips of a cohort, one tf.train.Example each (mpjax).",
+    )
+
+
+def report_failures(manifest: dict, out: epath.PathLike) -> int:
+    """Prints the videos that could not be read, one line each; returns how many there are."""
+    failures = manifest["failures"]
+    if failures:
+        print(f"{len(failures)} video(s) could not be read, see {out}/{FAILURES_FILE}:")
+        for failure in failures[:20]:
+            print(f"  {failure['reason']}")
+    return len(failures)

@@ -1,0 +1,69 @@
+"""Puts a finished dataset where it belongs, whatever is there and whenever it is killed."""
+
+import re
+
+from etils import epath
+
+from mpjax.io import files, stores
+from mpjax.data import records
+
+
+class BuildError(ValueError):
+    """A dataset that cannot be built."""
+
+
+def check_writable(out: epath.Path) -> None:
+    """Raises BuildError where nothing can be written beside `out`."""
+    try:
+        files.make_folder(out.parent)
+        probe = out.parent / f".{out.name}.writable"
+        probe.write_text("")
+        probe.unlink()
+    except OSError as error:
+        raise BuildError(f"{out}: cannot be written ({error}); choose another folder") from error
+
+
+def check_free(out: epath.Path) -> None:
+    """Raises BuildError unless `out` is a finished dataset, empty or not there."""
+    if out.exists() and not out.is_dir():
+        raise BuildError(f"{out}: is a file; name a folder for the dataset")
+    if out.exists() and any(out.iterdir()) and not (out / records.MANIFEST_FILE).exists():
+        raise BuildError(
+            f"{out}: holds other files; name a new or empty folder for the dataset (or delete this "
+            f"one, where it is a dataset that has lost its {records.MANIFEST_FILE})"
+        )
+
+
+def unfinished(out: epath.Path) -> list[epath.Path]:
+    """Returns the folders of builds of `out` that did not come to their end."""
+    pattern = re.compile(re.escape(f".{out.name}.") + r"[0-9a-f]{16}\.part")
+    beside = out.parent.iterdir() if out.parent.exists() else ()  # a store has no empty folders
+    return [path for path in beside if pattern.fullmatch(path.name)]
+
+
+def finish_interrupted_swap(out: epath.Path) -> None:
+    """Puts a finished dataset in place whose build was killed within `replace`."""
+    if not (out if not stores.is_remote(out) else out / records.MANIFEST_FILE).exists():
+        for finished in unfinished(out):
+            if (finished / records.MANIFEST_FILE).exists():
+                replace(out, finished)
+                break
+    old = out.parent / f".{out.name}.old"
+    if old.exists() and out.exists():
+        old.rmtree()
+
+
+def replace(out: epath.Path, aside: epath.Path) -> None:
+    """Puts the finished dataset in place of the older one, if any."""
+    if stores.is_remote(out):
+        stores.move_folder(aside, out, mark=records.MANIFEST_FILE)
+        return
+    if not out.exists():
+        aside.rename(out)
+        return
+    old = out.parent / f".{out.name}.old"
+    if old.exists():
+        old.rmtree()
+    out.rename(old)
+    aside.rename(out)
+    old.rmtree()

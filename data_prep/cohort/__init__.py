@@ -1,0 +1,16 @@
+"""Which recordings are there, of which animals, and which may be learned from?"""
+
+from data_prep.cohort.checks import COLUMNS, check_no_leak
+from data_prep.cohort.errors import CohortError, Fault
+from data_prep.cohort.table import Cohort, read_cohort, read_recordings, summarise
+
+__all__ = [
+    "COLUMNS",
+    "Cohort",
+    "CohortError",
+    "Fault",
+    "check_no_leak",
+    "read_cohort",
+    "read_recordings",
+    "summarise",
+]

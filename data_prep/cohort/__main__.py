@@ -1,0 +1,49 @@
+"""Reads, checks and divides `cohort.csv`: `python -m data_prep.cohort cohort.csv`.
+
+A row is a recording. Cells are separated by comma, semicolon or tab (with the last two, 0,5 is a
+number too); text is UTF-8, with or without a BOM, or else Windows-1252. Columns:
+
+    video            path, absolute or relative to the csv; as written, the recording's name
+    animal           has one condition, one sex, one cage
+    condition, day   what was induced, and whole days since (negative: before); or instead
+    label            any other class; wins where condition and day are given too
+    cage, sex        optional; sex is M or F
+    drug             empty: untreated; vehicle: the control arm; else the drug's name
+    dose_mg_per_kg   above 0 for a drug; 0 or empty for vehicle; empty when untreated
+    minutes_post_dose, route   optional; the minutes only with a drug or vehicle
+    split            optional: train, val, test or drug, on all rows or on none
+    fps, roi, pose   optional: frames/s; x:y:w:h in px; path of a pose file
+    date, camera     optional: of the recording, YYYY-MM-DD, and what filmed it; kept beside the
+                     records (`mpjax.data.video_metadata`) for the audit of confounds
+
+An animal with a drug or vehicle row is in the split `drug` with all its rows: never trained on.
+"""
+
+import shlex
+import sys
+
+from absl import flags
+from etils import epath
+
+from data_prep.cohort.table import probe_minutes, read_cohort, summarise
+from mpjax import cli
+from mpjax.config import StudyConfig
+
+
+def main(config: StudyConfig, path: epath.PathLike) -> int:
+    """Prints the summary of the cohort at `path`; returns the exit status: 1 if a video is bad."""
+    cohort = read_cohort(path, split=config.split, exclude=config.exclude)
+    minutes, failures = probe_minutes(cohort)
+    print(summarise(cohort, minutes))
+    for failure in failures:
+        print(failure, file=sys.stderr)
+    if not failures:
+        print(f"then: mpjax study {shlex.quote(str(path))} --workdir=out/mine")
+    return int(bool(failures))
+
+
+if __name__ == "__main__":
+    named = flags.DEFINE_string("cohort", "", "Path of cohort.csv, where no word names it.")
+    cli.start(
+        lambda config, *words: main(config, cli.one_word(words, named, needed=True)), words=True
+    )

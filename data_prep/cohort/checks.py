@@ -1,0 +1,353 @@
+"""Checks a cohort table: what columns, cells and rows must be, and how their faults are told."""
+
+import collections
+import datetime
+import difflib
+import math
+import os
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pandas as pd
+import pandera.pandas as pa
+import tqdm
+from etils import epath
+
+from data_prep.cohort.errors import CohortError, Fault
+from mpjax import taxonomy as taxonomies
+from mpjax.config import SplitConfig
+from mpjax.io import stores
+
+VEHICLE = "vehicle"
+SPLITS = ("train", "val", "test", "drug")
+COLUMNS = (
+    *("video", "animal", "cage", "sex", "condition", "day", "label", "drug", "dose_mg_per_kg"),
+    *("route", "minutes_post_dose", "fps", "roi", "pose", "split", "date", "camera"),
+)
+NUMERIC = ("dose_mg_per_kg", "minutes_post_dose", "fps")
+FASTEST_FPS = 10_000  # beyond which a rate is a slip of the pen
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+DAY = re.compile(r"([+-]?\d{1,5})(\.0*)?", re.ASCII)  # pandas writes 7.0 where a day is missing
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_ROI = re.compile(r"\d{1,6}:\d{1,6}:0*[1-9]\d{0,5}:0*[1-9]\d{0,5}", re.ASCII)
+SEXES = {"": "", "m": "M", "male": "M", "f": "F", "female": "F"}
+# What a cell that is not empty must be.
+_RULES: dict[str, tuple[Callable[[str], bool], str]] = {
+    "sex": (lambda cell: cell.lower() in SEXES, "must be M or F"),
+    "day": (
+        lambda cell: bool(DAY.fullmatch(cell)),
+        "must be a whole number of days after induction, such as 7; before it, 0 or negative "
+        "(not a date: the days from induction to it)",
+    ),
+    "dose_mg_per_kg": (lambda cell: parse_number(cell) >= 0, "must be a number, 0 or more"),
+    "minutes_post_dose": (
+        lambda cell: parse_number(cell) >= 0,
+        "must be a number, 0 or more; before the dose an animal is untreated: leave drug empty",
+    ),
+    "fps": (
+        lambda cell: 0 <= parse_number(cell) <= FASTEST_FPS,
+        f"must be a number of frames/s, at most {FASTEST_FPS}; empty: unknown",
+    ),
+    "roi": (lambda cell: bool(_ROI.fullmatch(cell)), "must be x:y:w:h in whole px, w and h > 0"),
+    "split": (lambda cell: cell in SPLITS, f"must be one of {', '.join(SPLITS)}"),
+    "date": (lambda cell: _is_date(cell), "must be a date written YYYY-MM-DD, e.g. 2026-03-14"),
+}
+
+
+# Shared with the reading and the division.
+
+
+def iterate_rows(table: pd.DataFrame) -> Iterator[Any]:
+    """Yields rows as named tuples; typed as Any, for their fields are columns."""
+    return iter(table.itertuples())
+
+
+def parse_number(cell: str) -> float:
+    """Returns the cell as a finite number; NaN where it is none."""
+    value = float(cell) if _NUMBER.fullmatch(cell) else math.nan
+    return value if math.isfinite(value) else math.nan
+
+
+def _is_date(cell: str) -> bool:
+    if not _DATE.fullmatch(cell):
+        return False
+    try:
+        datetime.date.fromisoformat(cell)
+    except ValueError:  # such as February 30
+        return False
+    return True
+
+
+def locate(names: pd.Series, csv_path: epath.Path) -> list[str]:
+    """Returns absolute paths of files named relative to the csv; '' for ''."""
+    folder = epath.Path(os.getcwd()) / csv_path.parent  # gs:// and the like are absolute
+    return [name if not name or stores.is_remote(name) else str(folder / name) for name in names]
+
+
+def condition_classes(table: pd.DataFrame) -> list[str]:
+    """Returns the class that condition and day make per row; '' where one is missing."""
+    return [
+        "" if pd.isna(day) or not condition else taxonomies.fine_name(condition, int(day))
+        for condition, day in zip(table["condition"], table["day"], strict=True)
+    ]
+
+
+def has_labels(table: pd.DataFrame) -> bool:
+    """Says whether classes are the cohort's own labels, not made of condition and day."""
+    return table["label"].tolist() != condition_classes(table)
+
+
+def is_drug_animal(table: pd.DataFrame) -> pd.Series:
+    """Says of each row whether its animal has a drug or vehicle row."""
+    treated = set(table["animal"][table["drug"] != ""])
+    return table["animal"].isin(treated)
+
+
+# Checks.
+
+
+def cell_faults(cells: pd.DataFrame) -> list[Fault]:
+    """Checks each column by itself with the schema library."""
+    labelled = "label" in cells and bool(cells["label"].any())
+    filled = dict.fromkeys(("video", "animal"), "must not be empty")
+    if labelled:
+        filled["label"] = "must not be empty: give a label on all rows or on none"
+    else:
+        filled |= dict.fromkeys(
+            ("condition", "day"),
+            "must not be empty (or give every recording a label, in their place)",
+        )
+    required = set(filled)
+    if "split" in cells and cells["split"].any():
+        filled["split"] = "must not be empty: give a split on all rows or on none"
+    columns = {}
+    for name in COLUMNS:
+        checks = [pa.Check(bool, element_wise=True, error=filled[name])] if name in filled else []
+        if name in _RULES:
+            is_valid, rule = _RULES[name]
+            checks.append(
+                pa.Check(
+                    lambda cell, ok=is_valid: not cell or ok(cell), element_wise=True, error=rule
+                )
+            )
+        columns[name] = pa.Column(str, checks, required=name in required)
+    try:
+        pa.DataFrameSchema(columns, strict=True).validate(cells, lazy=True)
+    except pa.errors.SchemaErrors as error:
+        return [_from_pandera(case) for case in iterate_rows(error.failure_cases)]
+    return []
+
+
+def _from_pandera(case: Any) -> Fault:
+    """Turns a row of pandera's `failure_cases` into a fault."""
+    value = case.failure_case
+    if case.check == "column_in_dataframe":
+        return Fault(1, value, "", "required column is missing (label may replace condition, day)")
+    if case.check == "column_in_schema":
+        near = difflib.get_close_matches(value.lower(), COLUMNS, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        return Fault(1, value, value, f"unknown column; {hint}known are {', '.join(COLUMNS)}")
+    return Fault(int(case.index), case.column, value, case.check)
+
+
+def table_faults(table: pd.DataFrame, config: SplitConfig) -> list[Fault]:
+    """Checks rows against each other."""
+    faults = _animal_faults(table) + _spelling_faults(table)
+    faults += _dose_faults(table) + _duplicate_faults(table)
+    return faults + _given_split_faults(table, config)
+
+
+def _animal_faults(table: pd.DataFrame) -> list[Fault]:
+    return [
+        Fault(
+            row.row,
+            name,
+            getattr(row, name),
+            f"animal {row.animal} has one {name}: {was!r} on row {at}",
+        )
+        for name in ("condition", "sex", "cage")
+        for row, was, at in _differing(table, "animal", name)
+    ]
+
+
+def _differing(table: pd.DataFrame, key: str, value: str) -> Iterator[tuple[Any, str, int]]:
+    """Yields rows whose `value` is not that of the first row with their `key`, that value and row.
+
+    Rows where either is '' do not count; a row has these columns and `row`.
+    """
+    first: dict[str, tuple[str, int]] = {}
+    for row in iterate_rows(table[[key, value, "row"]]):
+        name, here = getattr(row, key), getattr(row, value)
+        if name and here:
+            was, at = first.setdefault(name, (here, row.row))
+            if here != was:
+                yield row, was, at
+
+
+def _spelling_faults(table: pd.DataFrame) -> list[Fault]:
+    """Finds names that are most likely another name, miswritten: they would split a class."""
+    faults = []
+    names = ["animal", "cage", "condition", "drug", "route", "camera"]
+    for name in [*names, "label"] if has_labels(table) else names:
+        usual = _usual_drugs(table) if name == "drug" else _usual_spellings(table[name])
+        faults += [
+            Fault(row, name, value, f"write {usual[value]!r}, as elsewhere or as the format has it")
+            for row, value in zip(table["row"], table[name], strict=True)
+            if usual.get(value, value) != value
+        ]
+    return faults
+
+
+def _usual_spellings(column: pd.Series, *, reserved: tuple[str, ...] = ()) -> dict[str, str]:
+    """Maps each value to the most frequent one that differs only in case and space."""
+    counts = collections.Counter(value for value in column if value)
+    values = [*reserved, *(value for value, _ in counts.most_common())]
+    usual: dict[str, str] = {}
+    for value in values:
+        usual.setdefault(_folded(value), value)
+    return {value: usual[_folded(value)] for value in values}
+
+
+def _usual_drugs(table: pd.DataFrame) -> dict[str, str]:
+    """Maps each drug name to its usual spelling, `vehicle` and slips of the pen included."""
+    usual = {}
+    known: list[str] = []
+    for value, name in _usual_spellings(table["drug"], reserved=(VEHICLE,)).items():
+        like = [other for other in known if _is_slip(_folded(name), _folded(other))]
+        usual[value] = like[0] if like else name
+        known += [] if like else [name]
+    return usual
+
+
+def _is_slip(a: str, b: str) -> bool:
+    """Says whether one name is most likely the other, mistyped.
+
+    For drugs that is one letter more, less, changed or swapped with the next. Codes (`drugA` and
+    `drugB`, names with digits) and prefixes (S-ketamine, R-ketamine) do tell drugs apart.
+    """
+    if VEHICLE in (a, b):
+        return difflib.SequenceMatcher(None, a, b).ratio() > 0.8
+    start = _common_start(a, b)
+    end = _common_start(a[start:][::-1], b[start:][::-1])
+    x, y = a[start : len(a) - end], b[start : len(b) - end]
+    one_letter = len(x) <= 1 and len(y) <= 1
+    swapped = len(x) == 2 and x == y[::-1]
+    last_changed = len(a) == len(b) and not end
+    code = last_changed or bool(re.search(r"\d", a + b)) or min(len(a), len(b)) < 6
+    return a == b or (start >= 3 and (one_letter or swapped) and not code)
+
+
+def _common_start(a: str, b: str) -> int:
+    return next(
+        (i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b))
+    )
+
+
+def _folded(value: str) -> str:
+    return " ".join(value.casefold().split())
+
+
+def _dose_faults(table: pd.DataFrame) -> list[Fault]:
+    usual = _usual_drugs(table)
+    faults = []
+    for row in iterate_rows(table):
+        dose = row.dose_mg_per_kg
+        broken = {}
+        if not row.drug:
+            for name in ("dose_mg_per_kg", "minutes_post_dose"):
+                if not math.isnan(getattr(row, name)):
+                    broken[name] = "must be empty: drug is empty, so the animal is untreated"
+        elif usual[row.drug] == VEHICLE and dose > 0:
+            broken["dose_mg_per_kg"] = "must be 0 or empty: vehicle is the arm without a drug"
+        elif usual[row.drug] != VEHICLE and not dose > 0:
+            broken["dose_mg_per_kg"] = (
+                f"must be above 0 for drug {row.drug!r}; the control arm is written vehicle, "
+                "and untreated is an empty drug"
+            )
+        for name, rule in broken.items():
+            value = getattr(row, name)
+            faults.append(Fault(row.row, name, "" if math.isnan(value) else f"{value:g}", rule))
+    return faults
+
+
+def _duplicate_faults(table: pd.DataFrame) -> list[Fault]:
+    listed = table[table["video"] != ""]
+    keys = listed["path"].map(os.path.normpath)
+    first = listed.groupby(keys)["row"].transform("first")
+    copies = listed.drop(columns="row").duplicated()
+    return [
+        Fault(
+            *(row, "video", video),
+            f"repeats row {at}: delete one"
+            if same
+            else f"is listed already on row {at}; where it shows several animals, give each a copy "
+            "(or link) of the file under a name of its own, and its roi",
+        )
+        for row, video, at, same in zip(listed["row"], listed["video"], first, copies, strict=True)
+        if row != at
+    ]
+
+
+def _given_split_faults(table: pd.DataFrame, config: SplitConfig) -> list[Fault]:
+    drug = is_drug_animal(table)
+    faults = [
+        Fault(row.row, "split", row.split, f"animal {row.animal} has drug rows: all its are drug")
+        for row in iterate_rows(table[drug])
+        if row.split not in ("", "drug")
+    ]
+    return faults + _leak_faults(table[~drug], "animal" if config.group == "animal" else "cage")
+
+
+def _leak_faults(table: pd.DataFrame, group: str) -> list[Fault]:
+    fold = [f" fold {fold}" if fold >= 0 else "" for fold in table["fold"]]
+    table = table.assign(side=table["split"] + pd.Series(fold, table.index, dtype=str))
+    # The drug's animals may share a cage with others: no side is trained and tested there.
+    sides = {"animal": table, group: table[table["split"] != "drug"] if group == "cage" else table}
+    return [
+        Fault(row.row, "split", row.side, f"{name} {getattr(row, name)} is in {was} on row {at}")
+        for name, rows in sides.items()
+        for row, was, at in _differing(rows, name, "side")
+    ]
+
+
+def check_no_leak(table: pd.DataFrame, group: str) -> None:
+    """Checks that no animal, and no cage where `group` is cage, lies on two sides.
+
+    A side is a split and, where folds apply, the fold. An animal stays on one side, those in the
+    split `drug` included; a cage may hold drug animals beside others.
+
+    Args:
+        table: `Cohort.table`.
+        group: animal or cage.
+
+    Raises:
+        CohortError: some do; all of them, by row.
+    """
+    faults = _leak_faults(table, group)
+    if faults:
+        raise CohortError("cohort", faults)
+
+
+def file_faults(table: pd.DataFrame, csv_path: epath.Path) -> list[Fault]:
+    """Checks that videos and pose files exist and are files."""
+    faults = []
+    for name in ("video", "pose"):
+        located = locate(table[name], csv_path)
+        cells = zip(table["row"], table[name], located, strict=True)
+        for row, value, location in tqdm.tqdm(
+            cells, desc=f"checking {name} files", total=len(table), delay=2.0
+        ):
+            if not value:
+                continue
+            try:
+                path = stores.ready(location)
+            except (ImportError, ValueError) as error:  # no such store, or not without its package
+                faults.append(Fault(row, name, value, str(error)))
+                continue
+            if path.is_dir():
+                faults.append(Fault(row, name, value, "is a directory, must be a file"))
+            elif not path.exists():
+                hint = "; folders are separated by /" if "\\" in value else ""
+                faults.append(Fault(row, name, value, f"no such file: {path}{hint}"))
+    return faults

@@ -1,0 +1,276 @@
+"""Chooses a cohort's classes and divides its animals or cages: splits and folds."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from absl import logging
+from etils import epath
+
+from data_prep.cohort.checks import check_no_leak, has_labels, iterate_rows
+from data_prep.cohort.errors import CohortError, Fault, file_error
+from mpjax import taxonomy as taxonomies
+from mpjax.config import SplitConfig
+from mpjax.taxonomy import NO_PAIN
+
+FEW_ANIMALS = 3  # per class, below which next to nothing can be said
+
+
+def check_config(config: SplitConfig) -> None:
+    """Raises ValueError for a value that no scheme can use."""
+    for name, choices in (
+        ("scheme", ("auto", "fixed", "kfold", "leave_one_group_out")),
+        ("group", ("auto", "animal", "cage")),
+    ):
+        if getattr(config, name) not in choices:
+            raise ValueError(
+                f"split.{name} is {getattr(config, name)!r}, must be one of {', '.join(choices)}"
+            )
+    val, test = config.val_fraction, config.test_fraction
+    if not (val >= 0 and test > 0 and val + test < 1):
+        raise ValueError(
+            f"split.val_fraction is {val} and test_fraction {test}; needs val >= 0, test > 0 and "
+            "a sum below 1"
+        )
+    if config.folds < 2:
+        raise ValueError(f"split.folds is {config.folds}, needs 2 or more")
+
+
+def choose_classes(
+    table: pd.DataFrame, path: epath.Path, exclude: Sequence[str]
+) -> tuple[pd.DataFrame, taxonomies.Taxonomy]:
+    """Returns the rows that stay, and the taxonomy of those that may be trained on."""
+    known = taxonomies.sort_fine(table["label"])
+    unknown = [name for name in exclude if name not in known]
+    if unknown:
+        raise file_error(
+            path, f"exclude: no class {', '.join(unknown)}; the classes are {', '.join(known)}"
+        )
+    labelled = has_labels(table)
+    table = table[~table["label"].isin(list(exclude))]
+    trainable = table["split"] != "drug"
+    fine = taxonomies.sort_fine(table["label"][trainable])
+    if not fine:
+        raise file_error(
+            path, "no recording is left to train on: all are excluded or of drug animals"
+        )
+    file = path.parent / "taxonomy.toml"
+    if file.exists():
+        taxonomy = taxonomies.read_taxonomy(file, fine)
+    elif labelled:
+        taxonomy = taxonomies.Taxonomy(fine)
+    else:
+        taxonomy = taxonomies.default_taxonomy(fine)
+    return table[~trainable | table["label"].isin(taxonomy.fine)].copy(), taxonomy
+
+
+def choose_group(table: pd.DataFrame, path: epath.Path, config: SplitConfig) -> str:
+    """Returns what is kept on one side: the cage where every trainable row names one."""
+    caged = table["cage"][table["split"] != "drug"] != ""
+    if config.group == "cage" and not caged.all():
+        row = table["row"][caged.index[~caged][0]]
+        raise CohortError(
+            path, [Fault(int(row), "cage", "", "must not be empty: split.group is cage")]
+        )
+    if config.group == "auto":
+        return "cage" if caged.all() else "animal"
+    return config.group
+
+
+def assign_split(
+    table: pd.DataFrame, path: epath.PathLike, group: str, config: SplitConfig
+) -> tuple[pd.DataFrame, str]:
+    """Divides the trainable animals or cages, stratified, by seed, whatever the rows' order.
+
+    Strata are the conditions (a cage of several: the combination); with labels, a group's most
+    frequent label. Where labels or combinations leave a stratum below 3 groups, there are none.
+    Scheme auto is
+
+    - fixed where the fractions give every stratum at least 3 groups to train, 1 to validate and 2
+      to test (6 groups with the default fractions), and train is sure to see every class;
+    - else leave_one_group_out where there are no more groups than `config.folds`;
+    - else kfold, with as many folds as the rarest condition has groups, from 2 to `config.folds`.
+
+    Args:
+        table: as `Cohort.table`; rows whose `split` is drug stay as they are.
+        path: of the csv, for errors.
+        group: animal or cage.
+        config: fractions, folds, seed and scheme.
+
+    Returns:
+        The table with `split` and `fold` set, and the scheme.
+
+    Raises:
+        CohortError: there are too few groups.
+    """
+    trainable = table[table["split"] != "drug"]
+    strata = _permuted_strata(trainable, group, config.seed)
+    names = [name for members in strata.values() for name in members]
+    if len(names) < 2:
+        raise file_error(path, f"one {group} to train on, {names[0]}; needs two or more")
+    scheme = _choose_scheme(trainable, group, strata, config)
+    side = dict.fromkeys(names, "test")
+    fold = dict.fromkeys(names, -1)
+    if scheme == "fixed":
+        side = _fixed_sides(strata, path, group, config)
+    elif scheme == "kfold":
+        folds = _fold_count(trainable, group, config)
+        fold = {name: i % folds for i, name in enumerate(names)}
+    else:
+        fold = {name: i for i, name in enumerate(sorted(names))}
+    table = table.copy()
+    table["split"] = table["split"].where(table["split"] == "drug", table[group].map(side))
+    table["fold"] = table[group].map(fold).where(table["split"] != "drug", -1).astype(int)
+    if scheme == "fixed":
+        _check_trained(table, path)
+    check_no_leak(table, group)
+    return table, scheme
+
+
+def _choose_scheme(
+    table: pd.DataFrame, group: str, strata: dict[str, list[str]], config: SplitConfig
+) -> str:
+    if config.scheme != "auto":
+        return config.scheme
+    if _is_large(table, group, strata, config):
+        return "fixed"
+    groups = sum(map(len, strata.values()))
+    return "leave_one_group_out" if groups <= config.folds else "kfold"
+
+
+def _is_large(
+    table: pd.DataFrame, group: str, strata: dict[str, list[str]], config: SplitConfig
+) -> bool:
+    """Says whether a fixed division is enough (see `assign_split`)."""
+    held_out = {}
+    for stratum, members in strata.items():
+        train, val, test = _counts(len(members), config)
+        held_out[stratum] = val + test
+        if train < 3 or test < 2:
+            return False
+    stratum_of = {name: stratum for stratum, members in strata.items() for name in members}
+    for _, names in table.groupby("label")[group].unique().items():
+        if len(names) <= sum(held_out[s] for s in {stratum_of[name] for name in names}):
+            return False
+    return True
+
+
+def _fixed_sides(
+    strata: dict[str, list[str]], path: epath.PathLike, group: str, config: SplitConfig
+) -> dict[str, str]:
+    side: dict[str, str] = {}
+    for stratum, members in strata.items():
+        train, val, test = _counts(len(members), config)
+        if train < 1:
+            raise file_error(
+                path,
+                f"split.scheme is fixed, but {stratum or 'the cohort'} has {len(members)} "
+                f"{group}(s), too few for train, val and test; take kfold",
+            )
+        sides = ["train"] * train + ["val"] * val + ["test"] * test
+        side |= dict(zip(members, sides, strict=True))
+    return side
+
+
+def _counts(groups: int, config: SplitConfig) -> tuple[int, int, int]:
+    """Returns how many of a stratum's groups go to train, val and test; rounded, at least 1."""
+    test = max(1, math.floor(groups * config.test_fraction + 0.5))
+    val = max(1, math.floor(groups * config.val_fraction + 0.5)) if config.val_fraction else 0
+    return groups - val - test, val, test
+
+
+def _fold_count(table: pd.DataFrame, group: str, config: SplitConfig) -> int:
+    """Returns the folds of a k-fold division: no more than the rarest condition has groups."""
+    groups = table[group].nunique()
+    if not has_labels(table):
+        groups = int(table.groupby("condition")[group].nunique().min())
+    return max(2, min(config.folds, groups))
+
+
+def _permuted_strata(table: pd.DataFrame, group: str, seed: int) -> dict[str, list[str]]:
+    rows = table.groupby(group)
+    if has_labels(table):
+        kind = rows["label"].agg(lambda labels: labels.mode().iloc[0])
+    else:
+        kind = rows["condition"].agg(lambda conditions: " + ".join(sorted(set(conditions))))
+    sizes = kind.value_counts()
+    if sizes.min() < 3 and set(kind) != set(table["condition"]):
+        kind[:] = ""
+    generator = np.random.default_rng(seed)
+    return {
+        stratum: [str(name) for name in generator.permutation(sorted(kind.index[kind == stratum]))]
+        for stratum in sorted(set(kind))
+    }
+
+
+def check_given_split(table: pd.DataFrame, path: epath.PathLike, config: SplitConfig) -> None:
+    """Raises CohortError where a hand-made split contradicts the scheme or lacks a class."""
+    if config.scheme not in ("auto", "fixed"):
+        raise file_error(path, f"has a split column, but split.scheme is {config.scheme}: drop one")
+    _check_trained(table, path)
+
+
+def _check_trained(table: pd.DataFrame, path: epath.PathLike) -> None:
+    """Raises CohortError unless each class has a recording in train."""
+    trainable = table[table["split"] != "drug"]
+    trained = set(trainable["label"][trainable["split"] == "train"])
+    missing = trainable[~trainable["label"].isin(trained)].drop_duplicates("label")
+    faults = [
+        Fault(row.row, "split", row.split, f"class {row.label} has no recording in train")
+        for row in iterate_rows(missing)
+    ]
+    if faults:
+        raise CohortError(path, faults)
+
+
+def warn_of_weaknesses(table: pd.DataFrame, group: str, coarse: Sequence[str] = ()) -> None:
+    """Warns of what is allowed but weakens the evidence.
+
+    Args:
+        table: the cohort.
+        group: what its division keeps together, animal or cage.
+        coarse: the coarse classes; empty for a label cohort.
+    """
+    if coarse and NO_PAIN not in coarse:
+        logging.warning(
+            "no painless animals (condition sham, naive or none, or days before induction): "
+            "there will be no score of pain and no drug test"
+        )
+    learnt = table.loc[table["split"] != "drug", "label"].unique()
+    if len(learnt) == 1:
+        logging.warning(
+            "all recordings to learn from are of one class, %s: there is nothing to tell it from, "
+            "and no figure of accuracy can be estimated", learnt[0],
+        )  # fmt: skip
+    if "test" not in set(table["split"]):
+        logging.warning(
+            "column split says test on no row: no recording is held out to test on, and no figure "
+            "of accuracy can be estimated; say test for some animals"
+        )
+    animals = table[table["split"] != "drug"].groupby("label")["animal"].nunique()
+    few = animals[animals < FEW_ANIMALS]
+    if len(few):
+        logging.warning(
+            "%d of %d classes have fewer than %d animals to learn from, the least %s with %d: "
+            "expect wide intervals, and parts of the report that cannot be estimated",
+            *(len(few), len(animals), FEW_ANIMALS, few.idxmin(), few.min()),
+        )
+    drug = table["split"] == "drug"
+    shared = set(table["cage"][drug]) & set(table["cage"][~drug]) - {""}
+    if shared:
+        logging.warning(
+            "drug animals share a cage with trainable ones: %s", ", ".join(sorted(shared))
+        )
+    without = int((table["cage"][~drug] == "").sum())
+    if group == "animal" and 0 < without < (~drug).sum():
+        logging.warning(
+            "cage is empty on %d trainable rows: animals are divided, cage mates may part", without
+        )
+    groups = table[~drug].groupby("label")[group].unique()
+    for name, only in groups[groups.map(len) == 1].items():
+        logging.warning(
+            "class %s is in one %s only (%s): whatever else is special there looks like the class; "
+            "leave it out (--config.exclude), or tell readers of it",
+            *(name, group, only[0]),
+        )

@@ -1,0 +1,352 @@
+"""Reads and checks `cohort.csv`; its columns are listed in `data_prep.cohort.__main__`."""
+
+import csv
+import dataclasses
+import io
+import math
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tqdm
+from absl import logging
+from etils import epath
+
+from data_prep.cohort import checks, splits
+from data_prep.cohort.checks import COLUMNS, SPLITS, VEHICLE, check_no_leak
+from data_prep.cohort.errors import CohortError, Fault, file_error
+from data_prep.cohort.splits import assign_split
+from mpjax import taxonomy as taxonomies
+from mpjax.config import SplitConfig
+from mpjax.io import stores
+
+__all__ = [
+    "COLUMNS",
+    "SPLITS",
+    "VEHICLE",
+    "Cohort",
+    "CohortError",
+    "Fault",
+    "assign_split",
+    "check_no_leak",
+    "probe_minutes",
+    "read_cohort",
+    "summarise",
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Cohort:
+    """A checked and divided cohort.
+
+    Attributes:
+        table: a row per recording in the csv's order, with all columns of `COLUMNS`; text is ''
+            where not given; `day` Int64, NA; `dose_mg_per_kg` (vehicle: 0) and
+            `minutes_post_dose` float, NaN; `fps` 0; `pose` absolute; `label` the fine class.
+            Also `path` (the video's, absolute), `row` (in the csv) and `fold` (-1: in none).
+        taxonomy: of the rows that are not in the split `drug`.
+        scheme: fixed (train, val, test), or kfold or leave_one_group_out (all of them test, in
+            turn: `fold` says when).
+        group: animal or cage, whichever stays on one side as a whole.
+        path: of the csv.
+        exclude: fine classes left out.
+        seed: of the division; None where chance had no part in it.
+    """
+
+    table: pd.DataFrame
+    taxonomy: taxonomies.Taxonomy
+    scheme: str
+    group: str
+    path: str
+    exclude: tuple[str, ...] = ()
+    seed: int | None = None
+
+
+def read_cohort(
+    path: epath.PathLike,
+    *,
+    split: SplitConfig = SplitConfig(),
+    exclude: Sequence[str] = (),
+    check_files: bool = True,
+) -> Cohort:
+    """Reads a cohort table, checks it as a whole and divides its animals.
+
+    Classes come from the table and from a `taxonomy.toml` beside it (`mpjax.taxonomy`); trainable
+    rows of a class that its `fine` leaves out are dropped.
+
+    Args:
+        path: of the csv.
+        split: how animals are divided where the table has no `split` column (`assign_split`).
+        exclude: fine classes whose rows are dropped, in the split `drug` too.
+        check_files: whether videos and pose files must exist.
+
+    Raises:
+        CohortError: the table cannot be used; all its faults together.
+        ValueError: `split` or the `taxonomy.toml` is at fault.
+    """
+    splits.check_config(split)
+    path = stores.ready(path)
+    cells, faults = _read_cells(path)
+    table = _typed(cells, path)
+    has_split = bool((table["split"] != "").any())
+    faults += checks.cell_faults(cells)
+    reported = {(fault.row, fault.column) for fault in faults}  # a bad cell once
+    found = checks.table_faults(table, split)
+    found += checks.file_faults(table, path) if check_files else []
+    faults += [fault for fault in found if (fault.row, fault.column) not in reported]
+    if faults:
+        raise CohortError(path, sorted(faults, key=lambda fault: fault.row))
+    table["pose"] = checks.locate(table["pose"], path)
+    table.loc[table["drug"] == VEHICLE, "dose_mg_per_kg"] = 0.0
+    if not has_split:
+        table["split"] = np.where(checks.is_drug_animal(table), "drug", "test")
+    table, taxonomy = splits.choose_classes(table, path, exclude)
+    group = splits.choose_group(table, path, split)
+    if has_split:
+        scheme = "fixed"
+        splits.check_given_split(table, path, split)
+    else:
+        table, scheme = assign_split(table, path, group, split)
+    splits.warn_of_weaknesses(table, group, taxonomy.coarse)
+    drawn = not has_split and scheme != "leave_one_group_out"
+    return Cohort(
+        table=table.reset_index(drop=True),
+        taxonomy=taxonomy,
+        scheme=scheme,
+        group=group,
+        path=str(path),
+        exclude=tuple(exclude),
+        seed=split.seed if drawn else None,
+    )
+
+
+def read_recordings(path: epath.PathLike) -> pd.DataFrame:
+    """Reads the table of recordings that are to be scored, of which classes need not be known.
+
+    Args:
+        path: of a csv as for `read_cohort`; `video` is required, `roi` and `fps` are read where
+            they stand, all else is left alone.
+
+    Returns:
+        A row per recording: `video` (as written), `path` (absolute), `roi` ('' : all) and `fps`
+        (0: the file's own).
+
+    Raises:
+        CohortError: the table cannot be used; all its faults together.
+    """
+    path = epath.Path(path)
+    cells, faults = _read_cells(path)
+    used = ("video", "roi", "fps")
+    cells = cells[[name for name in used if name in cells]]
+    table = _typed(cells, path)
+    faults += [fault for fault in checks.cell_faults(cells) if fault.column in used]
+    faults += checks.file_faults(table, path)
+    if faults:
+        raise CohortError(path, sorted(faults, key=lambda fault: fault.row))
+    return table[["video", "path", "roi", "fps"]]
+
+
+# Reading.
+
+_NOT_GIVEN = re.compile(r"^(?:na|n/a|nan|-)$", re.IGNORECASE)
+_HAVE_NO_NAMES = ("day", "sex", "roi", "pose", "date", *checks.NUMERIC)  # so NA is none either
+_REQUIRED = {"video", "animal", "condition", "day", "label"}
+_SEPARATOR_LINE = re.compile(r"\A\"?sep=.\"?\r?\n")  # which Excel writes and hides
+
+
+def _read_cells(path: epath.Path) -> tuple[pd.DataFrame, list[Fault]]:
+    """Returns the stripped cells, indexed by spreadsheet row, and the faults of their layout."""
+    text = _read_text(path)
+    delimiter = max(",;\t", key=lambda d: len(set(_header(text, d)) & set(COLUMNS)))
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        header, *lines = ([cell.strip() for cell in line] for line in reader)
+    except csv.Error as error:
+        raise file_error(
+            path, f"line {reader.line_num}: {error} (a quote that is not closed?)"
+        ) from None
+    if not _REQUIRED & {name.lower() for name in header}:
+        raise file_error(
+            path,
+            f"row 1 is not the header, but {delimiter.join(header)[:80]!r}: it names the columns, "
+            "video, animal, condition, day and others, separated by comma, semicolon or tab",
+        )
+    rows = {number: line for number, line in enumerate(lines, start=2) if any(line)}
+    if not rows:
+        raise file_error(path, "has a header but no recordings")
+    while header and not header[-1]:  # spreadsheets pad rows with empty cells
+        header.pop()
+    faults = [
+        Fault(1, name, name, "column given twice" if name else "a column without a name")
+        for i, name in enumerate(header)
+        if not name or name in header[:i]
+    ]
+    for number, line in rows.items():
+        if len(line) < len(header) or any(line[len(header) :]):
+            rule = f"row has {len(line)} cells, the header {len(header)}"
+            faults.append(Fault(number, "", delimiter.join(line), rule))
+    cells = pd.DataFrame(
+        {
+            name: [line[i] if i < len(line) else "" for line in rows.values()]
+            for i, name in reversed(list(enumerate(header)))  # the first of two columns wins
+            if name
+        },
+        index=list(rows),
+        dtype=str,
+    )
+    for name in cells.columns.intersection(list(_HAVE_NO_NAMES)):
+        cells[name] = cells[name].str.replace(_NOT_GIVEN, "", regex=True)
+    if "day" in cells:  # whole, so a comma in it can only be a decimal one
+        cells["day"] = cells["day"].str.replace(r"^([+-]?\d+),(0+)$", r"\1.\2", regex=True)
+    if delimiter != ",":
+        for name in cells.columns.intersection(list(checks.NUMERIC)):
+            cells[name] = cells[name].str.replace(r"^([+-]?\d*),(\d+)$", r"\1.\2", regex=True)
+    return cells, faults
+
+
+def _read_text(path: epath.Path) -> str:
+    if path.is_dir():
+        raise file_error(path, "is a directory; name the csv file in it")
+    if not path.exists():
+        raise file_error(path, "no such file")
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise file_error(path, f"cannot be read ({error.strerror or error})") from error
+    if b"\0" in data:
+        raise file_error(path, "is not a text file; in a spreadsheet, save as 'CSV UTF-8'")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = data.decode("cp1252", errors="replace")
+        logging.warning("%s: not UTF-8, read as Windows-1252; better save as 'CSV UTF-8'", path)
+    text = _SEPARATOR_LINE.sub("", text)
+    if not text.strip():
+        raise file_error(path, "is empty")
+    return text
+
+
+def _header(text: str, delimiter: str) -> list[str]:
+    first = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    return [cell.strip() for cell in next(first)]
+
+
+def _typed(cells: pd.DataFrame, path: epath.Path) -> pd.DataFrame:
+    """Returns `Cohort.table` before classes and splits; a bad cell counts as not given."""
+    table = cells.reindex(columns=list(COLUMNS), fill_value="")
+    table["row"] = table.index
+    table["path"] = checks.locate(table["video"], path)
+    table["sex"] = [checks.SEXES.get(cell.lower(), "") for cell in table["sex"]]
+    days = [int(day[1]) if (day := checks.DAY.fullmatch(cell)) else None for cell in table["day"]]
+    table["day"] = pd.array(days, dtype="Int64")
+    for name in checks.NUMERIC:
+        table[name] = [checks.parse_number(cell) for cell in table[name]]
+    table["fps"] = table["fps"].fillna(0.0)
+    if not (table["label"] != "").any():
+        table["label"] = checks.condition_classes(table)
+    table["fold"] = -1
+    return table
+
+
+# The summary.
+
+
+def probe_minutes(cohort: Cohort) -> tuple[list[float], list[str]]:
+    """Reads the length of each video off its file, and whether its roi is within the picture.
+
+    Returns:
+        Minutes per row of the table, NaN where unreadable, and a line per video that cannot be
+        used.
+    """
+    from mpjax.data.video import boxes, clips
+
+    minutes, failures = [], []
+    rows = checks.iterate_rows(cohort.table)
+    total = len(cohort.table)
+    for row in tqdm.tqdm(rows, total=total, desc="probing", unit="video", mininterval=0.5):
+        try:
+            info = clips.probe(row.path)
+        except clips.VideoError as error:
+            minutes.append(math.nan)
+            failures.append(f"unreadable: {error}")
+            continue
+        minutes.append(info.duration_s / 60)
+        try:
+            if row.roi:
+                roi = boxes.parse_roi(row.roi)
+                boxes.check_within(roi, width=info.width, height=info.height)
+        except ValueError as error:
+            fault = Fault(row.row, "roi", row.roi, f"{row.path}: {error}")
+            failures.append(f"error: {cohort.path}: {fault}")
+    return minutes, failures
+
+
+def summarise(cohort: Cohort, minutes: Sequence[float]) -> str:
+    """Tabulates animals, recordings and minutes per class, day, arm and split.
+
+    Classes are those of the rows that are not in the split `drug`, each with its coarse group;
+    days and arms are those of all rows.
+
+    Args:
+        cohort: the cohort.
+        minutes: length of each recording; NaN (unknown) makes the sums it enters a `?`.
+    """
+    table = cohort.table.assign(minutes=list(minutes))
+    lines = [("", "animals", "recordings", "minutes")]
+    for title, keys in _sections(table, cohort.taxonomy):
+        if len(keys):
+            lines.append((title, "", "", ""))
+            for name in keys.unique():
+                lines.append((f"  {name}", *_count(table.loc[keys.index[keys == name]])))
+    lines.append(("total", *_count(table)))
+    width = max(len(line[0]) for line in lines)
+    head = f"{cohort.path}: {cohort.scheme} split by {cohort.group}\n"
+    body = [f"{name:<{width}}{a:>10}{r:>12}{m:>10}".rstrip() for name, a, r, m in lines]
+    return "\n".join((head, *body))
+
+
+def _sections(
+    table: pd.DataFrame, taxonomy: taxonomies.Taxonomy
+) -> Iterator[tuple[str, pd.Series]]:
+    """Yields titles and what each row counts under, ordered as it is to be printed."""
+    trainable = table[table["split"] != "drug"]
+    label = trainable["label"].sort_values(key=lambda names: names.map(taxonomy.fine.index))
+    if taxonomy.coarse:
+        groups = zip(taxonomy.fine, taxonomy.fine_to_coarse, strict=True)
+        coarse = label.map({name: taxonomy.coarse[i] for name, i in groups})
+        yield "class (its group)", label + " (" + coarse + ")"
+        yield "group", coarse.sort_values(key=lambda names: names.map(taxonomy.coarse.index))
+    else:
+        yield "class", label
+    yield "day", table["day"].dropna().sort_values()
+    arms = table.assign(treated=table["drug"] != "", dosed=~table["drug"].isin(("", VEHICLE)))
+    arms = arms.sort_values(["treated", "dosed", "drug", "dose_mg_per_kg", "route"])
+    arms["arm"] = [_arm_name(row) for row in checks.iterate_rows(arms)]
+    yield "arm", arms["arm"]
+    arms = arms[arms["split"] == "drug"].sort_values("condition", kind="stable")
+    yield "split drug, by condition", arms["condition"] + ", " + arms["arm"]
+    sides = table.sort_values(["split", "fold"], key=_side_order)
+    folds = sides["fold"].map(lambda fold: f", fold {fold}" if fold >= 0 else "")
+    yield "split", sides["split"] + folds
+
+
+def _side_order(column: pd.Series) -> pd.Series:
+    return column.map(SPLITS.index) if column.name == "split" else column
+
+
+def _count(rows: pd.DataFrame) -> tuple[str, str, str]:
+    minutes = rows["minutes"].sum(skipna=False)
+    return (
+        str(rows["animal"].nunique()),
+        str(len(rows)),
+        "?" if math.isnan(minutes) else f"{minutes:.1f}",
+    )
+
+
+def _arm_name(row: Any) -> str:
+    if not row.drug:
+        return "untreated"
+    dose = f" {row.dose_mg_per_kg:g} mg/kg" if row.drug != VEHICLE else ""
+    return f"{row.drug}{dose} {row.route}".rstrip()

@@ -1,0 +1,29 @@
+"""Generates a cohort with known truth: `python -m data_prep.synthetic --out=DIR`.
+
+Effect sizes are fields of `SyntheticConfig`: `--config.synthetic.severity=0.5`,
+`--config.synthetic.null=true`. With `--config.synthetic.task=behaviours`, each recording shows one
+behaviour, its label, of animals that are in no pain cohort. `cohort.csv` names videos/ and pose/;
+labels/ (behaviour per frame), keypoints/ (exact positions, contact) and `truth.json` hold what was
+true.
+"""
+
+from absl import flags
+
+from data_prep.synthetic.cohort import generate
+from mpjax import cli
+from mpjax.config import StudyConfig
+
+
+def main() -> None:
+    """Runs the binary."""
+    out = flags.DEFINE_string("out", None, "Folder to write the cohort to.", required=True)
+    workers = flags.DEFINE_integer("workers", 0, "Processes; 0: one per core.", lower_bound=0)
+
+    def run(config: StudyConfig) -> None:
+        print(generate(out.value, config.synthetic, workers=workers.value))
+
+    cli.start(run)
+
+
+if __name__ == "__main__":
+    main()

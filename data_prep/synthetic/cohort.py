@@ -1,0 +1,249 @@
+"""Writes a synthetic cohort: videos, poses, its table and the truth behind them."""
+
+import concurrent.futures
+import csv
+import dataclasses
+import multiprocessing
+import os
+import sys
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+import tqdm
+from etils import epath
+from jaxtyping import Bool, Float, Int
+
+from data_prep.synthetic import behaviour, plan, render
+from data_prep.synthetic import motion as mouse
+from data_prep.synthetic.plan import Recording
+from mpjax.config import SyntheticConfig
+from mpjax.io import files, stores
+
+GENERATOR_VERSION = 1  # raise it whenever the same config gives other files
+MARKER_FILE = ".synthetic.json"  # the cohort being written, and its recordings
+TRUTH_FILE, COHORT_FILE = "truth.json", "cohort.csv"
+FOLDERS = {"videos": "mp4", "labels": "csv", "pose": "csv", "keypoints": "npz"}
+
+# A recording of one behaviour begins after a walk to some place in the chamber, when the body has
+# settled into what it does there (behaviours blend with an sd of up to 0.16 s).
+WALK_IN_S, SETTLE_S = 3.0, 0.7
+
+# A pose estimator's errors: sd at 128 px, twice that for a paw in the air, and outliers.
+POSE_NOISE_PX, OUTLIER_PX = 0.7, 10.0
+OUTLIER_ON_FLOOR, OUTLIER_IN_AIR = 0.005, 0.06  # probability per point and frame
+
+
+def generate(out_dir: epath.PathLike, config: SyntheticConfig, *, workers: int = 0) -> epath.Path:
+    """Writes a synthetic cohort, the same bytes for the same config.
+
+    A complete cohort of the same config is left as it is; one left half-written is completed; an
+    earlier one of another config is replaced.
+
+    Args:
+        out_dir: local folder.
+        config: the cohort, its effects and nuisances.
+        workers: processes; 0 = one per core.
+
+    Returns:
+        The path of `cohort.csv`.
+
+    Raises:
+        ValueError: a bad config, or `out_dir` holds another cohort than this generator's.
+        OSError: `out_dir` cannot be written.
+    """
+    plan.check_config(config)
+    out = stores.ready(out_dir)
+    recordings = plan.plan(config)
+    stamp = files.fingerprint(plan.describe(config), GENERATOR_VERSION)
+    missing = [r for r in recordings if not all(path.exists() for path in _paths(out, r.stem))]
+    if not missing and _is_complete(out, stamp):
+        print(f"synthetic cohort {out}: unchanged ({stamp}), not generated again", file=sys.stderr)
+        return out / COHORT_FILE
+    if _claim(out, stamp, recordings):
+        missing = recordings
+    _write_recordings(out, config, missing, workers or os.cpu_count() or 1)
+    with files.write_aside(out / COHORT_FILE) as aside, open(aside, "w", newline="") as file:
+        rows = [recording.row(config.fps) for recording in recordings]
+        table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+    head = {"fingerprint": stamp, "generator_version": GENERATOR_VERSION}
+    files.write_json(out / TRUTH_FILE, {**head, **plan.truth(config, recordings)})
+    return out / COHORT_FILE
+
+
+def _paths(out: epath.Path, stem: str) -> list[epath.Path]:
+    return [out / folder / f"{stem}.{suffix}" for folder, suffix in FOLDERS.items()]
+
+
+def _is_complete(out: epath.Path, stamp: str) -> bool:
+    if not ((out / COHORT_FILE).exists() and (out / TRUTH_FILE).exists()):
+        return False
+    return files.read_json(out / TRUTH_FILE).get("fingerprint") == stamp
+
+
+def _claim(out: epath.Path, stamp: str, recordings: Sequence[Recording]) -> bool:
+    """Marks `out` as this cohort's; says whether files of another one were (or had to be) removed.
+
+    Only what an earlier run listed in its marker is removed, never anything else.
+    """
+    marker = out / MARKER_FILE
+    foreign = [name for name in (COHORT_FILE, TRUTH_FILE, *FOLDERS) if (out / name).exists()]
+    if not marker.exists() and foreign:
+        raise ValueError(
+            f"{out}: holds {', '.join(foreign)}, but not of this generator (no {MARKER_FILE}); "
+            "name another folder"
+        )
+    earlier = files.read_json(marker) if marker.exists() else {"fingerprint": "", "stems": []}
+    (out / TRUTH_FILE).unlink(missing_ok=True)
+    for folder in FOLDERS:
+        for part in (out / folder).glob(".*.part"):  # of a run that was killed
+            part.unlink()
+    if earlier["fingerprint"] == stamp:
+        return False
+    (out / COHORT_FILE).unlink(missing_ok=True)
+    for path in (path for stem in earlier["stems"] for path in _paths(out, stem)):
+        path.unlink(missing_ok=True)
+    stems = [recording.stem for recording in recordings]
+    files.write_json(marker, {"fingerprint": stamp, "stems": stems})
+    return True
+
+
+def _write_recordings(
+    out: epath.Path, config: SyntheticConfig, recordings: Sequence[Recording], workers: int
+) -> None:
+    for folder in FOLDERS:
+        files.make_folder(out / folder)
+    progress = tqdm.tqdm(total=len(recordings), desc="synthetic videos", unit="video")
+    with progress:
+        if workers == 1 or len(recordings) == 1:
+            for recording in recordings:
+                _write_recording(out, config, recording)
+                progress.update()
+            return
+        # spawn: forking a process in which JAX runs its threads can hang
+        context = multiprocessing.get_context("spawn")
+        with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
+            jobs = [pool.submit(_write_recording, out, config, r) for r in recordings]
+            try:
+                for job in concurrent.futures.as_completed(jobs):
+                    job.result()
+                    progress.update()
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _write_recording(out: epath.Path, config: SyntheticConfig, recording: Recording) -> None:
+    """Writes the four files of a recording, the video last, each aside and then renamed."""
+    video_path, labels_path, pose_path, keypoints_path = _paths(out, recording.stem)
+    size, coat = config.size, recording.coat
+
+    def rng(purpose: str) -> np.random.Generator:
+        return plan.stream(config, purpose, recording.stem)
+
+    labels, left = plan.draw_behaviour(config, recording)
+    motion = draw_motion(config, recording, labels, left)
+    scratches = zlib.crc32(recording.cage.encode()) + config.seed
+    scene = render.draw_scene(rng("scene"), nuisance=config.nuisance, scratches=scratches)
+    if config.confound and recording.condition == config.confound:
+        scene = render.brighten(scene)
+    camera = render.camera_path(scene, frames=len(labels), size=size, rng=rng("camera"))
+    points = render.to_pixels(motion.keypoints(), camera, size)
+    _write_labels(labels_path, labels)
+    _write_pose(pose_path, *estimate_pose(points, motion.contact, size=size, rng=rng("pose")))
+    _write_keypoints(keypoints_path, points, motion.contact)
+    frames = render.render(motion, coat, scene, camera, size=size, rng=rng("noise"))
+    with files.write_aside(video_path) as aside:
+        render.encode(os.fspath(aside), frames, fps=config.fps, size=size)
+
+
+def draw_motion(
+    config: SyntheticConfig,
+    recording: Recording,
+    labels: Int[np.ndarray, "frames"],
+    left: Bool[np.ndarray, "frames"],
+) -> mouse.Motion:
+    """Draws a recording's motion, as `generate` films it.
+
+    Args:
+        config: of the cohort.
+        recording: one of its recordings.
+        labels: its behaviour per frame, from `synthetic_plan.draw_behaviour`.
+        left: whether the left hind paw is concerned, from there too.
+    """
+    walk_in = settle = 0
+    if recording.label:
+        walk_in, settle = round(WALK_IN_S * config.fps), round(SETTLE_S * config.fps)
+    walk = np.full(walk_in, behaviour.BEHAVIOURS.index("walk"))
+    motion = mouse.move(
+        np.concatenate([walk, np.repeat(labels[0], settle), labels]),
+        np.concatenate([np.repeat(left[0], walk_in + settle), left]),
+        recording.drive,
+        size=recording.coat.size,
+        fps=config.fps,
+        rng=plan.stream(config, "motion", recording.stem),
+    )
+    filmed = {
+        field.name: getattr(motion, field.name)[walk_in + settle :]
+        for field in dataclasses.fields(motion)
+        if field.name != "size"
+    }
+    return dataclasses.replace(motion, **filmed)
+
+
+def estimate_pose(
+    points: Float[np.ndarray, "frames 6 2"],
+    contact: Float[np.ndarray, "frames 4"],
+    *,
+    size: int,
+    rng: np.random.Generator,
+) -> tuple[Float[np.ndarray, "frames 6 2"], Float[np.ndarray, "frames 6"]]:
+    """Adds a pose estimator's errors to the true keypoints.
+
+    Args:
+        points: true px of `mouse.KEYPOINTS`.
+        contact: of the four paws, 0 to 1.
+        size: of the frame in px; errors scale with it.
+        rng: source of chance.
+
+    Returns:
+        Estimated px, and likelihoods: above 0.9, lower for paws in the air, below 0.3 for outliers.
+    """
+    lifted = np.zeros(points.shape[:2])
+    lifted[:, 1:5] = 1 - contact
+    outlier = rng.random(lifted.shape) < np.where(lifted > 0.5, OUTLIER_IN_AIR, OUTLIER_ON_FLOOR)
+    sd = np.where(outlier, OUTLIER_PX, POSE_NOISE_PX * (1 + lifted)) * size / 128
+    estimated = points + sd[..., None] * rng.standard_normal(points.shape)
+    sure = 1 - (0.05 + 0.25 * lifted) * rng.random(lifted.shape)
+    return estimated, np.where(outlier, 0.3 * rng.random(lifted.shape), sure)
+
+
+def _write_labels(path: epath.Path, labels: np.ndarray) -> None:
+    lines = [f"{frame},{behaviour.BEHAVIOURS[label]}\n" for frame, label in enumerate(labels)]
+    with files.write_aside(path) as aside:
+        aside.write_text("frame,behaviour\n" + "".join(lines))
+
+
+def _write_pose(path: epath.Path, points: np.ndarray, likelihood: np.ndarray) -> None:
+    """Writes keypoints as DeepLabCut does: three header rows, then a row per frame."""
+    names, n = mouse.KEYPOINTS, len(mouse.KEYPOINTS)
+    head = [
+        ",".join(["scorer"] + ["mpjax_synthetic"] * 3 * n),
+        ",".join(["bodyparts", *(name for name in names for _ in range(3))]),
+        ",".join(["coords"] + ["x", "y", "likelihood"] * n),
+    ]
+    values = np.concatenate([points, likelihood[..., None]], -1).reshape(len(points), -1)
+    body = [f"{t}," + ",".join(f"{v:.3f}" for v in row) for t, row in enumerate(values.tolist())]
+    with files.write_aside(path) as aside:
+        aside.write_text("\n".join([*head, *body]) + "\n")
+
+
+def _write_keypoints(path: epath.Path, points: np.ndarray, contact: np.ndarray) -> None:
+    with files.write_aside(path) as aside, open(aside, "wb") as file:
+        np.savez_compressed(
+            file,
+            keypoints=points.astype(np.float32),
+            contact=contact.astype(np.float32),
+            names=np.array(mouse.KEYPOINTS),
+        )

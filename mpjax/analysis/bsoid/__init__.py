@@ -1,0 +1,1 @@
+"""What does B-SOiD, the published label-free baseline, see in the same recordings?"""

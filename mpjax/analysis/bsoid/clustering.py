@@ -1,0 +1,248 @@
+"""Motifs of B-SOiD: UMAP, HDBSCAN and a forest that names the motif of any 100 ms.
+
+Parameters are those of the app v2 (source: `bsoid_features`). Needs `pip install
+'mpjax[baselines]'`: umap-learn, and hdbscan rather than scikit-learn's HDBSCAN, for it is what the
+app runs (with min_samples=1 the two differ: one counts a point among its own neighbours) and keeps
+the tree that all 25 minimum sizes share, so that a sweep costs little more than one clustering.
+"""
+
+import dataclasses
+import hashlib
+import importlib
+import importlib.metadata
+import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import threadpoolctl  # type: ignore[import-untyped]
+from jaxtyping import Float, Int
+from sklearn.decomposition import PCA
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.model_selection import cross_val_score, train_test_split
+
+from mpjax.analysis.bsoid.features import bin_frames, standardise, window_features
+from mpjax.io import files
+
+NEIGHBOURS = 60  # of UMAP
+VARIANCE = 0.7  # share of it that the components hold whose number is UMAP's dimension
+SIZES = np.linspace(0.005, 0.01, 25)  # of the smallest motif, as shares of the bins
+MIN_SAMPLES = 1  # of HDBSCAN
+HELD_OUT = 0.2  # share of the bins that the self-evaluation holds out
+CROSS_VALIDATION = 10  # folds, within the bins held out
+LEAST_BINS = 100  # 10 s; with fewer the smallest motif would be a single bin
+_MANY_BINS = 2000
+INSTALL = "pip install 'mpjax[baselines]'"
+
+Tell = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Bins:
+    """Bins of 100 ms to learn from.
+
+    Attributes:
+        features: as `window_features` gives them.
+        scaled: the same, standardised within each recording.
+    """
+
+    features: Float[np.ndarray, "n d"]
+    scaled: Float[np.ndarray, "n d"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Motifs:
+    """Motifs, and what names them.
+
+    Attributes:
+        forest: from features to motif.
+        count: motifs; they are numbered 0..count-1.
+    """
+
+    forest: RandomForestClassifier
+    count: int
+
+
+def draw_bins(
+    recordings: Sequence[tuple[Float[np.ndarray, "frames keypoints 2"], float]],
+    *,
+    most: int,
+    seed: int,
+) -> Bins:
+    """Gathers bins of recordings, a random sample where there are more than `most`.
+
+    Args:
+        recordings: of each its points, none lost, and its frames/s.
+        most: bins that are kept.
+        seed: of the sample.
+
+    Raises:
+        ValueError: fewer than `LEAST_BINS` bins.
+    """
+    counts = [
+        max(0, -(-(len(points) - 1 - bin_frames(fps)) // bin_frames(fps)))
+        for points, fps in recordings
+    ]
+    total = sum(counts)
+    if total < LEAST_BINS:
+        raise ValueError(
+            f"B-SOiD: {len(recordings)} training recording(s) hold {total} bins of 100 ms, "
+            f"needs {LEAST_BINS} or more; film longer"
+        )
+    kept = np.arange(total)
+    if total > most:
+        kept = np.sort(np.random.default_rng(seed).choice(total, most, replace=False))
+    owner = np.repeat(np.arange(len(counts)), counts)[kept]
+    start = np.cumsum([0, *counts])
+    features, scaled = [], []
+    for i, (points, fps) in enumerate(recordings):
+        own = kept[owner == i] - start[i]
+        if len(own):
+            bins = window_features(points, fps)[:: bin_frames(fps)]
+            features.append(bins[own])
+            scaled.append(standardise(bins)[own])
+    return Bins(np.concatenate(features), np.concatenate(scaled))
+
+
+def find_motifs(bins: Bins, *, seed: int, tell: Tell = lambda _: None) -> Int[np.ndarray, "n"]:
+    """Clusters bins: UMAP, then HDBSCAN at 25 minimum sizes, of which the one with most clusters.
+
+    Args:
+        bins: to learn from.
+        seed: of UMAP.
+        tell: is told what is done next, as it takes its time.
+
+    Returns:
+        The motif of every bin; -1 where it is in none.
+
+    Raises:
+        ImportError: umap-learn or hdbscan is not installed.
+        ValueError: fewer than two motifs.
+    """
+    umap, hdbscan, memory = _import("umap"), _import("hdbscan"), _import("joblib").Memory
+    n, width = bins.scaled.shape
+    held = np.cumsum(PCA().fit(bins.scaled).explained_variance_ratio_)
+    dimensions = int(np.argmax(held >= VARIANCE)) + 1
+    tell(f"UMAP of {n} bins, {width} to {dimensions} dimensions")
+    # Results must not depend on the number of cores, nor a busy machine make BLAS wait for them.
+    with warnings.catch_warnings(), threadpoolctl.threadpool_limits(1, user_api="blas"):
+        warnings.simplefilter("ignore", UserWarning)  # few bins: fewer neighbours
+        embedding = umap.UMAP(
+            n_neighbors=NEIGHBOURS,
+            n_components=dimensions,
+            min_dist=0.0,
+            random_state=seed,
+            n_jobs=1,
+        ).fit_transform(bins.scaled)
+    tell(f"HDBSCAN of {n} bins")
+    best, most = np.full(n, -1), 0
+    with tempfile.TemporaryDirectory() as folder:
+        cache = memory(folder, verbose=0)
+        for size in sorted({max(2, round(share * n)) for share in SIZES}):
+            found = hdbscan.HDBSCAN(
+                min_cluster_size=size, min_samples=MIN_SAMPLES, memory=cache
+            ).fit(embedding)
+            count = len(np.unique(found.labels_))  # with the bins in no cluster, as in the app
+            if count > most:
+                best, most = found.labels_, count
+    if best.max() < 1:
+        raise ValueError(
+            f"B-SOiD: HDBSCAN found {best.max() + 1} motif(s) in {n} bins; two or more are "
+            "needed. Is the pose that of a moving animal?"
+        )
+    return best.astype(np.int64)
+
+
+def fingerprint(bins: Bins, *, seed: int) -> str:
+    """Hashes all that `find_motifs` depends on, the versions of its packages too."""
+    packages = ("umap-learn", "hdbscan", "scikit-learn", "numba", "numpy")
+    try:
+        versions = [importlib.metadata.version(name) for name in packages]
+    except importlib.metadata.PackageNotFoundError as error:
+        raise ImportError(f"the baseline B-SOiD needs {error.name}; {INSTALL}") from error
+    digest = hashlib.sha256(bins.scaled.tobytes()).hexdigest()
+    return files.fingerprint(digest, list(bins.scaled.shape), seed, versions)
+
+
+def learn_motifs(bins: Bins, motif: Int[np.ndarray, "n"], *, seed: int) -> Motifs:
+    """Trains the forest that names motifs, on the bins that are in one.
+
+    Args:
+        bins: as in `find_motifs`.
+        motif: what it found.
+        seed: of the forest.
+    """
+    used = motif >= 0
+    forest = _forest(seed, bins=len(motif)).fit(bins.features[used], motif[used])
+    return Motifs(forest, int(motif.max()) + 1)
+
+
+def evaluate_itself(bins: Bins, motif: Int[np.ndarray, "n"], *, seed: int) -> dict[str, Any]:
+    """Scores how well a forest repeats motifs on bins of the same animals, as the app does.
+
+    This is what B-SOiD's accuracy means: bins are held out at random, so that their neighbours in
+    time, and the same animals, are trained on. It tells that the motifs can be told from the
+    features that they were made of; nothing of pain.
+
+    Args:
+        bins: as in `find_motifs`.
+        motif: what it found; bins in no motif take no part.
+        seed: of the forest and of what is held out.
+
+    Returns:
+        `held_out_accuracy` of a fifth of the bins; `cross_validated_accuracy` within that fifth
+        (10 folds, as the app plots it; None where every motif has too few bins); `majority`, what
+        naming the most frequent motif would get; `motifs`; `bins`, and the share of them that is
+        `in_no_motif`.
+    """
+    used = motif >= 0
+    trained, held, y_trained, y_held = train_test_split(
+        bins.features[used], motif[used], test_size=HELD_OUT, random_state=seed
+    )
+    accuracy = _forest(seed).fit(trained, y_trained).score(held, y_held)
+    crossed = None
+    if np.bincount(y_held).max() >= CROSS_VALIDATION:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # rare motifs are not in every fold
+            scores = cross_val_score(_forest(seed), held, y_held, cv=CROSS_VALIDATION)
+        crossed = float(np.mean(scores))
+    return {
+        "held_out_accuracy": float(accuracy),
+        "cross_validated_accuracy": crossed,
+        "majority": float(np.bincount(y_held).max() / len(y_held)),
+        "motifs": len(np.unique(motif[used])),
+        "bins": len(motif),
+        "in_no_motif": float(1 - used.mean()),
+    }
+
+
+def name_windows(
+    motifs: Motifs, points: Float[np.ndarray, "frames keypoints 2"], fps: float
+) -> Int[np.ndarray, "windows"]:
+    """Returns the motif of the 100 ms from every frame on ("frameshift" prediction).
+
+    Args:
+        motifs: learnt on other recordings, or on these.
+        points: px, none lost.
+        fps: Hz.
+
+    Returns:
+        The motif of each window of `window_features`; empty where the recording is too short.
+    """
+    features = window_features(points, fps)
+    if not len(features):
+        return np.zeros(0, np.int64)
+    return motifs.forest.predict(features).astype(np.int64)
+
+
+def _forest(seed: int, *, bins: int = 0) -> RandomForestClassifier:
+    """Returns a forest, in threads where there is enough to do for them; they change no result."""
+    return RandomForestClassifier(random_state=seed, n_jobs=-1 if bins >= _MANY_BINS else None)
+
+
+def _import(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ImportError(f"the baseline B-SOiD needs {name} ({error}); {INSTALL}") from error

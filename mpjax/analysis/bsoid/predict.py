@@ -1,0 +1,284 @@
+"""B-SOiD beside the projector: the same clips, the same split, the same table of predictions.
+
+B-SOiD (source: `bsoid_features`) clusters pose into motifs without labels. What it tells of pain is
+read from how often a clip and its recording show each motif, by a classifier that is trained, as
+are the motifs, on training animals alone.
+
+A clip is classified by its own 100 ms windows and by the usage and transitions of its whole
+recording (`BsoidConfig.context`). So B-SOiD is told more of a clip than the projector is, which
+sees nothing but the clip. That is meant: it was made for the usage in a session, a clip of a second
+holds a motif or two, and a comparison that a baseline could lose for want of what it needs proves
+little. `context = "clip"` gives both the same. Either way, recordings average their clips.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import pandas as pd
+import tqdm
+from etils import epath
+from jaxtyping import Float, Int
+
+from mpjax.analysis.bsoid import clustering
+from mpjax.analysis.bsoid import usage as bsoid_usage
+from mpjax.analysis.bsoid.classifier import Usage, UsageClassifier
+from mpjax.analysis.bsoid.features import fill_lost
+from mpjax.config import BsoidConfig
+from mpjax.io import files
+from mpjax.taxonomy import Taxonomy
+
+FINAL = -1  # the fold of what is trained on all training animals
+_DROPPED = ("logits", "p", "p_coarse", "embedding")  # of the projector's table
+_IGNORES_SCORES = "sleap"  # the app fills what SLEAP left out, and does not look at its scores
+
+
+@runtime_checkable
+class Pose(Protocol):
+    """The keypoints of one animal in every frame, as `mpjax.data.pose` reads them."""
+
+    points: Float[np.ndarray, "frames keypoints 2"]  # px; NaN where missing
+    likelihood: Float[np.ndarray, "frames keypoints"]  # NaN where unknown
+    names: tuple[str, ...]
+    tracker: str
+    fps: float  # Hz, of the video
+
+
+@dataclasses.dataclass(frozen=True)
+class _Recording:
+    """A recording with its lost points filled, and its clips."""
+
+    points: Float[np.ndarray, "frames keypoints 2"]
+    fps: float
+    rows: Int[np.ndarray, "clips"]  # of the table
+    spans: Int[np.ndarray, "clips 2"]  # pose frames
+
+
+@dataclasses.dataclass(frozen=True)
+class _Study:
+    """What is learnt from, and how."""
+
+    table: pd.DataFrame
+    recordings: list[_Recording]
+    scheme: str
+    group: str
+    config: BsoidConfig
+    cache: epath.PathLike | None
+
+    def predicting_fold(self) -> Int[np.ndarray, "clips"]:
+        """Returns whose motifs and classifier predict each clip."""
+        if self.scheme == "fixed":
+            return np.full(len(self.table), FINAL)
+        return np.where(self.table["split"] == "test", self.table["fold"], FINAL)
+
+    def trained_rows(self, left_out: int) -> np.ndarray:
+        """Returns the clips that may be learnt from, where the fold `left_out` is predicted."""
+        usable = self.table["label"] >= 0
+        if self.scheme == "fixed":
+            return np.flatnonzero(usable & (self.table["split"] == "train"))
+        held_out = self.table["fold"] == left_out
+        return np.flatnonzero(usable & (self.table["split"] == "test") & ~held_out)
+
+
+def predict(
+    poses: Mapping[str, Pose],
+    clips: pd.DataFrame,
+    *,
+    taxonomy: Taxonomy,
+    group: str,
+    scheme: str,
+    clip_frames: int,
+    config: BsoidConfig,
+    cache: epath.PathLike | None = None,
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Predicts every clip by motifs and a classifier that saw neither it nor its animal.
+
+    Under a fixed split both are learnt from the split `train` (the animals of `val` calibrate, as
+    they do for the projector). Under folds each fold is predicted from the others, and the split
+    `drug`, never learnt from, from all of them. Shows progress.
+
+    Args:
+        poses: of every recording that has a clip, by `video`.
+        clips: a row per clip, as in predictions.parquet of the projector.
+        taxonomy: the classes.
+        group: animal or cage, whichever the split keeps on one side.
+        scheme: fixed | kfold | leave_one_group_out.
+        clip_frames: frames of a clip, at the clips' own rate.
+        config: sizes, penalties and seed.
+        cache: a folder for what was clustered, which takes nearly all of the time; None keeps
+            nothing.
+
+    Returns:
+        The table of predictions, `clips` with other logits and p; and the self-evaluation, that of
+        `bsoid_motifs.evaluate_itself` for the final motifs, with `models`: for each fold (None:
+        final) its `motifs` and the `inverse_penalty` chosen.
+
+    Raises:
+        ValueError: a pose is missing or does not fit the others or its clips; or there is too
+            little to learn from.
+        ImportError: the extra `baselines` is not installed.
+    """
+    recordings = _prepare(poses, clips, clip_frames=clip_frames)
+    table = clips.drop(columns=[name for name in _DROPPED if name in clips]).reset_index(drop=True)
+    study = _Study(table, recordings, scheme, group, config, cache)
+    seen = set(table["label"].iloc[study.trained_rows(FINAL)])
+    if absent := [name for i, name in enumerate(taxonomy.fine) if i not in seen]:
+        raise ValueError(f"B-SOiD: no clip to train on for class(es) {', '.join(absent)}")
+    fold = study.predicting_fold()
+    wanted = sorted(set(fold.tolist()) | {FINAL})
+    p = np.zeros((len(table), len(taxonomy.fine)))
+    self_evaluation: dict[str, Any] = {}
+    models: list[dict[str, Any]] = []
+    with tqdm.tqdm(total=4 * len(wanted), desc="B-SOiD", unit="step", mininterval=0.5) as bar:
+        for k in wanted:
+
+            def tell(what: str, k: int = k) -> None:
+                bar.set_description(f"B-SOiD, {'final' if k == FINAL else f'fold {k}'}: {what}")
+                bar.update(1)
+
+            rows = np.flatnonzero(fold == k)
+            p[rows], model, own = _predict_rows(study, rows, k, len(taxonomy.fine), tell)
+            models.append(model)
+            self_evaluation |= own
+    logits = np.log(p).astype(np.float32)
+    table = table.assign(logits=list(logits), p=list(p.astype(np.float32)))
+    return table, self_evaluation | {"models": models}
+
+
+def _predict_rows(
+    study: _Study, rows: np.ndarray, fold: int, classes: int, tell: clustering.Tell
+) -> tuple[Float[np.ndarray, "n fine"], dict[str, Any], dict[str, Any]]:
+    """Learns without `fold`; returns p of `rows`, the model's facts and its self-evaluation."""
+    trained, seed = study.trained_rows(fold), study.config.seed
+    bins = _draw_bins(study, trained)
+    motif = _find_motifs(bins, study, tell)
+    tell("random forest")
+    motifs = clustering.learn_motifs(bins, motif, seed=seed)
+    own = clustering.evaluate_itself(bins, motif, seed=seed) if fold == FINAL else {}
+    tell("naming motifs, classifying")
+    usage = _usage(study, motifs)
+    classifier = _classify(study, usage, trained)
+    model = {
+        "fold": None if fold == FINAL else fold,
+        "motifs": motifs.count,
+        "inverse_penalty": float(classifier.inverse_penalty),
+    }
+    return classifier.predict(usage.take(rows), classes=classes), model, own
+
+
+# Recordings.
+
+
+def _prepare(
+    poses: Mapping[str, Pose], clips: pd.DataFrame, *, clip_frames: int
+) -> list[_Recording]:
+    """Fills lost points and finds each clip's pose frames; refuses poses that do not fit."""
+    videos = clips["video"].unique()
+    if missing := [video for video in videos if video not in poses]:
+        raise ValueError(
+            f"B-SOiD needs the pose of every recording; {len(missing)} of {len(videos)} have none, "
+            f"first {missing[0]!r}: name it in the cohort's column pose"
+        )
+    names = poses[videos[0]].names
+    recordings, faults = [], []
+    for video, rows in clips.reset_index(drop=True).groupby("video", sort=False):
+        pose = poses[str(video)]
+        spans = _spans(rows, pose.fps, clip_frames) if pose.fps > 0 else np.zeros((1, 2), int)
+        if sorted(pose.names) != sorted(names):
+            faults.append(
+                f"{video}: keypoints {', '.join(pose.names)}, but {videos[0]} has "
+                f"{', '.join(names)}; track all with one model"
+            )
+        elif pose.fps <= 0:
+            faults.append(f"{video}: the pose's frame rate is {pose.fps}, must be above 0")
+        elif spans[:, 0].max() >= len(pose.points):
+            faults.append(
+                f"{video}: pose of {len(pose.points)} frames, but a clip starts at frame "
+                f"{spans[:, 0].max()}"
+            )
+        else:
+            likelihood = pose.likelihood
+            if pose.tracker == _IGNORES_SCORES:
+                likelihood = np.full(likelihood.shape, np.nan)
+            order = [pose.names.index(name) for name in names]  # trackers write them in any
+            points = fill_lost(pose.points[:, order], likelihood[:, order])
+            recordings.append(_Recording(points, pose.fps, rows.index.to_numpy(), spans))
+    if len(names) < 2:
+        faults.append(f"{videos[0]}: {len(names)} keypoint(s); B-SOiD compares two or more")
+    if faults:
+        raise ValueError("B-SOiD: " + "; ".join(faults[:20]))
+    return recordings
+
+
+def _spans(rows: pd.DataFrame, fps: float, clip_frames: int) -> Int[np.ndarray, "clips 2"]:
+    return np.array(
+        [
+            bsoid_usage.clip_span(
+                int(row.start_frame),
+                clip_frames - int(row.padded_frames),
+                float(row.fps),
+                pose_fps=fps,
+            )
+            for row in rows.itertuples()
+        ]
+    )
+
+
+def _usage(study: _Study, motifs: clustering.Motifs) -> Usage:
+    """Names the motifs of all recordings and counts them."""
+    clips, count = len(study.table), motifs.count
+    clip, owner, whole = np.zeros((clips, count)), np.zeros(clips, int), []
+    for i, each in enumerate(study.recordings):
+        motif = clustering.name_windows(motifs, each.points, each.fps)
+        clip[each.rows] = bsoid_usage.span_usage(motif, each.spans, count=count, fps=each.fps)
+        owner[each.rows] = i
+        whole.append(bsoid_usage.recording_usage(motif, count=count, fps=each.fps))
+    return Usage(clip, np.stack(whole) if study.config.context == "recording" else None, owner)
+
+
+# Learning.
+
+
+def _draw_bins(study: _Study, trained: np.ndarray) -> clustering.Bins:
+    """Draws bins from the recordings of the clips `trained`."""
+    chosen = [each for each in study.recordings if np.isin(each.rows, trained).any()]
+    return clustering.draw_bins(
+        [(each.points, each.fps) for each in chosen],
+        most=study.config.max_bins,
+        seed=study.config.seed,
+    )
+
+
+def _find_motifs(
+    bins: clustering.Bins, study: _Study, tell: clustering.Tell
+) -> Int[np.ndarray, "n"]:
+    """Clusters bins, or takes what was found in the very same ones before."""
+    seed = study.config.seed
+    if study.cache is None:
+        return clustering.find_motifs(bins, seed=seed, tell=tell)
+    path = epath.Path(study.cache) / f"motifs-{clustering.fingerprint(bins, seed=seed)}.npy"
+    if path.exists():
+        for _ in range(2):  # the steps of `find_motifs`
+            tell("clusters found before")
+        with path.open("rb") as file:
+            return np.load(file)
+    motif = clustering.find_motifs(bins, seed=seed, tell=tell)
+    with files.write_aside(path) as aside, aside.open("wb") as file:
+        np.save(file, motif)
+    return motif
+
+
+def _classify(study: _Study, usage: Usage, trained: np.ndarray) -> UsageClassifier:
+    """Trains the classifier on at most `config.max_clips` clips, spread over all recordings."""
+    config = study.config
+    if len(trained) > config.max_clips:
+        order = study.table.iloc[trained].sort_values(["video", "start_frame"]).index.to_numpy()
+        trained = order[np.linspace(0, len(order) - 1, config.max_clips).round().astype(int)]
+    rows = study.table.iloc[trained]
+    return UsageClassifier(usage.take(trained), components=config.components).fit(
+        rows["label"].to_numpy(),
+        pd.factorize(rows[study.group], sort=True)[0],
+        inverse_penalties=config.inverse_penalties,
+        seed=config.seed,
+    )

@@ -1,0 +1,83 @@
+"""How often a clip or recording shows each motif, and how often one follows another."""
+
+import math
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from mpjax.analysis.bsoid.features import bin_frames
+
+# A frame counts as on screen from this share of a frame interval before its time, as where videos
+# are resampled into clips (`mpjax.data.video.clips`).
+_SLACK = 0.13
+
+
+def clip_span(start_frame: int, frames: int, fps: float, *, pose_fps: float) -> tuple[int, int]:
+    """Returns the pose frames of a clip's time span, as a half-open range.
+
+    A clip's frames are counted at the clip's rate, to which the video was resampled; pose frames
+    are those of the video. Clips that follow each other share none.
+
+    Args:
+        start_frame: the clip's first frame, on the timeline of the clip's rate.
+        frames: of the clip, without those that only repeat the recording's last one.
+        fps: Hz, of the clip.
+        pose_fps: Hz, of the video.
+    """
+    ratio = pose_fps / fps
+    first = math.floor(start_frame * ratio + _SLACK)
+    return first, max(first + 1, math.floor((start_frame + frames) * ratio + _SLACK))
+
+
+def span_usage(
+    motif: Int[np.ndarray, "windows"],
+    spans: Int[np.ndarray, "clips 2"],
+    *,
+    count: int,
+    fps: float,
+) -> Float[np.ndarray, "clips motifs"]:
+    """Returns the share of each motif in spans of one recording.
+
+    A span counts the windows of 100 ms that lie within it as a whole. One that is shorter than a
+    window, or at the very end, is given the window nearest to its middle.
+
+    Args:
+        motif: of every window of the recording, window i reaching from frame i to i + b.
+        spans: first frame and the one after the last of each.
+        count: motifs.
+        fps: Hz, of the pose.
+
+    Returns:
+        Shares, which sum to 1; all 0 where the recording has no window.
+    """
+    if not len(motif):
+        return np.zeros((len(spans), count))
+    b, windows = bin_frames(fps), len(motif)
+    total = np.zeros((windows + 1, count))
+    np.cumsum(np.eye(count)[motif], axis=0, out=total[1:])
+    first, last = np.minimum(spans[:, 0], windows), np.minimum(spans[:, 1] - b, windows)
+    middle = np.clip((spans.sum(axis=1) - 1 - b) // 2, 0, windows - 1)
+    within = first < last
+    first, last = np.where(within, first, middle), np.where(within, last, middle + 1)
+    return (total[last] - total[first]) / (last - first)[:, None]
+
+
+def recording_usage(
+    motif: Int[np.ndarray, "windows"], *, count: int, fps: float
+) -> Float[np.ndarray, "usage_and_transitions"]:
+    """Returns the share of each motif in a recording, and of each change from one to another.
+
+    A change is counted from a window to the one 100 ms later, so that both share no step; changes
+    are shares of all such pairs of windows, those without a change too.
+
+    Args:
+        motif: of every window.
+        count: motifs.
+        fps: Hz, of the pose.
+    """
+    share = np.bincount(motif, minlength=count) / max(1, len(motif))
+    b = bin_frames(fps)
+    before, after = motif[:-b], motif[b:]
+    change = np.bincount(before * count + after, minlength=count**2).reshape(count, count)
+    np.fill_diagonal(change, 0)
+    return np.concatenate([share, change.ravel() / max(1, len(before))])

@@ -1,0 +1,1 @@
+"""How well are held-out animals classified, and compared with what?"""

@@ -1,0 +1,167 @@
+"""Scores of one task at clip, recording and animal x day level, with intervals over animals."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from mpjax.analysis.stats import bootstrap
+from mpjax.analysis.stats.units import Units
+from mpjax.taxonomy import parse_fine_name
+
+_TOP = 3
+_TOP_FROM = _TOP + 1  # classes; with fewer, every answer is among the top 3
+
+
+def score_levels(
+    levels: dict[str, Units | str],
+    classes: Sequence[str],
+    *,
+    weights: Int[np.ndarray, "resamples groups"] | None,
+    unit: str,
+) -> dict[str, Any]:
+    """Scores every level against one list of classes, with chance and majority rows.
+
+    `majority` is the share of the largest class among the evaluated units: what the best constant
+    answer would score, so no smaller than what the training side's largest class would.
+    """
+    scores: dict[str, Any] = {"classes": list(classes), "chance": {"value": 1 / len(classes)}}
+    scores["majority"] = {}
+    for level, units in levels.items():
+        if isinstance(units, str):
+            absent = {"value": None, "why": units}
+            scores[level] = dict.fromkeys(_figures(classes), absent)
+            scores["majority"][level] = absent
+            continue
+        assert weights is not None
+        scores[level] = score_units(units, classes, weights=weights, unit=unit)
+        sizes = np.bincount(units.label, minlength=len(classes))
+        largest = int(sizes.argmax())
+        scores["majority"][level] = {
+            "value": float(sizes[largest] / sizes.sum()),
+            "class": classes[largest],
+            "n": int(sizes.sum()),
+        }
+    return scores
+
+
+def _figures(classes: Sequence[str]) -> list[str]:
+    top = ["top3_accuracy"] if len(classes) >= _TOP_FROM else []
+    return ["accuracy", "mean_class_accuracy", "macro_f1", *top, "confusion", "recall"]
+
+
+def score_units(
+    units: Units,
+    classes: Sequence[str],
+    *,
+    weights: Int[np.ndarray, "resamples groups"],
+    unit: str,
+) -> dict[str, Any]:
+    """Scores one level: accuracies, macro F1, confusion matrix, recall per class.
+
+    Args:
+        units: at least one unit.
+        classes: names of the columns of `units.p`.
+        weights: how often each group occurs in each bootstrap resample.
+        unit: what a group is called, `animal` or `cage`.
+
+    Returns:
+        `accuracy` (top-1), `mean_class_accuracy` (mean recall over the classes that have a unit),
+        `macro_f1` (mean F1 over the classes that have a unit or are named), from 4 classes on
+        `top3_accuracy`, and per class `recall`, each {"value", "ci95", "n"}; `confusion` (rows:
+        true class).
+    """
+    counts = bootstrap.count_by_group(
+        units.label, units.predicted, units.group, classes=len(classes)
+    )
+    total = counts.total
+    draws = bootstrap.resample_scores(counts, weights)
+    value = bootstrap.resample_scores(counts, np.ones((1, len(total)), int))
+
+    def entry(value: float, draws: np.ndarray, n: int, groups: int) -> dict[str, Any]:
+        interval = bootstrap.percentile_interval(draws, groups=groups, unit=unit)
+        return {"value": float(value), **interval, "n": int(n)}
+
+    recall: dict[str, Any] = {}
+    for index, name in enumerate(classes):
+        if count := int(total[:, index].sum()):
+            holders = int((total[:, index] > 0).sum())
+            recall[name] = entry(value.recall[0, index], draws.recall[:, index], count, holders)
+        else:
+            recall[name] = {"value": None, "why": "no evaluated unit of this class", "n": 0}
+    scores: dict[str, Any] = {
+        name: entry(getattr(value, name)[0], getattr(draws, name), len(units.label), len(total))
+        for name in ("accuracy", "mean_class_accuracy", "macro_f1")
+    }
+    if len(classes) >= _TOP_FROM:
+        hit = among_top(units.p, units.label, top=_TOP)
+        scores["top3_accuracy"] = bootstrap.estimate_mean(hit, units.group, weights, unit=unit)
+    matrix = confusion_matrix(units.label, units.predicted, classes=len(classes))
+    return scores | {"confusion": matrix.tolist(), "recall": recall}
+
+
+def among_top(
+    p: Float[np.ndarray, "n classes"], label: Int[np.ndarray, " n"], *, top: int
+) -> Bool[np.ndarray, " n"]:
+    """Tells which labels are among the `top` largest scores; of equal scores the first is larger.
+
+    With top=1 this is accuracy as `argmax` gives it.
+    """
+    own = p[np.arange(len(label)), label][:, None]
+    before = np.arange(p.shape[1]) < label[:, None]
+    return ((p > own) | ((p == own) & before)).sum(axis=1) < top
+
+
+def confusion_matrix(
+    label: Int[np.ndarray, " n"], predicted: Int[np.ndarray, " n"], *, classes: int
+) -> Int[np.ndarray, "classes classes"]:
+    """Counts units by true class (rows) and predicted class (columns)."""
+    cells = np.bincount(label * classes + predicted, minlength=classes**2)
+    return cells.reshape(classes, classes)
+
+
+def describe_day_distance(
+    units: Units | str,
+    classes: Sequence[str],
+    *,
+    weights: Int[np.ndarray, "resamples groups"] | None,
+    unit: str,
+) -> dict[str, Any]:
+    """Says how far off the day is where the condition is right.
+
+    Args:
+        units: of fine classes `<condition>@d<day>`, or why there are none.
+        classes: names of the fine classes.
+        weights: how often each group occurs in each bootstrap resample.
+        unit: what a group is called.
+
+    Returns:
+        `within_condition` (units predicted within their right condition), `units` (all), `steps`
+        (how many of the former lie how many recorded days off) and `mean_days` (their mean
+        |predicted day - day|, an estimate); or {"value": None, "why"}.
+    """
+    if isinstance(units, str):
+        return {"value": None, "why": units}
+    parsed = [parse_fine_name(name) or (name, 0) for name in classes]
+    condition = np.unique([condition for condition, _ in parsed], return_inverse=True)[1]
+    day = np.array([day for _, day in parsed])
+    rank = np.zeros(len(day), int)  # of a day among those of its condition
+    for each in np.unique(condition):
+        rank[condition == each] = np.unique(day[condition == each], return_inverse=True)[1]
+    if not rank.any():
+        return {"value": None, "why": "no condition has more than one recorded day"}
+    right = condition[units.predicted] == condition[units.label]
+    predicted, label = units.predicted[right], units.label[right]
+    steps = np.bincount(np.abs(rank[predicted] - rank[label]), minlength=rank.max() + 1)
+    mean_days: dict[str, Any] = {"value": None, "why": "no unit is predicted within its condition"}
+    if right.any():
+        assert weights is not None
+        distance = np.abs(day[predicted] - day[label])
+        mean_days = bootstrap.estimate_mean(distance, units.group[right], weights, unit=unit)
+    return {
+        "within_condition": int(right.sum()),
+        "units": len(right),
+        "steps": {str(step): int(count) for step, count in enumerate(steps)},
+        "mean_days": mean_days,
+    }

@@ -1,0 +1,1 @@
+"""Could something other than pain give the classes away?"""

@@ -1,0 +1,217 @@
+"""How much of the pain an arm takes away, in per cent, and at which dose half of its effect."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from mpjax.analysis.drug.sessions import VEHICLE, dose_arms
+from mpjax.analysis.stats.comparisons import (
+    absent,
+    dunnett,
+    dunnett_critical,
+    pool,
+    why_not_compared,
+)
+
+DOSES_FOR_ED50 = 3
+_BOOTSTRAP = 1000
+_GRID = 400  # doses tried, evenly on the log scale
+
+
+def reversals(animals: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Computes the vehicle-subtracted reversal of each arm of one condition.
+
+    100 * (mean of (pre - post) in the arm - the same under vehicle) / mean of (pre - baseline)
+    over the condition's animals: 100 % brings an animal back to before its injury. The interval
+    is Fieller's (1954, doi:10.1111/j.2517-6161.1954.tb00159.x), with the variances pooled over
+    the arms; the p-value is Dunnett's, of the numerator.
+
+    Args:
+        animals: of `drug_sessions.changes` on a probability, one condition.
+
+    Returns:
+        Per arm {"value", "ci95", "p", "n", "animals": {name: per cent}}, or why there is none.
+    """
+    counted = animals["arm"].value_counts()
+    single = [arm for arm in dose_arms(animals) if counted[arm] < 2]
+    alone = {arm: absent("the arm has 1 animal (or cage); it needs 2") for arm in single}
+    animals = animals[~animals["arm"].isin(single)]
+    arms = dose_arms(animals)
+    if not arms:
+        return alone
+    relief = _split(animals, animals["pre"] - animals["post"])
+    if why := why_no_reversal(animals, relief):
+        return alone | {arm: absent(why) for arm in arms}
+    injury = animals["pre"] - animals["baseline"]
+    by_arm = _split(animals, injury)
+    tests = dunnett(relief[VEHICLE], {arm: relief[arm] for arm in arms})
+    spread, injury_spread = pool(list(relief.values())), pool(list(by_arm.values()))
+    critical = _critical(relief)
+    denominator = float(injury.mean())
+    denominator_variance = injury_spread.sd**2 / len(injury)
+    result = {}
+    for arm in arms:
+        variance = spread.sd**2 * (1 / len(relief[arm]) + 1 / len(relief[VEHICLE]))
+        low, high = fieller(
+            tests[arm]["value"], denominator, variance, denominator_variance, critical
+        )
+        rows = animals[animals["arm"] == arm]
+        own = 100 * (rows["pre"] - rows["post"] - relief[VEHICLE].mean()) / denominator
+        result[arm] = {
+            "value": 100 * tests[arm]["value"] / denominator,
+            "ci95": [100 * low, 100 * high],
+            "p": tests[arm]["p_adjusted"],
+            "n": len(relief[arm]) + len(relief[VEHICLE]),
+            "animals": dict(zip(rows["animal"].astype(str), own.astype(float), strict=True)),
+        }
+    return alone | result
+
+
+def _critical(relief: dict[str, np.ndarray]) -> float:
+    """Returns Dunnett's critical value, so that intervals and p-values agree."""
+    arms = {arm: values for arm, values in relief.items() if arm != VEHICLE}
+    return dunnett_critical(relief[VEHICLE], arms)
+
+
+def why_no_reversal(animals: pd.DataFrame, relief: dict[str, np.ndarray]) -> str | None:
+    """Says why there is no reversal: no vehicle, no baseline, or no pain to reverse."""
+    if VEHICLE not in relief:
+        return "no vehicle arm in this condition"
+    if why := why_not_compared(relief):
+        return why
+    if animals["baseline"].isna().any():
+        missing = int(animals["baseline"].isna().sum())
+        return f"{missing} of {len(animals)} animals have no session before induction (day < 0)"
+    injury = animals["pre"] - animals["baseline"]
+    spread = pool(list(_split(animals, injury).values()))
+    half = _critical(relief) * spread.sd / np.sqrt(len(injury))
+    mean = float(injury.mean())
+    if mean - half <= 0:
+        return (
+            "the rise from baseline to before the dose is too near 0 to divide by: "
+            f"{mean:+.3f} (95 % CI {mean - half:+.3f} to {mean + half:+.3f})"
+        )
+    return None
+
+
+def _split(animals: pd.DataFrame, values: pd.Series) -> dict[str, Float[np.ndarray, "_"]]:
+    return {str(arm): rows.to_numpy(float) for arm, rows in values.groupby(animals["arm"])}
+
+
+def fieller(
+    numerator: float,
+    denominator: float,
+    numerator_variance: float,
+    denominator_variance: float,
+    critical: float,
+) -> tuple[float, float]:
+    """Returns the interval of a ratio of two independent normal estimates.
+
+    Args:
+        numerator, denominator: the estimates; the denominator is `critical` standard errors or
+            more from 0, else the interval has no ends.
+        numerator_variance, denominator_variance: their variances.
+        critical: quantile of Student's t.
+    """
+    a = denominator**2 - critical**2 * denominator_variance
+    b = numerator * denominator
+    c = numerator**2 - critical**2 * numerator_variance
+    root = np.sqrt(b**2 - a * c)
+    return (b - root) / a, (b + root) / a
+
+
+def dose_response(animals: pd.DataFrame, *, seed: int = 0) -> dict[str, Any]:
+    """Fits the reversal of one condition against the dose of one drug.
+
+    The curve is E(dose) = E_max * dose / (ED50 + dose), by least squares over animals; the
+    interval comes from resampling animals within their arms.
+
+    Args:
+        animals: as in `reversals`; vehicle and one drug.
+        seed: of the resampling.
+
+    Returns:
+        {"doses": [{"dose_mg_per_kg", "value", "ci95", "n"}], "ed50": in mg/kg, or why not}.
+    """
+    found = reversals(animals)
+    arms = dose_arms(animals)
+    dose_of = animals.groupby("arm")["dose_mg_per_kg"].first()
+    doses = [
+        {"dose_mg_per_kg": float(dose_of[arm])}
+        | {key: found[arm].get(key) for key in ("value", "ci95", "n", "why") if key in found[arm]}
+        for arm in arms
+    ]
+    return {"doses": doses, "ed50": _ed50(animals, found, arms, seed)}
+
+
+def _ed50(
+    animals: pd.DataFrame, found: dict[str, dict[str, Any]], arms: list[str], seed: int
+) -> dict[str, Any]:
+    dose_of = animals.groupby("arm")["dose_mg_per_kg"].first()
+    if len(arms) < DOSES_FOR_ED50:
+        return absent(f"{len(arms)} dose(s); at least {DOSES_FOR_ED50} are needed")
+    if why := next((found[arm]["why"] for arm in arms if "why" in found[arm]), None):
+        return absent(why)
+    top = found[arms[-1]]
+    if top["ci95"][0] <= 0:
+        return absent("no effect of the top dose to take half of: its interval includes 0")
+    relief = _split(animals, animals["pre"] - animals["post"])
+    range_ = float(dose_of[arms[0]]), float(dose_of[arms[-1]])
+
+    dose = np.concatenate([np.full(len(relief[arm]), dose_of[arm]) for arm in arms])
+
+    def effects(values: dict[str, np.ndarray]) -> np.ndarray:
+        control = values[VEHICLE].mean(-1, keepdims=True)
+        return np.concatenate([values[arm] - control for arm in arms], axis=-1)
+
+    rng = np.random.default_rng(seed)
+    resampled = {
+        arm: values[rng.integers(0, len(values), (_BOOTSTRAP, len(values)))]
+        for arm, values in relief.items()
+    }
+    value = float(half_effective_dose(dose, effects(relief)[None], within=range_)[0])
+    draws = half_effective_dose(dose, effects(resampled), within=range_)
+    if not np.isfinite(value):
+        return absent(
+            f"half of the effect lies {'below' if value < 0 else 'above'} the doses given "
+            f"({range_[0]:g} to {range_[1]:g} mg/kg)"
+        )
+    n = sum(map(len, relief.values()))
+    low, high = np.quantile(draws, [0.025, 0.975], method="inverted_cdf")
+    if not np.isfinite([low, high]).all():
+        sides = [side for side, end in (("below", low), ("above", high)) if not np.isfinite(end)]
+        why = f"the doses given do not bound it {' and '.join(sides)}"
+        return {"value": value, "ci95": None, "why": why, "n": n}
+    return {"value": value, "ci95": [float(low), float(high)], "n": n}
+
+
+def half_effective_dose(
+    dose: Float[np.ndarray, " n"],
+    effect: Float[np.ndarray, "draws n"],
+    *,
+    within: tuple[float, float],
+) -> Float[np.ndarray, " draws"]:
+    """Returns the dose of half the greatest effect; -inf or inf below or above the doses.
+
+    Args:
+        dose: of each animal.
+        effect: of each animal, in each of several draws.
+        within: the least and the greatest dose; half of the least is the lowest answer.
+    """
+    log_half = np.linspace(np.log(within[0] / 10), np.log(within[1] * 10), _GRID)
+    share = dose / (np.exp(log_half)[:, None] + dose)
+    # Given the dose of half effect, the greatest effect is a least-squares slope, and what the
+    # curve explains of the squares is this.
+    explained = np.square(effect @ share.T) / np.square(share).sum(1)
+    best = explained.argmax(1)
+    inner = np.clip(best, 1, _GRID - 2)
+    before, at, after = (
+        np.take_along_axis(explained, (inner + i)[:, None], 1)[:, 0] for i in (-1, 0, 1)
+    )
+    curvature = before - 2 * at + after
+    offset = np.divide(before - after, 2 * curvature, out=np.zeros(len(at)), where=curvature < 0)
+    found = np.exp(log_half[inner] + offset * (log_half[1] - log_half[0]))
+    found = np.where((best < inner) | (found < within[0] / 2), -np.inf, found)
+    return np.where((best > inner) | (found > within[1]), np.inf, found)

@@ -1,0 +1,261 @@
+"""The drug part as a trial: one score per animal and session, and one change per animal."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from scipy.special import logit
+
+from mpjax.analysis.pain_score import MARGIN, pain_probability, why_no_pain_score
+from mpjax.analysis.predictions import Predictions
+from mpjax.taxonomy import NO_PAIN, Taxonomy, parse_fine_name
+
+VEHICLE = "vehicle"
+OUTCOMES = ("pain", "own_type")
+PHASES = ("baseline", "pre", "post")
+
+# What tells an animal's sessions apart.
+_SESSION = ["animal", "phase", "day", "minutes_post_dose"]
+
+
+class NoTrial(ValueError):
+    """The cohort allows no inference on a drug; the message says why."""
+
+
+def score_sessions(
+    predictions: Predictions, p: Float[np.ndarray, "n fine"], *, outcome: str
+) -> pd.DataFrame:
+    """Scores every session of the drug part.
+
+    Clips are averaged within a recording, recordings within a session, so that long recordings
+    do not count more. An animal's sessions are `baseline` (untreated, before induction: day < 0),
+    `pre` (untreated, on the day of its treatment, or else the last recorded day before it; or
+    filmed before the dose: minutes_post_dose < 0) and `post`. Other sessions are left out.
+
+    Args:
+        predictions: of a study with rows of split `drug`.
+        p: calibrated probabilities of the fine classes, rows as in `predictions.table`.
+        outcome: the score's probability, `pain` (any pain) or `own_type` (of the pain type of
+            the animal's own condition).
+
+    Returns:
+        A row per animal and session: `animal, cage, sex, condition, coarse, arm, drug,
+        dose_mg_per_kg, phase, day, minutes_post_dose` (NaN: not given), `clips`, `p_pain, p_own`
+        (means of probabilities) and `score` (mean of the logit of the outcome's probability).
+
+    Raises:
+        NoTrial: no drug part, no vehicle arm, an animal on several arms, no probability of pain,
+            or no condition of the drug part is one that was trained on.
+        ValueError: unknown outcome.
+    """
+    if outcome not in OUTCOMES:
+        raise ValueError(f"config.eval.outcome={outcome!r}: choose {' or '.join(OUTCOMES)}")
+    clips = predictions.table[predictions.table["split"] == "drug"]
+    _check_trial(clips, predictions.taxonomy)
+    taxonomy, p = predictions.taxonomy, p[(predictions.table["split"] == "drug").to_numpy()]
+    clips = with_arms(clips)
+    coarse = clips["condition"].map(_coarse_of_conditions(taxonomy))
+    pain = pain_probability(taxonomy, p)
+    own = _own_probability(taxonomy, p, coarse)
+    # An animal of a condition without pain has no pain type of its own.
+    own = np.where(coarse == NO_PAIN, np.nan, own)
+    chosen = own if outcome == "own_type" else pain
+    chosen = np.where(coarse == NO_PAIN, pain, chosen)
+    if coarse.isna().all():
+        raise NoTrial(
+            f"the conditions of the drug part ({', '.join(sorted(set(clips['condition'])))}) are "
+            "none of the trained ones"
+        )
+    clips = clips.assign(
+        coarse=coarse.fillna(""),
+        p_pain=pain,
+        p_own=own,
+        score=logit(np.clip(chosen, MARGIN, 1 - MARGIN)),
+        clips=1,
+    )
+    clips = clips[(clips["phase"] != "") & (clips["coarse"] != "")]
+    keep = ["cage", "sex", "condition", "coarse", "arm", "drug", "dose_mg_per_kg"]
+    means = dict.fromkeys(("p_pain", "p_own", "score"), "mean")
+    videos = clips.groupby([*_SESSION, "video"], dropna=False, as_index=False).agg(
+        dict.fromkeys(keep, "first") | {"clips": "sum"} | means
+    )
+    sessions = videos.groupby(_SESSION, dropna=False, as_index=False).agg(
+        dict.fromkeys(keep, "first") | {"clips": "sum"} | means
+    )
+    order = {phase: rank for rank, phase in enumerate(PHASES)}
+    return sessions.sort_values(
+        ["condition", "arm", "animal", "phase", "minutes_post_dose"],
+        key=lambda column: column.map(order) if column.name == "phase" else column,
+        ignore_index=True,
+    )
+
+
+def _check_trial(clips: pd.DataFrame, taxonomy: Taxonomy) -> None:
+    if clips.empty:
+        raise NoTrial("the cohort has no drug part (no row of split 'drug')")
+    if (clips["drug"] == "").all():
+        raise NoTrial("no row of split 'drug' names a drug or vehicle")
+    if why := why_no_pain_score(taxonomy):
+        raise NoTrial(why)
+    if (clips["animal"] == "").any():
+        raise NoTrial("rows of split 'drug' without an animal id; the animal is the unit of a test")
+    given = set(clips["drug"]) - {""}
+    if VEHICLE not in given:
+        raise NoTrial(
+            f"no vehicle arm (drugs given: {', '.join(sorted(given))}): what {VEHICLE!r} alone "
+            "does over a session cannot be told from the drug's effect"
+        )
+    if given == {VEHICLE}:
+        raise NoTrial("no drug arm: every treated row is vehicle")
+
+
+def with_arms(clips: pd.DataFrame) -> pd.DataFrame:
+    """Adds the arm of each animal, with its drug and dose, and the phase of each clip ("": none).
+
+    Raises:
+        NoTrial: an animal is on several arms.
+    """
+    treated = clips[clips["drug"] != ""]
+    dose = treated["dose_mg_per_kg"].where(treated["drug"] != VEHICLE).fillna(0.0)
+    arms = treated.assign(dose_mg_per_kg=dose)
+    arms = arms.assign(arm=[arm_name(d, n) for d, n in zip(arms["drug"], dose, strict=True)])
+    per_animal = arms.groupby("animal").agg(
+        arms=("arm", "nunique"),
+        arm=("arm", "first"),
+        drug=("drug", "first"),
+        dose_mg_per_kg=("dose_mg_per_kg", "first"),
+        day=("day", "min"),
+    )
+    if len(several := per_animal.index[per_animal["arms"] > 1]):
+        raise NoTrial(
+            f"{len(several)} animal(s) receive several arms, first {several[0]!r}: a cross-over is "
+            "not analysed, only arms of separate animals"
+        )
+    untreated = clips["drug"] == ""
+    day = clips["animal"].map(per_animal["day"])
+    before = untreated & (clips["day"] >= 0) & (clips["day"] <= day)
+    last_before = clips["animal"].map(clips[before].groupby("animal")["day"].max())
+    is_pre = (before & (clips["day"] == last_before)) | (
+        ~untreated & (clips["minutes_post_dose"] < 0)
+    )
+    phase = np.select(
+        [untreated & (clips["day"] < 0), is_pre, ~untreated], ["baseline", "pre", "post"], ""
+    )
+    columns = {
+        name: clips["animal"].map(per_animal[name]) for name in ("arm", "drug", "dose_mg_per_kg")
+    }
+    # The minutes of a session before the dose tell nothing apart.
+    minutes = clips["minutes_post_dose"].where(phase == "post")
+    clips = clips.assign(phase=phase, minutes_post_dose=minutes, **columns)
+    return clips[clips["arm"].notna()]
+
+
+def arm_name(drug: str, dose: float) -> str:
+    """Returns what an arm is called: the drug, with its dose (mg/kg) where there is one."""
+    return f"{drug} {dose:g} mg/kg" if dose else drug
+
+
+def _coarse_of_conditions(taxonomy: Taxonomy) -> dict[str, str]:
+    """Returns the coarse group of each condition: that of its days after induction."""
+    groups: dict[str, str] = {}
+    for name, group in zip(taxonomy.fine, taxonomy.fine_to_coarse, strict=True):
+        condition, day = parse_fine_name(name) or (name, 0)
+        if day >= 0:
+            groups.setdefault(condition, taxonomy.coarse[group])
+    return groups
+
+
+def _own_probability(
+    taxonomy: Taxonomy, p: Float[np.ndarray, "n fine"], coarse: pd.Series
+) -> Float[np.ndarray, " n"]:
+    """Returns the probability of each clip's own coarse group; NaN for an unknown condition."""
+    column = coarse.map({name: i for i, name in enumerate(taxonomy.coarse)})
+    pooled = taxonomy.coarse_probabilities(p)
+    known = column.notna().to_numpy()
+    own = np.full(len(p), np.nan)
+    own[known] = pooled[known, column[known].astype(int)]
+    return own
+
+
+def left_out(predictions: Predictions, animals: pd.DataFrame) -> list[dict[str, Any]]:
+    """Lists the animals of the drug part that no test counts, and why.
+
+    Args:
+        predictions: of a study.
+        animals: of `changes`.
+    """
+    clips = predictions.table[predictions.table["split"] == "drug"]
+    known = _coarse_of_conditions(predictions.taxonomy)
+    arms = with_arms(clips).groupby("animal")["arm"].first()
+    rows = []
+    for animal, own in clips.groupby("animal"):
+        condition = str(own["condition"].iloc[0])
+        if condition not in known:
+            why = f"condition {condition!r} is none of the trained ones"
+        elif animal not in arms.index:
+            why = "given neither a drug nor vehicle"
+        else:
+            why = "no session before, or none after, the dose"
+        if animal not in set(animals["animal"]):
+            arm = str(arms.get(animal, ""))
+            rows.append({"animal": str(animal), "condition": condition, "arm": arm, "why": why})
+    return rows
+
+
+def unit_of(sessions: pd.DataFrame) -> str:
+    """Returns what arms were given to: `cage` where each with several animals holds one arm only.
+
+    Animals of such a cage do not tell of the drug independently of each other.
+    """
+    if (sessions["cage"] == "").any():
+        return "animal"
+    cages = sessions.groupby("cage").agg(arms=("arm", "nunique"), animals=("animal", "nunique"))
+    shared = (cages["arms"] == 1).all() and (cages["animals"] > 1).any()
+    return "cage" if shared else "animal"
+
+
+def changes(sessions: pd.DataFrame, value: str = "score") -> pd.DataFrame:
+    """Brings the sessions of an animal into one row.
+
+    Args:
+        sessions: of `score_sessions`.
+        value: the column to compare.
+
+    Returns:
+        A row per animal with both a `pre` and a `post` session: `animal, cage, sex, condition,
+        coarse, arm, drug, dose_mg_per_kg`, `baseline` (NaN: none), `pre`, `post` (means over the
+        sessions of that phase) and `change`, post - pre.
+    """
+    keep = ["cage", "sex", "condition", "coarse", "arm", "drug", "dose_mg_per_kg"]
+    animals = sessions.groupby("animal")[keep].first()
+    means = sessions.pivot_table(index="animal", columns="phase", values=value, aggfunc="mean")
+    means = means.reindex(columns=list(PHASES))
+    wide = animals.join(means).dropna(subset=["pre", "post"]).reset_index()
+    return wide.assign(change=wide["post"] - wide["pre"])
+
+
+def dose_arms(table: pd.DataFrame) -> list[str]:
+    """Returns the arms with a drug, by drug and then by dose."""
+    arms = table[["drug", "dose_mg_per_kg", "arm"]].drop_duplicates()
+    arms = arms[arms["drug"] != VEHICLE].sort_values(["drug", "dose_mg_per_kg"])
+    return [str(arm) for arm in arms["arm"]]
+
+
+def top_arms(table: pd.DataFrame) -> dict[str, str]:
+    """Returns, per drug, the arm of its highest dose."""
+    arms = table[table["drug"] != VEHICLE].sort_values("dose_mg_per_kg")
+    return {str(drug): str(arm) for drug, arm in arms.groupby("drug")["arm"].last().items()}
+
+
+def pain_types(table: pd.DataFrame) -> list[str]:
+    """Returns the coarse groups with pain, neuropathic and inflammatory (so called) first."""
+    found = sorted(set(table["coarse"]) - {NO_PAIN, ""})
+    first = [name for name in ("neuropathic", "inflammatory") if name in found]
+    return [*first, *(name for name in found if name not in first)]
+
+
+def to_records(sessions: pd.DataFrame) -> list[dict[str, Any]]:
+    """Returns the sessions for metrics.json; what is not known is None."""
+    columns = sessions.drop(columns="drug").astype(object)
+    return columns.where(sessions.drop(columns="drug").notna(), None).to_dict("records")

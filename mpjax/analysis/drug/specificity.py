@@ -1,0 +1,345 @@
+"""Is it relief? Where a drug moves animals in embedding space, and whether it only slows them.
+
+The embedding space is that of the frozen projector, standardised, turned to principal components
+and whitened on the untreated, trained animals (`Space`). A drug that takes pain away moves an
+animal back along the pain axis; one that sedates, or harms, moves it elsewhere too.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float
+from scipy import stats
+from sklearn.neighbors import NearestNeighbors
+
+from mpjax.analysis.drug.sessions import VEHICLE, changes, dose_arms
+from mpjax.analysis.predictions import Predictions
+from mpjax.analysis.stats.comparisons import (
+    ALPHA,
+    PERMUTATIONS,
+    absent,
+    dunnett,
+    pool,
+    split_arms,
+    why_not_compared,
+)
+from mpjax.taxonomy import NO_PAIN
+
+NEIGHBOURS = 10
+_COMPONENTS = 50
+_VARIANCE = 0.9  # share that the components keep, of _COMPONENTS at most
+_SMALLEST_SCALE = 1e-6  # standard deviation below which a component counts as constant
+_REFERENCES = 20_000  # clips that stand for the training manifold
+_EXPECTED_FAR = 0.05  # share of the untreated, held-out clips that count as far
+_BLOCK = 8192  # clips whose embeddings are held in float64 at a time
+_FLAG_P = 0.01  # one-sided, of a t test over animals, that more are
+
+
+@dataclasses.dataclass(frozen=True)
+class Space:
+    """Whitened principal components of the trained animals' embeddings, and the pain axis.
+
+    Attributes:
+        mean, scale: of the embedding's components.
+        axes: from standardised embeddings to whitened components.
+        pain: unit vector from the mean of no pain to the mean of pain.
+    """
+
+    mean: Float[np.ndarray, " d"]
+    scale: Float[np.ndarray, " d"]
+    axes: Float[np.ndarray, "d k"]
+    pain: Float[np.ndarray, " k"]
+
+    def project(self, embedding: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n k"]:
+        """Maps embeddings to whitened components."""
+        return np.concatenate(
+            [((block - self.mean) / self.scale) @ self.axes for block in _blocks(embedding)]
+        )
+
+
+def _blocks(embedding: Float[np.ndarray, "n d"]) -> Iterator[Float[np.ndarray, "m d"]]:
+    for start in range(0, len(embedding), _BLOCK):
+        yield embedding[start : start + _BLOCK]
+
+
+def fit_space(embedding: Float[np.ndarray, "n d"], is_pain: Bool[np.ndarray, " n"]) -> Space | str:
+    """Fits the space on the clips of trained animals.
+
+    Args:
+        embedding: of their clips.
+        is_pain: whether the clip is of a class with pain; both kinds occur.
+
+    Returns:
+        The space; or why there is none.
+    """
+    mean = embedding.mean(0, dtype=np.float64)
+    scatter = sum((block - mean).T @ (block - mean) for block in _blocks(embedding))
+    scale = np.sqrt(np.diag(scatter) / len(embedding))
+    varies = scale > _SMALLEST_SCALE
+    if not varies.any():
+        return "the embeddings do not vary"
+    scale = np.where(varies, scale, 1.0)
+    covariance = scatter / np.outer(scale, scale) / (len(embedding) - 1)
+    variance, axes = np.linalg.eigh(covariance)
+    variance, axes = variance[::-1], axes[:, ::-1]
+    share = np.cumsum(variance) / variance.sum()
+    kept = min(_COMPONENTS, int(np.searchsorted(share, _VARIANCE)) + 1, len(embedding) - 1)
+    axes = axes[:, :kept] / np.sqrt(variance[:kept])
+    of_pain, of_none = (
+        embedding.mean(0, dtype=np.float64, where=kind[:, None]) for kind in (is_pain, ~is_pain)
+    )
+    pain = ((of_pain - of_none) / scale) @ axes
+    length = np.linalg.norm(pain)
+    if length == 0:
+        return "the embeddings do not vary between pain and no pain"
+    return Space(mean, scale, axes, pain / length)
+
+
+def trained(predictions: Predictions) -> Bool[np.ndarray, " n"]:
+    """Returns the clips that the head of the drug part was trained on (or could have been)."""
+    table = predictions.table
+    splits = ["train", "val"] if predictions.meta["scheme"] == "fixed" else ["test"]
+    return (table["split"].isin(splits) & (table["label"] >= 0)).to_numpy()
+
+
+def describe_specificity(
+    predictions: Predictions,
+    sessions: pd.DataFrame,
+    contrasts: dict[str, list[dict[str, Any]]],
+    *,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Gathers what tells relief from other effects of the drug.
+
+    Args:
+        predictions: with embeddings and, for the locomotion proxy, a column `motion`.
+        sessions: of `drug_sessions.score_sessions`.
+        contrasts: those of every condition, for the conditions without pain.
+        seed: of permutations.
+
+    Returns:
+        {"no_pain", "locomotion", "shift", "manifold"}; see the schema of metrics.json.
+    """
+    calm = set(sessions.loc[sessions["coarse"] == NO_PAIN, "condition"])
+    no_pain: Any = [{"condition": name} | row for name in sorted(calm) for row in contrasts[name]]
+    if not calm:
+        no_pain = absent("the drug part has no animals of a condition without pain")
+    result = {"no_pain": no_pain, "locomotion": _describe_locomotion(predictions, sessions)}
+    if predictions.embedding is None:
+        why = absent("the predictions come without embeddings")
+        return result | {"shift": why, "manifold": why}
+    members = trained(predictions)
+    coarse = np.asarray(predictions.taxonomy.coarse)[
+        np.asarray(predictions.taxonomy.fine_to_coarse)[predictions.table["label"][members]]
+    ]
+    if len(set(coarse == NO_PAIN)) < 2:
+        why = absent("the trained animals do not show both pain and no pain")
+        return result | {"shift": why, "manifold": why}
+    space = fit_space(predictions.embedding[members], coarse != NO_PAIN)
+    if isinstance(space, str):
+        return result | {"shift": absent(space), "manifold": absent(space)}
+    components = space.project(predictions.embedding)
+    return result | {
+        "shift": _describe_shifts(predictions, sessions, components, space, seed=seed),
+        "manifold": _describe_manifold(predictions, sessions, components, members, seed=seed),
+    }
+
+
+def _clips_by_session(predictions: Predictions, sessions: pd.DataFrame) -> pd.DataFrame:
+    """Returns the clips of the drug part (index: row of the table), with arm and phase."""
+    clips = predictions.table.reset_index(names="row")
+    clips = clips[clips["split"] == "drug"]
+    after = (clips["drug"] != "") & ~(clips["minutes_post_dose"] < 0)
+    clips = clips.assign(minutes_post_dose=clips["minutes_post_dose"].where(after))
+    clips = clips.assign(after=after)
+    keys = sessions.assign(after=sessions["phase"] == "post")[
+        ["animal", "day", "minutes_post_dose", "after", "phase", "arm", "coarse"]
+    ]
+    return clips.merge(keys, on=["animal", "day", "minutes_post_dose", "after"])
+
+
+def _session_means(clips: pd.DataFrame, values: np.ndarray) -> pd.DataFrame:
+    """Averages clips within recordings, recordings within an animal's phase."""
+    columns = [f"v{i}" for i in range(values.shape[1])]
+    frame = pd.DataFrame(values, columns=columns)
+    frame[["animal", "phase", "video"]] = clips[["animal", "phase", "video"]].to_numpy()
+    recordings = frame.groupby(["animal", "phase", "video"])[columns].mean()
+    return recordings.groupby(["animal", "phase"]).mean()
+
+
+def _describe_locomotion(predictions: Predictions, sessions: pd.DataFrame) -> dict[str, Any]:
+    """Compares the change of motion under each arm with vehicle's, by Dunnett's test."""
+    if "motion" not in predictions.table:
+        return absent("the predictions come without a measure of motion")
+    clips = _clips_by_session(predictions, sessions)
+    means = _session_means(clips, np.log(clips[["motion"]].to_numpy() + 1e-3))
+    scored = sessions.merge(
+        means.rename(columns={"v0": "motion"}), left_on=["animal", "phase"], right_index=True
+    )
+    result: dict[str, Any] = {}
+    for condition, animals in changes(scored, "motion").groupby("condition"):
+        groups = split_arms(animals)
+        if VEHICLE not in groups or len(groups) < 2:
+            result[str(condition)] = absent("no vehicle arm, or no other, in this condition")
+            continue
+        if why := why_not_compared(groups):
+            result[str(condition)] = absent(why)
+            continue
+        arms = {arm: groups[arm] for arm in dose_arms(animals)}
+        found = dunnett(groups[VEHICLE], arms)
+        result[str(condition)] = [
+            {
+                "arm": arm,
+                "value": test["value"],
+                "ci95": test["ci95"],
+                "p": test["p_adjusted"],
+                "n": len(arms[arm]) + len(groups[VEHICLE]),
+            }
+            for arm, test in found.items()
+        ]
+    return result
+
+
+def _describe_shifts(
+    predictions: Predictions,
+    sessions: pd.DataFrame,
+    components: Float[np.ndarray, "n k"],
+    space: Space,
+    *,
+    seed: int,
+) -> dict[str, Any]:
+    """Splits each arm's shift into the part along the pain axis and the part orthogonal to it."""
+    clips = _clips_by_session(predictions, sessions)
+    means = _session_means(clips, components[clips["row"]])
+    shift = means.xs("post", level="phase") - means.xs("pre", level="phase")
+    shift = shift.dropna()
+    animals = changes(sessions).set_index("animal").loc[shift.index]
+    result: dict[str, Any] = {}
+    for condition, rows in animals.groupby("condition"):
+        moved = {
+            str(arm): shift.loc[members.index].to_numpy() for arm, members in rows.groupby("arm")
+        }
+        if VEHICLE not in moved:
+            result[str(condition)] = absent("no vehicle arm in this condition")
+            continue
+        result[str(condition)] = [
+            {"arm": arm} | split_shift(moved[arm], moved[VEHICLE], space.pain, seed=seed)
+            for arm in dose_arms(rows)
+        ]
+    return result
+
+
+def split_shift(
+    arm: Float[np.ndarray, "n k"],
+    vehicle: Float[np.ndarray, "m k"],
+    axis: Float[np.ndarray, " k"],
+    *,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Splits the vehicle-subtracted mean shift of an arm.
+
+    Args:
+        arm: post - pre of each animal, in whitened components.
+        vehicle: the same under vehicle.
+        axis: unit vector.
+        seed: of the permutations.
+
+    Returns:
+        `along`: the signed part along the axis, negative towards no pain, with its t interval;
+        `orthogonal`: the length of the rest less what chance alone gives (so it can be 0), with
+        a p-value by permuting animals between the arms; `share_along`: the share of the squared
+        length, chance taken off, that lies along the axis.
+    """
+    n, m = len(arm), len(vehicle)
+    on_axis = {"the arm": arm @ axis, VEHICLE: vehicle @ axis}
+    if why := why_not_compared(on_axis):
+        return dict.fromkeys(("along", "orthogonal", "share_along"), absent(why))
+    spread = pool(list(on_axis.values()))
+    along = float(on_axis["the arm"].mean() - on_axis[VEHICLE].mean())
+    se = spread.sd * np.sqrt(1 / n + 1 / m)
+    half = stats.t.isf(ALPHA / 2, spread.df) * se
+    rest = np.concatenate([arm, vehicle])
+    rest = rest - np.outer(rest @ axis, axis)
+    difference = np.concatenate([np.full(n, 1 / n), np.full(m, -1 / m)])
+    squared = float(np.square(difference @ rest).sum())
+    within = [rest[:n] - rest[:n].mean(0), rest[n:] - rest[n:].mean(0)]
+    chance = sum(np.square(part).sum() for part in within) / spread.df * (1 / n + 1 / m)
+    rng = np.random.default_rng(seed)
+    drawn = rng.permuted(np.tile(difference, (PERMUTATIONS, 1)), axis=1)
+    extreme = (np.square(drawn @ rest).sum(1) >= squared * (1 - 1e-9)).sum()
+    orthogonal = max(squared - chance, 0.0)
+    on = max(along**2 - se**2, 0.0)
+    count = n + m
+    share = (
+        {"value": on / (on + orthogonal), "ci95": None, "why": "a description", "n": count}
+        if on + orthogonal > 0
+        else absent("the shift is no longer than chance alone would make it")
+    )
+    return {
+        "along": {
+            "value": along,
+            "ci95": [along - half, along + half],
+            "p": float(2 * stats.t.sf(abs(along) / se, spread.df)),
+            "n": count,
+        },
+        "orthogonal": {
+            "value": float(np.sqrt(orthogonal)),
+            "ci95": None,
+            "why": "tested by permutation alone",
+            "p": float((1 + extreme) / (1 + PERMUTATIONS)),
+            "n": count,
+        },
+        "share_along": share,
+    }
+
+
+def _describe_manifold(
+    predictions: Predictions,
+    sessions: pd.DataFrame,
+    components: Float[np.ndarray, "n k"],
+    members: Bool[np.ndarray, " n"],
+    *,
+    seed: int,
+) -> dict[str, Any]:
+    """Counts, per condition, arm and phase, the clips far from all that was trained on.
+
+    Far is farther than 95 % of the untreated clips of the drug part's own animals, which were not
+    trained on either, by the distance to the 10th nearest trained clip.
+    """
+    rng = np.random.default_rng(seed)
+    references = np.flatnonzero(members)
+    if len(references) > _REFERENCES:
+        references = rng.choice(references, _REFERENCES, replace=False)
+    if len(references) <= NEIGHBOURS:
+        return absent(f"{len(references)} trained clips; more than {NEIGHBOURS} are needed")
+    clips = _clips_by_session(predictions, sessions)
+    tree = NearestNeighbors(n_neighbors=NEIGHBOURS).fit(components[references])
+    distance = tree.kneighbors(components[clips["row"]])[0][:, -1]
+    untreated = (clips["phase"] != "post").to_numpy()
+    threshold = float(np.quantile(distance[untreated], 1 - _EXPECTED_FAR))
+    clips = clips.assign(far=distance > threshold)
+    rows = []
+    for (condition, arm, phase), part in clips.groupby(["condition", "arm", "phase"]):
+        shares = part.groupby("animal")["far"].mean().to_numpy()
+        rows.append(
+            {
+                "condition": str(condition),
+                "arm": str(arm),
+                "phase": str(phase),
+                "value": float(shares.mean()),
+                "n": len(shares),
+                "flag": bool(phase == "post" and _is_more(shares)),
+            }
+        )
+    return {"threshold": threshold, "rows": rows}
+
+
+def _is_more(shares: Float[np.ndarray, " animals"]) -> bool:
+    """Whether animals show more far clips than untreated ones do."""
+    if len(shares) < 2 or np.isclose(np.ptp(shares), 0):
+        return bool(len(shares) > 1 and shares[0] > 2 * _EXPECTED_FAR)
+    test = stats.ttest_1samp(shares, _EXPECTED_FAR, alternative="greater")
+    return bool(test.pvalue < _FLAG_P)

@@ -1,0 +1,1 @@
+"""Which label-free units of behaviour carry pain?"""

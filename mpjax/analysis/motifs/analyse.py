@@ -1,0 +1,220 @@
+"""Which motifs carry pain: what animals do more or less of, found without a label.
+
+The codebook (`mpjax.analysis.motifs.codebook`) knows no condition. Its motifs' usage, bouts and
+transitions are compared between conditions, along days and under a drug by permutations of animals
+(or cages), and a score from usage alone stands beside the head's.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mpjax.analysis.motifs import contrasts, pain_score, summary, usage
+from mpjax.analysis.motifs.codebook import Assigned, Codebook
+from mpjax.analysis.motifs.contrasts import Setting
+from mpjax.analysis.motifs.usage import SESSION, Measured
+from mpjax.config import MotifConfig
+from mpjax.taxonomy import Taxonomy, parse_fine_name
+
+COLUMNS = (
+    "clip_id", "video", "animal", "cage", "sex", "condition", "day", "drug", "dose_mg_per_kg",
+    "minutes_post_dose", "split", "fold", "label", "start_s", "seconds",
+)  # fmt: skip
+_SHOWN = 8  # recordings of the ethogram
+_MOST_BOUTS = 400  # drawn of one recording
+_DIGITS = 6  # significant ones of a session's figures, which are many
+
+
+def analyse(
+    windows: pd.DataFrame,
+    assigned: Assigned,
+    *,
+    codebook: Codebook,
+    taxonomy: Taxonomy,
+    group: str,
+    config: MotifConfig,
+    folds: Mapping[int, Assigned] | None = None,
+    permutations: int | None = None,
+    bootstrap: int = 2000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Analyses the use of motifs; the animal (or cage) is the unit of every test.
+
+    Contrasts count all animals of the classification, trained on or not: the codebook saw no
+    label, so it cannot have been fitted to the conditions. The pain score is of held-out animals.
+
+    Args:
+        windows: a row per window (a clip, or a stretch of one), with the columns `COLUMNS`: `drug`
+            '' untreated, `vehicle`, else the drug; `fold` -1 for none; `label` the index of the
+            fine class, -1 for none; `start_s` and `seconds` (its length) within the recording.
+        assigned: what `codebook` says of them, in their order.
+        codebook: fitted on training animals.
+        taxonomy: fine and coarse classes. Where fine classes are no `<condition>@d<day>`, labels
+            are compared with each other.
+        group: `animal` or `cage`, what the cohort is divided by.
+        config: of the motifs.
+        folds: per test fold, what the codebook of its training animals says; of a fixed split,
+            `{motif_score.FIXED: assigned}`. None: no pain score.
+        permutations: per contrast; None: as in `config`.
+        bootstrap: resamples behind the intervals of the pain score.
+        seed: of permutations and resampling.
+
+    Returns:
+        The part `motifs` of metrics.json; or {"value": None, "why": …}.
+
+    Raises:
+        ValueError: columns are missing, or the number of rows differs.
+    """
+    _check(windows, [assigned, *(folds or {}).values()])
+    if windows.empty:
+        return {"value": None, "why": "there are no windows"}
+    motifs = len(codebook.centres)
+    recordings, matrix = usage.measure_recordings(windows, assigned, motifs=motifs)
+    setting = Setting(group, permutations or config.permutations, seed)
+    rows, absences = contrasts.contrast_all(recordings, taxonomy=taxonomy, setting=setting)
+    sessions = recordings.average([*SESSION, "label"])
+    score: dict[str, Any] = {"value": None, "why": "no codebook of the training animals was given"}
+    if folds:
+        score = pain_score.score_pain(
+            windows, folds, taxonomy=taxonomy, group=group, config=config, bootstrap=bootstrap,
+            seed=seed,
+        )  # fmt: skip
+    pairs = [[each.motif, each.to] for each in recordings.measures if each.kind == "transition"]
+    found: dict[str, Any] = {
+        "n": {
+            "windows": len(windows), "recordings": len(recordings.table),
+            "sessions": len(sessions.table), "animals": windows["animal"].nunique(),
+        },
+        "codebook": codebook.describe(),
+        "motifs": _describe_motifs(recordings, rows, motifs=motifs),
+        "unlike": _describe_unlike(windows, assigned),
+        "permutations": setting.permutations,
+        "tests": rows,
+        "families": contrasts.describe_families(rows),
+        "not_tested": absences,
+        "sessions": _describe_sessions(sessions, taxonomy, motifs=motifs),
+        "transitions": {"pairs": pairs, "counts": matrix.tolist()},
+        "bouts": {"value": None, "why": recordings.why_no_bouts}
+        if recordings.why_no_bouts
+        else {"gap": "a bout ends where windows do not follow each other"},
+        "profile": usage.profile(windows, assigned, motifs=motifs),
+        "ethogram": _draw_recordings(windows, assigned, recordings, taxonomy, motifs=motifs),
+        "score": score,
+    }  # fmt: skip
+    return found | {"summary": summary.summarise(found)}
+
+
+def _check(windows: pd.DataFrame, assigned: list[Assigned]) -> None:
+    if missing := [name for name in COLUMNS if name not in windows]:
+        raise ValueError(f"windows: column(s) missing: {', '.join(missing)}")
+    for each in assigned:
+        if len(each.motif) != len(windows):
+            raise ValueError(f"{len(windows)} windows, but {len(each.motif)} assigned ones")
+    for name in ("start_s", "seconds"):
+        values = windows[name].to_numpy(float)
+        if not np.isfinite(values).all():
+            row = int(np.argmin(np.isfinite(values)))
+            raise ValueError(f"windows: column {name}, row {row}: {values[row]} is not finite")
+
+
+def _describe_motifs(
+    recordings: Measured, rows: list[dict[str, Any]], *, motifs: int
+) -> list[dict[str, Any]]:
+    """Returns per motif its usage over all animals, and the groups that use it otherwise."""
+    animals = recordings.average(["animal"]).values[:, :motifs]
+    described = []
+    for motif in range(motifs):
+        own = [
+            row for row in rows
+            if row["measure"] == "usage" and row["motif"] == motif and row["q"] <= 0.05
+        ]  # fmt: skip
+        groups = [row for row in own if row["kind"] in ("pain", "label")]
+        described.append(
+            {
+                "motif": motif,
+                "usage": float(animals[:, motif].mean()),
+                "animals": int((animals[:, motif] > 0).sum()),
+                "more_in": [row["group"] for row in groups if row["difference"] > 0],
+                "less_in": [row["group"] for row in groups if row["difference"] < 0],
+                "found": len(own),
+            }
+        )
+    return described
+
+
+def _describe_unlike(windows: pd.DataFrame, assigned: Assigned) -> list[dict[str, Any]]:
+    """Returns the share of windows that are unlike anything the codebook was fitted on."""
+    splits = windows["split"].to_numpy()
+    return [
+        {
+            "split": str(split),
+            "value": float(assigned.unlike[splits == split].mean()),
+            "n": int((splits == split).sum()),
+        }
+        for split in sorted(set(splits))
+    ]
+
+
+def _describe_sessions(
+    sessions: Measured, taxonomy: Taxonomy, *, motifs: int
+) -> list[dict[str, Any]]:
+    """Returns a row per animal and session, with a list of figures per kind."""
+    kinds: dict[str, list[int]] = {}
+    for column, measure in enumerate(sessions.measures):
+        kinds.setdefault(measure.kind, []).append(column)
+    coarse = contrasts.coarse_of(sessions, taxonomy) if taxonomy.coarse else None
+    described = []
+    for index, row in enumerate(sessions.table.to_dict("records")):
+        label = int(row["label"])
+        described.append(
+            {
+                **{name: str(row[name]) for name in ("animal", "cage", "sex", "condition", "drug")},
+                "day": int(row["day"]),
+                "dose_mg_per_kg": _plain(row["dose_mg_per_kg"]),
+                "minutes_post_dose": _plain(row["minutes_post_dose"]),
+                "split": str(row["split"]),
+                "label": taxonomy.fine[label] if label >= 0 else None,
+                "coarse": (coarse.iloc[index] or None) if coarse is not None else None,
+                "windows": int(row["windows"]),
+                "minutes": _plain(row["seconds"] / 60),
+                **{
+                    kind: [_plain(value) for value in sessions.values[index, columns]]
+                    for kind, columns in kinds.items()
+                },
+            }
+        )
+    return described
+
+
+def _plain(value: float) -> float | None:
+    return float(f"{value:.{_DIGITS}g}") if np.isfinite(value) else None
+
+
+def _draw_recordings(
+    windows: pd.DataFrame,
+    assigned: Assigned,
+    recordings: Measured,
+    taxonomy: Taxonomy,
+    *,
+    motifs: int,
+) -> list[dict[str, Any]]:
+    """Returns the bouts of a few recordings: of each class the longest of a held-out animal."""
+    table = recordings.table
+    if taxonomy.coarse and all(map(parse_fine_name, taxonomy.fine)):
+        named = contrasts.coarse_of(recordings, taxonomy)
+    else:
+        named = table["label"].map(lambda label: taxonomy.fine[label] if label >= 0 else "")
+    held = table.assign(named=named)[(table["split"] == "test") & (table["windows"] > 1)]
+    held = held[held["named"] != ""].sort_values(["seconds", "video"], ascending=[False, True])
+    held = held.assign(turn=held.groupby("named").cumcount())
+    held = held[~held.duplicated(["named", "animal"])].sort_values(["turn", "named"], kind="stable")
+    drawn = []
+    for row in held.head(_SHOWN).sort_values(["named", "turn"], kind="stable").itertuples():
+        bouts = usage.segments(windows, assigned, str(row.video), motifs=motifs)
+        drawn.append(
+            {"video": str(row.video), "animal": str(row.animal), "class": str(row.named),
+             "condition": str(row.condition), "day": int(row.day), "bouts": bouts[:_MOST_BOUTS]}
+        )  # fmt: skip
+    return drawn

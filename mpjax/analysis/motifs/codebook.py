@@ -1,0 +1,326 @@
+"""The motif codebook: what kinds of window there are, found without a label and then frozen.
+
+Embeddings are standardised, projected on the principal components along which windows of one animal
+differ, whitened, and clustered by k-means (Lloyd) on a bounded sample, drawn evenly over the
+training animals: one that was filmed for longer does not count for more. Mini-batches, which would
+take all windows, stop before they have settled, elsewhere for every order of the windows.
+
+Source: Arthur & Vassilvitskii (2007), k-means++: the advantages of careful seeding.
+"""
+
+import dataclasses
+import hashlib
+import json
+import zipfile
+from typing import Any, NamedTuple
+
+import numpy as np
+from etils import epath
+from jaxtyping import Bool, Float, Int, Shaped
+
+from mpjax.analysis.motifs import model_selection
+from mpjax.analysis.stats import whitening
+from mpjax.analysis.stats.whitening import BLOCK, Space
+from mpjax.config import MotifConfig
+from mpjax.io import files
+
+FORMAT = "mpjax.codebook/1"
+_RESTARTS = 10  # of k-means
+_SPACE = tuple(field.name for field in dataclasses.fields(Space))
+# What a codebook depends on, of the config.
+_SETTINGS = (
+    "candidates", "components", "variance", "shrinkage", "sample", "halves", "half_sample", "gate",
+    "seed",
+)  # fmt: skip
+_ARRAYS = (*_SPACE, "centres", "gate", "usage")
+
+
+class Assigned(NamedTuple):
+    """What a codebook says of windows.
+
+    Attributes:
+        motif: 0.., the most used one first.
+        distance: to the motif's centre, in the whitened space.
+        unlike: whether the window is unlike anything the codebook was fitted on.
+    """
+
+    motif: Int[np.ndarray, " n"]
+    distance: Float[np.ndarray, " n"]
+    unlike: Bool[np.ndarray, " n"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Codebook:
+    """Frozen motifs.
+
+    Attributes:
+        space: what embeddings are mapped to.
+        centres: of the motifs, the most used one first.
+        gate: per motif, the distance from which a window is unlike what it holds.
+        residual_gate: the distance off the space's plane from which a window is unlike anything.
+        usage: share of the training windows per motif.
+        meta: `fingerprint` of all it depends on, `config`, `n` (training windows and groups),
+            `chosen` (how the number of motifs was), `stability` (a row per candidate).
+    """
+
+    space: Space
+    centres: Float[np.ndarray, "k q"]
+    gate: Float[np.ndarray, " k"]
+    residual_gate: float
+    usage: Float[np.ndarray, " k"]
+    meta: dict[str, Any]
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of what the codebook was made of and by."""
+        return str(self.meta["fingerprint"])
+
+    def assign(self, embedding: Shaped[np.ndarray, "n d"]) -> Assigned:
+        """Labels windows; a window's label does not depend on those that come with it.
+
+        Args:
+            embedding: of any windows, as wide as those that the codebook was fitted on.
+
+        Raises:
+            ValueError: the width differs, or a row is not finite.
+        """
+        width = len(self.space.mean)
+        if embedding.shape[1] != width:
+            raise ValueError(
+                f"embeddings of {embedding.shape[1]} values, but the codebook was fitted on "
+                f"{width}; fit one on these"
+            )
+        _check_finite(embedding, np.arange(len(embedding)))
+        parts = [
+            _assign(self.space, self.centres, embedding[start : start + BLOCK])
+            for start in range(0, len(embedding), BLOCK)
+        ] or [_assign(self.space, self.centres, embedding)]
+        motif, distance, residual = (np.concatenate(each) for each in zip(*parts, strict=True))
+        unlike = (distance > self.gate[motif]) | (residual > self.residual_gate)
+        return Assigned(motif, distance, unlike)
+
+    def describe(self) -> dict[str, Any]:
+        """Returns what metrics.json tells of the codebook."""
+        keep = ("fingerprint", "chosen", "stability", "n")
+        return {
+            "motifs": len(self.centres),
+            "components": len(self.space.whitener),
+            "explained": float(self.space.explained.sum()),
+            "usage": [float(share) for share in self.usage],
+            "gate": self.meta["config"]["gate"],
+            **{key: self.meta[key] for key in keep},
+        }
+
+
+def fit(
+    embedding: Shaped[np.ndarray, "n d"],
+    *,
+    group: Shaped[np.ndarray, " n"],
+    config: MotifConfig,
+    mask: Bool[np.ndarray, " n"] | None = None,
+) -> Codebook:
+    """Fits a codebook on training windows; no other row has any influence on it.
+
+    Args:
+        embedding: of all windows; float32 of up to several 100,000 rows is not copied as a whole.
+        group: the animal or cage of each window.
+        config: see `MotifConfig`; several `candidates` are chosen among by stability.
+        mask: the training windows; None: all.
+
+    Raises:
+        ValueError: shapes that do not fit, a row that is not finite, too few windows, or windows
+            that are all alike.
+    """
+    rows, codes = _training_rows(embedding, group, mask)
+    _check_finite(embedding, rows)
+    count, chosen, stability = _choose(embedding, rows, codes, config=config)
+    generator = np.random.default_rng(config.seed)
+    sample = whitening.even_sample(codes, config.sample, generator)
+    space = whitening.fit_space(
+        embedding,
+        rows[sample],
+        whitening.units_of(codes[sample]),
+        components=config.components,
+        variance=config.variance,
+        shrinkage=config.shrinkage,
+    )
+    points = _project_rows(space, embedding, rows[sample])
+    centres = model_selection.cluster(points, count, restarts=_RESTARTS, seed=config.seed)
+    parts = [
+        _assign(space, centres, embedding[rows[start : start + BLOCK]])
+        for start in range(0, len(rows), BLOCK)
+    ]
+    motif, distance, residual = (np.concatenate(each) for each in zip(*parts, strict=True))
+    used = np.bincount(motif, minlength=count)
+    order = np.argsort(-used, kind="stable")
+    # Two gates, of which each may turn away half of the share that is turned away.
+    share = 1 - (1 - config.gate) / 2
+    gate = [np.quantile(distance[motif == each], share, method="higher") for each in order]
+    off = float(np.quantile(residual, share, method="higher"))
+    whole = space.components.shape[0] == space.components.shape[1]  # nothing lies off the plane
+    return Codebook(
+        space=space,
+        centres=centres[order],
+        gate=np.array(gate, np.float64),
+        residual_gate=float("inf") if whole else off,
+        usage=used[order] / len(rows),
+        meta={
+            "fingerprint": _fingerprint(embedding, rows, codes, config),
+            "config": _settings(config),
+            "n": {"windows": len(rows), "groups": int(codes.max()) + 1, "sample": len(sample)},
+            "chosen": chosen,
+            "stability": stability,
+        },
+    )
+
+
+def identify(
+    embedding: Shaped[np.ndarray, "n d"],
+    *,
+    group: Shaped[np.ndarray, " n"],
+    config: MotifConfig,
+    mask: Bool[np.ndarray, " n"] | None = None,
+) -> str:
+    """Returns the fingerprint that `fit` of the same arguments would give its codebook."""
+    rows, codes = _training_rows(embedding, group, mask)
+    return _fingerprint(embedding, rows, codes, config)
+
+
+def _training_rows(
+    embedding: Shaped[np.ndarray, "n d"],
+    group: Shaped[np.ndarray, " n"],
+    mask: Bool[np.ndarray, " n"] | None,
+) -> tuple[Int[np.ndarray, " m"], Int[np.ndarray, " m"]]:
+    """Returns the positions of the training windows and their groups' codes, 0.."""
+    if mask is None:
+        mask = np.ones(len(embedding), bool)
+    if not len(embedding) == len(group) == len(mask):
+        raise ValueError(
+            f"{len(embedding)} embeddings, {len(group)} groups and a mask of {len(mask)}: give "
+            "one of each per window"
+        )
+    rows = np.flatnonzero(mask)
+    if not len(rows):
+        raise ValueError("no training window for the motifs; the mask leaves out every row")
+    return rows, np.unique(np.asarray(group)[rows], return_inverse=True)[1]
+
+
+def _choose(
+    embedding: Shaped[np.ndarray, "n d"],
+    rows: Int[np.ndarray, " m"],
+    codes: Int[np.ndarray, " m"],
+    *,
+    config: MotifConfig,
+) -> tuple[int, dict[str, Any], list[dict[str, Any]]]:
+    """Returns the number of motifs, how it was chosen, and the stability per candidate."""
+    candidates = sorted(set(config.candidates))
+    if len(rows) <= candidates[0]:
+        raise ValueError(
+            f"{len(rows)} training windows cannot make {candidates[0]} motifs; take a shorter "
+            "stride, or fewer in config.motifs.candidates"
+        )
+    if len(candidates) == 1:
+        return candidates[0], {"by": "config", "rule": "the only candidate of the config"}, []
+    curve = model_selection.measure_stability(embedding, rows, codes, config=config)
+    count, warning = curve.choose()
+    notes = "; ".join(filter(None, (warning, curve.note)))
+    chosen = {"by": "stability", "rule": model_selection.RULE, "structure": not warning}
+    return count, chosen | ({"note": notes} if notes else {}), curve.to_rows()
+
+
+def _project_rows(
+    space: Space, embedding: Shaped[np.ndarray, "n d"], rows: Int[np.ndarray, " m"]
+) -> Float[np.ndarray, "m q"]:
+    return np.concatenate(
+        [
+            space.project(embedding[rows[start : start + BLOCK]])[0]
+            for start in range(0, len(rows), BLOCK)
+        ]
+    )
+
+
+def _assign(
+    space: Space, centres: Float[np.ndarray, "k q"], block: Shaped[np.ndarray, "n d"]
+) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+    points, residual = space.project(block)
+    return *whitening.nearest(points, centres), residual
+
+
+def _check_finite(embedding: Shaped[np.ndarray, "n d"], rows: Int[np.ndarray, " m"]) -> None:
+    for start in range(0, len(rows), BLOCK):
+        finite = np.isfinite(embedding[rows[start : start + BLOCK]]).all(1)
+        if not finite.all():
+            first = int(rows[start + int(np.argmin(finite))])
+            raise ValueError(
+                f"embedding of window {first} is not finite; embed its recording again"
+            )
+
+
+def _fingerprint(
+    embedding: Shaped[np.ndarray, "n d"],
+    rows: Int[np.ndarray, " m"],
+    codes: Int[np.ndarray, " m"],
+    config: MotifConfig,
+) -> str:
+    """Hashes the training windows, their groups, and the settings that a codebook depends on."""
+    digest = hashlib.sha256(codes.astype(np.int64).tobytes())
+    for start in range(0, len(rows), BLOCK):
+        digest.update(np.ascontiguousarray(embedding[rows[start : start + BLOCK]]).tobytes())
+    shape = [len(rows), embedding.shape[1], str(embedding.dtype)]
+    return files.fingerprint(FORMAT, shape, digest.hexdigest(), _settings(config))
+
+
+def _settings(config: MotifConfig) -> dict[str, Any]:
+    """Returns the settings that a codebook depends on, as JSON gives them back."""
+    return json.loads(json.dumps({name: getattr(config, name) for name in _SETTINGS}))
+
+
+def save(path: epath.PathLike, codebook: Codebook) -> None:
+    """Writes a codebook as npz, aside then renamed; the same codebook gives the same bytes."""
+    arrays = {name: getattr(codebook.space, name) for name in _SPACE}
+    arrays |= {name: getattr(codebook, name) for name in ("centres", "gate", "usage")}
+    meta = {"format": FORMAT, "residual_gate": repr(codebook.residual_gate), **codebook.meta}
+    encoded = np.frombuffer(json.dumps(meta, sort_keys=True).encode(), np.uint8)
+    with files.write_aside(path) as aside, aside.open("wb") as file:
+        np.savez(file, meta=encoded, **arrays)
+
+
+def load(path: epath.PathLike, *, fingerprint: str | None = None) -> Codebook:
+    """Reads and checks what `save` wrote.
+
+    Args:
+        path: the file.
+        fingerprint: that the codebook must have, see `identify`; None: any.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: not a codebook, damaged, or of another fingerprint.
+    """
+    path = epath.Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file; fit the motifs first")
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in _ARRAYS}
+            meta = json.loads(stored["meta"].tobytes())
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: not a whole codebook ({error}); delete it") from error
+    if meta.pop("format", None) != FORMAT:
+        raise ValueError(f"{path}: not of format {FORMAT}; delete it, and it is fitted anew")
+    if fingerprint is not None and meta["fingerprint"] != fingerprint:
+        raise ValueError(
+            f"{path}: made of other windows or settings (fingerprint {meta['fingerprint']}, "
+            f"expected {fingerprint}); delete it, and it is fitted anew"
+        )
+    wide, (count, deep) = len(arrays["mean"]), arrays["centres"].shape
+    shapes = {
+        "mean": (wide,), "inverse_sd": (wide,), "components": (wide, deep), "whitener": (deep,),
+        "explained": (deep,), "centres": (count, deep), "gate": (count,), "usage": (count,),
+    }  # fmt: skip
+    for name, array in arrays.items():
+        if array.shape != shapes[name] or not np.isfinite(array).all():
+            raise ValueError(
+                f"{path}: {name} of shape {array.shape}, expected {shapes[name]} finite numbers"
+            )
+    space = Space(**{name: arrays.pop(name) for name in _SPACE})
+    return Codebook(space, residual_gate=float(meta.pop("residual_gate")), meta=meta, **arrays)

@@ -1,0 +1,267 @@
+"""What animals do: usage of motifs, their bouts and transitions, per recording and session."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int
+
+from mpjax.analysis.motifs.codebook import Assigned
+
+# What tells an animal's sessions apart.
+SESSION = ("animal", "condition", "day", "drug", "dose_mg_per_kg", "minutes_post_dose")
+UNITS = {
+    "usage": "share of the time", "unlike": "share of the time", "bout_length": "s",
+    "bouts_per_minute": "1/min", "transition": "1/min",
+}  # fmt: skip
+MOST_TRANSITIONS = 100  # the commonest, whatever the condition
+_GAP = 1.5  # steps between windows; a longer one breaks a bout
+_KEPT = ("video", *SESSION, "cage", "sex", "split", "fold")
+
+
+@dataclasses.dataclass(frozen=True)
+class Measure:
+    """One figure of a recording.
+
+    Attributes:
+        kind: a key of `UNITS`.
+        motif: that it tells of; None for `unlike`.
+        to: the motif that follows, of a transition.
+    """
+
+    kind: str
+    motif: int | None = None
+    to: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """Figures of recordings or sessions.
+
+    Attributes:
+        table: a row per recording (`video`, what tells sessions apart, `cage, sex, split, fold`,
+            `label` (-1: none, or several), `windows`, `seconds`) or per session.
+        measures: the columns of `values`.
+        values: NaN where there is none, e.g. the length of bouts that never occurred.
+        why_no_bouts: the reason where windows do not follow each other; else empty.
+    """
+
+    table: pd.DataFrame
+    measures: tuple[Measure, ...]
+    values: Float[np.ndarray, "rows measures"]
+    why_no_bouts: str = ""
+
+    def take(self, rows: Bool[np.ndarray, " rows"]) -> "Measured":
+        """Returns some rows."""
+        table = self.table[rows].reset_index(drop=True)
+        return dataclasses.replace(self, table=table, values=self.values[rows])
+
+    def average(self, by: Sequence[str]) -> "Measured":
+        """Averages the rows of each value of `by`, each row counting alike, missing ones out.
+
+        `windows` and `seconds` are summed, of other columns the first value is kept, and of
+        `label` only one that all rows share.
+        """
+        grouped = self.table.groupby(list(by), dropna=False, sort=True)
+        code = grouped.ngroup().to_numpy()
+        if not len(code):
+            return self
+        count = int(code.max()) + 1
+        order = np.argsort(code, kind="stable")
+        first = np.searchsorted(code[order], np.arange(count))
+        valid = np.isfinite(self.values)[order]
+        total = np.add.reduceat(np.where(valid, self.values[order], 0), first, axis=0)
+        n = np.add.reduceat(valid.astype(int), first, axis=0)
+        values = np.divide(total, n, out=np.full(total.shape, np.nan), where=n > 0)
+        how = {name: "first" for name in self.table if name not in by}
+        how |= {"windows": "sum", "seconds": "sum"}
+        table = grouped.agg(how).reset_index()
+        if "label" not in by:
+            table["label"] = grouped["label"].agg(_single).to_numpy()
+        return dataclasses.replace(self, table=table, values=values)
+
+
+def _single(labels: pd.Series) -> int:
+    return int(labels.iloc[0]) if len(set(labels)) == 1 else -1
+
+
+def measure_recordings(
+    windows: pd.DataFrame, assigned: Assigned, *, motifs: int
+) -> tuple[Measured, Int[np.ndarray, "motifs motifs"]]:
+    """Measures every recording.
+
+    A window that is unlike anything seen counts to no motif, but to the time. A bout is a run of
+    one motif over windows that follow each other; its length is its windows times their step.
+
+    Args:
+        windows: a row per window, see `motifs.analyse`.
+        assigned: by one codebook, in the order of `windows`.
+        motifs: how many the codebook has.
+
+    Returns:
+        The figures, and how often each motif (rows) was followed by each other one.
+    """
+    video = pd.factorize(windows["video"], sort=True)[0]
+    order = np.lexsort((windows["start_s"].to_numpy(), video))
+    rows, video = windows.iloc[order], video[order]
+    state = np.where(assigned.unlike, motifs, assigned.motif)[order]
+    first = np.flatnonzero(np.diff(video, prepend=-1))
+    recordings, step = len(first), _steps(rows, video)
+    count = _count((video, state), (recordings, motifs + 1))
+    windows_of = count.sum(1)
+    usage = count / windows_of[:, None]
+    table = rows.iloc[first][list(_KEPT)].reset_index(drop=True)
+    labels = rows["label"].to_numpy()
+    same = np.logical_and.reduceat(labels == labels[first][video], first)
+    table["label"] = np.where(same, labels[first], -1)
+    table["windows"], table["seconds"] = windows_of, windows_of * step
+    measures = [*(Measure("usage", motif) for motif in range(motifs)), Measure("unlike")]
+    if (windows_of < 2).all():
+        why = "each recording is a single window, so there are neither bouts nor transitions"
+        return Measured(table, tuple(measures), usage, why), np.zeros((motifs, motifs), int)
+    runs = _find_runs(video, state, rows["start_s"].to_numpy(float), step)
+    minutes = np.where(windows_of > 1, windows_of * step / 60, np.nan)[:, None]
+    bouts = _count((runs.video, runs.state), (recordings, motifs + 1))[:, :motifs]
+    held = _count((runs.video, runs.state), (recordings, motifs + 1), runs.windows)[:, :motifs]
+    length = np.divide(held, bouts, out=np.full(held.shape, np.nan), where=bouts > 0)
+    length = np.where(windows_of[:, None] > 1, length * step[:, None], np.nan)
+    moves = (runs.state < motifs) & (runs.next < motifs)
+    pair = runs.state[moves] * motifs + runs.next[moves]
+    animal = pd.factorize(table["animal"])[0][runs.video[moves]]
+    kept = _common(pair, animal, animals=table["animal"].nunique(), motifs=motifs)
+    place = np.full(motifs**2, -1)
+    place[kept] = np.arange(len(kept))
+    chosen = place[pair] >= 0
+    followed = _count((runs.video[moves][chosen], place[pair[chosen]]), (recordings, len(kept)))
+    for kind in ("bout_length", "bouts_per_minute"):
+        measures += [Measure(kind, motif) for motif in range(motifs)]
+    measures += [Measure("transition", *divmod(int(each), motifs)) for each in kept]
+    values = np.concatenate([usage, length, bouts / minutes, followed / minutes], axis=1)
+    matrix = np.bincount(pair, minlength=motifs**2).reshape(motifs, motifs)
+    return Measured(table, tuple(measures), values), matrix
+
+
+def _count(
+    cell: tuple[np.ndarray, np.ndarray], shape: tuple[int, int], weight: np.ndarray | None = None
+) -> Float[np.ndarray, "a b"]:
+    flat = np.ravel_multi_index(cell, shape) if len(cell[0]) else np.zeros(0, int)
+    return np.bincount(flat, weight, minlength=shape[0] * shape[1]).reshape(shape).astype(float)
+
+
+def _steps(rows: pd.DataFrame, video: Int[np.ndarray, " n"]) -> Float[np.ndarray, " recordings"]:
+    """Returns the usual time between the windows of each recording, in s.
+
+    That of a recording of one window is the window's own length.
+    """
+    gap = pd.Series(np.diff(rows["start_s"].to_numpy(), prepend=np.nan))
+    gap[np.diff(video, prepend=-1) != 0] = np.nan
+    usual = gap.groupby(video).median().to_numpy()
+    length = rows["seconds"].groupby(video).first().to_numpy(float)
+    return np.where(usual > 0, usual, length)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Runs:
+    """Runs of one state, and the state of the run that follows without a gap (-1 → none)."""
+
+    video: Int[np.ndarray, " runs"]
+    state: Int[np.ndarray, " runs"]
+    windows: Int[np.ndarray, " runs"]
+    next: Int[np.ndarray, " runs"]
+    start: Int[np.ndarray, " runs"]
+
+
+_NONE = np.iinfo(np.int64).max
+
+
+def _find_runs(
+    video: Int[np.ndarray, " n"],
+    state: Int[np.ndarray, " n"],
+    start: Float[np.ndarray, " n"],
+    step: Float[np.ndarray, " recordings"],
+) -> _Runs:
+    broken = np.diff(video, prepend=-1) != 0
+    broken |= np.diff(start, prepend=0) > _GAP * step[video]
+    first = np.flatnonzero(broken | (np.diff(state, prepend=-1) != 0))
+    following = np.append(state[first[1:]], _NONE)
+    following[np.append(broken[first[1:]], True)] = _NONE
+    length = np.diff(np.append(first, len(state)))
+    return _Runs(video[first], state[first], length, following, first)
+
+
+def _common(
+    pair: Int[np.ndarray, " moves"], animal: Int[np.ndarray, " moves"], *, animals: int, motifs: int
+) -> Int[np.ndarray, " kept"]:
+    """Returns the commonest transitions of those that half of all animals make, ascending.
+
+    Conditions have no say, so that the choice does not touch the tests.
+    """
+    makers = np.unique(np.stack([pair, animal]), axis=1)[0]
+    spread = np.bincount(makers, minlength=motifs**2)
+    often = np.bincount(pair, minlength=motifs**2)
+    able = np.flatnonzero(spread >= max(1, animals / 2))
+    return np.sort(able[np.argsort(-often[able], kind="stable")[:MOST_TRANSITIONS]])
+
+
+def segments(
+    windows: pd.DataFrame, assigned: Assigned, video: str, *, motifs: int
+) -> list[list[float]]:
+    """Returns the bouts of one recording as [start in s, end in s, motif]; -1: unlike any.
+
+    Args:
+        windows, assigned, motifs: as in `measure_recordings`.
+        video: of the recording.
+    """
+    own = np.flatnonzero((windows["video"] == video).to_numpy())
+    own = own[np.argsort(windows["start_s"].to_numpy()[own], kind="stable")]
+    rows, zero = windows.iloc[own], np.zeros(len(own), int)
+    state = np.where(assigned.unlike[own], motifs, assigned.motif[own])
+    start = rows["start_s"].to_numpy(float)
+    step = _steps(rows, zero)
+    runs = _find_runs(zero, state, start, step)
+    last = runs.start + runs.windows - 1
+    # A window lasts until the next one, or where windows lie apart, as long as it is.
+    stop = start[last] + np.minimum(step[0], rows["seconds"].to_numpy(float)[last])
+    return [
+        [float(begin), float(end), int(motif) if motif < motifs else -1]
+        for begin, end, motif in zip(start[runs.start], stop, runs.state, strict=True)
+    ]
+
+
+def profile(
+    windows: pd.DataFrame, assigned: Assigned, *, motifs: int, bins: int = 10
+) -> dict[str, Any]:
+    """Describes how motifs are used over the course of a recording.
+
+    Args:
+        windows, assigned, motifs: as in `measure_recordings`.
+        bins: equal parts of a recording, from its first to its last window.
+
+    Returns:
+        {"bins", "minutes" (median length of a recording), "n" (animals), "usage": a list per motif
+        of the share per part, the mean over animals}, or {"value": None, "why"}.
+    """
+    video = windows.groupby("video")["start_s"]
+    begin, size = video.transform("min").to_numpy(), video.transform("size").to_numpy()
+    length = video.transform("max").to_numpy() - begin
+    long = size >= bins
+    if not long.any():
+        return {"value": None, "why": f"no recording has {bins} windows or more"}
+    rows = windows[long]
+    part = (windows["start_s"].to_numpy() - begin)[long] / np.maximum(length[long], 1e-9)
+    part = np.minimum((bins * part).astype(int), bins - 1)
+    animal, names = pd.factorize(rows["animal"])
+    usage = np.empty((motifs, bins))
+    seen = _count((animal, part), (len(names), bins))
+    for motif in range(motifs):
+        shown = ((assigned.motif == motif) & ~assigned.unlike)[long]
+        used = _count((animal[shown], part[shown]), seen.shape)
+        usage[motif] = (used / np.maximum(seen, 1)).sum(0) / np.maximum((seen > 0).sum(0), 1)
+    return {
+        "bins": bins,
+        "minutes": float(np.median(length[long]) / 60),
+        "n": len(names),
+        "usage": usage.tolist(),
+    }

@@ -1,0 +1,1 @@
+"""How does pain change over days, and within a recording?"""

@@ -1,0 +1,1 @@
+"""How well do blinded human experts classify the same clips?"""

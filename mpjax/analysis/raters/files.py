@@ -1,0 +1,236 @@
+"""The files of blinded ratings: the sealed key of a package, and the raters' answers.
+
+A package (`python -m mpjax.rate make`) is a page with clips of neutral names. Its key says what
+each shows. The package's id is a hash of the key, so that neither can be changed without the other:
+answers name the package that they belong to.
+
+    key      {"format": "mpjax.rating_key/1", "package": id, "body": {...}}
+    answers  {"format": "mpjax.answers/1", "package": id, "rater", "trials": [...], "sha256", ...}
+
+The sha256 is that of the answers themselves, as `canonical` writes them. It shows what was changed
+by accident or by hand; it is no signature.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from etils import epath
+
+from mpjax.io import files
+from mpjax.taxonomy import Taxonomy
+
+KEY_FORMAT = "mpjax.rating_key/1"
+ANSWERS_FORMAT = "mpjax.answers/1"
+CONFIDENCE = ("guessing", "unsure", "half sure", "fairly sure", "certain")  # 1 to 5
+_KEY_FIELDS = frozenset(
+    ("clips", "dataset", "division", "examples", "group", "scheme", "seed", "short", "taxonomy",
+     "wanted")
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Key:
+    """What the clips of a package show.
+
+    Attributes:
+        package: its id.
+        taxonomy: fine and coarse classes.
+        clips: a row per clip, by its neutral name: clip_id, video, animal, cage, label, fold.
+        group: animal or cage, the unit of every interval.
+        body: all of the key's content.
+    """
+
+    package: str
+    taxonomy: Taxonomy
+    clips: pd.DataFrame
+    group: str
+    body: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Answers:
+    """What one rater answered.
+
+    Attributes:
+        rater: name.
+        trials: a row per answered clip, in the order of answering: `clip` (neutral name), `fine`
+            and `coarse` (index of the class; coarse is -1 where there are no groups), `confidence`
+            (1 to 5), `response_ms` (while the page was in view), `revised` (how often undone).
+        undone: answers taken back.
+        sessions: how often the page was opened.
+    """
+
+    rater: str
+    trials: pd.DataFrame
+    undone: int
+    sessions: int
+
+
+def make_key(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the content of a key file, sealed by the package's id.
+
+    Args:
+        body: `clips` (neutral name -> clip_id, video, animal, cage, label, fold), `taxonomy`,
+            `group`, `scheme`, `dataset`, `division` (fingerprints), `seed`, `wanted` (clips per
+            class), `short` (class -> clips, where fewer) and `examples` (neutral name -> clip_id,
+            animal, label).
+    """
+    return {"format": KEY_FORMAT, "package": files.fingerprint(body), "body": dict(body)}
+
+
+def read_key(path: epath.PathLike) -> Key:
+    """Reads and checks the key of a package.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: no key of this version, or it was changed.
+    """
+    value = _read(epath.Path(path), "the key that `python -m mpjax.rate make` wrote beside OUT")
+    if value.get("format") != KEY_FORMAT:
+        raise ValueError(
+            f"{path}: format {value.get('format')!r}, needs {KEY_FORMAT!r}; give the key that "
+            "`python -m mpjax.rate make` of this version wrote"
+        )
+    body = value.get("body")
+    if not isinstance(body, dict) or files.fingerprint(body) != value.get("package"):
+        raise ValueError(
+            f"{path}: changed since it was made (its content is not that of package "
+            f"{value.get('package')}); restore it, or make a new package"
+        )
+    if set(body) != _KEY_FIELDS:
+        raise ValueError(f"{path}: has {sorted(body)}, needs {sorted(_KEY_FIELDS)}")
+    table = pd.DataFrame.from_dict(body["clips"], orient="index")
+    taxonomy = Taxonomy.from_dict(body["taxonomy"])
+    return Key(value["package"], taxonomy, table.sort_index(), body["group"], body)
+
+
+def canonical(value: Any) -> str:
+    """Writes JSON in one way only: names sorted, no spaces, as the page's JavaScript does too."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def seal(answers: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns answers with their sha256, as the page exports them."""
+    body = {name: value for name, value in answers.items() if name != "sha256"}
+    return body | {"sha256": hashlib.sha256(canonical(body).encode()).hexdigest()}
+
+
+def read_answers(
+    paths: Sequence[epath.PathLike], key: Key, *, allow_incomplete: bool = False
+) -> list[Answers]:
+    """Reads answer files and checks that they belong to the package and are whole.
+
+    Args:
+        paths: of the files, one per rater.
+        key: of the package.
+        allow_incomplete: whether to take raters that have not answered every clip.
+
+    Raises:
+        ValueError: a file that cannot be taken; all files' faults at once, each with its way out.
+    """
+    if not paths:
+        raise ValueError("no answer files; name them after `score`, one per rater")
+    answers, faults, seen = [], [], dict[str, str]()
+    for path in map(epath.Path, paths):
+        try:
+            read = _read_one(path, key, allow_incomplete=allow_incomplete)
+        except (ValueError, OSError) as error:
+            faults.append(str(error))
+            continue
+        name = read.rater.casefold()
+        if name in seen:
+            faults.append(
+                f"{path}: rater {read.rater!r} again, as in {seen[name]}; leave one of them out"
+            )
+        seen.setdefault(name, str(path))
+        answers.append(read)
+    if faults:
+        raise ValueError("\n".join(faults))
+    return answers
+
+
+def _read(path: epath.Path, wanted: str) -> dict[str, Any]:
+    """Reads a JSON object."""
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file; give {wanted}")
+    try:
+        value = json.loads(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON ({error}); give {wanted}") from error
+    if isinstance(value, dict):
+        return value
+    raise ValueError(f"{path}: holds no JSON object; give {wanted}")
+
+
+def _read_one(path: epath.Path, key: Key, *, allow_incomplete: bool) -> Answers:
+    value = _read(path, "the file that the rating page exported")
+    if value.get("format") != ANSWERS_FORMAT:
+        raise ValueError(
+            f"{path}: format {value.get('format')!r}, needs {ANSWERS_FORMAT!r}; give the file that "
+            "the page of this version exported"
+        )
+    if value.get("package") != key.package:
+        raise ValueError(
+            f"{path}: answers to package {value.get('package')}, but the key is of {key.package}; "
+            "give the key of that package, or leave the file out"
+        )
+    if seal(value)["sha256"] != value.get("sha256"):
+        raise ValueError(
+            f"{path}: changed since it was exported (its sha256 is another); export it again on "
+            "the rater's device, or leave it out"
+        )
+    if faults := _faults(value, key):
+        raise ValueError(f"{path}: {'; '.join(faults)}; export it again, or leave it out")
+    missing = len(key.clips) - len(value["trials"])
+    if missing and not (allow_incomplete and value["trials"]):
+        raise ValueError(
+            f"{path}: {value['rater']} has answered {len(value['trials'])} of {len(key.clips)} "
+            "clips; open the page again to finish, or "
+            + ("pass --allow_incomplete" if value["trials"] else "leave it out")
+        )
+    taxonomy = key.taxonomy
+    trials = pd.DataFrame(value["trials"])
+    trials["fine"] = trials["fine"].map(taxonomy.fine.index)
+    trials["coarse"] = trials["coarse"].map(taxonomy.coarse.index) if taxonomy.coarse else -1
+    return Answers(value["rater"].strip(), trials, value["undone"], value["sessions"])
+
+
+def _faults(value: Mapping[str, Any], key: Key) -> list[str]:
+    """Names what no page of this package exports."""
+    trials = value.get("trials")
+    if not isinstance(trials, list) or not all(isinstance(trial, dict) for trial in trials):
+        return ["trials: must be a list of answers"]
+    faults = []
+    rater = value.get("rater")
+    if not isinstance(rater, str) or not rater.strip():
+        faults.append(f"rater: must be a name, got {rater!r}")
+    faults += [
+        f"{name}: must be a whole number, got {value.get(name)!r}"
+        for name in ("undone", "sessions")
+        if not _is_count(value.get(name))
+    ]
+    coarse = key.taxonomy.coarse or (None,)
+    clips = [trial.get("clip") for trial in trials]
+    for number, trial in enumerate(trials, 1):
+        rules = {
+            "clip": trial.get("clip") in key.clips.index and clips.count(trial["clip"]) == 1,
+            "fine": trial.get("fine") in key.taxonomy.fine,
+            "coarse": trial.get("coarse") in coarse,
+            "confidence": trial.get("confidence") in range(1, len(CONFIDENCE) + 1),
+            "response_ms": _is_count(trial.get("response_ms")),
+            "revised": _is_count(trial.get("revised")),
+        }
+        faults += [
+            f"trial {number}: {name} {trial.get(name)!r} is not one of this package, or twice"
+            for name, holds in rules.items()
+            if not holds
+        ]
+    return faults
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

@@ -1,0 +1,1 @@
+"""How sure can one be: units, intervals, tests, effect sizes, multiplicity."""

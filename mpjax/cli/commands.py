@@ -1,0 +1,58 @@
+"""Names of the binaries as subcommands of `mpjax`, in the order in which `mpjax --help` tells them.
+
+The standard library alone is imported here, so that help comes at once.
+"""
+
+import ast
+import importlib.util
+import re
+from pathlib import Path
+
+GROUPS: dict[str, dict[str, str]] = {
+    "start here": {
+        "init": "data_prep.template",
+        "check": "data_prep.cohort",
+        "study": "mpjax.study",
+        "predict": "mpjax.predict",
+    },
+    "stages of a study, one by one": {
+        "synthetic": "data_prep.synthetic",
+        "build": "data_prep.build",
+        "embed": "mpjax.embed",
+        "train": "mpjax.train",
+        "explain": "mpjax.explain",
+        "eval": "mpjax.eval",
+    },
+    "tools": {
+        "rate": "mpjax.rate",
+        "weights": "mpjax.weights",
+        "convert": "mpjax.convert",
+        "export": "mpjax.export",
+        "bench": "mpjax.bench",
+        "aot": "mpjax.aot",
+    },
+}
+MODULES = {name: module for group in GROUPS.values() for name, module in group.items()}
+
+
+def purpose(module: str) -> str:
+    """Returns the first sentence of a binary's docstring, read off its source, not imported."""
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"{module}: no such module; install mpjax anew")
+    source = Path(spec.origin)
+    if spec.submodule_search_locations is not None:  # a package: what `python -m` of it runs
+        source = source.with_name("__main__.py")
+    doc = ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))) or ""
+    return re.sub(r"(: `python -m .*|\.)$", "", doc.split("\n")[0])
+
+
+def as_typed(text: str) -> str:
+    """Returns `text` with `python -m MODULE` of a binary written as its subcommand."""
+    names = {module: name for name, module in MODULES.items()}
+
+    def subcommand(match: re.Match[str]) -> str:
+        name = names.get(match[1])
+        return f"mpjax {name}" if name else match[0]
+
+    return re.sub(r"python -m ((?:mpjax|data_prep)\.\w+)", subcommand, text)

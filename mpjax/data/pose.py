@@ -1,0 +1,344 @@
+"""Reads pose files: where each keypoint of one animal is in every frame of a video.
+
+| file | of | needs |
+| --- | --- | --- |
+| `.csv` | DeepLabCut (three or four header rows), the synthetic cohort | nothing |
+| `.h5` | DeepLabCut | h5py |
+| `.analysis.h5`, `.h5` | SLEAP's analysis export | h5py |
+| `.h5` | JABS `pose_est`, v2 and later | h5py |
+| `.slp` | SLEAP | sleap-io |
+
+`pip install 'mpjax[pose]'` brings both. SLEAP's own format changes with its versions, so a library
+that is kept up with it reads it: sleap-io, which movement would bring too, with napari and 50 more
+packages. The HDF5 tables are plain arrays, and sleap-io would make an object of every frame of
+them; pandas would execute what a DeepLabCut `.h5` pickles.
+"""
+
+import csv
+import dataclasses
+import io
+import pickle
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tqdm
+from etils import epath
+from jaxtyping import Float
+
+FRAMES_APART = 2  # by which pose and video may differ: trackers and headers count ends differently
+EXPECTED = (
+    "expected DeepLabCut (.csv, .h5), SLEAP (.slp, .analysis.h5) or JABS (pose_est .h5), with one "
+    "animal"
+)
+_EXTRA = "pip install 'mpjax[pose]'"
+_COORDINATES = ("x", "y", "likelihood")
+# The twelve keypoints of JABS, in its order (KumarLabJax/JABS-behavior-classifier, PoseEstimation).
+_JABS = (
+    *("nose", "left_ear", "right_ear", "base_neck", "left_front_paw", "right_front_paw"),
+    *("center_spine", "left_rear_paw", "right_rear_paw", "base_tail", "mid_tail", "tip_tail"),
+)
+
+
+class PoseError(ValueError):
+    """A pose file that cannot be used: "path: reason and way out"."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Pose:
+    """The keypoints of one animal in every frame of a video.
+
+    Attributes:
+        points: px, x and y; NaN where the tracker found none.
+        likelihood: the tracker's own, 0 to 1 (SLEAP's scores can exceed 1); NaN where it gave none.
+        names: of the keypoints.
+        tracker: deeplabcut | sleap | jabs.
+        fps: Hz, of the video that was tracked; 0 where it is not known, as no pose file tells.
+    """
+
+    points: Float[np.ndarray, "frames keypoints 2"]
+    likelihood: Float[np.ndarray, "frames keypoints"]
+    names: tuple[str, ...]
+    tracker: str
+    fps: float = 0.0
+
+
+def read_pose(path: epath.PathLike) -> Pose:
+    """Reads the pose of the one animal in a recording; formats: this module's docstring.
+
+    Frames that the file leaves out are NaN. Of several individuals, those without a single point
+    count for nothing; two with points are refused, as nothing tells which is the animal meant.
+
+    Args:
+        path: the file, whose format is told by its content.
+
+    Raises:
+        PoseError: no such file, not a pose file, or not of one animal.
+        ImportError: the packages that this format needs are not installed.
+    """
+    path = epath.Path(path)
+    if not path.exists() or path.is_dir():
+        raise PoseError(f"{path}: {'is a directory' if path.exists() else 'no such file'}")
+    if path.suffix == ".csv":
+        return _read_deeplabcut_csv(path)
+    if path.suffix == ".slp":
+        return _read_slp(path)
+    if path.suffix in (".h5", ".hdf5"):
+        return _read_hdf5(path)
+    raise PoseError(f"{path}: not a pose file by its name; {EXPECTED}")
+
+
+def read_poses(cohort: pd.DataFrame) -> dict[str, Pose]:
+    """Reads the pose of every recording of a cohort, with the frame rate of its video.
+
+    Shows progress.
+
+    Args:
+        cohort: `Cohort.table`: `video`, `path`, `pose` and `fps`.
+
+    Returns:
+        The pose by `video`.
+
+    Raises:
+        PoseError: a recording names no pose file, or one that cannot be read or that has not as
+            many frames as its video; all at once.
+    """
+    from mpjax.data.video import clips  # PyAV: only where there are videos
+
+    poses, faults = {}, []
+    rows: list[dict[str, Any]] = cohort.to_dict("records")
+    for row in tqdm.tqdm(rows, desc="reading poses", unit="recording", delay=2):
+        try:
+            if not row["pose"]:
+                raise PoseError(f"{row['video']}: column pose is empty; name its pose file")
+            pose = read_pose(row["pose"])
+            info = clips.probe(row["path"])
+            _check_frames(pose, info.frames, row)
+            poses[row["video"]] = dataclasses.replace(pose, fps=float(row["fps"] or info.fps))
+        except (PoseError, clips.VideoError) as error:
+            faults.append(str(error))
+    if faults:
+        shown = faults if len(faults) <= 20 else [*faults[:20], f"... and {len(faults) - 20} more"]
+        raise PoseError("\n  ".join(shown))
+    return poses
+
+
+def _check_frames(pose: Pose, frames: int, row: dict[str, Any]) -> None:
+    if abs(len(pose.points) - frames) > FRAMES_APART:
+        raise PoseError(
+            f"{row['pose']}: {len(pose.points)} frames, but its video {row['path']} has {frames}; "
+            "track the very video that the cohort names, in full"
+        )
+
+
+# DeepLabCut.
+
+
+def _read_deeplabcut_csv(path: epath.Path) -> Pose:
+    data = path.read_bytes()
+    try:
+        lines = csv.reader(io.StringIO(data[: 1 << 20].decode("utf-8-sig", errors="replace")))
+        head = []
+        for line in lines:
+            head.append([cell.strip() for cell in line])
+            if head[-1][:1] == ["coords"] or len(head) == 4:
+                break
+    except csv.Error as error:
+        raise PoseError(f"{path}: not a csv file ({error}); {EXPECTED}") from error
+    kinds = [line[0] if line else "" for line in head]
+    if kinds not in (
+        ["scorer", "bodyparts", "coords"],
+        ["scorer", "individuals", "bodyparts", "coords"],
+    ):
+        found = ", ".join(map(repr, kinds)) or "nothing"
+        raise PoseError(
+            f"{path}: a DeepLabCut csv begins its first rows with scorer, bodyparts, coords; these "
+            f"begin with {found}"
+        )
+    try:
+        body = pd.read_csv(io.BytesIO(data), header=None, skiprows=len(head), low_memory=False)
+        index = body[0].to_numpy(np.float64)
+        values = body.iloc[:, 1:].to_numpy(np.float64)
+    except (ValueError, pd.errors.ParserError) as error:
+        raise PoseError(
+            f"{path}: its rows are not a frame's number and then numbers ({error}); labels of "
+            "training frames are no pose of a video"
+        ) from error
+    columns = list(zip(*(line[1:] for line in head), strict=False))
+    return _deeplabcut_pose(columns, index, values, path)
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Unpickles lists, tuples and text; refuses all that would run code."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Refuses every class and function."""
+        raise pickle.UnpicklingError(f"{module}.{name} is not plain text")
+
+
+def _read_deeplabcut_table(file: Any, path: epath.Path) -> Pose:
+    """Reads what pandas' `to_hdf(format="table")` wrote, as DeepLabCut does."""
+    tables = [group["table"] for group in file.values() if "table" in getattr(group, "keys", set)()]
+    if len(tables) != 1:
+        raise PoseError(
+            f"{path}: holds {', '.join(file) or 'nothing'}; {EXPECTED}. DeepLabCut also writes "
+            "the csv: deeplabcut.analyze_videos(..., save_as_csv=True)"
+        )
+    try:
+        table = tables[0][:]
+        blocks = [name for name in table.dtype.names if name.startswith("values_block_")]
+        columns: list[tuple[str, ...]] = []
+        for block in blocks:
+            pickled = bytes(tables[0].attrs[f"{block}_kind"])
+            columns += _PlainUnpickler(io.BytesIO(pickled)).load()
+        values = np.concatenate([table[block] for block in blocks], axis=1).astype(np.float64)
+        index = table["index"].astype(np.float64)
+    except (pickle.UnpicklingError, KeyError, ValueError, TypeError, OSError) as error:
+        raise PoseError(f"{path}: not a table as DeepLabCut writes it ({error})") from error
+    return _deeplabcut_pose(columns, index, values, path)
+
+
+def _deeplabcut_pose(
+    columns: Sequence[tuple[str, ...]], index: np.ndarray, values: np.ndarray, path: epath.Path
+) -> Pose:
+    """Sorts columns (scorer, [individual,] body part, coordinate) into an array."""
+    if not columns or len(columns) != values.shape[1] or not len(values):
+        raise PoseError(
+            f"{path}: {values.shape[1]} columns of {len(values)} frames under {len(columns)} names"
+        )
+    strange = sorted({column[-1] for column in columns} - set(_COORDINATES))
+    # Not by the scorer, which pandas numbers where someone has saved the file again.
+    if strange or len({column[1:] for column in columns}) != len(columns):
+        what = f"coordinates {', '.join(strange)}" if strange else "a body part twice"
+        raise PoseError(f"{path}: has {what}; a DeepLabCut file has x, y, likelihood of each")
+    whole = np.isfinite(index) & (index >= 0) & (index % 1 == 0)
+    if not whole.all() or len(np.unique(index)) != len(index):
+        raise PoseError(f"{path}: its first column does not count frames 0, 1, 2, …")
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for column, series in zip(columns, values.T, strict=True):
+        individual, part = (column[1], column[2]) if len(column) == 4 else ("", column[1])
+        keypoints = found.setdefault(individual, {})
+        place = keypoints.setdefault(part, np.full((int(index.max()) + 1, 3), np.nan))
+        place[index.astype(int), _COORDINATES.index(column[-1])] = series
+    stacked = {
+        name: (tuple(parts), np.stack(list(parts.values()), axis=1))
+        for name, parts in found.items()
+    }
+    chosen = _only_one({name: array for name, (_, array) in stacked.items()}, path)
+    return _pose(stacked[chosen][1], stacked[chosen][0], "deeplabcut")
+
+
+# SLEAP and JABS.
+
+
+def _read_hdf5(path: epath.Path) -> Pose:
+    h5py = _import("h5py", path)
+    try:
+        with path.open("rb") as stream, h5py.File(stream, "r") as file:
+            return _hdf5_reader(file)(file, path)
+    except OSError as error:
+        raise PoseError(f"{path}: not a readable HDF5 file ({error}); {EXPECTED}") from error
+
+
+def _hdf5_reader(file: Any) -> Callable[[Any, epath.Path], Pose]:
+    if "tracks" in file and "node_names" in file:
+        return _read_sleap_analysis
+    return _read_jabs if "poseest" in file else _read_deeplabcut_table
+
+
+def _read_sleap_analysis(file: Any, path: epath.Path) -> Pose:
+    """Reads `tracks` [track, 2, node, frame] (https://sleap.ai/tutorials/analysis.html)."""
+    tracks = file["tracks"][:].astype(np.float64)
+    if tracks.ndim != 4 or tracks.shape[1] != 2 or len(file["node_names"]) != tracks.shape[2]:
+        raise PoseError(
+            f"{path}: tracks of shape {tracks.shape}; SLEAP writes (tracks, 2, nodes, frames)"
+        )
+    values = np.full((*tracks.shape[::2], tracks.shape[3], 3), np.nan)  # track, node, frame, 3
+    values[..., :2] = tracks.transpose(0, 2, 3, 1)
+    if "point_scores" in file:
+        values[..., 2] = file["point_scores"][:]
+    names = [_text(name) for name in file["node_names"][:]]
+    given = [_text(name) for name in file["track_names"][:]] if "track_names" in file else []
+    labels = given if len(given) == len(tracks) else [f"track {i}" for i in range(len(tracks))]
+    by_track = {
+        f"{i} ({name})": array.transpose(1, 0, 2)
+        for i, (name, array) in enumerate(zip(labels, values, strict=True))
+    }
+    return _pose(by_track[_only_one(by_track, path)], names, "sleap")
+
+
+def _read_slp(path: epath.Path) -> Pose:
+    sleap_io = _import("sleap_io", path)
+    try:
+        # Not lazy=True, whose array begins at the first frame that was labelled, not at frame 0.
+        labels = sleap_io.load_slp(str(path), open_videos=False)
+        videos, skeletons = len(labels.videos), labels.skeletons
+        values = labels.numpy(untracked=not labels.tracks, return_confidence=True)
+    except Exception as error:  # HDF5, JSON and its own, of any kind
+        raise PoseError(f"{path}: sleap-io cannot read it ({error}); {EXPECTED}") from error
+    if videos != 1 or len(skeletons) != 1:
+        raise PoseError(
+            f"{path}: holds {videos} videos and {len(skeletons)} skeletons; export one video's "
+            "predictions"
+        )
+    names = [track.name for track in labels.tracks]
+    by_track = {
+        f"{i} ({names[i]})" if i < len(names) else str(i): values[:, i].astype(np.float64)
+        for i in range(values.shape[1])
+    }
+    return _pose(by_track[_only_one(by_track, path)], skeletons[0].node_names, "sleap")
+
+
+def _read_jabs(file: Any, path: epath.Path) -> Pose:
+    """Reads `poseest`: points as (y, x), from v3 on of several mice per frame."""
+    group = file["poseest"]
+    if "points" not in group or "confidence" not in group:
+        raise PoseError(f"{path}: poseest holds {', '.join(group)}; JABS has points, confidence")
+    points, confidence = group["points"][:].astype(np.float64), group["confidence"][:]
+    if points.ndim == 3:
+        points, confidence = points[:, None], confidence[:, None]
+    if points.ndim != 4 or points.shape[2:] != (len(_JABS), 2):
+        raise PoseError(f"{path}: points of shape {points.shape}; JABS has 12 keypoints (y, x)")
+    values = np.concatenate([points[..., ::-1], confidence[..., None]], axis=-1)
+    values[confidence == 0, :2] = np.nan  # what is not there is written as 0
+    by_mouse = {f"mouse {i}": values[:, i] for i in range(values.shape[1])}
+    return _pose(by_mouse[_only_one(by_mouse, path)], _JABS, "jabs")
+
+
+# Shared.
+
+
+def _only_one(individuals: dict[str, np.ndarray], path: epath.Path) -> str:
+    """Returns the one individual that has points."""
+    seen = [name for name, array in individuals.items() if np.isfinite(array[..., :2]).any()]
+    if len(seen) != 1:
+        what = f"points of {len(seen)} individuals, {', '.join(seen)}" if seen else "no point"
+        raise PoseError(
+            f"{path}: holds {what}; one animal per recording is read: export that of one"
+        )
+    return seen[0]
+
+
+def _pose(
+    values: Float[np.ndarray, "frames keypoints 3"], names: Sequence[str], tracker: str
+) -> Pose:
+    points = values[..., :2].copy()
+    points[~np.isfinite(points).all(axis=-1)] = np.nan
+    return Pose(points, values[..., 2].copy(), tuple(names), tracker)
+
+
+def _text(name: Any) -> str:
+    return name.decode(errors="replace") if isinstance(name, bytes) else str(name)
+
+
+def _import(name: str, path: epath.Path) -> Any:
+    """Imports a package of the extra `pose`."""
+    import importlib
+
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ImportError(
+            f"{path}: reading it needs {name.replace('_', '-')} ({error}); {_EXTRA}"
+        ) from error

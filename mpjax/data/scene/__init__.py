@@ -1,0 +1,1 @@
+"""What does a recording show besides behaviour: light, cage, animal, burned-in text?"""

@@ -1,0 +1,310 @@
+"""What the recordings of a dataset look like, the animal aside: a row per recording.
+
+For the audit of confounds. All of it is measured on the records, so on what a model saw. Grey is on
+the scale 0 to 255; the background is the median over time, cleared of animals that sat still
+(`mpjax.data.scene.animal`).
+"""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import tqdm
+from etils import epath
+from jaxtyping import Bool, Float, UInt8
+
+from mpjax.config import ConfoundConfig
+from mpjax.data import clips, records, video_metadata
+from mpjax.data.scene import animal as scene_mouse
+from mpjax.data.scene import frames as scene_frames
+from mpjax.data.scene import overlays
+from mpjax.io import files
+
+FILE = "scenes.parquet"
+GRID = 8  # cells per side
+BACKGROUND = ("gradient_x", "gradient_y", "texture", "edges")
+PICTURE = (
+    *("brightness", "spread", "contrast", "sharpness"),
+    *("redness", "blueness", "record_height", "record_width"),
+)
+CODING = ("noise", "flicker")  # what an encoder and the animal's reflections have a part in
+MOUSE = ("mouse_size", "mouse_contrast", "mouse_speed", "mouse_x", "mouse_y", "motion")
+QUALITY = ("moved", "ghost", "is_clear")
+# Of the records; all are the same within a recording.
+METADATA = ("video", "animal", "cage", "sex", "condition", "day", "label", "drug", "split")
+_SIDE = 128  # px, short side at which the background is made
+_PICTURE_SIDE = 96  # px, of the kept picture
+_VERSION = 4
+_META_KEY = b"mpjax"
+
+
+def read_or_measure(
+    dataset: epath.PathLike, path: epath.PathLike, config: ConfoundConfig
+) -> pd.DataFrame:
+    """Reads the table of scenes at `path`, or measures it where it is not of this dataset.
+
+    Args:
+        dataset: folder of the records.
+        path: of the table, Parquet.
+        config: which frames are looked at.
+
+    Returns:
+        As `measure`, with the columns of `mpjax.data.video_metadata` joined: NaN or '' where the
+        dataset
+        was built without them.
+    """
+    path = epath.Path(path)
+    identity = [_VERSION, config.frames, config.runs, records.read_manifest(dataset)["fingerprint"]]
+    stamp = files.fingerprint(identity)
+    table = None
+    if path.exists():
+        with path.open("rb") as file:
+            read = pq.read_table(file)
+        if (read.schema.metadata or {}).get(_META_KEY, b"").decode() == stamp:
+            table = read.to_pandas()
+    if table is None:
+        table = measure(dataset, frames=config.frames, runs=config.runs)
+        columns = pa.Table.from_pandas(table, preserve_index=False)
+        with files.write_aside(path) as aside, aside.open("wb") as out:
+            pq.write_table(columns.replace_schema_metadata({_META_KEY: stamp}), out)
+    return _join_files(table, video_metadata.read(dataset))
+
+
+def _join_files(table: pd.DataFrame, facts: pd.DataFrame | None) -> pd.DataFrame:
+    if facts is None:
+        text = dict.fromkeys(video_metadata.TEXT[1:], "")
+        return table.assign(
+            **text, **dict.fromkeys((*video_metadata.WHOLE, *video_metadata.REAL), np.nan)
+        )
+    joined = table.merge(facts, on="video", how="left", validate="one_to_one")
+    return joined.fillna(dict.fromkeys(video_metadata.TEXT, ""))
+
+
+@dataclasses.dataclass
+class _Look:
+    """What one pass over a recording's frames gave; its ghosts are cleared in a second one."""
+
+    watched: scene_mouse.Watched
+    colour: Float[np.ndarray, " 3"]  # mean of red, green and blue of the background
+    noise: float
+    flicker: float
+    motion: float
+    timers: list[overlays.Box] | str
+    captions: list[overlays.Box]
+    record: tuple[int, int]  # height and width, px
+    looked_at: int  # frames
+
+
+def measure(dataset: epath.PathLike, *, frames: int, runs: int) -> pd.DataFrame:
+    """Measures every recording of a dataset.
+
+    Args:
+        dataset: its folder.
+        frames: of each recording, spread over it, at most.
+        runs: clips of each recording, looked at frame by frame, at most.
+
+    Returns:
+        A row per recording, sorted by its name: `METADATA`; the features `PICTURE`, `BACKGROUND`,
+        `CODING`, `grid` (brightness of GRID x GRID cells, by rows), `MOUSE` (NaN where no animal
+        was found); `QUALITY`: the share of the picture in which something moved, the share that
+        was replaced as a ghost (`ghost_grid`: of each cell), and whether the background can be
+        taken as free of the animal; `looked_at`, frames; `picture`, the background as a PNG;
+        `timers` and `captions`, lists of boxes `x:y:w:h` in px of the original (of the record,
+        where its size is not known), as JSON; `timers_why`, '' or why none were looked for.
+    """
+    source = records.RecordSource(dataset)
+    groups = list(source.index.groupby("video", sort=True))
+    looks = [
+        _look(scene_frames.draw(source, rows, frames=frames, runs=runs))
+        for _, rows in tqdm.tqdm(groups, desc="scenes", unit="recording", delay=2)
+    ]
+    first = pd.DataFrame([rows.iloc[0][list(METADATA)] for _, rows in groups])
+    first = first.reset_index(drop=True).astype({"day": "int64", "label": "int64"})
+    cleared = _clear(looks, first["cage"].tolist(), first["animal"].tolist())
+    facts = video_metadata.read(dataset)
+    facts = None if facts is None else facts.set_index("video")
+    rows = []
+    for name, look, (background, ghost, is_clear) in zip(
+        first["video"], looks, cleared, strict=True
+    ):
+        fact = None if facts is None or name not in facts.index else facts.loc[name]
+        rows.append(_describe(look, background, ghost, is_clear) | _burned_in(look, fact))
+    return pd.concat([first, pd.DataFrame(rows)], axis=1)
+
+
+def _small(frames: UInt8[np.ndarray, "frames h w 3"]) -> UInt8[np.ndarray, "frames h2 w2 3"]:
+    return clips.resize_short_side(frames, _SIDE) if min(frames.shape[1:3]) > _SIDE else frames
+
+
+def _look(sample: scene_frames.Sample) -> _Look:
+    """Measures what needs the frames themselves; noise and flicker off the animal."""
+    small = _small(sample.spread)
+    grey = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in small])
+    runs = _small(sample.runs.reshape(-1, *sample.runs.shape[2:]))
+    in_a_row = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in runs])
+    in_a_row = in_a_row.reshape(*sample.runs.shape[:2], *grey.shape[1:]).astype(np.int16)
+    change = np.abs(np.diff(in_a_row, axis=1)).astype(np.float32)
+    # Of Gaussian noise with sd s, the mean absolute difference of two frames is 2 s / sqrt(pi).
+    everywhere = float(np.median(change.mean((0, 1)))) if change.size else 0.0
+    watched = scene_mouse.watch(grey, noise=everywhere * np.sqrt(np.pi) / 2)
+    still = ~watched.moved if (~watched.moved).mean() > 0.2 else np.ones_like(watched.moved)
+    noise = _by_cells(change.mean((0, 1)), still) if change.size else np.full((GRID, GRID), np.nan)
+    level = grey[:, still].mean(1)
+    colour = np.median(small[:, still].mean(1, dtype=np.float64), axis=0)
+    return _Look(
+        watched=watched,
+        colour=colour,
+        noise=float(np.nanmedian(noise) * np.sqrt(np.pi) / 2),
+        flicker=float(np.std(level)),
+        motion=float(change.mean()) if change.size else float("nan"),
+        timers=overlays.find_timers(sample),
+        captions=overlays.find_captions(sample.spread),
+        record=(sample.spread.shape[1], sample.spread.shape[2]),
+        looked_at=len(grey) + in_a_row.shape[0] * in_a_row.shape[1],
+    )
+
+
+def _by_cells(
+    picture: Float[np.ndarray, "h w"], where: Bool[np.ndarray, "h w"] | None = None
+) -> Float[np.ndarray, "grid grid"]:
+    """Averages over GRID x GRID cells; NaN where `where` leaves less than a tenth of one."""
+    cells = np.full((GRID, GRID), np.nan)
+    for i, row in enumerate(np.array_split(np.arange(picture.shape[0]), GRID)):
+        for j, column in enumerate(np.array_split(np.arange(picture.shape[1]), GRID)):
+            values = picture[np.ix_(row, column)]
+            kept = values if where is None else values[where[np.ix_(row, column)]]
+            if len(kept.ravel()) >= 0.1 * values.size:
+                cells[i, j] = kept.mean()
+    return cells
+
+
+def _clear(
+    looks: Sequence[_Look], cages: Sequence[str], animals: Sequence[str]
+) -> list[tuple[np.ndarray, np.ndarray, bool]]:
+    """Clears each background by those of the same picture size: of all, else of cage or animal."""
+    sizes = [look.watched.background.shape for look in looks]
+    common: dict[tuple, scene_mouse.Common | None] = {}
+
+    def common_of(size: tuple, names: Sequence[str] | None, name: str) -> scene_mouse.Common | None:
+        key = (size, id(names), name)
+        if key not in common:
+            like = [
+                look.watched.background
+                for i, look in enumerate(looks)
+                if sizes[i] == size and (names is None or names[i] == name)
+            ]
+            common[key] = scene_mouse.common_background(like)
+        return common[key]
+
+    cleared = []
+    for i, look in enumerate(looks):
+        choices = [(None, ""), (cages, cages[i]), (animals, animals[i])]
+        tried = (
+            scene_mouse.clear(look.watched, common_of(sizes[i], names, name))
+            for names, name in choices
+            if names is None or name
+        )
+        found = next((each for each in tried if each is not None), None)
+        roamed = float(look.watched.moved.mean()) >= scene_mouse.ROAMED
+        background, ghost = found or (look.watched.background, np.zeros(sizes[i], bool))
+        cleared.append((background, ghost, found is not None or roamed))
+    return cleared
+
+
+def _describe(
+    look: _Look,
+    background: Float[np.ndarray, "h w"],
+    ghost: Bool[np.ndarray, "h w"],
+    is_clear: bool,
+) -> dict[str, Any]:
+    """Returns the features of one recording."""
+    height, width = background.shape
+    y, x = np.mgrid[:height, :width]
+    plane = np.stack([np.ones(background.size), x.ravel() / width, y.ravel() / height], 1)
+    slope = np.linalg.lstsq(plane, background.ravel().astype(float), rcond=None)[0]
+    # Encoders keep more of the noise where less moves; smoothed away, as it is behaviour's trace.
+    quiet = cv2.GaussianBlur(background.astype(np.float32), (0, 0), 1.2)
+    smooth = cv2.GaussianBlur(quiet, (0, 0), max(3.0, height / 24))
+    across, down = (cv2.Sobel(quiet, cv2.CV_32F, *way) / 8 for way in ((1, 0), (0, 1)))
+    low, high = np.percentile(background, [5, 95])
+    # Brighter light makes all of these larger; told by themselves, they are relative to it.
+    level = float(background.mean()) + 1
+    grid = _by_cells(background)
+    return {
+        "brightness": float(background.mean()),
+        "spread": float(background.std()) / level,
+        "contrast": float(high - low) / level,
+        "sharpness": float(np.abs(cv2.Laplacian(quiet, cv2.CV_32F)).mean()) / level,
+        "noise": look.noise,
+        "flicker": look.flicker,
+        "redness": float(look.colour[0] - look.colour[1]),
+        "blueness": float(look.colour[2] - look.colour[1]),
+        "record_height": look.record[0],
+        "record_width": look.record[1],
+        "gradient_x": float(slope[1]) / level,
+        "gradient_y": float(slope[2]) / level,
+        "texture": float((quiet - smooth).std()) / level,
+        "edges": float(np.hypot(across, down).mean()) / level,
+        "grid": (grid if is_clear else np.full_like(grid, np.nan)).ravel(),
+        **_describe_mouse(scene_mouse.find_animals(look.watched, background)),
+        "motion": look.motion,
+        "moved": float(look.watched.moved.mean()),
+        "ghost": float(ghost.mean()),
+        "ghost_grid": _by_cells(ghost.astype(np.float32)).ravel(),
+        "is_clear": is_clear,
+        "looked_at": look.looked_at,
+        "picture": _to_png(background),
+    }
+
+
+def _describe_mouse(animals: Sequence[scene_mouse.Animal]) -> dict[str, float]:
+    """Returns size, contrast, way and place of the animal; NaN where none was found."""
+    names = [name for name in MOUSE if name != "motion"]
+    if not animals:
+        return dict.fromkeys(names, float("nan"))
+    places = np.array([animal.place for animal in animals])
+    ways = np.linalg.norm(np.diff(places, axis=0), axis=1)
+    values = (
+        float(np.median([animal.area for animal in animals])),
+        float(np.median([animal.contrast for animal in animals])),
+        float(ways.mean()) if len(ways) else float("nan"),
+        *places.mean(0).tolist(),
+    )
+    return dict(zip(names, values, strict=True))
+
+
+def _to_png(background: Float[np.ndarray, "h w"]) -> bytes:
+    scale = _PICTURE_SIDE / max(background.shape)
+    size = tuple(max(1, round(side * min(scale, 1.0))) for side in background.shape[::-1])
+    small = cv2.resize(background, size, interpolation=cv2.INTER_AREA)
+    encoded = cv2.imencode(".png", np.clip(np.rint(small), 0, 255).astype(np.uint8))[1]
+    return encoded.tobytes()
+
+
+def _burned_in(look: _Look, fact: pd.Series | None) -> dict[str, str]:
+    """Returns the boxes of timers and captions as JSON, in px of the original where it is known."""
+    height, width = look.record
+    roi = (0, 0, width, height)
+    if fact is not None:
+        given = [int(part) for part in fact["roi"].split(":")] if fact["roi"] else []
+        roi = tuple(given) if given else (0, 0, int(fact["width"]), int(fact["height"]))  # type: ignore[assignment]
+    found = {"timers": look.timers if isinstance(look.timers, list) else []}
+    # A timer's own signs may look like a caption.
+    found["captions"] = [
+        box for box in look.captions if not any(overlays.overlap(box, t) for t in found["timers"])
+    ]
+    boxes = {
+        kind: [
+            overlays.as_text(overlays.to_original(box, record=look.record, roi=roi))
+            for box in places
+        ]
+        for kind, places in found.items()
+    }
+    why = look.timers if isinstance(look.timers, str) else ""
+    return {kind: json.dumps(texts) for kind, texts in boxes.items()} | {"timers_why": why}

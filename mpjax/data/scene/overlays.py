@@ -1,0 +1,286 @@
+"""Finds what a recorder has written into the picture: timers, and captions that stand still.
+
+A timer, or a lamp that keeps time, is a small part of the picture that changes at once, by much, at
+a regular rate, and not at all in between, while nothing changes around it. A caption is a row of
+small, thin, sharp signs of one height and one shade that never change. Both can tell a recording's
+session; what they show is not read.
+"""
+
+import dataclasses
+import itertools
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+
+from mpjax.data.scene.frames import Sample
+
+SLOWEST_FPS = 10.0  # below, an animal's own changes between frames look like a timer's
+_STEP, _QUIET = 20, 8  # grey levels: of a change that counts, and of what is none
+_JUMP = 40  # of the largest change of a step
+_LEAST_PIXELS = 12
+_HIGHEST, _WIDEST = 0.15, 0.4  # of the picture
+_LEAST_STEPS = 4
+_REGULAR = 0.7  # mean resultant length of the steps' phases
+_PERIODS_S = (1.0, 0.5, 0.1)  # timers change every second or tenth; else by the median interval
+_SIGN_HEIGHT = (5, 24)  # px
+_SIGNS = 4  # in a row, at least
+_CONTRAST = 40
+_STEADY = 16  # grey levels within which a caption's pixels stay over the recording
+
+
+@dataclasses.dataclass(frozen=True)
+class Box:
+    """A part of the picture, px of the records."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+def find_timers(sample: Sample) -> list[Box] | str:
+    """Finds timers.
+
+    Args:
+        sample: of a recording.
+
+    Returns:
+        Their boxes; or why they cannot be looked for.
+    """
+    if sample.fps < SLOWEST_FPS:
+        return (
+            f"timers are not looked for at {sample.fps:g} frames/s; it takes {SLOWEST_FPS:g}, and "
+            "between frames further apart everything jumps"
+        )
+    runs = sample.runs.astype(np.int16)
+    if runs.shape[1] < 8:
+        return f"timers are not looked for in runs of {runs.shape[1]} frames; it takes 8"
+    change = np.abs(np.diff(runs, axis=1)).max(-1)  # runs, t - 1, h, w
+    stepped = np.asarray(change > _STEP)
+    still = np.asarray(change < _QUIET)
+    steps = stepped.sum((0, 1))
+    # A pixel of a digit jumps now and then, and does nothing else.
+    candidates = (steps >= 1) & ((stepped | still).mean((0, 1)) > 0.97) & (still.mean((0, 1)) > 0.4)
+    found = []
+    for label, box in _parts(candidates, reach=max(2, change.shape[2] // 64)):
+        if _is_timer(label, box, change, sample):
+            found.append(_whole_line(box, sample.runs.reshape(-1, *sample.runs.shape[2:])))
+    return found
+
+
+def _whole_line(box: Box, frames: UInt8[np.ndarray, "frames h w 3"]) -> Box:
+    """Widens the box of the digits that changed to the signs beside them, such as a unit."""
+    height, width = frames.shape[1:3]
+    top, bottom = max(0, box.y - 1), min(height, box.y + box.height + 1)
+    middle = np.median(frames, axis=0).astype(np.uint8)
+    contrast = np.zeros((height, width), np.uint8)
+    for picture in (middle.max(-1), 255 - middle.min(-1)):
+        contrast = np.maximum(contrast, cv2.subtract(picture, cv2.medianBlur(picture, 21)))
+    inked: np.ndarray = np.asarray((contrast[top:bottom] > _CONTRAST).max(axis=0))
+    left, right = box.x, box.x + box.width
+    farthest = 12 * box.height
+    for _ in range(farthest):
+        nearer = inked[max(0, left - box.height) : left]
+        further = inked[right : right + box.height]
+        if nearer.any() and box.x - left < farthest:
+            left -= len(nearer) - int(np.flatnonzero(nearer)[0])
+        elif further.any() and right - box.x - box.width < farthest:
+            right += int(np.flatnonzero(further)[-1]) + 1
+        else:
+            break
+    return Box(left, top, right - left, bottom - top)
+
+
+def _parts(mask: Bool[np.ndarray, "h w"], *, reach: int) -> list[tuple[np.ndarray, Box]]:
+    """Joins pixels less than `reach` apart; returns pixels and box of the small parts."""
+    kernel = np.ones((reach, 2 * reach + 1), np.uint8)
+    joined = cv2.dilate(mask.astype(np.uint8), kernel)
+    count, label = cv2.connectedComponents(joined)
+    parts = []
+    for i in range(1, count):
+        own = (label == i) & mask
+        if own.sum() < _LEAST_PIXELS:
+            continue
+        rows, columns = np.nonzero(own)
+        box = Box(
+            int(columns.min()), int(rows.min()), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1
+        )
+        if box.height <= _HIGHEST * mask.shape[0] and box.width <= _WIDEST * mask.shape[1]:
+            parts.append((own, box))
+    return parts
+
+
+def _is_timer(
+    own: Bool[np.ndarray, "h w"],
+    box: Box,
+    change: Int[np.ndarray, "runs t h w"],
+    sample: Sample,
+) -> bool:
+    """Says whether a part jumps as one, at a regular rate, in quiet surroundings."""
+    jumping = (change[:, :, own] > _STEP).sum(-1)  # pixels per run and frame
+    steps = (jumping >= 0.15 * own.sum()) & (change[:, :, own].max(-1) >= _JUMP)
+    times = [
+        float(start + t) / sample.fps
+        for start, run in zip(sample.starts, steps, strict=True)
+        for t in np.flatnonzero(run) + 1
+    ]
+    with_steps = steps.any(1).sum()
+    if len(times) < _LEAST_STEPS or with_steps < min(2, len(steps)) or steps.mean() > 0.6:
+        return False
+    inner = change[:, :, box.y : box.y + box.height, box.x : box.x + box.width]
+    between = inner.max((2, 3))[~steps]
+    around = _ring_change(change, box)
+    if np.median(between) >= _QUIET or np.mean(around < 1.5 * _QUIET) < 0.8:
+        return False
+    return _is_regular(np.array(times), sample.fps)
+
+
+def _ring_change(change: Int[np.ndarray, "runs t h w"], box: Box) -> Float[np.ndarray, " frames"]:
+    """Returns the largest change around a box, per frame: a margin away from blurred edges."""
+    height, width = change.shape[2:]
+    near, far = 2, 2 + max(3, box.height // 2)
+    outer = np.zeros((height, width), bool)
+    outer[
+        max(0, box.y - far) : box.y + box.height + far,
+        max(0, box.x - far) : box.x + box.width + far,
+    ] = True
+    outer[
+        max(0, box.y - near) : box.y + box.height + near,
+        max(0, box.x - near) : box.x + box.width + near,
+    ] = False
+    ring = change[:, :, outer].astype(float)
+    return np.percentile(ring, 98, axis=-1).ravel()
+
+
+def _is_regular(times_s: Float[np.ndarray, " steps"], fps: float) -> bool:
+    """Says whether steps keep time: their phases agree, for one of the usual periods.
+
+    Source: the mean resultant length; Mardia & Jupp, Directional Statistics (2000), ch. 2.
+    """
+    interval = np.diff(times_s)
+    periods = [*_PERIODS_S, float(np.median(interval))]
+    for period in periods:
+        if period * fps < 2:  # a period must last two frames to be told
+            continue
+        phase = np.exp(2j * np.pi * times_s / period)
+        whole = np.rint(interval / period) >= 1  # no two steps within half a period
+        if abs(phase.mean()) >= _REGULAR and whole.mean() > 0.8:
+            return True
+    return False
+
+
+def find_captions(spread: UInt8[np.ndarray, "frames h w 3"]) -> list[Box]:
+    """Finds captions that stand still over a recording.
+
+    Args:
+        spread: frames spread over it.
+    """
+    low, high = np.percentile(spread, [10, 90], axis=0)
+    steady = (high - low).max(-1) <= _STEADY
+    middle = np.median(spread, axis=0).astype(np.uint8)
+    found = []
+    for picture in (middle.max(-1), 255 - middle.min(-1)):  # light signs, dark signs
+        around = cv2.medianBlur(picture, 21)
+        contrast = cv2.subtract(picture, around)
+        signs = _signs((contrast > _CONTRAST) & steady, contrast)
+        found += [_enclose(row) for row in _rows(signs)]
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class _Sign:
+    box: Box
+    shade: float  # contrast of its strokes
+    letters: int  # that it may consist of: small ones run into each other
+
+
+def _signs(mask: Bool[np.ndarray, "h w"], contrast: UInt8[np.ndarray, "h w"]) -> list[_Sign]:
+    """Returns connected parts that could be letters, or several: small, of thin strokes."""
+    count, label, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    signs = []
+    for i in range(1, count):
+        x, y, width, height, area = (int(value) for value in stats[i])
+        if not _SIGN_HEIGHT[0] <= height <= _SIGN_HEIGHT[1] or width > 12 * height:
+            continue
+        own = (label[y : y + height, x : x + width] == i).astype(np.uint8)
+        reach = cv2.distanceTransform(np.pad(own, 1), cv2.DIST_L2, 3).max()
+        stroke = 2 * float(reach) - 1
+        filled = area > 0.75 * width * height and width > 2.5 * stroke
+        if stroke > max(3.2, 0.3 * height) or filled:
+            continue
+        letters = 1 if width <= 1.6 * height else round(width / (0.9 * height))
+        strokes = int((np.diff(own[height // 2], prepend=0) == 1).sum())  # across the middle
+        if letters > 1 and strokes < letters:
+            continue
+        shade = float(np.percentile(contrast[label == i], 80))
+        signs.append(_Sign(Box(x, y, width, height), shade, letters))
+    return signs
+
+
+def _rows(signs: list[_Sign]) -> list[list[_Sign]]:
+    """Joins signs to rows of one height, line and shade."""
+    rows: list[list[_Sign]] = []
+    for sign in sorted(signs, key=lambda each: each.box.x):
+        for row in rows:
+            last = row[-1].box
+            gap = sign.box.x - (last.x + last.width)
+            height = max(last.height, sign.box.height)
+            if (
+                -1 <= gap <= 1.2 * height
+                and abs(last.height - sign.box.height) <= max(1, 0.25 * height)
+                and abs(last.y + last.height - sign.box.y - sign.box.height) <= max(1, 0.2 * height)
+                and abs(row[-1].shade - sign.shade) <= 0.3 * max(row[-1].shade, sign.shade)
+            ):
+                row.append(sign)
+                break
+        else:
+            rows.append([sign])
+    return [row for row in rows if sum(s.letters for s in row) >= _SIGNS and _is_text(row)]
+
+
+def _is_text(row: list[_Sign]) -> bool:
+    """Says whether signs differ in width and stand close: a fence's posts do not."""
+    widths = np.array([sign.box.width for sign in row], float)
+    if len(row) == 1:
+        return True
+    gaps = [b.box.x - a.box.x - a.box.width for a, b in itertools.pairwise(row)]
+    return bool(np.ptp(widths) >= 1 and np.median(gaps) <= 0.6 * row[0].box.height)
+
+
+def _enclose(row: list[_Sign]) -> Box:
+    left, top = min(s.box.x for s in row), min(s.box.y for s in row)
+    right = max(s.box.x + s.box.width for s in row)
+    bottom = max(s.box.y + s.box.height for s in row)
+    return Box(left, top, right - left, bottom - top)
+
+
+def to_original(box: Box, *, record: tuple[int, int], roi: tuple[int, int, int, int]) -> Box:
+    """Returns the box in px of the displayed original, a record's pixel wider all around.
+
+    Args:
+        box: in px of the records.
+        record: height and width of the records, px.
+        roi: x, y, width and height of what of the original the records show, px.
+    """
+    scale = roi[2] / record[1], roi[3] / record[0]
+    left = max(0, int((box.x - 1) * scale[0]))
+    top = max(0, int((box.y - 1) * scale[1]))
+    right = min(roi[2], int(np.ceil((box.x + box.width + 1) * scale[0])))
+    bottom = min(roi[3], int(np.ceil((box.y + box.height + 1) * scale[1])))
+    return Box(roi[0] + left, roi[1] + top, right - left, bottom - top)
+
+
+def as_text(box: Box) -> str:
+    """Writes a box as `config.video.mask` takes it."""
+    return f"{box.x}:{box.y}:{box.width}:{box.height}"
+
+
+def overlap(a: Box, b: Box) -> bool:
+    """Says whether two boxes share a pixel."""
+    return (
+        a.x < b.x + b.width
+        and b.x < a.x + a.width
+        and a.y < b.y + b.height
+        and b.y < a.y + a.height
+    )

@@ -1,0 +1,1 @@
+"""Which frames does a video file hold, and which clips are cut from them?"""

@@ -1,0 +1,64 @@
+"""`videos.parquet` beside the records: what each recording's file and its cohort row tell of it.
+
+Nothing of it enters a record or the dataset's fingerprint: it serves the audit of confounds and
+the way from px of a record back to px of the original.
+"""
+
+import io
+
+import pandas as pd
+from etils import epath
+
+from mpjax.io import files
+
+FILE = "videos.parquet"
+TEXT = (
+    "video",
+    "date",
+    "camera",
+    "codec",
+    "pixel_format",
+    "container",
+    "encoder",
+    "created",
+    "roi",
+)
+WHOLE = ("width", "height", "rotation", "size_bytes", "mask_boxes")
+REAL = ("fps", "duration_s", "bit_rate_kbps", "bytes_per_frame")
+COLUMNS = (*TEXT, *WHOLE, *REAL)
+
+
+def write(dataset: epath.PathLike, table: pd.DataFrame) -> None:
+    """Writes the table of a dataset's recordings, aside then renamed; same table, same bytes.
+
+    Args:
+        dataset: its folder.
+        table: a row per recording with all of `COLUMNS`: `video` as the records name it; `date`
+            (ISO, of the recording) and `camera` as the cohort gives them, `created` as the file's
+            own tag does, all '' where unknown; width and height (px) of the displayed original,
+            `roi` (x:y:w:h in them, '' for all); codec, pixel format, container and encoder by
+            FFmpeg's names; `mask_boxes`, how many boxes were blackened.
+    """
+    content = io.BytesIO()
+    table[list(COLUMNS)].to_parquet(content, index=False)
+    with files.write_aside(epath.Path(dataset) / FILE) as aside:
+        aside.write_bytes(content.getvalue())
+
+
+def read(dataset: epath.PathLike) -> pd.DataFrame | None:
+    """Returns the table that `write` wrote; None beside datasets that were built without it.
+
+    Raises:
+        ValueError: the file is damaged or of another version.
+    """
+    path = epath.Path(dataset) / FILE
+    if not path.exists():
+        return None
+    try:
+        table = pd.read_parquet(io.BytesIO(path.read_bytes()))
+    except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors
+        raise ValueError(f"{path}: not readable ({error}); delete it and build again") from error
+    missing = sorted(set(COLUMNS) - set(table.columns))
+    if missing:
+        raise ValueError(f"{path}: lacks {', '.join(missing)}; delete it and build again")
+    return table

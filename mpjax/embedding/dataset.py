@@ -1,0 +1,267 @@
+"""Embeds a dataset with a frozen projector, once per dataset, projector and choice of views.
+
+On several devices and hosts every batch is cut over the mesh; the first process alone writes.
+"""
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import tqdm
+from etils import epath
+from jax.experimental import multihost_utils
+from jaxtyping import Array, Float, UInt8
+
+from mpjax.config import MeshConfig, ProjectorConfig
+from mpjax.data import embeddings, pipeline, records
+from mpjax.data.clips import Views
+from mpjax.io import files
+from mpjax.models.projector import Outputs, Projector, normalise
+from mpjax.training import partitioning
+
+# A killed run loses at most this many seconds of work.
+_SECONDS_PER_PART = 20.0
+_UNCHANGED = -1  # in place of the batches done
+
+
+def describe(dataset_fingerprint: str, projector: Projector, config: ProjectorConfig) -> dict:
+    """Returns what decides the embeddings, and the fingerprint of it."""
+    views = {
+        "size": config.size,
+        "frames": config.frames,
+        "views": config.views,
+        "crops": config.crops,
+    }
+    if config.turns != 1:  # embeddings from before there were turns keep their fingerprint
+        views["turns"] = config.turns
+    meta = {
+        "dataset": dataset_fingerprint,
+        "projector": {"name": projector.name, "fingerprint": projector.fingerprint},
+        "views": views,
+        "statistics": list(embeddings.STATISTICS),
+    }
+    return meta | {"fingerprint": files.fingerprint(meta)}
+
+
+def embed(
+    dataset: epath.PathLike,
+    out: epath.PathLike,
+    projector: Projector,
+    config: ProjectorConfig,
+    *,
+    workers: pipeline.Workers = pipeline.Workers(),
+    mesh: jax.sharding.Mesh | None = None,
+    shown: int = 1,
+    label: str = "embedding",
+) -> bool:
+    """Writes the embeddings of every record of `dataset` to `out`.
+
+    Finished parts are kept beside `out`: a killed run goes on where it stopped, on any mesh. With
+    several processes, all must call this; it returns in all of them once `out` is written.
+
+    Args:
+        dataset: folder of the records.
+        out: path of embeddings.parquet.
+        projector: the frozen projector.
+        config: views and batch size.
+        workers: threads and processes that decode.
+        mesh: devices, of `partitioning.make_mesh`; None: the first device of this process.
+        shown: how often in a row the projector sees each frame; said in its fingerprint by whoever
+            asks for more than once.
+        label: of the progress bar.
+
+    Returns:
+        False where `out` already holds these very embeddings.
+
+    """
+    mesh = mesh or partitioning.make_mesh(MeshConfig(), devices=jax.local_devices()[:1])
+    config = dataclasses.replace(config, batch_size=round_up(config.batch_size, mesh))
+    out = epath.Path(out)
+    meta = describe(records.read_manifest(dataset)["fingerprint"], projector, config)
+    folder = out.parent / f".{out.name}.{meta['fingerprint']}-{config.batch_size}.part"
+    done = _agree(_batches_done(out, folder, meta) if partitioning.is_writer() else 0)
+    if done == _UNCHANGED:
+        return False
+    source = records.RecordSource(dataset)
+    parts = _Parts(folder, source, config, done)
+    batches = pipeline.eval_batches(
+        source,
+        batch_size=config.batch_size,
+        views=parts.views,
+        start=done,
+        part=partitioning.local_part(mesh),
+        workers=workers,
+    )
+    clips = (batch["clips"] for batch in batches)
+    if shown > 1:
+        clips = (np.repeat(frames, shown, axis=1) for frames in clips)
+    embedded = embed_batches(clips, embed_step(projector, mesh))
+    is_writer = partitioning.is_writer()
+    with tqdm.tqdm(
+        embedded,
+        total=parts.total,
+        initial=done,
+        desc=label,
+        unit="batch",
+        disable=not is_writer,
+    ) as bar:
+        for embedding, statistics in bar:
+            if is_writer:
+                parts.add(embedding, statistics)
+    if is_writer:
+        embeddings.write(out, parts.join(), meta)
+        folder.rmtree()
+    partitioning.wait_for_all(f"{out} is written")
+    return True
+
+
+def round_up(batch_size: int, mesh: jax.sharding.Mesh) -> int:
+    """Returns the next batch size that the mesh divides; embeddings do not depend on it."""
+    ways = mesh.shape["data"]
+    return -(-batch_size // ways) * ways
+
+
+def _batches_done(out: epath.Path, folder: epath.Path, meta: dict[str, Any]) -> int:
+    """Returns how many batches the parts in `folder` hold; removes those of other embeddings."""
+    if (embeddings.read_meta(out) or {}).get("fingerprint") == meta["fingerprint"]:
+        return _UNCHANGED
+    for stale in out.parent.glob(f".{out.name}.*.part"):
+        if stale != folder and stale.is_dir():
+            stale.rmtree()
+    files.make_folder(folder)
+    return max((int(part.stem) for part in folder.glob("*.parquet")), default=0)
+
+
+def _agree(number: int) -> int:
+    """Returns the first process's number in all of them."""
+    return int(multihost_utils.broadcast_one_to_all(np.int32(number)))
+
+
+def embed_program(projector: Projector, mesh: jax.sharding.Mesh) -> jax.stages.Wrapped:
+    """Returns `(params, clips) -> (embeddings, pixel statistics)` for a mesh.
+
+    The clips are cut over the mesh; weights and results are whole on every device, so that the
+    writer needs no further exchange to read them. Projectors that differ in their weights alone
+    share one program, compiled once per shape.
+    """
+    return _program(projector.apply, projector.mean, projector.std, mesh)
+
+
+@functools.lru_cache(maxsize=8)
+def _program(
+    apply: Callable[[Any, Array], Outputs],
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    mesh: jax.sharding.Mesh,
+) -> jax.stages.Wrapped:
+    whole = partitioning.replicated(mesh)
+
+    def embed(
+        params: Any, clips: UInt8[Array, "b t h w 3"]
+    ) -> tuple[Float[Array, "b d"], Float[Array, "b 2"]]:
+        return apply(params, normalise(clips, mean, std))[0], pixel_statistics(clips)
+
+    return jax.jit(
+        embed,
+        in_shardings=(whole, partitioning.batch_sharding(mesh)),
+        out_shardings=whole,
+    )
+
+
+def pixel_statistics(clips: UInt8[Array, "b t h w 3"]) -> Float[Array, "b 2"]:
+    """Returns what `embeddings.STATISTICS` names, of each clip, on the scale 0 to 1.
+
+    motion: the mean absolute difference between a frame and the next one (0 for a single frame),
+    a proxy of locomotion. brightness: the mean of all pixels.
+    """
+    grey = clips.astype(jnp.float32).mean(axis=-1) / 255
+    steps = max(clips.shape[1] - 1, 1)
+    motion = jnp.abs(jnp.diff(grey, axis=1)).mean(axis=(2, 3)).sum(axis=1) / steps
+    return jnp.stack([motion, grey.mean(axis=(1, 2, 3))], axis=1)
+
+
+Embedded = tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n 2"]]
+
+
+def embed_step(
+    projector: Projector, mesh: jax.sharding.Mesh
+) -> Callable[[UInt8[np.ndarray, "b t h w 3"]], tuple[Array, Array]]:
+    """Returns a function of this process's clips of a batch to `embed_program`'s of all of it."""
+    whole = partitioning.replicated(mesh)
+    params = jax.tree.map(
+        lambda x: jax.make_array_from_process_local_data(whole, np.asarray(x)), projector.params
+    )
+    step = embed_program(projector, mesh)
+
+    def embed_batch(clips: UInt8[np.ndarray, "b t h w 3"]) -> tuple[Array, Array]:
+        with jax.set_mesh(mesh):
+            return step(params, partitioning.to_global(mesh, clips))
+
+    return embed_batch
+
+
+def embed_batches(
+    batches: Iterable[UInt8[np.ndarray, "b t h w 3"]],
+    embed_batch: Callable[[UInt8[np.ndarray, "b t h w 3"]], tuple[Array, Array]],
+) -> Iterator[Embedded]:
+    """Yields the batches' results; the device works on one while the one before is fetched."""
+    ahead = None
+    for clips in batches:
+        behind, ahead = ahead, embed_batch(clips)
+        if behind is not None:
+            yield np.asarray(behind[0]), np.asarray(behind[1])
+    if ahead is not None:
+        yield np.asarray(ahead[0]), np.asarray(ahead[1])
+
+
+class _Parts:
+    """Embeddings on their way to `folder`, whose files are named by the batches done by then."""
+
+    def __init__(
+        self, folder: epath.Path, source: records.RecordSource, config: ProjectorConfig, done: int
+    ):
+        self.views = Views(config.size, config.frames, config.views, config.crops, config.turns)
+        self._position, self._view = pipeline.plan_views(source, self.views)
+        self.total = -(-len(self._position) // config.batch_size)
+        self._folder = folder
+        self._index = source.index
+        self._batch_size = config.batch_size
+        self._done = done
+        self._tables: list[pa.Table] = []
+        self._last_written = time.monotonic()
+
+    def add(
+        self, embedding: Float[np.ndarray, "n d"], statistics: Float[np.ndarray, "n 2"]
+    ) -> None:
+        """Takes the next batch; now and then writes a part."""
+        rows = slice(self._done * self._batch_size, (self._done + 1) * self._batch_size)
+        position, view = self._position[rows], self._view[rows]
+        index = self._index.iloc[position]
+        n = len(position)
+        table = embeddings.to_arrow(index, view, embedding[:n], statistics=statistics[:n])
+        self._tables.append(table)
+        self._done += 1
+        if time.monotonic() - self._last_written > _SECONDS_PER_PART:
+            self._write()
+
+    def join(self) -> pa.Table:
+        """Returns all that was added, in this run and before."""
+        if self._tables:
+            self._write()
+        tables = []
+        for part in sorted(self._folder.glob("*.parquet"), key=lambda part: part.name):
+            with part.open("rb") as source:
+                tables.append(pq.read_table(source))
+        return pa.concat_tables(tables)
+
+    def _write(self) -> None:
+        path = self._folder / f"{self._done:012d}.parquet"
+        embeddings.write(path, pa.concat_tables(self._tables), {})
+        self._tables, self._last_written = [], time.monotonic()

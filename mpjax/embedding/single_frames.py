@@ -1,0 +1,180 @@
+"""Embeds what does not move: single frames of clips, and chambers with the animal gone.
+
+A class that a still picture gives away is not told by motion, and one that the empty chamber gives
+away is not told by the animal at all; the audit of confounds asks both. The stills are a dataset of
+their own, of clips of one frame, which the projector sees repeated to the length of its clips; all
+else is as for the clips themselves (`mpjax.embedding.dataset`).
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+import simplejpeg
+import tqdm
+from etils import epath
+from jaxtyping import Int
+
+from mpjax.config import ProjectorConfig
+from mpjax.data import clips, embeddings, pipeline, records
+from mpjax.data.scene import backgrounds
+from mpjax.embedding import dataset as embedding
+from mpjax.io import files
+from mpjax.models.projector import Projector
+from mpjax.training import partitioning
+
+# frame: the middle one of each clip | background: the median over time of each recording
+KINDS = ("frame", "background")
+_SHARD = "stills.tfrecord-00000-of-00001"
+_JPEG_QUALITY = 98  # of a background; frames are kept as they are
+_VERSION = "stills/1"
+
+
+def embed(
+    dataset: epath.PathLike,
+    out: epath.PathLike,
+    projector: Projector,
+    config: ProjectorConfig,
+    *,
+    kind: str,
+    most: int = 4000,
+    seed: int = 0,
+    workers: pipeline.Workers = pipeline.Workers(),
+    mesh: jax.sharding.Mesh | None = None,
+) -> embeddings.Embeddings:
+    """Embeds stills of all clips that may be trained or tested on, or of some of them.
+
+    The dataset of the stills is `<out without ending>/`, their embeddings are in `out`; what is
+    there and unchanged is not made again, and a killed run goes on where it stopped.
+
+    Args:
+        dataset: folder of the clips' records.
+        out: path of the Parquet file.
+        projector: the frozen projector.
+        config: views and batch size, as for the clips; a still has one view in time.
+        kind: of `KINDS`.
+        most: stills at most; of more clips, as many of each recording are drawn, give or take one.
+        seed: of the draw.
+        workers: threads and processes that decode.
+        mesh: as for `embedding.embed`.
+
+    Returns:
+        Their table and embeddings. A row has the `clip_id` and the metadata of the clip whose
+        middle frame it is; of a background, `clip_id` is the recording's `video`.
+
+    Raises:
+        ValueError: an unknown kind, or no clip of a class.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"kind {kind!r} of stills; choose {', '.join(KINDS)}")
+    out = epath.Path(out)
+    folder = out.parent / out.stem
+    if partitioning.is_writer():
+        write(dataset, folder, kind=kind, most=most, seed=seed)
+    partitioning.wait_for_all(f"{folder} is written")
+    frames = config.frames or int(records.read_index(dataset)["frames"].iloc[0])
+    still = dataclasses.replace(config, frames=0, views=1)
+    made_of = files.fingerprint(projector.fingerprint, "repeated", frames)
+    shown = dataclasses.replace(projector, fingerprint=made_of)
+    embedding.embed(
+        folder,
+        out,
+        shown,
+        still,
+        workers=workers,
+        mesh=mesh,
+        shown=frames,
+        label=f"embedding ({kind}s)",
+    )
+    return embeddings.read(out)
+
+
+def write(
+    dataset: epath.PathLike, folder: epath.PathLike, *, kind: str, most: int, seed: int
+) -> bool:
+    """Writes a dataset of stills, each a clip of one frame.
+
+    Returns:
+        False where `folder` already holds these very stills.
+
+    Raises:
+        ValueError: the dataset has no clip of a class.
+    """
+    folder = epath.Path(folder)
+    made_of = records.read_manifest(dataset)["fingerprint"]
+    fingerprint = files.fingerprint(_VERSION, made_of, kind, most, seed)
+    manifest = folder / records.MANIFEST_FILE
+    if manifest.exists() and files.read_json(manifest).get("fingerprint") == fingerprint:
+        return False
+    source = records.RecordSource(dataset)
+    used = ((source.index["split"] != "drug") & (source.index["label"] >= 0)).to_numpy()
+    if not used.any():
+        raise ValueError(f"{dataset}: no clip of a class, so there are no stills to embed")
+    videos = source.index["video"].to_numpy()
+    positions = np.flatnonzero(used)
+    if kind == "background":
+        positions = positions[~pd.Series(videos[positions]).duplicated().to_numpy()]
+    positions = positions[_draw(videos[positions], most, seed)]
+    stills = _backgrounds(source, positions) if kind == "background" else _frames(source, positions)
+    files.make_folder(folder)
+    manifest.unlink(missing_ok=True)
+    with tqdm.tqdm(stills, total=len(positions), desc=f"stills ({kind})", unit="still") as bar:
+        index = _write_shard(folder, source, positions, bar)
+    content = records.index_bytes(index)
+    (folder / records.INDEX_FILE).write_bytes(content)
+    about = {
+        "format": records.FORMAT,
+        "fingerprint": fingerprint,
+        "index_sha256": hashlib.sha256(content).hexdigest(),
+        "shards": {_SHARD: len(index)},
+        "failures": [],
+    }
+    files.write_json(manifest, about)
+    return True
+
+
+def _draw(videos: np.ndarray, most: int, seed: int) -> Int[np.ndarray, " drawn"]:
+    """Returns the places of at most `most` clips, ascending, in turn from each recording."""
+    shuffled = np.random.default_rng(seed).permutation(len(videos))
+    turn = pd.Series(videos[shuffled]).groupby(videos[shuffled]).cumcount().to_numpy()
+    return np.sort(shuffled[np.argsort(turn, kind="stable")[:most]])
+
+
+Still = tuple[bytes, dict[str, Any]]  # a JPEG, and what differs from its clip's metadata
+
+
+def _frames(source: records.RecordSource, positions: np.ndarray) -> Iterator[Still]:
+    for position in positions.tolist():
+        jpegs = records.decode_example(source[position])["frames"]
+        yield bytes(jpegs[len(jpegs) // 2]), {}
+
+
+def _backgrounds(source: records.RecordSource, positions: np.ndarray) -> Iterator[Still]:
+    videos = source.index["video"].to_numpy()
+    for video in videos[positions]:
+        background = backgrounds.read_median(source, np.flatnonzero(videos == video).tolist())
+        jpeg = simplejpeg.encode_jpeg(background, quality=_JPEG_QUALITY, colorsubsampling="444")
+        yield jpeg, {"clip_id": video, "start_frame": 0, "padded_frames": 0}
+
+
+def _write_shard(
+    folder: epath.Path, source: records.RecordSource, positions: np.ndarray, stills: Any
+) -> pd.DataFrame:
+    """Writes the stills as the one shard of a dataset; returns its index."""
+    rows, offset = [], 0
+    with files.write_aside(folder / _SHARD) as aside, aside.open("wb") as out:
+        for position, (jpeg, changes) in zip(positions.tolist(), stills, strict=True):
+            about = source.index.iloc[position]
+            metadata = {name: about[name] for name in records.METADATA} | changes
+            framed = records.frame_record(records.encode_example(metadata, [jpeg]))
+            out.write(framed)
+            height, width = clips.frame_size(jpeg)
+            place = {"split": about["split"], "shard": _SHARD, "offset": offset}
+            shape = {"frames": 1, "height": height, "width": width}
+            rows.append(place | {"length": len(framed)} | shape | metadata)
+            offset += len(framed)
+    return pd.DataFrame(rows)

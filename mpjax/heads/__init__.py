@@ -1,0 +1,1 @@
+"""Which class does an embedding belong to: heads trained on frozen embeddings."""

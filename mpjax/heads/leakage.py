@@ -1,0 +1,121 @@
+"""What a clip-random split would have claimed: one head, judged under two splits of the same clips.
+
+Clips of one animal resemble each other. A split that puts some of them on either side lets a head
+recognise the animal, whose class it has been told. The difference in accuracy is that leak.
+"""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from etils import epath
+from jaxtyping import Int
+
+from mpjax.config import HeadConfig
+from mpjax.data import embeddings
+from mpjax.data.splits import Division
+from mpjax.heads import logistic
+from mpjax.io import files
+from mpjax.training import artifacts
+
+FILE = "leak.parquet"
+_FOLDS = 5
+_SEED = 0
+_META_KEY = b"mpjax"
+
+
+def demonstrate(
+    embedded: embeddings.Embeddings, division: Division, config: HeadConfig, *, l2: float
+) -> pd.DataFrame | None:
+    """Cross-validates one head twice: with folds of whole animals (or cages), and of clips.
+
+    Both times as many folds, on all clips that are not of the split `drug`; all views of a clip
+    lie in one fold. Groups are dealt to the folds by class, so that each class is on both sides
+    where it has groups enough.
+
+    Args:
+        embedded: all views of all clips.
+        division: names the group and the classes.
+        config: of the head.
+        l2: its regularisation.
+
+    Returns:
+        A row per clip: `clip_id`, `animal`, `cage`, `label` and the fine classes named by the head
+        that was trained without its fold, `predicted_by_animal_split` and
+        `predicted_by_clip_split`; None where there are fewer than 2 groups.
+    """
+    table = embedded.table
+    used = (table["split"] != "drug").to_numpy() & (table["label"] >= 0).to_numpy()
+    views = table[used]
+    group, names = pd.factorize(views[division.group], sort=True)
+    clip = pd.factorize(views["clip_id"])[0]
+    folds = min(_FOLDS, len(names))
+    if folds < 2:
+        return None
+    label = views["label"].to_numpy()
+    generator = np.random.default_rng(_SEED)
+    fold = {
+        "animal": _deal_groups(group, label, folds, generator)[group],
+        "clip": (generator.permutation(clip.max() + 1) % folds)[clip],
+    }
+    kept = ["clip_id", "animal", "cage", "label"]
+    clips = views.loc[~views["clip_id"].duplicated(), kept].reset_index(drop=True)
+    for split, of_view in fold.items():
+        rows = logistic.Rows(embedded.embedding[used], label, of_view, clip)
+        clips[f"predicted_by_{split}_split"] = _cross_predict(
+            rows, len(division.taxonomy.fine), config, l2=l2
+        )
+    return clips
+
+
+def _deal_groups(
+    group: Int[np.ndarray, "n"],
+    label: Int[np.ndarray, "n"],
+    folds: int,
+    generator: np.random.Generator,
+) -> Int[np.ndarray, "groups"]:
+    """Returns the fold of each group: shuffled, sorted by their most frequent class, dealt out."""
+    groups = int(group.max()) + 1
+    counts = np.zeros((groups, int(label.max()) + 1), int)
+    np.add.at(counts, (group, label), 1)
+    order = generator.permutation(groups)
+    order = order[np.argsort(counts.argmax(axis=1)[order], kind="stable")]
+    fold = np.empty(groups, int)
+    fold[order] = np.arange(groups) % folds
+    return fold
+
+
+def _cross_predict(
+    rows: logistic.Rows, num_classes: int, config: HeadConfig, *, l2: float
+) -> Int[np.ndarray, "clips"]:
+    """Returns the class that each clip is named by the head trained without its fold."""
+    problems = [(frozenset([int(k)]), l2) for k in np.unique(rows.fold)]
+    fitted = logistic.fit_all(rows, problems, num_classes, config)
+    logits = np.zeros((len(rows.label), num_classes), np.float32)
+    for (left_out, _), head in fitted.items():
+        held = np.isin(rows.fold, list(left_out))
+        logits[held] = logistic.predict(head, rows.embedding[held])
+    return logistic.average_views(logits, rows.clip).argmax(axis=1)
+
+
+def write(directory: epath.PathLike, demonstration: pd.DataFrame | None, fingerprint: str) -> None:
+    """Writes the demonstration beside the heads of `fingerprint`, or removes an old one."""
+    path = files.absolute(directory) / FILE
+    if demonstration is None:
+        path.unlink(missing_ok=True)
+        return
+    table = pa.Table.from_pandas(demonstration, preserve_index=False)
+    with files.write_aside(path) as aside, aside.open("wb") as out:
+        pq.write_table(table.replace_schema_metadata({_META_KEY: fingerprint}), out)
+
+
+def read(directory: epath.PathLike) -> pd.DataFrame | None:
+    """Returns the demonstration that belongs to the heads in `directory`; None where none does."""
+    path = files.absolute(directory) / FILE
+    heads_of = artifacts.read_metadata(directory)
+    if heads_of is None or not path.exists():
+        return None
+    with path.open("rb") as file:
+        table = pq.read_table(file)
+    made_for = (table.schema.metadata or {}).get(_META_KEY, b"").decode()
+    return table.to_pandas() if made_for == heads_of["fingerprint"] else None

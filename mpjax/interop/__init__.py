@@ -1,0 +1,1 @@
+"""How do other tools read a study: tables, NWB, BORIS, StableHLO."""

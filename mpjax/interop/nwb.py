@@ -1,0 +1,335 @@
+"""A recording's predictions and motifs as a file of Neurodata Without Borders (NWB 2).
+
+One file per recording, named as the DANDI archive names them. Motif bouts and clips are plain
+`TimeIntervals`, which every reader of NWB 2 knows: what all rows have is a start and a stop. The
+extension ndx-events was taken into the core schema (2.10) as `EventsTable`, which is meant for
+single moments, and ndx-pose is about key points, which this study did not use.
+
+Source: https://nwb-schema.readthedocs.io, https://pynwb.readthedocs.io.
+"""
+
+import dataclasses
+import datetime
+import io
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from etils import epath
+from jaxtyping import Float
+
+from mpjax.io import files
+
+if TYPE_CHECKING:
+    from pynwb import NWBFile
+
+SEXES = {"m": "M", "male": "M", "f": "F", "female": "F"}
+MODULE = "behavior"
+CLIPS, BOUTS = "clips", "motif_bouts"
+_ISO_DATE = 10  # characters of YYYY-MM-DD
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """When a recording began.
+
+    Attributes:
+        time: with its zone (UTC where none is told).
+        basis: how it is known, in general.
+        value: what was read there.
+    """
+
+    time: datetime.datetime
+    basis: str
+    value: str
+
+
+_TOLD = "as told by the user when the file was written"
+_TAGGED = "creation time in the video file's own tags"
+_DATED = "date in cohort.csv; the time of day is unknown, so 00:00"
+
+
+@dataclasses.dataclass(frozen=True)
+class Session:
+    """What one file tells of.
+
+    Attributes:
+        recording: `video, path` (of the file), `animal, cage, sex, condition, day, drug,
+            dose_mg_per_kg, route, minutes_post_dose, split, fps, duration_s, width, height`.
+        start: of the recording.
+        clips: a row per clip, in order of time: `start_s`, `stop_s`, and any columns of text or
+            whole numbers that are kept beside them.
+        p: probabilities of the classes, per clip; by the name of their series, with what they are.
+        bouts: `start_s, stop_s, motif` (may be missing) and `unlike`; None where no motifs were
+            looked for.
+    """
+
+    recording: Mapping[str, Any]
+    start: Start
+    clips: pd.DataFrame
+    p: Mapping[str, tuple[str, Sequence[str], Float[np.ndarray, "n classes"]]]
+    bouts: pd.DataFrame | None
+
+
+def find_starts(recordings: pd.DataFrame, told: str) -> dict[str, Start]:
+    """Says when each recording began, from what is known of it, and never from thin air.
+
+    Args:
+        recordings: `video`, `date` (of the cohort's column, ISO, '' where unknown) and `created`
+            (of the file's own tags, ISO 8601, '' where it has none).
+        told: by the user, ISO 8601, for recordings of which neither is known; '' where not told.
+
+    Raises:
+        ValueError: `told` is no date, or is missing and needed; the recordings are named.
+    """
+    fallback = None
+    if told:
+        try:
+            fallback = Start(_parse(told), _TOLD, told)
+        except ValueError as error:
+            raise ValueError(
+                f"--session_start {told!r}: not ISO 8601, e.g. 2026-03-01T09:30:00+01:00"
+            ) from error
+    starts, unknown = {}, []
+    for row in recordings.itertuples():
+        found = _find_start(str(row.date), str(row.created)) or fallback
+        if found is None:
+            unknown.append(str(row.video))
+        else:
+            starts[str(row.video)] = found
+    if unknown:
+        raise ValueError(
+            f"NWB needs to know when a recording began, and {len(unknown)} recording(s) have "
+            f"neither a date in cohort.csv nor a creation time in the file, first {unknown[0]!r}: "
+            "fill in the cohort's column date, or say --session_start=2026-03-01T09:30:00+01:00"
+        )
+    return starts
+
+
+def _find_start(date: str, created: str) -> Start | None:
+    try:
+        tagged = _parse(created) if created else None
+    except ValueError:
+        tagged = None  # some cameras write no ISO 8601
+    if tagged and (not date or date == created[:_ISO_DATE]):
+        return Start(tagged, _TAGGED, created)
+    if date:
+        return Start(_parse(date), _DATED, date)
+    return None
+
+
+def _parse(text: str) -> datetime.datetime:
+    time = datetime.datetime.fromisoformat(text)
+    return time if time.tzinfo else time.replace(tzinfo=datetime.UTC)
+
+
+def write(
+    out: epath.PathLike,
+    session: Session,
+    *,
+    identifier: str,
+    species: str,
+    provenance: Any,
+    age: str = "",
+) -> epath.Path:
+    """Writes the file of one recording, aside then renamed.
+
+    Args:
+        out: folder; the file goes to `sub-<animal>/sub-<animal>_ses-<video>.nwb` in it.
+        session: what it tells.
+        identifier: of this content, unique among files.
+        species: in Latin, e.g. "Mus musculus".
+        provenance: JSON-serialisable; kept as the file's notes.
+        age: of the animal, ISO 8601, e.g. P12W; '' where unknown.
+
+    Returns:
+        The path written.
+
+    Raises:
+        ImportError: pynwb is not installed.
+    """
+    pynwb = _pynwb()
+    import h5py
+
+    animal, video = (str(session.recording[name]) for name in ("animal", "video"))
+    subject = f"sub-{_safe(animal)}"
+    path = epath.Path(out) / subject / f"{subject}_ses-{_safe(video)}.nwb"
+    content = _describe(session, identifier, provenance)
+    content.subject = _subject(session.recording, species, age)
+    _add_video(content, session.recording, folder=path.parent)
+    _add_probabilities(content, session)
+    _add_clips(content, session.clips)
+    if session.bouts is not None:
+        _add_bouts(content, session.bouts)
+    buffer = io.BytesIO()  # HDF5 writes here and there, which a bucket would not bear
+    with h5py.File(buffer, "w") as file, pynwb.NWBHDF5IO(file=file, mode="w") as writer:
+        writer.write(content)
+    with files.write_aside(path) as aside:
+        aside.write_bytes(buffer.getvalue())
+    return path
+
+
+def _pynwb() -> Any:
+    try:
+        import pynwb
+    except ImportError as error:
+        raise ImportError("NWB files need the package pynwb: pip install 'mpjax[nwb]'") from error
+    return pynwb
+
+
+def check_names(recordings: pd.DataFrame) -> None:
+    """Checks that no two recordings would be written to one file.
+
+    Raises:
+        ValueError: they would; both are named.
+    """
+    seen: dict[tuple[str, str], str] = {}
+    for row in recordings.itertuples():
+        name = (_safe(str(row.animal)), _safe(str(row.video)))
+        other = seen.setdefault(name, str(row.video))
+        if other != row.video:
+            raise ValueError(
+                f"recordings {other!r} and {row.video!r} of animal {row.animal!r} would share the "
+                f"NWB file ses-{name[1]}; rename one of them in cohort.csv"
+            )
+
+
+def _safe(name: str) -> str:
+    """Returns a name of letters, digits and hyphens, as DANDI asks for; no folder, no suffix."""
+    stem = name.rsplit(".", 1)[0] if "/" in name or "." in name else name
+    return re.sub(r"[^A-Za-z0-9]+", "-", stem).strip("-") or "unnamed"
+
+
+def _describe(session: Session, identifier: str, provenance: Any) -> "NWBFile":
+    pynwb = _pynwb()
+    row = session.recording
+    versions = dict(provenance.get("versions", {})) if isinstance(provenance, Mapping) else {}
+    return pynwb.NWBFile(
+        session_description=(
+            f"Video of freely moving animal {row['animal']} ({_group(row)}), scored by mpjax. "
+            f"Start of the session: {session.start.basis} ({session.start.value})."
+        ),
+        identifier=identifier,
+        session_start_time=session.start.time,
+        session_id=_safe(str(row["video"])),
+        keywords=["pain", "behavior", "video", "machine learning"],
+        experiment_description=(
+            "Label-free analysis of pain from video: a frozen action space, a classifier of "
+            "condition and day, and motifs found without labels (arXiv 2508.05138)."
+        ),
+        pharmacology=_pharmacology(row),
+        notes=json.dumps(provenance, sort_keys=True),
+        was_generated_by=[[name, str(version)] for name, version in versions.items()] or None,
+    )
+
+
+def _subject(row: Mapping[str, Any], species: str, age: str) -> Any:
+    return _pynwb().file.Subject(
+        subject_id=str(row["animal"]),
+        species=species,
+        sex=SEXES.get(str(row["sex"]).lower(), "U"),
+        age=age or None,
+        description=f"{_group(row)}; cage {row['cage'] or 'unknown'}; part {row['split']}",
+    )
+
+
+def _group(row: Mapping[str, Any]) -> str:
+    if not row["condition"]:
+        return "of no named condition"
+    return f"{row['condition']}, day {row['day']} after induction"
+
+
+def _pharmacology(row: Mapping[str, Any]) -> str:
+    if not row["drug"]:
+        return "untreated"
+    words = [str(row["drug"])]
+    if not np.isnan(row["dose_mg_per_kg"]):
+        words.append(f"{row['dose_mg_per_kg']:g} mg/kg")
+    if row["route"]:
+        words.append(str(row["route"]))
+    if not np.isnan(row["minutes_post_dose"]):
+        words.append(f"{row['minutes_post_dose']:g} min before")
+    return ", ".join(words)
+
+
+def _add_video(content: "NWBFile", row: Mapping[str, Any], *, folder: epath.Path) -> None:
+    pynwb = _pynwb()
+    path = str(row["path"])
+    if "://" not in path and os.path.isabs(path):
+        path = os.path.relpath(path, files.absolute(folder))
+    series = pynwb.image.ImageSeries(
+        name="video",
+        description="The recording, kept as a file of its own; the path is relative to this one.",
+        external_file=[path],
+        format="external",
+        starting_frame=[0],
+        starting_time=0.0,
+        rate=float(row["fps"]),
+        num_samples=round(float(row["fps"]) * float(row["duration_s"])),
+        dimension=[int(row["width"]), int(row["height"])],
+        unit="n.a.",
+    )
+    content.add_acquisition(series)
+
+
+def _add_probabilities(content: "NWBFile", session: Session) -> None:
+    pynwb = _pynwb()
+    behaviour = pynwb.behavior.BehavioralTimeSeries(name="class_probabilities")
+    for name, (what, classes, p) in session.p.items():
+        behaviour.create_timeseries(
+            name=name,
+            description=f"{what} Columns: {', '.join(classes)}.",
+            comments="A row per clip, at its start; how long it lasts is in intervals/clips.",
+            data=p,
+            timestamps=session.clips["start_s"].to_numpy(float),
+            unit="probability",
+        )
+    module = content.create_processing_module(MODULE, "What mpjax found in the video.")
+    module.add(behaviour)
+
+
+def _add_clips(content: "NWBFile", clips: pd.DataFrame) -> None:
+    extra = clips.drop(columns=["start_s", "stop_s"])
+    told = {name: f"{name} of the clip" for name in extra}
+    _add_intervals(content, CLIPS, "The clips that were classified.", clips, extra, told)
+
+
+def _add_bouts(content: "NWBFile", bouts: pd.DataFrame) -> None:
+    extra = pd.DataFrame(
+        {
+            "motif": bouts["motif"].fillna(-1).astype(np.int64),
+            "unlike": bouts["unlike"].astype(bool),
+        }
+    )
+    told = {
+        "motif": "number of the motif, the most used one is 0; -1: none",
+        "unlike": "whether the windows are unlike any that the motifs were found in",
+    }
+    about = "Runs of windows of one motif, found without labels by clustering embeddings."
+    _add_intervals(content, BOUTS, about, bouts, extra, told)
+
+
+def _add_intervals(
+    content: "NWBFile",
+    name: str,
+    description: str,
+    rows: pd.DataFrame,
+    extra: pd.DataFrame,
+    told: Mapping[str, str],
+) -> None:
+    from hdmf.common import VectorData
+    from pynwb.epoch import TimeIntervals
+
+    def column(of: str, about: str, values: Any) -> VectorData:
+        return VectorData(name=of, description=about, data=values)
+
+    columns = [
+        column("start_time", "s from the recording's start", rows["start_s"].to_numpy(float)),
+        column("stop_time", "s from the recording's start", rows["stop_s"].to_numpy(float)),
+        *(column(each, told[each], extra[each].to_list()) for each in extra),
+    ]
+    content.add_time_intervals(TimeIntervals(name=name, description=description, columns=columns))

@@ -1,0 +1,150 @@
+"""The trained projector and head as one file of StableHLO, which needs nothing of mpjax to run.
+
+Source: `jax.export`, https://docs.jax.dev/en/latest/export/export.html, whose guarantee of
+compatibility stands in `COMPATIBILITY`.
+"""
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from etils import epath
+from jax import export
+from jaxtyping import Array, UInt8
+
+from mpjax.io import files
+from mpjax.models.classifier import LinearHead
+from mpjax.models.projector import Projector
+from mpjax.models.swin import network
+from mpjax.models.swin.config import SwinConfig
+
+MODEL, DESCRIPTION, LOADER = "model.stablehlo", "model.json", "load.py"
+PLATFORMS = ("cpu", "tpu", "cuda")
+FORMAT = "mpjax.model/1"
+COMPATIBILITY = (
+    "jax.export guarantees that the file runs under JAX and jaxlib up to 6 months newer and up to "
+    "3 weeks older than those that wrote it (`jax` above); beyond, export anew from the study"
+)
+
+
+def write(
+    out: epath.PathLike,
+    projector: Projector,
+    heads: dict[str, Any],
+    *,
+    clip: tuple[int, int],
+    temperature: float,
+    description: dict[str, Any],
+) -> dict[str, Any]:
+    """Writes the artefact, its description and its loader into a folder.
+
+    Args:
+        out: the folder; files of an earlier export are replaced.
+        projector: of the study, of a form that lowers for all of `PLATFORMS`.
+        heads: variables of `LinearHead` by name; their calibrated probabilities are averaged, as
+            for any recording that none of them was trained on.
+        clip: frames of a clip, and px of its sides.
+        temperature: divides the log-probabilities; 1 where none was fitted.
+        description: further entries of model.json.
+
+    Returns:
+        What model.json says: `description`, and input, outputs, versions, bytes and seconds.
+
+    Raises:
+        ImportError: the package flatbuffers is missing.
+    """
+    _require_flatbuffers()
+    out = epath.Path(out)
+    started = time.monotonic()
+    exported = trace(projector, heads, clip=clip, temperature=temperature)
+    content = bytes(exported.serialize())
+    frames, size = clip
+    classes = _count_classes(heads)
+    told = {
+        "format": FORMAT,
+        **description,
+        "heads": list(heads),
+        "temperature": temperature,
+        "input": {
+            "clips": f"uint8 [b, {frames}, {size}, {size}, 3], RGB, 0 to 255, any b from 1 on",
+            "frames": frames,
+            "size": size,
+            "normalised": {
+                "where": "inside: (pixel - mean) / std",
+                "mean": list(projector.mean),
+                "std": list(projector.std),
+            },
+        },
+        "output": {
+            "p": (
+                f"float32 [b, {classes}]: probabilities of the classes, calibrated by the "
+                "temperature, the mean over the heads"
+            ),
+            "log_p": (
+                f"float32 [b, {len(heads)}, {classes}]: of each head, before calibration; where a "
+                "clip is seen in several views, average these over them by load.average_views"
+            ),
+            "embedding": f"float32 [b, {projector.embedding_dim}]",
+        },
+        "platforms": list(exported.platforms),
+        "jax": jax.__version__,
+        "calling_convention": exported.calling_convention_version,
+        "compatibility": COMPATIBILITY,
+        "needs": ["jax", "flatbuffers"],
+        "bytes": len(content),
+        "seconds_to_export": round(time.monotonic() - started, 1),
+    }
+    with files.write_aside(out / MODEL) as aside:
+        aside.write_bytes(content)
+    with files.write_aside(out / LOADER) as aside:
+        aside.write_text(Path(__file__).with_name("stablehlo_loader.py").read_text())
+    files.write_json(out / DESCRIPTION, told)
+    return told
+
+
+def trace(
+    projector: Projector, heads: dict[str, Any], *, clip: tuple[int, int], temperature: float
+) -> export.Exported:
+    """Lowers projector and heads for all platforms and any number of clips; see `write`."""
+    params = jax.tree.map(np.asarray, projector.params)
+    classifier = LinearHead(_count_classes(heads))
+
+    def score(clips: UInt8[Array, "b t h w 3"]) -> dict[str, Array]:
+        # The barrier keeps XLA from computing, as it compiles, what follows from weights alone:
+        # that would take longer than a minute, and round otherwise than the study did.
+        weights = jax.lax.optimization_barrier(jax.tree.map(jnp.asarray, params))
+        embedding = projector.embed(weights, clips)
+        logits = [classifier.apply(head, embedding) for head in heads.values()]
+        log_p = jax.nn.log_softmax(jnp.stack(logits, axis=1))
+        p = jax.nn.softmax(log_p / temperature).mean(axis=1)
+        return {"p": p, "log_p": log_p, "embedding": embedding}
+
+    frames, size = clip
+    (batch,) = export.symbolic_shape("b")
+    clips = jax.ShapeDtypeStruct((batch, frames, size, size, 3), jnp.uint8)
+    return export.export(jax.jit(score), platforms=PLATFORMS)(clips)
+
+
+def portable(projector: Projector) -> Projector:
+    """Returns the projector in the form that every platform lowers: of a Video Swin, plain XLA."""
+    if not isinstance(projector.config, SwinConfig):
+        return projector
+    config = dataclasses.replace(projector.config, form="xla", scan=False)
+    return network.make_projector(config, projector.params, projector.classes)
+
+
+def _count_classes(heads: dict[str, Any]) -> int:
+    return int(next(iter(heads.values()))["params"]["linear"]["bias"].shape[-1])
+
+
+def _require_flatbuffers() -> None:
+    try:
+        import flatbuffers  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            "exporting the model needs the package flatbuffers: pip install 'mpjax[export]'"
+        ) from error

@@ -1,0 +1,161 @@
+"""What a study found as flat tables that any program reads: predictions, bouts, usage.
+
+Every table has plain columns only; what belongs to a class or motif stands in `name[class]`.
+"""
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from etils import epath
+
+from mpjax.analysis.classification.calibration import calibrate
+from mpjax.analysis.motifs import usage
+from mpjax.analysis.motifs.codebook import Assigned
+from mpjax.analysis.motifs.usage import Measure
+from mpjax.analysis.predictions import Predictions
+from mpjax.io.files import write_aside
+
+UNLIKE = "unlike"  # the name of a bout that no motif was found for
+BOUT = ("video", "animal", "start_s", "stop_s")
+
+
+def flatten_predictions(read: Predictions) -> pd.DataFrame:
+    """Returns a row per clip: metadata, named class, probabilities; no embedding, no list.
+
+    Args:
+        read: the predictions.
+
+    Returns:
+        The columns of predictions.parquet that are scalars; `class`, the true one ('' where there
+        is none); `predicted` and, of cohorts with coarse classes, `predicted_coarse`, those of
+        largest p; `p[class]`, as predicted; `calibrated[class]` and `calibrated_coarse[class]`,
+        after temperature scaling (where no temperature could be fitted, these are missing); and
+        `separate_coarse[class]`, where heads were trained on the coarse classes.
+    """
+    fine, coarse = read.taxonomy.fine, read.taxonomy.coarse
+    table = read.table
+    names = np.array([*fine, ""], dtype=object)
+    columns = {"class": names[table["label"].to_numpy()], "predicted": predicted(read, "fine")}
+    if coarse:
+        columns["predicted_coarse"] = predicted(read, "coarse")
+    columns |= _by_class("p", read.p, fine)
+    calibrated = calibrate(read)
+    if calibrated.meta["value"] is not None:
+        columns |= _by_class("calibrated", calibrated.p, fine)
+        if coarse:
+            pooled = read.taxonomy.coarse_probabilities(calibrated.p)
+            columns |= _by_class("calibrated_coarse", pooled, coarse)
+    if read.p_coarse is not None:
+        columns |= _by_class("separate_coarse", read.p_coarse, coarse)
+    return pd.concat([table, pd.DataFrame(columns, index=table.index)], axis=1)
+
+
+def predicted(read: Predictions, task: str) -> np.ndarray:
+    """Returns the name of each clip's class of largest p; `task` is fine or coarse."""
+    if task == "fine":
+        return np.array(read.taxonomy.fine, dtype=object)[read.p.argmax(1)]
+    pooled = read.taxonomy.coarse_probabilities(read.p)
+    return np.array(read.taxonomy.coarse, dtype=object)[pooled.argmax(1)]
+
+
+def _by_class(name: str, p: np.ndarray, classes: Sequence[str]) -> dict[str, np.ndarray]:
+    return {f"{name}[{each}]": p[:, i] for i, each in enumerate(classes)}
+
+
+def list_bouts(windows: pd.DataFrame, assigned: Assigned, *, motifs: int) -> pd.DataFrame:
+    """Returns a row per bout: windows of one motif that follow each other in a recording.
+
+    Args:
+        windows: a row per window, as `motifs.analyse` reads them.
+        assigned: by one codebook, in the order of `windows`.
+        motifs: how many the codebook has.
+
+    Returns:
+        `video, animal, start_s, stop_s` (s in the recording), `motif` (missing where the windows
+        are unlike any that the codebook was fitted on) and `unlike`; by video and time.
+    """
+    bouts = _bouts(windows, assigned, motifs=motifs)
+    state = bouts.pop("state")
+    unlike = state < 0
+    return bouts.assign(motif=state.astype("Int64").mask(unlike), unlike=unlike)
+
+
+def list_class_bouts(read: Predictions, *, frames: int) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Returns bouts of the predicted class, coarse where there is one, and these classes.
+
+    Args:
+        read: the predictions.
+        frames: of a clip.
+
+    Returns:
+        `video, animal, start_s, stop_s, class`, a row per run of clips of one predicted class that
+        follow each other.
+    """
+    task = "coarse" if read.taxonomy.coarse else "fine"
+    classes = getattr(read.taxonomy, task)
+    clips = read.table.assign(seconds=frames / read.table["fps"])
+    state = pd.Index(classes).get_indexer(predicted(read, task))
+    nothing = np.zeros(len(clips), bool)
+    assigned = Assigned(state, nothing.astype(np.float32), nothing)
+    bouts = _bouts(clips, assigned, motifs=len(classes))
+    bouts["class"] = np.array(classes, dtype=object)[bouts.pop("state").to_numpy()]
+    return bouts, classes
+
+
+def _bouts(windows: pd.DataFrame, assigned: Assigned, *, motifs: int) -> pd.DataFrame:
+    rows = []
+    for (video, animal), own in windows.groupby(["video", "animal"], sort=True).indices.items():
+        mine = Assigned(*(field[own] for field in assigned))
+        found = usage.segments(windows.iloc[own], mine, str(video), motifs=motifs)
+        rows += [
+            (video, animal, round(start, 6), round(stop, 6), state) for start, stop, state in found
+        ]
+    return pd.DataFrame(rows, columns=[*BOUT, "state"])
+
+
+def flatten_usage(windows: pd.DataFrame, assigned: Assigned, *, motifs: int) -> pd.DataFrame:
+    """Returns a row per recording: its metadata, and what `motif_usage` measures of its motifs.
+
+    Args:
+        windows, assigned, motifs: as in `list_bouts`.
+
+    Returns:
+        The recording's columns; `usage[motif]` and `unlike` (shares of the time),
+        `bout_length[motif]` (s), `bouts_per_minute[motif]` and `transition[from>to]` (1/min).
+    """
+    measured = usage.measure_recordings(windows, assigned, motifs=motifs)[0]
+    names = [_name(measure) for measure in measured.measures]
+    values = pd.DataFrame(measured.values, columns=names, index=measured.table.index)
+    return pd.concat([measured.table, values], axis=1)
+
+
+def _name(measure: Measure) -> str:
+    if measure.motif is None:
+        return measure.kind
+    to = "" if measure.to is None else f">{measure.to}"
+    return f"{measure.kind}[{measure.motif}{to}]"
+
+
+def name_motif(motif: int) -> str:
+    """Returns what a motif is called as a behaviour: `motif 7`; of -1: `unlike`."""
+    return UNLIKE if motif < 0 else f"motif {motif}"
+
+
+def write_table(folder: epath.PathLike, name: str, table: pd.DataFrame) -> None:
+    """Writes a table as `name.csv` and `name.parquet`, each aside then renamed.
+
+    Args:
+        folder: to write into.
+        name: of the files.
+        table: plain columns; what is missing is an empty cell.
+    """
+    csv, parquet = io.StringIO(), io.BytesIO()
+    table.to_csv(csv, index=False)
+    table.to_parquet(parquet, index=False)
+    folder = epath.Path(folder)
+    with write_aside(folder / f"{name}.csv") as aside:
+        aside.write_text(csv.getvalue())
+    with write_aside(folder / f"{name}.parquet") as aside:
+        aside.write_bytes(parquet.getvalue())

@@ -1,0 +1,1 @@
+"""Which pixels and moments decided?"""

@@ -1,0 +1,330 @@
+"""Explains single predictions of a study: which part of the clip decided, in pictures and figures.
+
+Held-out clips are chosen by the predictions, each is explained by the very head that predicted it,
+and every map is put to the test: erasing what it calls important, first, must cost the prediction
+more than erasing in random order. What is finished stays on disk, so that a killed run goes on.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tqdm
+from etils import epath
+from jaxtyping import Bool, Float, Int, UInt8
+
+from mpjax.config import SaliencyConfig
+from mpjax.data import animation, embeddings, records
+from mpjax.data import splits as divisions
+from mpjax.data.clips import resize_short_side
+from mpjax.data.scene import backgrounds
+from mpjax.heads import logistic, probe
+from mpjax.interpret import attribution, faithfulness
+from mpjax.io import files
+from mpjax.models.projector import Projector
+from mpjax.models.swin import network as swin
+from mpjax.taxonomy import NO_PAIN, Taxonomy
+from mpjax.training import artifacts
+
+_VERSION = "saliency/2"  # of the files of single clips
+_SHORT_SIDE, _MAX_BYTES = 224, 300_000  # of a picture
+_MAX_FPS = 8.0  # shown; a clip of half a second is slowed down to be seen
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Task:
+    """The classes that are explained: coarse ones where the cohort has them, else fine ones.
+
+    Attributes:
+        classes: their names.
+        p: of every clip.
+        label: class of every clip; -1: none.
+        prefix: of the names of the heads that predicted them.
+        members: which of the head's classes make up each of them.
+        pain: which of the head's classes are pain; None where that is not known.
+    """
+
+    classes: tuple[str, ...]
+    p: Float[np.ndarray, "n classes"]
+    label: Int[np.ndarray, " n"]
+    prefix: str
+    members: Bool[np.ndarray, "classes head"]
+    pain: Bool[np.ndarray, " head"] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Chosen:
+    """A clip to be explained: its row in the predictions, and why it was chosen.
+
+    Attributes:
+        row: of the table of predictions.
+        kind: right or wrong, the surest ones of a class, which are shown; or drawn, at random.
+    """
+
+    row: int
+    kind: str
+
+
+def explain(
+    workdir: epath.PathLike, projector: Projector, config: SaliencyConfig, *, out: epath.PathLike
+) -> dict[str, Any]:
+    """Explains clips of the study in `workdir`; writes a picture and a JSON file each into `out`.
+
+    Args:
+        workdir: holds dataset, embeddings.parquet and heads.
+        projector: the one that made these embeddings.
+        config: how many clips, and how.
+        out: folder of the files; those of other clips or heads in it are removed.
+
+    Returns:
+        For metrics.json: `classes`; `pain`, whether that is known; `check` and `curves` of
+        `saliency_check.summarise`; `settings`; and `clips`, a row each: `kind` (see `Chosen`),
+        `clip_id`, `video`, `animal`, `start_s`, `fps`, `view`, `true` and `predicted` class, `p` of
+        the latter, `emptied` (whether other recordings helped to take the animal away),
+        `attribution.Attribution.figures`, `areas` under the curves, `file` of the picture.
+        {"value": None, "why"} where nothing can be explained.
+
+    Raises:
+        ValueError: the projector is not that of the embeddings.
+    """
+    workdir, out = epath.Path(workdir), epath.Path(out)
+    dataset = records.read_manifest(workdir / "dataset")["fingerprint"]
+    embedded = embeddings.read(workdir / "embeddings.parquet", dataset=dataset)
+    if embedded.meta["projector"]["fingerprint"] != projector.fingerprint:
+        raise ValueError(
+            f"{workdir}: embeddings of another projector "
+            f"({embedded.meta['projector']['fingerprint']}, here {projector.fingerprint}); "
+            "run `python -m mpjax.embed`"
+        )
+    division = divisions.read(workdir / "dataset")
+    table = probe.predict(embedded, division, workdir / "heads")
+    task = plan_task(table, division.taxonomy)
+    if len(task.classes) < 2:
+        return {"value": None, "why": "with one class there is no prediction to explain"}
+    chosen = choose(table, task, config)
+    if not chosen:
+        return {"value": None, "why": "no held-out clip of a trained class"}
+    rows = _Study(workdir, projector, config, embedded, table, task).explain(chosen, out)
+    groups = table[division.group].to_numpy()[[each.row for each in chosen]]
+    return {
+        "classes": list(task.classes),
+        "pain": task.pain is not None,
+        **faithfulness.summarise(rows, groups, unit=division.group, config=config),
+        "clips": [faithfulness.without_curves(row) for row in rows],
+        "settings": dataclasses.asdict(config),
+    }
+
+
+def plan_task(table: pd.DataFrame, taxonomy: Taxonomy) -> Task:
+    """Decides which classes are explained, from what was predicted and what is known of them."""
+    fine = np.stack(table["p"])
+    label = table["label"].to_numpy()
+    if len(taxonomy.coarse) < 2:
+        width = len(taxonomy.fine)
+        return Task(taxonomy.fine, fine, label, "", np.eye(width, dtype=bool), None)
+    to_coarse = np.array(taxonomy.fine_to_coarse)
+    members = to_coarse[None] == np.arange(len(taxonomy.coarse))[:, None]
+    p, prefix = taxonomy.coarse_probabilities(fine), ""
+    if "p_coarse" in table:
+        p, prefix = np.stack(table["p_coarse"]), "coarse_"
+        members = np.eye(len(taxonomy.coarse), dtype=bool)
+    pain = None
+    if NO_PAIN in taxonomy.coarse:
+        pain = ~members[taxonomy.coarse.index(NO_PAIN)]
+    coarse = np.where(label >= 0, to_coarse[label], -1)
+    return Task(taxonomy.coarse, p, coarse, prefix, members, pain)
+
+
+def choose(table: pd.DataFrame, task: Task, config: SaliencyConfig) -> list[Chosen]:
+    """Chooses held-out clips: of each class the surest right and wrong ones, and some at random.
+
+    Clips come from different animals as long as there are any. Of more classes than
+    `config.most` allows for, some are drawn by seed.
+
+    Args:
+        table: predictions, a row per clip.
+        task: what is explained.
+        config: counts and seed.
+    """
+    generator = np.random.default_rng(config.seed)
+    tested = ((table["split"] == "test") & (task.label >= 0)).to_numpy()
+    named = task.p.argmax(axis=1)
+    shuffled = generator.permutation(len(table))  # breaks ties
+    by_surety = shuffled[np.argsort(-task.p.max(axis=1)[shuffled], kind="stable")]
+    picker = _Picker(table["animal"].to_numpy(), config.most)
+    for k in generator.permutation(len(task.classes)):
+        own = tested & (task.label == k)
+        picker.take(by_surety[(own & (named == k))[by_surety]], config.right, "right")
+        picker.take(by_surety[(own & (named != k))[by_surety]], config.wrong, "wrong")
+    picker.take(shuffled[tested[shuffled]], config.drawn, "drawn")
+    shown = [each for each in picker.chosen if each.kind != "drawn"]
+    shown.sort(key=lambda each: (task.label[each.row], each.kind))
+    return shown + [each for each in picker.chosen if each.kind == "drawn"]
+
+
+class _Picker:
+    """Takes clips in order, of animals that were not yet taken where there are such."""
+
+    def __init__(self, animals: np.ndarray, most: int):
+        self.chosen: list[Chosen] = []
+        self._animals = animals
+        self._most = most
+
+    def take(self, rows: Int[np.ndarray, " k"], count: int, kind: str) -> None:
+        for _ in range(min(count, self._most - len(self.chosen))):
+            used = [each.row for each in self.chosen]
+            left = rows[~np.isin(rows, used)]
+            fresh = left[~np.isin(self._animals[left], self._animals[used])]
+            if not len(left):
+                return
+            self.chosen.append(Chosen(int((fresh if len(fresh) else left)[0]), kind))
+
+
+class _Study:
+    """All that explaining a clip of a study needs."""
+
+    def __init__(
+        self,
+        workdir: epath.Path,
+        projector: Projector,
+        config: SaliencyConfig,
+        embedded: embeddings.Embeddings,
+        table: pd.DataFrame,
+        task: Task,
+    ):
+        self._config = config
+        self._embedded, self._table, self._task = embedded, table, task
+        self._variables = artifacts.restore(workdir / "heads")
+        self._source = records.RecordSource(workdir / "dataset")
+        self._views = embedded.views
+        self._chambers: dict[tuple[int, int, int], np.ndarray | None] = {}
+        self._explainer = attribution.Explainer(
+            _plain_form(projector), config.batch_size, max(1, config.batch_size // 4)
+        )
+        heads_of = artifacts.read_metadata(workdir / "heads")["fingerprint"]
+        self._made_of = (_VERSION, projector.fingerprint, heads_of, *_decisive(config))
+
+    def explain(self, chosen: Sequence[Chosen], out: epath.Path) -> list[dict[str, Any]]:
+        """Returns a row per clip; reads those that are finished already from `out`."""
+        files.make_folder(out)
+        rows, kept = [], set()
+        for each in tqdm.tqdm(chosen, desc="saliency", unit="clip"):
+            clip_id = self._table["clip_id"].iloc[each.row]
+            stem = files.fingerprint(*self._made_of, clip_id)
+            described, picture = out / f"{stem}.json", out / f"{stem}.webp"
+            kept |= {described.name, picture.name}
+            if not (described.exists() and picture.exists()):
+                row, frames = self._explain_clip(each.row)
+                content = animation.encode_webp(
+                    frames,
+                    fps=min(row["fps"], _MAX_FPS),
+                    max_bytes=_MAX_BYTES,
+                    short_side=frames.shape[1],
+                )
+                with files.write_aside(picture) as aside:
+                    aside.write_bytes(content)
+                files.write_json(described, row | {"file": picture.name})
+            rows.append({"kind": each.kind} | files.read_json(described))
+        for stale in out.iterdir():
+            if stale.suffix in (".json", ".webp") and stale.name not in kept:
+                stale.unlink()
+        return rows
+
+    def _explain_clip(self, number: int) -> tuple[dict[str, Any], UInt8[np.ndarray, "t h w 3"]]:
+        """Returns the figures of a clip, and its picture."""
+        task, about = self._task, self._table.iloc[number]
+        asked = int(task.p[number].argmax())
+        head = self._head(int(about["fold"]))
+        members = task.members[asked]
+        position, view = self._find_view(about["clip_id"], head, attribution.contrast(members))
+        clip = animation.read_view(self._source, position, self._views, view)
+        background, emptied = self._background(about["video"], view)
+        subject = attribution.Subject(self._explainer, head, clip, background, self._config.grid)
+        found = attribution.attribute(subject, members, task.pain, steps=self._config.steps)
+        row = {
+            **{k: _plain(about[k]) for k in ("clip_id", "video", "animal", "start_s", "fps")},
+            "view": view,
+            "true": task.classes[task.label[number]],
+            "predicted": task.classes[asked],
+            "p": float(task.p[number, asked]),
+            "emptied": emptied,
+            **found.figures,
+            "curves": faithfulness.measure(subject, found, members, self._config, about["clip_id"]),
+        }
+        maps = {f"for {task.classes[asked]}": found.maps["occlusion"]}
+        maps["finer, by gradients"] = found.maps["gradients"]
+        if "pain" in found.maps:
+            maps["for pain"] = found.maps["pain"]
+        return row, _draw(clip, maps)
+
+    def _head(self, fold: int) -> Any:
+        name = "final" if fold == logistic.FINAL else f"fold_{fold}"
+        return self._variables[self._task.prefix + name]
+
+    def _find_view(
+        self, clip_id: str, head: Any, weights: Float[np.ndarray, " head"]
+    ) -> tuple[int, int]:
+        """Returns a clip's position in the records, and which of its views scores highest."""
+        table = self._embedded.table
+        index = self._source.index
+        position = int(np.flatnonzero(index["clip_id"] == clip_id)[0])
+        rows = np.flatnonzero(table["clip_id"] == clip_id)
+        starts = len(self._views.starts(int(index["frames"].iloc[position])))
+        crops = len(rows) // starts // self._views.turns
+        as_filmed = table["view"].to_numpy()[rows] // crops % self._views.turns == 0
+        rows = rows[as_filmed]
+        scores = logistic.predict(head, self._embedded.embedding[rows]) @ weights
+        return position, int(table["view"].iloc[rows[scores.argmax()]])
+
+    def _background(self, video: str, view: int) -> tuple[UInt8[np.ndarray, "h w 3"], bool]:
+        """Returns a recording without its animal, and whether other recordings helped with it."""
+        index = self._source.index
+        positions = np.flatnonzero(index["video"] == video)
+        height, width = (int(index[k].iloc[positions[0]]) for k in ("height", "width"))
+        spatial = dataclasses.replace(self._views, frames=0, clips=1, turns=1)
+        crop = view % spatial.count(1, height, width)
+        place = (height, width, crop)
+        if place not in self._chambers:
+            self._chambers[place] = backgrounds.read_chamber(
+                self._source, spatial, crop, height=height, width=width
+            )
+        median = backgrounds.read_median(self._source, positions.tolist())
+        cut = backgrounds.cut(median, spatial, crop)
+        chamber = self._chambers[place]
+        return (cut, False) if chamber is None else backgrounds.remove_animal(cut, chamber)
+
+
+def _plain_form(projector: Projector) -> Projector:
+    """Returns a Video Swin as XLA computes it, other projectors as they are.
+
+    The form that is cut to a CPU's caches has crashed XLA's kernels (jaxlib 0.10.2) where the
+    gradient to the pixels of several clips is taken.
+    """
+    if not isinstance(projector.config, swin.SwinConfig):
+        return projector
+    network = dataclasses.replace(projector.config, form="xla")
+    return dataclasses.replace(
+        swin.make_projector(network, projector.params, projector.classes),
+        fingerprint=projector.fingerprint,
+    )
+
+
+def _decisive(config: SaliencyConfig) -> list[Any]:
+    """Returns what of the settings decides the explanation of a single clip."""
+    return [config.grid, config.steps, config.levels, config.random, config.seed]
+
+
+def _draw(
+    clip: UInt8[np.ndarray, "t h w 3"], maps: dict[str, Float[np.ndarray, "t h w"]]
+) -> UInt8[np.ndarray, "t h2 w2 3"]:
+    """Joins the clip and its overlays side by side, large enough for the eye."""
+    panels = [clip, *(animation.overlay(clip, saliency) for saliency in maps.values())]
+    panels = [resize_short_side(panel, _SHORT_SIDE) for panel in panels]
+    return animation.side_by_side(panels, ["the clip", *maps])
+
+
+def _plain(value: Any) -> Any:
+    """Returns a value of a table as JSON knows it."""
+    return value.item() if isinstance(value, np.generic) else value

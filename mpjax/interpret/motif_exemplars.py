@@ -1,0 +1,154 @@
+"""A gallery of motifs: short looping pictures of typical windows, and what they resemble.
+
+Typical are the windows nearest to a motif's centre, of as many different animals as there are.
+"""
+
+import numpy as np
+import pandas as pd
+import tqdm
+from etils import epath
+from jaxtyping import Bool, Float, Int, UInt8
+
+from mpjax.data import animation, records
+from mpjax.data.clips import Views
+from mpjax.io import files
+from mpjax.models import kinetics
+from mpjax.models.projector import Projector
+
+FILE = "gallery.json"
+_VERSION = "gallery/1"
+_SHORT_SIDE, _MAX_BYTES = 160, 80_000  # of a picture
+_TOTAL_BYTES = 6_000_000  # of all pictures together, so that the report can still be mailed
+_MAX_FPS = 12.5  # shown; faster windows are slowed down to be seen
+
+Pick = tuple[int, int]  # a motif, and a row of the windows
+
+
+def make(
+    windows: pd.DataFrame,
+    assigned: tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"], Bool[np.ndarray, " n"]],
+    *,
+    dataset: epath.PathLike,
+    views: Views,
+    projector: Projector,
+    count: int,
+    made_of: str,
+    out: epath.PathLike,
+) -> bool:
+    """Writes the pictures of every motif and `gallery.json` into a folder.
+
+    Args:
+        windows: of `mpjax.data.windows.cut`, with the name of their `class` ('' for none).
+        assigned: motif, distance to its centre and "unlike anything" of each window.
+        dataset: folder of the records.
+        views: as embedded.
+        projector: that embedded them; its native head, where it has one, tells what motifs
+            resemble.
+        count: pictures per motif.
+        made_of: fingerprint of the codebook.
+        out: folder; files of another gallery in it are removed.
+
+    Returns:
+        False where `out` already holds this very gallery.
+    """
+    out = epath.Path(out)
+    stamp = files.fingerprint(_VERSION, made_of, count, projector.fingerprint)
+    path = out / FILE
+    if path.exists() and files.read_json(path).get("fingerprint") == stamp:
+        return False
+    files.make_folder(out)
+    path.unlink(missing_ok=True)
+    for stale in out.glob("*.webp"):
+        stale.unlink()
+    source = records.RecordSource(dataset)
+    picks = choose(windows, *assigned, count=count)
+    budget = min(_MAX_BYTES, _TOTAL_BYTES // max(1, len(picks)))
+    described: list[dict] = [
+        {"motif": k, "pictures": []} for k in range(int(assigned[0].max()) + 1)
+    ]
+    seen: dict[int, list[UInt8[np.ndarray, "t h w 3"]]] = {}
+    position = pd.Series(np.arange(len(source)), source.index["clip_id"])
+    for motif, row in tqdm.tqdm(picks, desc="gallery", unit="picture"):
+        about = windows.iloc[row]
+        frames = animation.read_view(
+            source, int(position[about["clip_id"]]), views, int(about["view"])
+        )
+        seen.setdefault(motif, []).append(frames)
+        shown = described[motif]["pictures"]
+        name = f"motif-{motif:02d}-{len(shown)}.webp"
+        fps = min(float(about["fps"]), _MAX_FPS)
+        content = animation.encode_webp(frames, fps=fps, max_bytes=budget, short_side=_SHORT_SIDE)
+        with files.write_aside(out / name) as aside:
+            aside.write_bytes(content)
+        shown.append({"file": name, "caption": _caption(about)} | _origin(about))
+    for motif, clips in tqdm.tqdm(seen.items(), desc="moves like", unit="motif"):
+        found = kinetics.describe_actions(projector, clips)
+        named = [[action["name"], action["p"]] for action in found.get("top", [])]
+        described[motif]["moves_like"] = named or {"why": found["why"]}
+    files.write_json(path, {"fingerprint": stamp, "motifs": described})
+    return True
+
+
+def choose(
+    windows: pd.DataFrame,
+    motif: Int[np.ndarray, " n"],
+    distance: Float[np.ndarray, " n"],
+    unlike: Bool[np.ndarray, " n"],
+    *,
+    count: int,
+) -> list[Pick]:
+    """Chooses the windows nearest to each centre, one of each animal before a second of any.
+
+    Windows that are unlike anything, or whose clip is filled up with its last frame, are left out
+    where the motif has others.
+    """
+    poor = unlike | (windows["padded_frames"].to_numpy() > 0)
+    picks: list[Pick] = []
+    for k in range(int(motif.max()) + 1):
+        rows = np.flatnonzero((motif == k) & ~poor)
+        if not len(rows):
+            rows = np.flatnonzero(motif == k)
+        rows = rows[np.argsort(distance[rows], kind="stable")]
+        turn = windows["animal"].iloc[rows].groupby(windows["animal"].iloc[rows]).cumcount()
+        picks += [(k, int(row)) for row in rows[np.argsort(turn, kind="stable")][:count]]
+    return picks
+
+
+def _caption(about: pd.Series) -> str:
+    """Says whose window it is, when and in what state."""
+    state = about["class"]
+    if not state:
+        known = about["day"] != records.UNKNOWN_DAY
+        state = f"{about['condition']}, day {about['day']}" if known else "no class"
+    treated = f", {about['drug']}" if about["drug"] else ""
+    return f"{about['animal']} · {state}{treated} · {about['start_s']:.1f} s"
+
+
+def _origin(about: pd.Series) -> dict:
+    return {
+        "clip_id": str(about["clip_id"]),
+        "video": str(about["video"]),
+        "animal": str(about["animal"]),
+        "start_s": float(about["start_s"]),
+        "seconds": float(about["seconds"]),
+    }
+
+
+def read(out: epath.PathLike) -> dict[int, dict] | None:
+    """Returns the gallery in a folder with its pictures as data URIs; None where there is none."""
+    out = epath.Path(out)
+    if not (out / FILE).exists():
+        return None
+    galleries = {}
+    for each in files.read_json(out / FILE)["motifs"]:
+        shown = [
+            {
+                "src": animation.data_uri((out / picture["file"]).read_bytes()),
+                "caption": picture["caption"],
+            }
+            for picture in each["pictures"]
+        ]
+        galleries[each["motif"]] = {"pictures": shown}
+        if "moves_like" in each:  # a motif that no window is typical of has none
+            galleries[each["motif"]]["moves_like"] = each["moves_like"]
+    return galleries

@@ -1,0 +1,1 @@
+"""How are files read and written, whole or not at all, on disks and in buckets?"""

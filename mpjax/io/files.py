@@ -1,0 +1,112 @@
+"""Fingerprints and write-aside-then-rename: how stages leave nothing half-written."""
+
+import contextlib
+import dataclasses
+import errno
+import hashlib
+import json
+import os
+import tempfile
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+from etils import epath
+
+from mpjax.io import stores
+
+
+def fingerprint(*parts: Any) -> str:
+    """Hashes JSON-serialisable `parts` (dataclasses too) to 16 hex digits of their sha256."""
+    text = json.dumps(parts, sort_keys=True, default=_plain, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    raise TypeError(f"cannot fingerprint {value!r} of type {type(value).__name__}")
+
+
+def absolute(path: epath.PathLike) -> epath.Path:
+    """Returns `path` as an absolute one; a URL such as gs://… is one already."""
+    return stores.ready(path if stores.is_remote(path) else os.path.abspath(path))
+
+
+def make_folder(path: epath.PathLike) -> epath.Path:
+    """Makes a folder and those above it, unless they are there; a store needs none."""
+    path = stores.ready(path)
+    if not stores.is_remote(path):  # where it would make a bucket, if the name is mistyped
+        path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def check_tables_folder(folder: epath.PathLike) -> None:
+    """Refuses a folder for tables, as of `--out`, that are not to be written there.
+
+    Raises:
+        ValueError: an empty name, or the folder of a study, whose own files have the same names.
+        NotADirectoryError: a file.
+    """
+    path = stores.ready(folder)
+    if path.exists() and not path.is_dir():
+        raise NotADirectoryError(f"{path}: --out names a folder, and this is a file")
+    if any((path / name).exists() for name in ("dataset", "heads", ".report.json")):
+        raise ValueError(
+            f"{path}: holds a study, whose own files would be overwritten; name another folder, "
+            f"e.g. --out={path / 'tables'}"
+        )
+
+
+@contextlib.contextmanager
+def write_aside(path: epath.PathLike) -> Iterator[epath.Path]:
+    """Yields a temporary sibling of `path` (a file) to write; renames it to `path` on success.
+
+    On an exception the temporary file is removed and `path` is left as it was. Of an object in a
+    store, the temporary file is a local one, which is sent as a whole at the end.
+
+    Raises:
+        PermissionError: the folder cannot be written; the message names it.
+        OSError: the store refuses; the message names the object.
+    """
+    path = stores.ready(path)
+    if stores.is_remote(path):
+        with tempfile.TemporaryDirectory() as scratch:
+            yield (aside := epath.Path(scratch) / path.name)
+            stores.put_file(aside, path)
+        return
+    aside = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.part"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield aside
+        aside.replace(path)
+    except PermissionError as error:
+        raise PermissionError(f"{path.parent}: cannot write here ({error})") from error
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise OSError(
+            f"{path.parent}: no space left on the disk, so {path.name} was not written"
+        ) from error
+    finally:
+        if aside.exists():
+            aside.unlink()
+
+
+def write_json(path: epath.PathLike, value: Any) -> None:
+    """Writes `value` as indented JSON, aside then renamed; NaN is refused."""
+    with write_aside(path) as aside:
+        aside.write_text(json.dumps(value, indent=2, allow_nan=False, default=_plain) + "\n")
+
+
+def read_json(path: epath.PathLike) -> Any:
+    """Reads a JSON file.
+
+    Raises:
+        ValueError: the file is not JSON; the message names it.
+    """
+    path = epath.Path(path)
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON ({error}); delete it to build it anew") from error

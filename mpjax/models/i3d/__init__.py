@@ -1,0 +1,5 @@
+"""I3D on Kinetics-400: the projector that comes with the package."""
+
+from mpjax.models.i3d.network import load
+
+__all__ = ["load"]

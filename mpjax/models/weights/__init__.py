@@ -1,0 +1,1 @@
+"""How do public weights become parameters of ours?"""

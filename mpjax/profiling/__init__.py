@@ -1,0 +1,1 @@
+"""What does a program cost on accelerators that are not there?"""

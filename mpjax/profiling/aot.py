@@ -1,0 +1,280 @@
+"""The real steps of training, evaluation and embedding, compiled for devices that are not there.
+
+Nothing is computed and no weight is made: programs are lowered from shapes and shardings alone.
+"""
+
+import dataclasses
+import functools
+import importlib.util
+import re
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import topologies
+from jax.sharding import Mesh
+
+from mpjax.config import MeshConfig, ProjectorConfig, StudyConfig
+from mpjax.embedding import dataset
+from mpjax.models.projector import Projector, load_projector
+from mpjax.models.swin import network as swin
+from mpjax.profiling import costs
+from mpjax.profiling.costs import Costs
+from mpjax.training import compiled_steps, partitioning
+
+PROGRAMS = ("train", "eval", "embed")
+
+_ON_CLIPS = ("head", "lora", "all")  # what config.train.what trains by steps on clips
+_CLASSES = 15  # of the head: the default taxonomy's; its size does not matter
+_STEPS = 1000  # of the schedule: the program is the same for any number
+
+_OUT_OF_MEMORY = re.compile(  # as libtpu words it
+    r"Used (\S+) of (\S+) hbm"
+    r"|required for HLO temporaries \((\S+)\) exceeds available HBM \((\S+)\)"
+)
+
+
+class DoesNotFit(Exception):
+    """The compiler has found no way to run a program within a chip's memory."""
+
+
+def devices_of(topology: str) -> list[Any]:
+    """Returns the devices of a TPU topology, to compile for.
+
+    Args:
+        topology: generation and shape of the slice, e.g. "v5e:4x4" or "v5p:2x2x4".
+
+    Raises:
+        ImportError: libtpu, which compiles, is not installed.
+        ValueError: libtpu knows no such topology.
+    """
+    if importlib.util.find_spec("libtpu") is None:
+        raise ImportError(
+            "libtpu, which compiles for TPUs even where there is none, is not installed: "
+            "`pip install libtpu`"
+        )
+    try:
+        return topologies.get_topology_desc(topology, "tpu").devices
+    except Exception as error:  # XLA's errors have no common class but this one
+        told = str(error).splitlines()[0]
+        if "INVALID_ARGUMENT" not in told:
+            raise ValueError(f"libtpu does not start, whatever the topology: {told}") from error
+        raise ValueError(
+            f"topology {topology!r}: libtpu knows none such; choose e.g. v5e:4x4, v6e:16x16 or "
+            f"v5p:2x2x4 ({told})"
+        ) from error
+
+
+def abstract_projector(config: ProjectorConfig, *, form: str, scan: bool = False) -> Projector:
+    """Returns the projector that `config` names, with shapes in place of its weights.
+
+    Args:
+        config: of the projector; random weights are not made, others are read.
+        form: see `swin.SwinConfig`; only a Video Swin has one.
+        scan: see `swin.SwinConfig`.
+    """
+    if config.kind == "swin" and config.weights == "random":
+        network = swin.config_of(config.architecture, num_classes=None, dtype=config.dtype)
+    else:
+        loaded = load_projector(
+            config.weights, kind=config.kind, seed=config.seed, dtype=config.dtype
+        )
+        if not isinstance(loaded.config, swin.SwinConfig):
+            return dataclasses.replace(loaded, params=_shapes(loaded.params))
+        network = loaded.config
+    network = dataclasses.replace(network, form=form, scan=scan)
+    params = jax.eval_shape(functools.partial(swin.init_params, network), jax.random.key(0))
+    return dataclasses.replace(swin.make_projector(network, {}), params=params)
+
+
+def form_on_tpu(config: ProjectorConfig) -> str:
+    """Returns the form that a Video Swin takes on a TPU, as `SwinConfig.chosen_form` does there."""
+    if config.form != "auto":
+        return config.form
+    return "pallas" if config.dtype == "bfloat16" else "xla"
+
+
+def choose_programs(config: StudyConfig, names: Sequence[str]) -> tuple[str, ...]:
+    """Returns the programs to compile for a study: `names`, or all that it runs on clips.
+
+    Raises:
+        ValueError: the study runs no program of that name.
+    """
+    choices = PROGRAMS if config.train.what in _ON_CLIPS else ("embed",)
+    for name in names:
+        if name not in choices:
+            raise ValueError(
+                f"no program {name!r} with config.train.what={config.train.what}; choose "
+                f"{', '.join(choices)}"
+            )
+    return tuple(names) or choices
+
+
+def lower(
+    name: str, config: StudyConfig, mesh: Mesh, *, form: str, scan: bool = False
+) -> jax.stages.Lowered:
+    """Lowers a program for a mesh.
+
+    Args:
+        name: of `PROGRAMS`.
+        config: of the study; `train`, `mesh`, `projector` and `video.frames` are read.
+        mesh: of `partitioning.make_mesh`.
+        form: of a Video Swin.
+        scan: whether its deep stages are loops, as on TPUs; XLA counts the FLOPs of a loop once.
+
+    Raises:
+        ValueError: there is no such program, or its batch does not fit the mesh.
+    """
+    choose_programs(config, [name])
+    projector = abstract_projector(config.projector, form=form, scan=scan)
+    if name == "embed":
+        program, arguments = _embed_program(config, projector, mesh)
+    else:
+        program, arguments = _step_program(name, config, projector, mesh)
+    # Not before: under the mesh, JAX would compute on devices that are not there.
+    with jax.set_mesh(mesh):
+        return program.lower(*arguments)
+
+
+def _embed_program(config: StudyConfig, projector: Projector, mesh: Mesh) -> tuple[Any, tuple]:
+    whole = partitioning.replicated(mesh)
+    params = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=whole), projector.params
+    )
+    batch = _batch(config, dataset.round_up(config.projector.batch_size, mesh), mesh)
+    return dataset.embed_program(projector, mesh), (params, batch["clips"])
+
+
+def _step_program(
+    name: str, config: StudyConfig, projector: Projector, mesh: Mesh
+) -> tuple[Any, tuple]:
+    task = compiled_steps.make_task(
+        config.train,
+        projector,
+        class_weight=np.ones(_CLASSES, np.float32),
+        total_steps=_STEPS,
+        steps_per_epoch=_STEPS / config.train.epochs,
+    )
+    weights = compiled_steps.trainable(projector.params)
+    sharded = config.mesh.fully_sharded
+    state, frozen = compiled_steps.layout(task, mesh, weights, fully_sharded=sharded)
+    batch = _batch(config, config.train.batch_size, mesh)
+    if name == "eval":
+        program = compiled_steps.eval_program(task, mesh, state, frozen)
+        return program, (state.evaluated, frozen, batch)
+    del batch["mask"]
+    key = jax.eval_shape(functools.partial(jax.random.key, config.train.seed))
+    return compiled_steps.train_program(task, mesh, state, frozen), (state, frozen, batch, key)
+
+
+def _batch(config: StudyConfig, size: int, mesh: Mesh) -> dict[str, jax.ShapeDtypeStruct]:
+    """Returns the shapes of a batch as the pipeline makes it.
+
+    Raises:
+        ValueError: the mesh does not divide the batch.
+    """
+    ways = mesh.shape["data"]
+    if size % ways:
+        raise ValueError(f"a batch of {size} clips cannot be cut over {ways} devices")
+    side = config.projector.size
+    clip = (config.projector.frames or config.video.frames, side, side, 3)
+    place = partitioning.batch_sharding(mesh)
+
+    def rows(dtype: Any, *shape: int) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((size, *shape), dtype, sharding=place)
+
+    return {"clips": rows(jnp.uint8, *clip), "label": rows(jnp.int32), "mask": rows(jnp.bool_)}
+
+
+def _shapes(tree: Any) -> Any:
+    return jax.eval_shape(lambda x: x, tree)
+
+
+def compile_costs(
+    name: str, config: StudyConfig, mesh: Mesh, *, form: str, scan: bool = False
+) -> Costs:
+    """Compiles a program for a mesh and reads what it costs per chip.
+
+    Args:
+        name: of `PROGRAMS`.
+        config: of the study.
+        mesh: of `partitioning.make_mesh`, over `devices_of` a topology or devices that are there.
+        form: of a Video Swin.
+        scan: whether its deep stages are loops.
+
+    Raises:
+        DoesNotFit: the chips' memory is too small.
+        ValueError: as `lower`.
+    """
+    compiled = _compile(lower(name, config, mesh, form=form, scan=scan))
+    return costs.measure(compiled, devices=mesh.size)
+
+
+def _compile(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
+    try:
+        return lowered.compile()
+    except jax.errors.JaxRuntimeError as error:
+        found = _OUT_OF_MEMORY.search(str(error))
+        if not found:
+            raise
+        needed, there = (group for group in found.groups() if group)
+        raise DoesNotFit(f"needs {needed} of {there} of HBM") from error
+
+
+def model_flops(name: str, config: StudyConfig) -> float:
+    """Counts the FLOPs of a program per clip, as its model is written: nothing computed again.
+
+    Args:
+        name: of `PROGRAMS`.
+        config: of the study.
+    """
+    train = dataclasses.replace(
+        config.train,
+        batch_size=1,
+        remat=False,
+        optim=dataclasses.replace(config.train.optim, accumulate=1),
+    )
+    plain = dataclasses.replace(
+        config,
+        train=train,
+        projector=dataclasses.replace(config.projector, batch_size=1),
+        mesh=MeshConfig(),
+    )
+    mesh = partitioning.make_mesh(plain.mesh, jax.local_devices(backend="cpu")[:1])
+    counted: Any = lower(name, plain, mesh, form="xla").cost_analysis()
+    return counted["flops"]
+
+
+def report(name: str, config: StudyConfig, topology: str) -> costs.Report:
+    """Compiles a program for a TPU topology and tells what it costs.
+
+    Args:
+        name: of `PROGRAMS`.
+        config: of the study.
+        topology: see `devices_of`.
+
+    Raises:
+        DoesNotFit, ImportError, ValueError: as `compile_costs` and `devices_of`.
+    """
+    # Before libtpu is asked, which takes its time.
+    choose_programs(config, [name])
+    costs.chip_of(topology)
+    mesh = partitioning.make_mesh(config.mesh, devices_of(topology))
+    start = time.perf_counter()
+    measured = compile_costs(name, config, mesh, form=form_on_tpu(config.projector), scan=True)
+    size = config.train.batch_size
+    if name == "embed":
+        size = dataset.round_up(config.projector.batch_size, mesh)
+    return costs.Report(
+        program=name,
+        topology=topology,
+        mesh=dict(mesh.shape),
+        fully_sharded=config.mesh.fully_sharded,
+        clips=size / mesh.size,
+        model_flops=model_flops(name, config),
+        costs=measured,
+        seconds=time.perf_counter() - start,
+    )

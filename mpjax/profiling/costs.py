@@ -1,0 +1,262 @@
+"""What a compiled program costs on a chip: memory, arithmetic, traffic, and the time they bound."""
+
+import dataclasses
+from typing import Any
+
+import jax
+
+from mpjax.profiling import hlo, hlo_work
+
+GIB = 2**30
+
+
+@dataclasses.dataclass(frozen=True)
+class Chip:
+    """A generation of TPU, per chip.
+
+    Attributes:
+        hbm_bytes: main memory.
+        flops: peak of bfloat16 arithmetic, 1/s.
+        hbm_bandwidth: of main memory, bytes/s.
+        ici_bandwidth: sent over all links to other chips together, bytes/s. Only an axis that
+            closes to a ring uses all of its links: on v5e and v6e, one of 16 chips.
+    """
+
+    hbm_bytes: float
+    flops: float
+    hbm_bandwidth: float
+    ici_bandwidth: float
+
+
+# cloud.google.com/tpu/docs/v4, .../v5e, .../v5p and .../v6e, "System architecture"; the links'
+# Gbit/s are divided by 8.
+CHIPS = {
+    "v4": Chip(32 * GIB, 275e12, 1200e9, 300e9),
+    "v5e": Chip(16 * GIB, 197e12, 819e9, 200e9),
+    "v5p": Chip(95 * GIB, 459e12, 2765e9, 600e9),
+    "v6e": Chip(32 * GIB, 918e12, 1640e9, 400e9),
+}
+
+
+def chip_of(topology: str) -> Chip:
+    """Returns the chip of a topology such as "v5e:4x4".
+
+    Raises:
+        ValueError: none of `CHIPS`.
+    """
+    generation = topology.partition(":")[0]
+    if generation not in CHIPS:
+        raise ValueError(
+            f"topology {topology!r}: no figures of chip {generation!r}; choose {', '.join(CHIPS)}, "
+            "as in v5e:4x4"
+        )
+    return CHIPS[generation]
+
+
+@dataclasses.dataclass(frozen=True)
+class Traffic:
+    """Collective operations of one kind, per chip and run of the program.
+
+    Attributes:
+        count: operations.
+        bytes: of the arrays that are reduced, gathered or exchanged, whole.
+        sent_bytes: see `hlo.Collective`.
+    """
+
+    count: float = 0.0
+    bytes: float = 0.0
+    sent_bytes: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Costs:
+    """What one run of a program takes, per chip.
+
+    Attributes:
+        arguments: bytes of main memory.
+        outputs: bytes; those that take the place of arguments do not count.
+        temporary: bytes.
+        code: bytes of the program itself.
+        flops: as the compiler counts them, what is computed again included.
+        hbm_bytes: read from and written to main memory, see `hlo_work.memory_traffic`.
+        bytes_accessed: as the compiler counts them: main and vector memory together.
+        collectives: by kind.
+    """
+
+    arguments: float
+    outputs: float
+    temporary: float
+    code: float
+    flops: float
+    hbm_bytes: float
+    bytes_accessed: float
+    collectives: dict[str, Traffic]
+
+    @property
+    def memory(self) -> float:
+        """Bytes of main memory that the program needs."""
+        return self.arguments + self.outputs + self.temporary + self.code
+
+
+@dataclasses.dataclass(frozen=True)
+class Roofline:
+    """Bounds of a program's time, in seconds: it is no faster than any of them.
+
+    They are lower bounds. What the matrix units pad is not counted: a head of 32 features takes the
+    time of 128 there, so that attention takes up to four times its share of `compute`.
+
+    Attributes:
+        compute: at the peak of bfloat16 arithmetic.
+        hbm: at the full bandwidth of main memory.
+        ici: at the full bandwidth of all links.
+        mfu: share of the peak that the model's own arithmetic reaches at most, 0-1.
+    """
+
+    compute: float
+    hbm: float
+    ici: float
+    mfu: float
+
+    @property
+    def seconds(self) -> float:
+        """The largest of the bounds."""
+        return max(self.compute, self.hbm, self.ici)
+
+    @property
+    def limit(self) -> str:
+        """What sets it."""
+        return max(("compute", "hbm", "ici"), key=lambda name: getattr(self, name))
+
+
+def measure(compiled: jax.stages.Compiled, *, devices: int) -> Costs:
+    """Reads the costs of a compiled program.
+
+    XLA counts a loop's body once; here all figures are for as often as it runs. Of a Pallas kernel,
+    which XLA cannot look into, FLOPs and bytes accessed are those that it declares.
+
+    Args:
+        compiled: the program.
+        devices: that it runs on.
+    """
+    memory: Any = compiled.memory_analysis()
+    counted: Any = compiled.cost_analysis()
+    text = compiled.as_text() or ""
+    repeats = hlo_work.work_of_repeats(text)
+    collectives: dict[str, Traffic] = {}
+    for one in hlo.collectives(text, devices):
+        so_far = collectives.get(one.kind, Traffic())
+        collectives[one.kind] = Traffic(
+            so_far.count + one.times,
+            so_far.bytes + one.times * one.bytes,
+            so_far.sent_bytes + one.times * one.sent_bytes,
+        )
+    return Costs(
+        arguments=memory.argument_size_in_bytes,
+        outputs=memory.output_size_in_bytes - memory.alias_size_in_bytes,
+        temporary=memory.temp_size_in_bytes,
+        code=memory.generated_code_size_in_bytes,
+        flops=counted["flops"] + repeats.flops,
+        hbm_bytes=hlo_work.memory_traffic(text),
+        bytes_accessed=counted["bytes accessed"] + repeats.bytes_accessed,
+        collectives=collectives,
+    )
+
+
+def roofline(costs: Costs, chip: Chip, *, model_flops: float) -> Roofline:
+    """Bounds the time of a program from below.
+
+    Source: Williams et al., doi 10.1145/1498765.1498785; MFU: arXiv 2204.02311, appendix B.
+
+    Args:
+        costs: of the program, per chip.
+        chip: it runs on.
+        model_flops: per chip, without what is computed again.
+    """
+    # A kernel declares its matrix products alone, so that it may seem less than its model.
+    compute = max(costs.flops, model_flops) / chip.flops
+    hbm = costs.hbm_bytes / chip.hbm_bandwidth
+    ici = sum(one.sent_bytes for one in costs.collectives.values()) / chip.ici_bandwidth
+    return Roofline(compute, hbm, ici, model_flops / (max(compute, hbm, ici) * chip.flops))
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What a program costs on each chip of a topology.
+
+    Attributes:
+        program: of `ahead.PROGRAMS`.
+        topology: see `ahead.devices_of`.
+        mesh: size of its axes.
+        fully_sharded: see `partitioning.shardings`.
+        clips: per chip, in one run of the program.
+        model_flops: per clip; see `ahead.model_flops`.
+        costs: per chip.
+        seconds: that compiling took.
+    """
+
+    program: str
+    topology: str
+    mesh: dict[str, int]
+    fully_sharded: bool
+    clips: float
+    model_flops: float
+    costs: Costs
+    seconds: float
+
+    @property
+    def chip(self) -> Chip:
+        """The chip that it runs on."""
+        return chip_of(self.topology)
+
+    @property
+    def roofline(self) -> Roofline:
+        """Bounds of the program's time."""
+        flops = self.clips * self.model_flops
+        return roofline(self.costs, self.chip, model_flops=flops)
+
+    @property
+    def fits(self) -> bool:
+        """Whether the chip's memory holds it all."""
+        return self.costs.memory <= self.chip.hbm_bytes
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns all figures, in bytes, seconds and FLOPs."""
+        bounds = {"seconds": self.roofline.seconds, "limit": self.roofline.limit}
+        return dataclasses.asdict(self) | {
+            "fits": self.fits,
+            "chip": dataclasses.asdict(self.chip),
+            "roofline": dataclasses.asdict(self.roofline) | bounds,
+        }
+
+    def __str__(self) -> str:
+        """Tells it in a few lines."""
+        own, bounds = self.costs, self.roofline
+        collectives = ", ".join(
+            f"{one.count:.0f} {kind} of {one.bytes / 1e6:.1f} MB together"
+            for kind, one in sorted(own.collectives.items())
+        )
+        parts = {
+            "arguments": own.arguments,
+            "outputs": own.outputs,
+            "temporary": own.temporary,
+            "program": own.code,
+        }
+        told = ", ".join(f"{name} {size / GIB:.2f}" for name, size in parts.items())
+        return "\n".join(
+            (
+                f"{self.program}, {self.topology}: mesh {self.mesh}"
+                f"{', fully sharded' if self.fully_sharded else ''}, {self.clips:g} clips per "
+                f"chip; compiled in {self.seconds:.0f} s. Per chip and step:",
+                f"  HBM          {own.memory / GIB:.2f} of {self.chip.hbm_bytes / GIB:.0f} GiB "
+                f"({'fits' if self.fits else 'DOES NOT FIT'}): {told}",
+                f"  arithmetic   {self.model_flops / 1e12:.3f} TFLOP per clip as written, "
+                f"{own.flops / self.clips / 1e12:.3f} as compiled",
+                f"  HBM traffic  {own.hbm_bytes / 1e9:.1f} GB "
+                f"({own.bytes_accessed / 1e9:.1f} GB accessed, vector memory included)",
+                f"  collectives  {collectives or 'none'}",
+                f"  roofline     {bounds.seconds * 1e3:.1f} ms, by {bounds.limit} (compute "
+                f"{bounds.compute * 1e3:.1f}, HBM {bounds.hbm * 1e3:.1f}, ICI "
+                f"{bounds.ici * 1e3:.1f} ms): at most {self.clips / bounds.seconds:.1f} clips/s "
+                f"per chip and {bounds.mfu:.0%} MFU",
+            )
+        )

@@ -1,0 +1,259 @@
+"""What a compiled program moves and computes, read from its text (HLO)."""
+
+import dataclasses
+import math
+import re
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from mpjax.profiling import hlo
+
+_DECLARED = re.compile(r'"cost_estimate":\{"flops":"(\d+)".*?"bytes_accessed":"(\d+)"')
+_LABELS = re.compile(r"\bdim_labels=(\w+)_(\w+)->(\w+)")
+_WINDOW = re.compile(r"\bwindow=\{([^}]*)\}")
+_TILED = re.compile(r"\{([\d,]*):T\(([\d,]+)\)")
+_CONTRACTED = re.compile(r"\blhs_contracting_dims=\{([\d,]*)\}")
+
+# Operations that only name memory, or whose bytes are those of what they call or have begun.
+_WITHOUT_TRAFFIC = (
+    *("parameter", "constant", "iota", "tuple", "get-tuple-element", "bitcast", "after-all"),
+    *("while", "conditional", "call", "opt-barrier", "partition-id", "replica-id"),
+)
+
+_ALLOCATION = 'custom_call_target="AllocateBuffer"'  # on TPUs
+_ENDS = ("-done", "-update")  # of asynchronous operations
+
+# One FLOP for each element, as XLA counts.
+_ELEMENTWISE = (
+    *("add", "subtract", "multiply", "divide", "maximum", "minimum", "negate", "abs", "sign"),
+    *("and", "or", "xor", "not", "shift-left", "shift-right-logical", "compare", "select"),
+    *("clamp", "convert", "floor", "round-nearest-even", "remainder", "is-finite"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """What operations do, on one device.
+
+    Attributes:
+        flops: arithmetic.
+        bytes_accessed: read and written, of any memory.
+    """
+
+    flops: int = 0
+    bytes_accessed: int = 0
+
+
+def memory_traffic(text: str) -> int:
+    """Counts the bytes that a program reads from and writes to a device's main memory.
+
+    Each operation's operands and results count once, of a sliced operand or an updated result the
+    slice alone, unless they lie in another memory space, such as a TPU's VMEM. Tiles that an array
+    does not fill count whole. A kernel's blocks that are fetched again are not counted again.
+
+    Args:
+        text: `compiled.as_text()`.
+    """
+    computations, _ = hlo.parse(text)
+    return sum(
+        run.times * _moved(computations, run, main=True)
+        for run in hlo.executed(text)
+        if not run.fused and not run.instruction.opcode.endswith(_ENDS)
+    )
+
+
+def work_of_repeats(text: str) -> Work:
+    """Counts what loops do after the first run of their bodies, which is all that XLA counts.
+
+    The rules are those of XLA's `HloCostAnalysis`, without the arithmetic of rare operations.
+
+    Args:
+        text: `compiled.as_text()`.
+    """
+    return _total(text, lambda run: run.times - 1)
+
+
+def declared_work(text: str) -> Work:
+    """Sums what kernels that XLA cannot look into declare (Pallas: `CostEstimate`).
+
+    Args:
+        text: `compiled.as_text()`.
+    """
+    return _total(text, lambda run: run.times if _declared(run.instruction) else 0)
+
+
+def _total(text: str, weight: Callable[[hlo.Run], int]) -> Work:
+    computations, _ = hlo.parse(text)
+    arithmetic = moved = 0
+    for run in hlo.executed(text):
+        if not (times := weight(run)):
+            continue
+        own = _declared(run.instruction)
+        arithmetic += times * (own.flops if own else flops(run.instruction, run.types))
+        if not run.fused:
+            moved += times * (own.bytes_accessed if own else _moved(computations, run, main=False))
+    return Work(arithmetic, moved)
+
+
+def _declared(one: hlo.Instruction) -> Work | None:
+    found = _DECLARED.search(one.attributes) if one.opcode == "custom-call" else None
+    return Work(int(found[1]), int(found[2])) if found else None
+
+
+def flops(one: hlo.Instruction, types: Mapping[str, str]) -> int:
+    """Counts the floating-point operations of an instruction, as XLA does, but of rare ones.
+
+    Args:
+        one: the instruction; a fusion has none of its own.
+        types: of the values of its computation, by their names.
+    """
+    if one.opcode in _ELEMENTWISE:
+        return math.prod(_shape(one.type))
+    if one.opcode == "reduce":
+        return math.prod(_shape(types[one.operands[0]]))
+    if one.opcode == "dot":
+        contracted = _CONTRACTED.search(one.attributes)
+        shape = _shape(types[one.operands[0]])
+        axes = [int(axis) for axis in contracted[1].split(",") if axis] if contracted else []
+        return 2 * math.prod(_shape(one.type)) * math.prod(shape[axis] for axis in axes)
+    if one.opcode == "convolution":
+        return _convolution_flops(one, types)
+    return 0
+
+
+def _convolution_flops(one: hlo.Instruction, types: Mapping[str, str]) -> int:
+    """Counts a convolution's FLOPs; on TPUs every matrix product is one, its batch in the window.
+
+    What falls on padding or into a dilation's holes does not count.
+    """
+    labels = _LABELS.search(one.attributes)
+    if labels is None:
+        raise ValueError(f"HLO: convolution {one.name} has no dim_labels")
+    shapes = [_shape(types[name]) for name in one.operands[:2]] + [_shape(one.type)]
+    sizes, _, results = (
+        dict(zip(names, shape, strict=True))
+        for names, shape in zip(labels.groups(), shapes, strict=True)
+    )
+    window = _WINDOW.search(one.attributes)
+    options = dict(re.findall(r"(\w+)=(\S+)", window[1])) if window else {}
+    groups = re.findall(r"\b(?:feature|batch)_group_count=(\d+)", one.attributes)
+    pairs = 2 * results["f"] * sizes["f"] * sizes["b"] // math.prod(map(int, groups))
+    for axis, size in enumerate(options["size"].split("x") if options else ()):
+        own = {name: value.split("x")[axis] for name, value in options.items()}
+        place = (
+            int(own.get("stride", 1)) * np.arange(results[str(axis)])[:, None]
+            + int(own.get("rhs_dilate", 1)) * np.arange(int(size))
+            - int(own.get("pad", "0_0").split("_")[0])
+        )
+        dilation = int(own.get("lhs_dilate", 1))
+        inside = (place >= 0) & (place <= (sizes[str(axis)] - 1) * dilation)
+        pairs *= int((inside & (place % dilation == 0)).sum())
+    return pairs
+
+
+def _moved(computations: Mapping[str, list[hlo.Instruction]], run: hlo.Run, *, main: bool) -> int:
+    """Returns the bytes that an operation reads and writes; with `main`, in main memory alone."""
+    one, types = run.instruction, run.types
+    if one.opcode in _WITHOUT_TRAFFIC or _ALLOCATION in one.attributes:
+        return 0
+    total = _written(computations, one, types, main=main)
+    if one.opcode.endswith(_ENDS):  # has nothing left to read
+        return total
+    for i, name in enumerate(one.operands):
+        whole = _size(types.get(name, ""), main=main)
+        total += min(whole, _read(computations, [], one, i, whole))
+    return total
+
+
+def _written(
+    computations: Mapping[str, list[hlo.Instruction]],
+    one: hlo.Instruction,
+    types: Mapping[str, str],
+    *,
+    main: bool,
+) -> int:
+    """Returns how many bytes an operation writes."""
+    whole = _size(hlo.result_type(one), main=main)
+    if one.opcode == "dynamic-update-slice":
+        return min(whole, _size(types[one.operands[1]], main=False))
+    if one.opcode != "fusion":
+        return whole
+    inner = {each.name: each for each in computations[hlo.called_by(one)[0]]}
+    inner_types = {name: each.type for name, each in inner.items()}
+    root = list(inner.values())[-1]
+    roots, results = [root], [one.type]
+    if root.opcode == "tuple":
+        roots, results = [inner[name] for name in root.operands], hlo.elements_of(one.type)
+    total = 0
+    for made, result in zip(roots, results, strict=True):
+        while made.opcode == "bitcast":
+            made = inner[made.operands[0]]
+        own = _size(result, main=main)
+        if made.opcode == "dynamic-update-slice":
+            own = min(own, _size(inner_types[made.operands[1]], main=False))
+        total += own
+    return total
+
+
+def _read(
+    computations: Mapping[str, list[hlo.Instruction]],
+    around: list[hlo.Instruction],
+    one: hlo.Instruction,
+    i: int,
+    whole: int,
+) -> int:
+    """Returns how many bytes an operation reads of its operand `i`, which has `whole`.
+
+    Args:
+        computations: of the program.
+        around: the operations among which `one` is, if it is fused with them.
+        one: the operation.
+        i: number of the operand.
+        whole: its bytes.
+    """
+    if one.opcode in ("slice", "dynamic-slice", "slice-start", "gather"):
+        return _size(hlo.result_type(one), main=False) if i == 0 else whole
+    if one.opcode == "dynamic-update-slice" and i == 0:
+        return 0
+    name = one.name
+    if one.opcode == "fusion":
+        around = computations[hlo.called_by(one)[0]]
+        name = next(
+            inner.name
+            for inner in around
+            if inner.opcode == "parameter" and int(inner.argument) == i
+        )
+    elif one.opcode != "bitcast":
+        return whole
+    return sum(
+        _read(computations, around, user, k, whole)
+        for user in around
+        for k, operand in enumerate(user.operands)
+        if operand == name
+    )
+
+
+def _shape(type_: str) -> list[int]:
+    return hlo.arrays_of(type_)[0][1]
+
+
+def _size(type_: str, *, main: bool) -> int:
+    """Returns the bytes that a type's arrays take; with `main`, those in main memory alone."""
+    return sum(
+        math.ceil(math.prod(_tiled(shape, layout)) * bits / 8)
+        for bits, shape, layout in hlo.arrays_of(type_)
+        if not main or not re.search(r"S\(\d+\)", layout)
+    )
+
+
+def _tiled(shape: list[int], layout: str) -> list[int]:
+    """Rounds the axes of an array up to whole tiles, major axes first."""
+    found = _TILED.match(layout)
+    if not found:
+        return shape
+    minor_to_major, tile = ([int(n) for n in part.split(",") if n] for part in found.groups())
+    padded = [1] * (len(tile) - len(shape)) + [shape[axis] for axis in reversed(minor_to_major)]
+    for i, size in enumerate(reversed(tile), start=1):
+        padded[-i] = math.ceil(padded[-i] / size) * size
+    return padded

@@ -1,0 +1,1 @@
+"""The page on which blinded raters classify clips."""

@@ -1,0 +1,1 @@
+"""The sections of the report: tables and figures of one question each."""

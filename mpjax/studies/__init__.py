@@ -1,0 +1,1 @@
+"""One study: its folder, its stages, its results."""

@@ -1,0 +1,62 @@
+"""What a study's folder notes of how it was made, `WORKDIR/study.json`: cohort and settings."""
+
+import dataclasses
+import json
+import os
+from typing import Any
+
+from etils import epath
+
+from mpjax.config import StudyConfig
+from mpjax.io import files
+
+NOTE = "study.json"
+# Sections and fields that the report depends on, besides the predictions.
+REPORTED = ("name", "eval", "motifs", "saliency", "confounds", "baselines", "baseline")
+
+
+def claim(workdir: epath.Path, config: StudyConfig) -> None:
+    """Notes cohort and settings of the study that is about to run in `workdir`.
+
+    Raises:
+        ValueError: `workdir` is a study of another cohort, whose files this one would replace.
+    """
+    cohort = os.fspath(files.absolute(config.cohort)) if config.cohort else ""
+    before = _read(workdir)
+    begun = (workdir / "dataset").exists()
+    if begun and before and before["cohort"] != cohort:
+        raise ValueError(
+            f"{workdir}: is a study of {before['cohort'] or 'a synthetic cohort'}, not of "
+            f"{cohort or 'a synthetic one'}; choose another --workdir (if the table has only "
+            f"moved, delete {workdir / NOTE})"
+        )
+    note = {"cohort": cohort, "config": _plain(config)}
+    if note != before:
+        files.write_json(workdir / NOTE, note)
+
+
+def differing(workdir: epath.Path, config: StudyConfig) -> list[str]:
+    """Returns the settings of the report that are not those of the study, in words."""
+    before = _read(workdir).get("config", {})
+    now = _plain(config)
+    found = []
+    for name in REPORTED:
+        if name in before:
+            found += _compare(f"config.{name}", before[name], now[name])
+    return found
+
+
+def _compare(name: str, was: Any, now: Any) -> list[str]:
+    if isinstance(was, dict) and isinstance(now, dict):
+        inner = (_compare(f"{name}.{key}", was[key], now[key]) for key in was if key in now)
+        return [line for lines in inner for line in lines]
+    return [] if was == now else [f"{name} was {was!r}, is {now!r}"]
+
+
+def _plain(config: StudyConfig) -> Any:
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def _read(workdir: epath.Path) -> dict[str, Any]:
+    path = workdir / NOTE
+    return files.read_json(path) if path.exists() else {}

@@ -1,0 +1,459 @@
+import contextlib
+import dataclasses
+import hashlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from etils import epath
+from video_files import LOSSLESS, write_video
+
+from data_prep import cohort
+from data_prep.build import dataset as build
+from mpjax.config import BuildConfig, SplitConfig, VideoConfig
+from mpjax.data import clips, records, splits, video_metadata
+
+CLIPS = VideoConfig(frames=4, stride=4, short_side=32)
+CONFIG = BuildConfig(clips_per_shard=6, workers=1)
+
+
+def write_cohort(folder, *, animals=6, frames=13):
+    """Two conditions; each animal on one day; every picture shows its animal's gray level."""
+    folder.mkdir(exist_ok=True)
+    rows = ["video,animal,condition,day"]
+    for i in range(animals):
+        pictures = [np.full((32, 48, 3), (20 + 30 * i + t) % 256, np.uint8) for t in range(frames)]
+        write_video(folder / f"v{i}.mp4", pictures)
+        rows.append(f"v{i}.mp4,a{i},{'none' if i % 2 else 'neuropathic'},{7 if i % 2 else 3}")
+    path = folder / "cohort.csv"
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def read(path):
+    return cohort.read_cohort(path, split=SplitConfig(scheme="kfold", folds=3))
+
+
+def run_build(path, out, *, config=CONFIG):
+    return build.build(read(path), out, clip_config=CLIPS, config=config)
+
+
+def content(folder):
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.iterdir())}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("built")
+    path = write_cohort(folder / "cohort")
+    run_build(path, folder / "dataset")
+    return path, folder / "dataset"
+
+
+def test_every_clip_of_every_recording_is_there_with_its_own_metadata(built):
+    dataset = built[1]
+    source = records.RecordSource(dataset)
+    assert len(source) == 6 * 3
+    fine = splits.read(dataset).taxonomy.fine
+    seen = []
+    for i in range(len(source)):
+        example = records.decode_example(source[i])
+        animal = int(example["animal"][1:])
+        name = "none@d7" if animal % 2 else "neuropathic@d3"
+        assert fine[example["label"]] == name
+        level = clips.decode_frames(example["frames"])[0].mean()
+        assert level == pytest.approx(20 + 30 * animal + example["start_frame"], abs=4)
+        seen.append((example["video"], example["start_frame"]))
+    assert sorted(seen) == [(f"v{a}.mp4", s) for a in range(6) for s in (0, 4, 8)]
+
+
+def test_shards_are_sorted_by_clip_id_and_chosen_by_its_hash(built):
+    index = records.read_index(built[1])
+    shards = tuple(sorted(records.read_manifest(built[1])["shards"]))
+    assert len(shards) == 3
+    from data_prep.build.pipeline import shard_of
+
+    for shard, rows in index.groupby("shard"):
+        assert rows["clip_id"].is_monotonic_increasing
+        assert all(shard_of(clip_id, shards) == shard for clip_id in rows["clip_id"])
+
+
+@pytest.mark.slow
+def test_bytes_do_not_depend_on_the_number_of_workers(built, tmp_path):
+    path, dataset = built
+    run_build(path, tmp_path / "dataset", config=BuildConfig(clips_per_shard=6, workers=2))
+    assert content(tmp_path / "dataset") == content(dataset)
+
+
+def test_tfds_opens_the_metadata_and_agrees_on_the_counts(built):
+    import tensorflow_datasets as tfds
+
+    info = tfds.builder_from_directory(str(built[1])).info
+    assert info.splits["test"].num_examples == 18
+    assert info.splits["test"].num_shards == 3
+    assert set(info.features) == {*records.METADATA, "frames"}
+    names = {f"clips-test.tfrecord-{i:05d}-of-00003" for i in range(3)}
+    assert {os.path.basename(name) for name in info.splits["test"].filenames} == names
+
+
+def test_tensorflow_reads_equal_content_where_it_is_installed(built):
+    tf = pytest.importorskip("tensorflow", reason="TensorFlow is not installed")
+    shards = sorted(str(path) for path in built[1].glob("*.tfrecord-*"))
+    theirs = {bytes(record.numpy()) for record in tf.data.TFRecordDataset(shards)}
+    source = records.RecordSource(built[1])
+    assert theirs == {source[i] for i in range(len(source))}
+
+
+def test_an_unchanged_cohort_is_not_built_again(tmp_path, capfd):
+    path = write_cohort(tmp_path / "cohort")
+    run_build(path, tmp_path / "dataset")
+    before = content(tmp_path / "dataset")
+    (tmp_path / "dataset" / "mark").touch()
+    run_build(path, tmp_path / "dataset")
+    assert "unchanged" in capfd.readouterr().err
+    assert (tmp_path / "dataset" / "mark").exists()
+    video = tmp_path / "cohort" / "v0.mp4"
+    write_video(video, [np.full((32, 48, 3), 200, np.uint8)] * 13)
+    run_build(path, tmp_path / "dataset")
+    assert not (tmp_path / "dataset" / "mark").exists()
+    assert content(tmp_path / "dataset") != before
+
+
+@pytest.mark.parametrize("harm", ["index", "shard", "cut", "failures", "features", "manifest"])
+def test_a_dataset_that_has_lost_a_part_is_built_anew(tmp_path, capfd, harm):
+    path, out = write_cohort(tmp_path / "cohort"), tmp_path / "dataset"
+    run_build(path, out)
+    before = content(out)
+    shard = max(out.glob("*.tfrecord-*"), key=lambda file: file.stat().st_size)
+    names = {"index": records.INDEX_FILE, "failures": build.FAILURES_FILE, "shard": shard.name}
+    if harm == "cut":
+        shard.write_bytes(shard.read_bytes()[:-5])
+    elif harm == "manifest":
+        (out / records.MANIFEST_FILE).write_text('{"format": "mpja')
+    elif harm == "features":
+        (out / "features.json").write_text("")
+    else:
+        (out / names[harm]).unlink()
+    run_build(path, out)
+    told = [line for line in capfd.readouterr().err.splitlines() if str(out) in line]
+    assert len(told) == 1
+    assert told[0].startswith(f"dataset {out}: damaged, built anew (")
+    assert content(out) == before
+
+
+def test_a_damaged_manifest_is_told_with_a_way_out_that_a_build_follows(built, tmp_path):
+    damaged = tmp_path / "dataset"
+    shutil.copytree(built[1], damaged)
+    (damaged / records.MANIFEST_FILE).write_text("{")
+    with pytest.raises(records.RecordError, match=r"dataset\.json: damaged, not JSON; run"):
+        records.read_manifest(damaged)
+    run_build(built[0], damaged)
+    assert content(damaged) == content(built[1])
+
+
+def test_a_dataset_that_has_lost_its_manifest_is_not_overwritten_but_told_of(built, tmp_path):
+    lost = tmp_path / "dataset"
+    shutil.copytree(built[1], lost)
+    (lost / records.MANIFEST_FILE).unlink()
+    with pytest.raises(build.BuildError, match=r"delete this one, .* lost its dataset\.json"):
+        run_build(built[0], lost)
+    assert (lost / records.INDEX_FILE).exists()
+
+
+FULL = "OSError: [Errno 28] No space left on device"
+WRAPPED = "OSError: /d/spill: no space left on the disk, so 0.json was not written"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (RuntimeError(f"{FULL} [while running 'Decode']"), FULL[9:]),
+        # As several processes hand it on: the cause first, what was raised of it at the end.
+        (
+            RuntimeError(f"Traceback\n{FULL}\n\nTraceback\n{WRAPPED} [while running 'Write']\n\n"),
+            WRAPPED[9:],
+        ),
+        (
+            RuntimeError("PermissionError: /d: cannot write here [while running 'Write']"),
+            "/d: cannot write here",
+        ),
+        (OSError("/d/spill: no space left [while running 'Decode']"), "/d/spill: no space left"),
+    ],
+)
+def test_a_disk_that_is_full_is_one_clear_error(tmp_path, monkeypatch, error, told):
+    path = write_cohort(tmp_path / "cohort")
+
+    def run(*_):
+        raise error
+
+    monkeypatch.setattr(build.shard_pipeline, "run", run)
+    with pytest.raises(build.BuildError) as raised:
+        run_build(path, tmp_path / "dataset")
+    line = str(raised.value)
+    assert line.startswith(f"{tmp_path}: cannot write the dataset ({told}); ")
+    assert not (tmp_path / "dataset").exists()
+
+
+def test_a_disk_that_is_full_at_the_end_is_the_same_error_and_the_build_resumes(
+    built, tmp_path, monkeypatch
+):
+    def refuse(_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(build.records, "index_bytes", refuse)
+        with pytest.raises(build.BuildError, match="cannot write the dataset .*No space left"):
+            run_build(built[0], tmp_path / "dataset")
+    assert not (tmp_path / "dataset").exists()
+    run_build(built[0], tmp_path / "dataset")
+    assert content(tmp_path / "dataset") == content(built[1])
+
+
+def test_an_error_of_the_code_that_an_oserror_caused_keeps_its_traceback(tmp_path, monkeypatch):
+    path = write_cohort(tmp_path / "cohort")
+
+    def run(*_):
+        raise RuntimeError(f"{FULL}\n\nTraceback\nKeyError: 'shard' [while running 'Write']")
+
+    monkeypatch.setattr(build.shard_pipeline, "run", run)
+    with pytest.raises(RuntimeError, match="KeyError"):
+        run_build(path, tmp_path / "dataset")
+
+
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_what_workers_raise_is_told_without_beams_log(tmp_path, workers):
+    path = write_cohort(tmp_path / "cohort")
+    # Two files would have one name: an OSError within the workers that root meets as well.
+    code = (
+        "import sys; from data_prep.build import dataset as build; from mpjax.io import files\n"
+        "import pathlib\n"
+        "cohort = build.cohorts.read_cohort(sys.argv[1])\n"
+        "config = build.BuildConfig(workers=int(sys.argv[3]))\n"
+        "stamp = files.fingerprint(build._identity(cohort, build.epath.Path(sys.argv[2]), "
+        "build.VideoConfig(), config))\n"
+        "spill = pathlib.Path(sys.argv[2]).parent / f'.d.{stamp}.part' / 'spill'\n"
+        "(spill / '000000.tfrecord').mkdir(parents=True)\n"
+        "try: build.build(cohort, sys.argv[2], config=config)\n"
+        "except build.BuildError as error: sys.exit(f'error: {error}')\n"
+    )
+    words = [sys.executable, "-c", code, str(path), str(tmp_path / "d"), str(workers)]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 1
+    told = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(told) == 1
+    assert re.search(r"cannot write the dataset \(.*000000\.tfrecord is a directory\);", told[0])
+    assert "Traceback" not in done.stderr
+    assert "apache_beam" not in done.stderr
+
+
+def test_a_recording_shorter_than_a_clip_repeats_its_last_frame_and_says_so(tmp_path):
+    path = write_cohort(tmp_path / "cohort", frames=3)
+    run_build(path, tmp_path / "dataset")
+    source = records.RecordSource(tmp_path / "dataset")
+    assert len(source) == 6
+    assert source.index["padded_frames"].tolist() == [1] * 6
+    frames = clips.decode_frames(records.decode_example(source[0])["frames"])
+    assert frames.shape[0] == 4
+    np.testing.assert_array_equal(frames[2], frames[3])
+
+
+def test_unreadable_videos_are_listed_and_the_rest_is_built(tmp_path):
+    path = write_cohort(tmp_path / "cohort")
+    (tmp_path / "cohort" / "v1.mp4").write_bytes(b"")
+    whole = (tmp_path / "cohort" / "v2.mp4").read_bytes()
+    (tmp_path / "cohort" / "v2.mp4").write_bytes(whole[: len(whole) // 2])
+    manifest = run_build(path, tmp_path / "dataset")
+    assert [failure["video"] for failure in manifest["failures"]] == ["v1.mp4", "v2.mp4"]
+    listed = (tmp_path / "dataset" / build.FAILURES_FILE).read_text().splitlines()
+    assert listed[0] == "video,reason"
+    assert len(listed) == 3
+    assert set(records.RecordSource(tmp_path / "dataset").index["video"]) == {
+        f"v{i}.mp4" for i in (0, 3, 4, 5)
+    }
+
+
+def test_a_video_without_read_permission_is_listed_too(tmp_path, monkeypatch):
+    path = write_cohort(tmp_path / "cohort")
+    kind = type(epath.Path(tmp_path))
+    opened = kind.open
+
+    def refuse(self, *args, **kwargs):
+        if self.name == "v3.mp4":
+            raise PermissionError(13, "Permission denied", str(self))
+        return opened(self, *args, **kwargs)
+
+    monkeypatch.setattr(kind, "open", refuse)
+    hashes = build._video_hashes(read(path).table["path"], epath.Path(tmp_path / "cache.json"))
+    assert [h.startswith("unreadable") for h in hashes] == [False] * 3 + [True] + [False] * 2
+
+
+def test_failures_are_tried_again_unless_they_are_allowed(tmp_path, capfd):
+    path = write_cohort(tmp_path / "cohort")
+    (tmp_path / "cohort" / "v1.mp4").write_bytes(b"")
+    run_build(path, tmp_path / "dataset")
+    run_build(path, tmp_path / "dataset")
+    assert "unchanged" not in capfd.readouterr().err
+    allowed = dataclasses.replace(CONFIG, allow_failures=True)
+    assert run_build(path, tmp_path / "dataset", config=allowed)["failures"]
+    assert "unchanged" in capfd.readouterr().err
+
+
+def test_a_build_killed_between_its_last_two_renames_is_found_whole(tmp_path, capfd):
+    path = write_cohort(tmp_path / "cohort")
+    stamp = run_build(path, tmp_path / "d")["fingerprint"]
+    (tmp_path / "d").rename(tmp_path / f".d.{stamp}.part")
+    (tmp_path / ".d.old").mkdir()
+    (tmp_path / ".d.e.0123456789abcdef.part").mkdir()  # of another dataset, `d.e`
+    run_build(path, tmp_path / "d")
+    assert "unchanged" in capfd.readouterr().err
+    assert not (tmp_path / ".d.old").exists()
+    assert (tmp_path / ".d.e.0123456789abcdef.part").exists()
+
+
+def test_nothing_is_built_when_no_video_can_be_read(tmp_path):
+    path = write_cohort(tmp_path / "cohort")
+    for video in (tmp_path / "cohort").glob("*.mp4"):
+        video.write_bytes(b"not a video")
+    with pytest.raises(build.BuildError, match="no video could be read"):
+        run_build(path, tmp_path / "dataset")
+    assert not (tmp_path / "dataset").exists()
+
+
+def test_a_folder_with_other_files_is_not_overwritten(tmp_path):
+    path = write_cohort(tmp_path / "cohort")
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "dataset" / "thesis.docx").write_text("precious")
+    with pytest.raises(build.BuildError, match="holds other files"):
+        run_build(path, tmp_path / "dataset")
+    assert (tmp_path / "dataset" / "thesis.docx").read_text() == "precious"
+
+
+def test_unwritable_output_is_one_clear_error(tmp_path):
+    path = write_cohort(tmp_path / "cohort")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(build.BuildError, match="cannot be written"):
+        run_build(path, tmp_path / "file" / "dataset")
+
+
+def command(path, out, *flags):
+    return [
+        *(sys.executable, "-m", "data_prep.build", f"--cohort={path}", f"--out={out}"),
+        *("--config.video.frames=4", "--config.video.stride=4", "--config.video.short_side=32"),
+        *("--config.split.scheme=kfold", "--config.build.workers=1", *flags),
+    ]
+
+
+@pytest.mark.slow
+def test_exit_status_tells_of_failures_unless_they_are_allowed(tmp_path):
+    path = write_cohort(tmp_path / "cohort")
+    (tmp_path / "cohort" / "v1.mp4").write_bytes(b"\0" * 100)
+    strict = subprocess.run(command(path, tmp_path / "d"), capture_output=True, text=True)
+    assert strict.returncode == 1
+    assert "1 video(s) could not be read" in strict.stdout
+    assert "v1.mp4" in strict.stdout
+    allowed = command(path, tmp_path / "d", "--allow_failures")
+    assert subprocess.run(allowed, capture_output=True).returncode == 0
+
+
+@pytest.mark.slow
+def test_a_killed_build_leaves_nothing_that_is_accepted_and_resumes(tmp_path):
+    path = write_cohort(tmp_path / "cohort", animals=8, frames=400)
+    out = tmp_path / "d"
+    process = subprocess.Popen(command(path, out), stderr=subprocess.DEVNULL)
+    spill = None
+    while process.poll() is None and not (spill := list(tmp_path.glob(".d.*.part/spill/*.json"))):
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert spill, "killed too late to test anything"
+    with pytest.raises(records.RecordError, match="no finished dataset"):
+        records.RecordSource(out)
+    stamp = spill[0].stat().st_mtime_ns
+    again = subprocess.Popen(command(path, out), stderr=subprocess.DEVNULL)
+    reused = set()
+    while again.poll() is None:
+        with contextlib.suppress(FileNotFoundError):  # gone once the build has ended
+            reused.add(spill[0].stat().st_mtime_ns)
+    assert again.returncode == 0
+    assert reused <= {stamp}
+    clean = subprocess.run(command(path, tmp_path / "clean"), stderr=subprocess.DEVNULL)
+    assert clean.returncode == 0
+    assert content(tmp_path / "clean") == content(out)
+    assert not list(tmp_path.glob(".d.*.part"))
+
+
+# What the files tell, and masks
+
+
+def test_each_recordings_file_is_described_beside_the_records(built):
+    table = video_metadata.read(built[1]).set_index("video")
+    assert len(table) == 6
+    row = table.loc["v0.mp4"]
+    assert (row["codec"], row["width"], row["height"], row["fps"]) == ("h264", 48, 32, 25.0)
+    assert row["encoder"].startswith("Lavf")
+    size = (built[0].parent / "v0.mp4").stat().st_size
+    assert row["size_bytes"] == size
+    assert row["bytes_per_frame"] == pytest.approx(size / 13)
+    assert row["bit_rate_kbps"] == pytest.approx(size * 8e-3 / (13 / 25))
+
+
+def test_dates_and_cameras_follow_the_cohort_without_a_new_build(tmp_path, capfd):
+    path = write_cohort(tmp_path / "cohort")
+    run_build(path, tmp_path / "dataset")
+    stamp = records.read_manifest(tmp_path / "dataset")["fingerprint"]
+    lines = path.read_text().splitlines()
+    lines = [f"{lines[0]},date,camera"] + [f"{line},2026-03-0{1 + i},c{i % 2}" for i, line in
+                                           enumerate(lines[1:])]  # fmt: skip
+    path.write_text("\n".join(lines) + "\n")
+    run_build(path, tmp_path / "dataset")
+    assert "unchanged" in capfd.readouterr().err
+    assert records.read_manifest(tmp_path / "dataset")["fingerprint"] == stamp
+    table = video_metadata.read(tmp_path / "dataset").set_index("video")
+    assert table["date"]["v3.mp4"] == "2026-03-04"
+    assert table["camera"].tolist() == ["c0", "c1"] * 3
+
+
+def test_a_dataset_of_an_older_version_gets_the_table_without_a_new_build(tmp_path):
+    path = write_cohort(tmp_path / "cohort")
+    run_build(path, tmp_path / "dataset")
+    before = content(tmp_path / "dataset")
+    (tmp_path / "dataset" / video_metadata.FILE).unlink()
+    assert video_metadata.read(tmp_path / "dataset") is None
+    run_build(path, tmp_path / "dataset")
+    assert content(tmp_path / "dataset") == before
+
+
+def test_what_is_masked_is_uniform_in_the_records_and_a_mask_makes_another_dataset(tmp_path):
+    folder = tmp_path / "cohort"
+    path = write_cohort(folder)
+    rng = np.random.default_rng(0)
+    pictures = [np.full((64, 96, 3), 90, np.uint8) for _ in range(13)]
+    for picture in pictures:
+        picture[40:56, 60:90] = rng.integers(0, 256, (16, 30, 3), np.uint8)  # a restless counter
+    for i in range(6):
+        # Lossless: a codec smears a few px around the counter, which only a larger box hides.
+        write_video(folder / f"v{i}.mp4", pictures, codec_options=LOSSLESS)
+    masked = dataclasses.replace(CLIPS, mask=("60:40:30:16",))
+    plain = build.build(read(path), tmp_path / "plain", clip_config=CLIPS, config=CONFIG)
+    other = build.build(read(path), tmp_path / "masked", clip_config=masked, config=CONFIG)
+    assert plain["fingerprint"] != other["fingerprint"]
+    assert "mask" not in plain["video"]
+    assert other["video"]["mask"] == ["60:40:30:16"]
+    assert video_metadata.read(tmp_path / "masked")["mask_boxes"].eq(1).all()
+    source = records.RecordSource(tmp_path / "masked")
+    for i in range(len(source)):
+        frames = clips.decode_frames(records.decode_example(source[i])["frames"])
+        box = frames[:, 20:28, 30:45]  # half of the original's size
+        assert box.max() <= 6  # JPEG's ringing at the edge of the black
+        assert np.ptp(box.astype(int), axis=0).max() <= 2
+        assert frames[:, :12, :24].min() > 80
+    with pytest.raises(ValueError, match=r"config.video.mask: box '60:40'"):
+        build.build(
+            read(path), tmp_path / "bad", clip_config=dataclasses.replace(CLIPS, mask=("60:40",))
+        )
