@@ -16,6 +16,7 @@ from etils import epath
 
 from mpjax import cli
 from mpjax.config import StudyConfig
+from mpjax.data.splits import fit_rows, folds_of
 from mpjax.io import files, stores
 from mpjax.studies import evaluation
 from mpjax.studies.evaluation import BASELINE, BSOID, FINAL, FOLDER, SALIENCY, WINDOWS, read_windows
@@ -49,17 +50,17 @@ def run(config: StudyConfig, workdir: epath.PathLike) -> None:
 
 def _run_methods(config: StudyConfig, workdir: epath.Path, projector: Any) -> None:
     """Measures pixels, trains a head on random weights, and runs B-SOiD, as far as asked for."""
-    from mpjax.data import splits
     from mpjax.data.scene import pixels
+    from mpjax.data.splits import read_splits
     from mpjax.embedding import random_weights
 
     out = workdir / FOLDER
-    divided = splits.read(workdir / "dataset")
+    splits = read_splits(workdir / "dataset")
     if config.baselines.run:
         pixels.read_or_measure(workdir / "dataset", out / pixels.FILE)
     # What is trained on clips is one network: a head on random weights is no match for it.
     if config.baselines.random and config.train.what == "probe":
-        random_weights.train(workdir, out / "random", projector, divided, config)
+        random_weights.train(workdir, out / "random", projector, splits, config)
     if config.baseline == "bsoid":
         _run_bsoid(config, workdir)
 
@@ -123,10 +124,10 @@ def _find_motifs(config: StudyConfig, workdir: epath.Path, projector: Any) -> No
     from mpjax.interpret import motif_exemplars
 
     out = workdir / FOLDER
-    table, embedding, embedded, divided = read_windows(workdir)
-    group = table[divided.group].to_numpy()
+    table, embedding, embedded, splits = read_windows(workdir)
+    group = table[splits.group].to_numpy()
     labels = pd.DataFrame(index=table.index)
-    for name, mask in training_masks(table).items():
+    for name, mask in training_masks(table, splits.scheme).items():
         path = out / f"codebook-{name}.npz"
         wanted = codebook.identify(embedding, group=group, config=config.motifs, mask=mask)
         book = None
@@ -159,20 +160,15 @@ def _find_motifs(config: StudyConfig, workdir: epath.Path, projector: Any) -> No
         pd.concat([table, labels], axis=1).to_parquet(file, index=False)
 
 
-def training_masks(windows: pd.DataFrame) -> dict[str, Any]:
+def training_masks(windows: pd.DataFrame, scheme: str) -> dict[str, Any]:
     """Says which windows each codebook is fitted on: no animal of the drug part, ever.
 
     Returns:
         `final`: under a fixed split the training animals, else all that are not of the drug part;
         `fold_<k>`: the animals that fold k does not test.
     """
-    split, fold = windows["split"], windows["fold"]
-    folds = sorted(set(fold[fold >= 0]))
-    if not folds:
-        return {FINAL: split.isin(["train", "val"]).to_numpy()}
-    usable = split == "test"
-    masks = {f"fold_{k}": (usable & (fold != k)).to_numpy() for k in folds}
-    return {FINAL: usable.to_numpy()} | masks
+    masks = {f"fold_{k}": fit_rows(windows, scheme, k) for k in folds_of(windows, scheme)}
+    return {FINAL: fit_rows(windows, scheme)} | masks
 
 
 if __name__ == "__main__":

@@ -145,11 +145,11 @@ def _model_card(
 ) -> dict[str, Any]:
     """Returns what a user of the model must know: classes, how clips are cut, limits."""
     from mpjax.data import records
+    from mpjax.data.splits import fit_rows
 
     taxonomy = read.taxonomy
     video = records.read_manifest(workdir / "dataset")["video"]
-    sides = ("train", "val") if read.meta["scheme"] == "fixed" else ("test",)
-    learnt = read.table[read.table["split"].isin(sides) & (read.table["label"] >= 0)]
+    learnt = read.table[fit_rows(read.table, read.meta["scheme"])]
     return {
         "classes": list(taxonomy.fine),
         "coarse": list(taxonomy.coarse),

@@ -62,7 +62,8 @@ def make(
         FileExistsError: `out` or its key exists.
     """
     from mpjax.analysis.raters import files as rater_files
-    from mpjax.data import rating_clips, records, splits
+    from mpjax.data import rating_clips, records
+    from mpjax.data.splits import read_splits
     from mpjax.report.rating import page
 
     dataset = epath.Path(workdir) / "dataset"
@@ -73,28 +74,28 @@ def make(
         if path.exists():
             raise FileExistsError(f"{path}: exists already; delete it, or choose another --out")
     index = records.read_index(dataset)
-    divided = splits.read(dataset)
-    sample = rating_clips.choose(index, divided, number=clips, examples=examples, seed=seed)
+    splits = read_splits(dataset)
+    sample = rating_clips.choose(index, splits, number=clips, examples=examples, seed=seed)
     rated = _read(dataset, sample.rated, side=side)
     shown = _read(dataset, sample.examples, side=side, besides=rated)
     key = rater_files.make_key(
         {
             "clips": {name: row for name, (row, _) in rated.items()},
             "examples": {name: row for name, (row, _) in shown.items()},
-            "taxonomy": divided.taxonomy.to_dict(),
-            "group": divided.group,
-            "scheme": divided.scheme,
+            "taxonomy": splits.taxonomy.to_dict(),
+            "group": splits.group,
+            "scheme": splits.scheme,
             "dataset": records.read_manifest(dataset)["fingerprint"],
-            "division": divided.fingerprint,
+            "division": splits.fingerprint,
             "seed": seed,
             "wanted": sample.wanted,
             "short": sample.short,
         }
     )
-    fine = divided.taxonomy.fine
+    fine = splits.taxonomy.fine
     package = page.describe_package(
         key["package"],
-        divided.taxonomy,
+        splits.taxonomy,
         clips=[_tell(each, one_file=one_file) for _, each in rated.values()],
         examples=[
             _tell(each, one_file=one_file) | {"label": fine[row["label"]]}
@@ -112,7 +113,7 @@ def make(
     except OSError:
         key_path.unlink()  # of no package
         raise
-    print(_describe(sample, folder, key_path, group=divided.group))
+    print(_describe(sample, folder, key_path, group=splits.group))
     scored = f"--key={key_path} --workdir={workdir}"
     print(f"next        mpjax rate score {scored} ANSWERS.json ...")
 

@@ -22,7 +22,8 @@ CACHED, ON_CLIPS = ("probe", "sweep"), ("head", "lora", "all")
 
 def run(config: StudyConfig, workdir: epath.PathLike) -> bool:
     """Trains what `config.train.what` says; returns False where it was asked to stop before."""
-    from mpjax.data import records, splits
+    from mpjax.data import records
+    from mpjax.data.splits import read_splits
     from mpjax.training import finetune, loop
 
     what = config.train.what
@@ -30,12 +31,12 @@ def run(config: StudyConfig, workdir: epath.PathLike) -> bool:
     workdir = stores.ready(workdir)
     check_place(config, workdir)
     records.read_manifest(workdir / "dataset")  # or it is not finished
-    divided = splits.read(workdir / "dataset")
+    splits = read_splits(workdir / "dataset")
     try:
         changed = (
-            finetune.train(workdir, divided, config)
+            finetune.train(workdir, splits, config)
             if what in ON_CLIPS
-            else _on_embeddings(config, workdir, divided)
+            else _on_embeddings(config, workdir, splits)
         )
     except loop.Stopped as stopped:
         print(stopped)
@@ -59,7 +60,7 @@ def check_place(config: StudyConfig, workdir: epath.PathLike) -> None:
         checkpoint_manager.check_writes_here(workdir)
 
 
-def _on_embeddings(config: StudyConfig, workdir: epath.Path, divided: Any) -> bool:
+def _on_embeddings(config: StudyConfig, workdir: epath.Path, splits: Any) -> bool:
     """Trains on cached embeddings, in the first process: it is a matter of seconds."""
     from mpjax.data import embeddings, records
     from mpjax.heads import probe, sweep
@@ -72,10 +73,10 @@ def _on_embeddings(config: StudyConfig, workdir: epath.Path, divided: Any) -> bo
             dataset=records.read_manifest(workdir / "dataset")["fingerprint"],
         )
         if config.train.what == "sweep":
-            rate, decay = sweep.run(embedded, divided, config.sweep, workdir)
+            rate, decay = sweep.run(embedded, splits, config.sweep, workdir)
             print(f"best: learning rate {rate:g}, weight decay {decay:g}")
         else:
-            changed = probe.train(embedded, divided, config.head, workdir / "heads")
+            changed = probe.train(embedded, splits, config.head, workdir / "heads")
     partitioning.wait_for_all("heads are trained")
     return changed
 

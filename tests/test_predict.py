@@ -15,7 +15,8 @@ from mpjax import predict
 from mpjax.analysis import pain_score, predictions
 from mpjax.analysis.classification import calibration
 from mpjax.config import ProjectorConfig
-from mpjax.data import clips, embeddings, records, splits
+from mpjax.data import clips, embeddings, records
+from mpjax.data.splits import read_splits
 from mpjax.embedding import recordings
 from mpjax.heads import probe
 from mpjax.predict import Source
@@ -94,7 +95,7 @@ def test_a_video_of_the_study_gets_what_its_fold_head_and_the_mean_over_heads_ga
     assert predict.score(*model, [source], out) == 0
     read = predictions.read_predictions(study / "predictions.parquet", embedding=True)
     mine = (read.table["video"] == name).to_numpy()
-    fold = f"fold_{splits.read(study / 'dataset').folds[name]}"
+    fold = f"fold_{read_splits(study / 'dataset').folds[name]}"
     (cached,) = (out / predict.CACHE).glob("*.parquet")
     embedded = embeddings.read(cached)
     clip = np.repeat(np.arange(small_model.CLIPS), 2)

@@ -12,7 +12,8 @@ from rating_study import SHADES, make_study, picture
 
 from mpjax import rate
 from mpjax.analysis.raters import files
-from mpjax.data import rating_clips, records, splits
+from mpjax.data import rating_clips, records
+from mpjax.data.splits import read_splits
 from mpjax.taxonomy import Taxonomy
 
 
@@ -109,8 +110,8 @@ def test_long_and_large_clips_are_shrunk_and_go_on_several_sheets(frames, height
 def test_the_draw_is_balanced_over_classes_and_spread_over_animals(tmp_path, scheme, group):
     study = make_study(tmp_path / "study", animals=8, scheme=scheme, group=group)
     index = records.read_index(study / "dataset")
-    divided = splits.read(study / "dataset")
-    drawn = rating_clips.choose(index, divided, number=65, examples=1, seed=3)
+    splits = read_splits(study / "dataset")
+    drawn = rating_clips.choose(index, splits, number=65, examples=1, seed=3)
     rated, examples = drawn.rated, drawn.examples
     assert np.bincount(rated["label"]).tolist() == [4] * 15
     assert np.bincount(examples["label"]).tolist() == [1] * 15
@@ -123,9 +124,9 @@ def test_the_draw_is_balanced_over_classes_and_spread_over_animals(tmp_path, sch
     uses = rated.groupby([rated["label"] // 5, group]).size()
     assert (uses.groupby("label").max() - uses.groupby("label").min()).max() <= 1
     assert rated.groupby("label")["video"].nunique().min() >= min(4, free["video"].nunique() // 15)
-    again = rating_clips.choose(index, divided, number=65, examples=1, seed=3)
+    again = rating_clips.choose(index, splits, number=65, examples=1, seed=3)
     pd.testing.assert_frame_equal(rated, again.rated)
-    other = rating_clips.choose(index, divided, number=65, examples=1, seed=4)
+    other = rating_clips.choose(index, splits, number=65, examples=1, seed=4)
     assert set(other.rated["clip_id"]) != set(rated["clip_id"])
 
 

@@ -125,12 +125,12 @@ def test_no_codebook_saw_an_animal_of_the_drug_part_or_of_its_own_fold(finished)
 
 def test_the_heads_logits_are_reproduced_by_hand(finished):
     """p of a clip is the softmax of its embedding through the head of its own fold."""
-    from mpjax.data import splits
+    from mpjax.data.splits import read_splits
     from mpjax.training import artifacts
 
     embedded = embeddings.read(finished / "embeddings.parquet")
     heads = artifacts.restore(finished / "heads")
-    folds = splits.read(finished / "dataset").folds
+    folds = read_splits(finished / "dataset").folds
     read = predictions.read_predictions(finished / "predictions.parquet")
     by_clip = {clip: i for i, clip in enumerate(read.table["clip_id"])}
     for i in (0, 17, len(embedded.table) - 1):

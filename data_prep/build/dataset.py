@@ -25,7 +25,8 @@ from data_prep.build.publish import BuildError
 from mpjax import cli
 from mpjax.io import files, stores
 from mpjax.config import BuildConfig, StudyConfig, VideoConfig
-from mpjax.data import records, splits as division
+from mpjax.data import records
+from mpjax.data.splits import Splits, write_splits
 
 FAILURES_FILE = "failures.csv"
 _HASH_CACHE = ".video_hashes.json"
@@ -71,7 +72,7 @@ def build(
     manifest = _read_same(out, stamp)
     if manifest is not None and (config.allow_failures or not manifest["failures"]):
         print(f"dataset {out}: unchanged ({stamp}), not built again", file=sys.stderr)
-        division.write(out, _divide(cohort))
+        write_splits(out, _divide(cohort))
         if not video_metadata.refresh(out, cohort):
             infos = video_metadata.probe(cohort)
             video_metadata.write(out, cohort, infos, clip_config)
@@ -87,7 +88,7 @@ def build(
     with _writing(out.parent):
         with _progress(aside / shard_pipeline.SPILL, len(cohort.table)):
             shard_pipeline.run(_recordings(cohort, shards), aside, clip_config, pipeline)
-        division.write(aside, _divide(cohort))
+        write_splits(aside, _divide(cohort))
         video_metadata.write(aside, cohort, infos, clip_config)
         manifest = _finish(aside, shards, stamp, clip_config, config)
         publish.replace(out, aside)
@@ -97,7 +98,7 @@ def build(
 def _read_same(out: epath.Path, stamp: str) -> dict | None:
     """Returns the manifest of the dataset that is there, if it is the same one and whole.
 
-    Whole: all files have their sizes, except tables that are written again anyway (division,
+    Whole: all files have their sizes, except tables that are written again anyway (splits,
     videos). What is damaged is told.
     """
     if not (out / records.MANIFEST_FILE).exists():
@@ -232,9 +233,9 @@ def _recordings(
     return recordings
 
 
-def _divide(cohort: cohorts.Cohort) -> division.Division:
+def _divide(cohort: cohorts.Cohort) -> Splits:
     folds = zip(cohort.table["video"], cohort.table["fold"], strict=True)
-    return division.Division(
+    return Splits(
         scheme=cohort.scheme,
         group=cohort.group,
         taxonomy=cohort.taxonomy,

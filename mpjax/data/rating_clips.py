@@ -18,7 +18,7 @@ from etils import epath
 from jaxtyping import Int, UInt8
 
 from mpjax.data import clips, records
-from mpjax.data.splits import Division
+from mpjax.data.splits import Splits
 
 _CELL = 16  # px; a JPEG block with halved colour, so that frames do not bleed into each other
 _SHEET = 4096  # px, the longest side that tablets decode whole
@@ -72,9 +72,7 @@ class Pictures:
     fps: float
 
 
-def choose(
-    index: pd.DataFrame, division: Division, *, number: int, examples: int, seed: int
-) -> Sample:
+def choose(index: pd.DataFrame, splits: Splits, *, number: int, examples: int, seed: int) -> Sample:
     """Draws equally many held-out clips of every class, from as many animals (cages) as there are.
 
     Where a cohort is cross-validated, every animal is held out in turn; examples are then of
@@ -82,7 +80,7 @@ def choose(
 
     Args:
         index: of the dataset, see `records.read_index`; its own index is kept.
-        division: of the dataset.
+        splits: of the dataset.
         number: clips to rate; where the classes do not divide it, the next smaller number is drawn.
         examples: labelled ones per class, from animals of the training part.
         seed: of the draw.
@@ -90,7 +88,7 @@ def choose(
     Raises:
         ValueError: there are fewer clips than classes, or nothing is held out.
     """
-    fine = division.taxonomy.fine
+    fine = splits.taxonomy.fine
     each = number // len(fine)
     if each < 1 or examples < 0:
         raise ValueError(
@@ -103,12 +101,12 @@ def choose(
     if held_out.empty:
         raise ValueError("no clip of a trained class is held out (split 'test'), so none to rate")
     shown = labelled[labelled["split"] == "train"]
-    if division.scheme != "fixed":
-        apart = _set_apart(held_out, division.group, each=examples, rng=rng)
-        shown = held_out[held_out[division.group].isin(apart)]
+    if splits.scheme != "fixed":
+        apart = _set_apart(held_out, splits.group, each=examples, rng=rng)
+        shown = held_out[held_out[splits.group].isin(apart)]
         held_out = held_out.drop(shown.index)
-    rated = _draw(held_out, division.group, each=each, rng=rng)
-    taught = _draw(shown, division.group, each=examples, rng=rng)
+    rated = _draw(held_out, splits.group, each=each, rng=rng)
+    taught = _draw(shown, splits.group, each=examples, rng=rng)
     return Sample(
         rated=rated.iloc[rng.permutation(len(rated))],
         examples=taught.sort_values("label", kind="stable"),

@@ -1,22 +1,95 @@
-"""`division.json` beside the records: how the cohort's animals are divided, and into which classes.
+"""How a cohort's animals are split, and which rows anything may therefore be fitted on.
 
-The records name their split; folds can change without new records, so they stand here.
+The one owner of that rule: heads, codebooks, baselines, B-SOiD, motif score and specificity all ask
+`fit_rows` and `tested_rows`. `division.json` beside the records holds scheme, folds and classes.
 """
 
 import dataclasses
 from typing import Any
 
+import numpy as np
+import pandas as pd
 from etils import epath
+from jaxtyping import Bool, Int
 
 from mpjax.io import files
 from mpjax.taxonomy import Taxonomy
 
 FILE = "division.json"
+FIXED = "fixed"  # the scheme of splits train, val and test; the others are folds
+FINAL = -1  # stands for a fold: what is fitted on all training animals
+
+
+def fit_rows(
+    table: pd.DataFrame, scheme: str, fold: int = FINAL, *, with_validation: bool = False
+) -> Bool[np.ndarray, " n"]:
+    """Returns which rows may be fitted on by what predicts `fold`; never those of its test animals.
+
+    Under a fixed split these are the rows of `train`: validation animals choose settings and
+    calibrate, and nothing is fitted on them. Under folds they are all tested rows of the other
+    folds, and for `FINAL` of all folds. Rows of the split `drug` and of no trained class (a label
+    below 0) are in none.
+
+    Args:
+        table: a row per view, clip, window or recording, with the columns `split`, `label` and,
+            under folds, `fold`.
+        scheme: `fixed`, `kfold` or `leave_one_group_out`.
+        fold: the fold to be predicted; `FINAL` for the split `drug` and for new recordings, and
+            for everything under a fixed split.
+        with_validation: adds the validation animals, for what chooses among settings by them.
+    """
+    used = (table["label"] >= 0).to_numpy()
+    split = table["split"]
+    if scheme == FIXED:
+        return used & split.isin(["train", "val"] if with_validation else ["train"]).to_numpy()
+    used &= (split == "test").to_numpy()
+    return used if fold == FINAL else used & (table["fold"] != fold).to_numpy()
+
+
+def calibration_rows(table: pd.DataFrame, scheme: str) -> Bool[np.ndarray, " n"]:
+    """Returns which rows calibrate: of validation animals; under folds (crosswise) all tested ones.
+
+    Args:
+        table: as of `fit_rows`.
+        scheme: as of `fit_rows`.
+    """
+    side = "val" if scheme == FIXED else "test"
+    return ((table["split"] == side) & (table["label"] >= 0)).to_numpy()
+
+
+def predicting_fold(table: pd.DataFrame, scheme: str) -> Int[np.ndarray, " n"]:
+    """Returns for each row the fold whose fit predicts it: its own if it is tested, else `FINAL`.
+
+    Args:
+        table: as of `fit_rows`.
+        scheme: as of `fit_rows`.
+    """
+    if scheme == FIXED:
+        return np.full(len(table), FINAL)
+    return np.where(table["split"] == "test", table["fold"], FINAL).astype(int)
+
+
+def tested_rows(table: pd.DataFrame, scheme: str, fold: int) -> Bool[np.ndarray, " n"]:
+    """Returns which rows are test rows of `fold`; under a fixed split, those of the split `test`.
+
+    Args:
+        table: as of `fit_rows`.
+        scheme: as of `fit_rows`.
+        fold: as of `fit_rows`; under folds, `FINAL` tests nothing.
+    """
+    tested = (table["split"] == "test").to_numpy()
+    return tested if scheme == FIXED else tested & (table["fold"] == fold).to_numpy()
+
+
+def folds_of(table: pd.DataFrame, scheme: str) -> list[int]:
+    """Returns the folds that are predicted by a fit of their own: none under a fixed split."""
+    fold = predicting_fold(table, scheme)
+    return sorted({int(k) for k in fold if k != FINAL})
 
 
 @dataclasses.dataclass(frozen=True)
-class Division:
-    """How a cohort is divided.
+class Splits:
+    """How a cohort is split.
 
     Attributes:
         scheme: fixed (splits train, val, test), or kfold or leave_one_group_out (every trainable
@@ -39,17 +112,22 @@ class Division:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of all of it: heads belong to one division."""
+        """Hash of all of it: heads belong to one way of splitting."""
         return files.fingerprint(dataclasses.asdict(self))
 
+    def add_folds(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Returns `table` with the column `fold`: that of a tested recording, else -1."""
+        fold = table["video"].map(self.folds).where(table["split"] == "test").fillna(FINAL)
+        return table.assign(fold=fold.astype(int))
 
-def write(dataset: epath.PathLike, division: Division) -> None:
+
+def write_splits(dataset: epath.PathLike, splits: Splits) -> None:
     """Writes `division.json` into the folder of a dataset."""
-    values = dataclasses.asdict(division) | {"taxonomy": division.taxonomy.to_dict()}
+    values = dataclasses.asdict(splits) | {"taxonomy": splits.taxonomy.to_dict()}
     files.write_json(epath.Path(dataset) / FILE, values)
 
 
-def read(dataset: epath.PathLike) -> Division:
+def read_splits(dataset: epath.PathLike) -> Splits:
     """Reads `division.json` of a dataset.
 
     Raises:
@@ -59,7 +137,7 @@ def read(dataset: epath.PathLike) -> Division:
     if not path.exists():
         raise ValueError(f"{path}: no such file; run `python -m data_prep.build`")
     values: dict[str, Any] = files.read_json(path)
-    expected = {field.name for field in dataclasses.fields(Division)}
+    expected = {field.name for field in dataclasses.fields(Splits)}
     if set(values) != expected:
         raise ValueError(f"{path}: has {sorted(values)}, expected {sorted(expected)}; delete it")
-    return Division(**(values | {"taxonomy": Taxonomy.from_dict(values["taxonomy"])}))
+    return Splits(**(values | {"taxonomy": Taxonomy.from_dict(values["taxonomy"])}))

@@ -9,20 +9,18 @@ import pandas as pd
 from jaxtyping import Float
 
 from mpjax.data.embeddings import Embeddings
-from mpjax.data.splits import Division
-
-_NO_FOLD = -1
+from mpjax.data.splits import FINAL, Splits
 
 
 def cut(
-    embedded: Embeddings, index: pd.DataFrame, division: Division | None = None
+    embedded: Embeddings, index: pd.DataFrame, splits: Splits | None = None
 ) -> tuple[pd.DataFrame, Float[np.ndarray, "n d"]]:
     """Returns the windows of all clips, in record order and in order of time within a clip.
 
     Args:
         embedded: all views of all clips.
         index: of the dataset, for the clips' number of frames.
-        division: for the fold of each recording; None: in none.
+        splits: for the fold of each recording; None: in none.
 
     Returns:
         A row per window and its embedding: the clip's metadata and `split`, `fold` (-1: none),
@@ -48,8 +46,7 @@ def cut(
     rows = table[first].reset_index(drop=True)
     # Of the crops, the middle one as filmed stands for the window in pictures.
     rows["view"] += np.bincount(window) // views.turns // 2
-    kept = rows["video"].map(division.folds if division else {}).fillna(_NO_FOLD).astype(int)
-    rows["fold"] = np.where(rows["split"] == "test", kept, _NO_FOLD)
+    rows = splits.add_folds(rows) if splits else rows.assign(fold=FINAL)
     rows["offset"], rows["frames"] = offset[first], views.frames or length[first]
     rows["start_s"] = (rows["start_frame"] + rows["offset"]) / rows["fps"]
     rows["seconds"] = rows["frames"] / rows["fps"]

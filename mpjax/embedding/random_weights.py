@@ -5,7 +5,7 @@ from etils import epath
 
 from mpjax.config import StudyConfig
 from mpjax.data import embeddings, records
-from mpjax.data.splits import Division
+from mpjax.data.splits import Splits
 from mpjax.embedding import dataset as embedding
 from mpjax.heads import probe
 from mpjax.io import files
@@ -29,7 +29,7 @@ def train(
     workdir: epath.PathLike,
     out: epath.PathLike,
     projector: Projector,
-    division: Division,
+    splits: Splits,
     config: StudyConfig,
 ) -> bool:
     """Embeds the study's clips by random weights and fits heads on them, as for the model's own.
@@ -38,7 +38,7 @@ def train(
         workdir: of the study.
         out: folder; `embeddings.parquet` and `heads` are written there.
         projector: the study's, to be matched in form.
-        division: of the study.
+        splits: of the study.
         config: of the study: views, batch size and heads are as there.
 
     Returns:
@@ -55,4 +55,4 @@ def train(
     changed = embedding.embed(dataset, path, random, config.projector, mesh=mesh, label=label)
     fingerprint = records.read_manifest(dataset)["fingerprint"]
     embedded = embeddings.read(path, dataset=fingerprint)
-    return probe.train(embedded, division, config.head, out / "heads") or changed
+    return probe.train(embedded, splits, config.head, out / "heads") or changed

@@ -13,7 +13,7 @@ from jaxtyping import Int
 
 from mpjax.config import HeadConfig
 from mpjax.data import embeddings
-from mpjax.data.splits import Division
+from mpjax.data.splits import Splits
 from mpjax.heads import logistic
 from mpjax.io import files
 from mpjax.training import artifacts
@@ -25,7 +25,7 @@ _META_KEY = b"mpjax"
 
 
 def demonstrate(
-    embedded: embeddings.Embeddings, division: Division, config: HeadConfig, *, l2: float
+    embedded: embeddings.Embeddings, splits: Splits, config: HeadConfig, *, l2: float
 ) -> pd.DataFrame | None:
     """Cross-validates one head twice: with folds of whole animals (or cages), and of clips.
 
@@ -35,7 +35,7 @@ def demonstrate(
 
     Args:
         embedded: all views of all clips.
-        division: names the group and the classes.
+        splits: names the group and the classes.
         config: of the head.
         l2: its regularisation.
 
@@ -47,7 +47,7 @@ def demonstrate(
     table = embedded.table
     used = (table["split"] != "drug").to_numpy() & (table["label"] >= 0).to_numpy()
     views = table[used]
-    group, names = pd.factorize(views[division.group], sort=True)
+    group, names = pd.factorize(views[splits.group], sort=True)
     clip = pd.factorize(views["clip_id"])[0]
     folds = min(_FOLDS, len(names))
     if folds < 2:
@@ -63,7 +63,7 @@ def demonstrate(
     for split, of_view in fold.items():
         rows = logistic.Rows(embedded.embedding[used], label, of_view, clip)
         clips[f"predicted_by_{split}_split"] = _cross_predict(
-            rows, len(division.taxonomy.fine), config, l2=l2
+            rows, len(splits.taxonomy.fine), config, l2=l2
         )
     return clips
 

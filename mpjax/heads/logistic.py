@@ -22,6 +22,7 @@ from jaxtyping import Array, Float, Int
 from scipy.special import log_softmax
 
 from mpjax.config import HeadConfig
+from mpjax.data.splits import FINAL
 from mpjax.models.classifier import LinearHead
 
 Variables = dict[str, Any]
@@ -257,9 +258,6 @@ class FoldHeads:
     heads: dict[int, Variables]
     l2: dict[int, float]
     losses: dict[int, dict[float, float]]
-
-
-FINAL = -1
 
 
 def fit_folds(

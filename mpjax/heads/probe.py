@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 
 from mpjax.config import HeadConfig
 from mpjax.data import embeddings
-from mpjax.data.splits import Division
+from mpjax.data.splits import FINAL, FIXED, Splits, fit_rows, folds_of, predicting_fold
 from mpjax.heads import leakage, logistic
 from mpjax.io import files
 from mpjax.taxonomy import Taxonomy
@@ -23,7 +23,7 @@ _COARSE = "coarse_"  # prefix of the heads on coarse classes
 
 
 def train(
-    embedded: embeddings.Embeddings, division: Division, config: HeadConfig, out: epath.PathLike
+    embedded: embeddings.Embeddings, splits: Splits, config: HeadConfig, out: epath.PathLike
 ) -> bool:
     """Fits and saves the heads of a study: the final one, and one per fold.
 
@@ -32,7 +32,7 @@ def train(
 
     Args:
         embedded: all views of all clips.
-        division: splits, folds and classes.
+        splits: splits, folds and classes.
         config: candidates and solver.
         out: folder of the checkpoint.
 
@@ -43,25 +43,23 @@ def train(
         ValueError: a fine class has no clip to train on, or `config.coarse` asks for classes that
             the cohort does not have.
     """
-    stamp = files.fingerprint(embedded.meta["fingerprint"], division.fingerprint, config)
+    stamp = files.fingerprint(embedded.meta["fingerprint"], splits.fingerprint, config)
     if (artifacts.read_metadata(out) or {}).get("fingerprint") == stamp:
         return False
-    classes = division.taxonomy.fine
-    rows, predicted, validation = training_rows(embedded, division)
+    classes = splits.taxonomy.fine
+    rows, predicted, validation = training_rows(embedded, splits)
     if missing := [name for i, name in enumerate(classes) if not (rows.label == i).any()]:
         raise ValueError(f"no clip to train on for class(es) {', '.join(missing)}")
     tasks = {"": (rows, len(classes))}
     if config.coarse:
-        tasks[_COARSE] = _coarse_rows(rows, division.taxonomy)
+        tasks[_COARSE] = _coarse_rows(rows, splits.taxonomy)
     variables, chosen, losses = _fit(tasks, config, predicted=predicted, validation=validation)
-    demonstration = leakage.demonstrate(
-        embedded, division, config, l2=chosen[_name(logistic.FINAL)]
-    )
+    demonstration = leakage.demonstrate(embedded, splits, config, l2=chosen[_name(FINAL)])
     leakage.write(out, demonstration, stamp)
     metadata = {
         "fingerprint": stamp,
         "embeddings": embedded.meta,
-        "division": division.fingerprint,
+        "division": splits.fingerprint,
         "fine": list(classes),
         "training": {"what": "probe", "l2": chosen},
         "choice_losses": losses,
@@ -102,28 +100,21 @@ def _coarse_rows(rows: logistic.Rows, taxonomy: Taxonomy) -> tuple[logistic.Rows
 
 
 def _name(fold: int, task: str = "") -> str:
-    return task + ("final" if fold == logistic.FINAL else f"fold_{fold}")
+    return task + ("final" if fold == FINAL else f"fold_{fold}")
 
 
 def training_rows(
-    embedded: embeddings.Embeddings, division: Division
+    embedded: embeddings.Embeddings, splits: Splits
 ) -> tuple[logistic.Rows, list[int], int | None]:
     """Returns the training rows, the folds to be predicted and the validation fold, if any."""
-    table = embedded.table
-    if division.scheme == "fixed":
-        used = table["split"].isin(["train", "val"]).to_numpy()
-        fold = np.where(table["split"] == "val", _VALIDATION, _TRAIN)
-        has_validation = bool((table["split"] == "val").any())
-        if not has_validation:
-            fold = pd.factorize(table[division.group], sort=True)[0] % _CHOICE_FOLDS
-        predicted: list[int] = []
-        validation = _VALIDATION if has_validation else None
-    else:
-        used = (table["split"] == "test").to_numpy()
-        fold = table["video"].map(division.folds).to_numpy()
-        predicted = sorted({int(k) for k in fold[used]})
-        validation = None
-    used = used & (table["label"] >= 0).to_numpy()
+    table = splits.add_folds(embedded.table)
+    used = fit_rows(table, splits.scheme, with_validation=True)
+    predicted = folds_of(table, splits.scheme)
+    fold, validation = table["fold"].to_numpy(), None
+    if splits.scheme == FIXED and (table["split"] == "val").any():
+        fold, validation = np.where(table["split"] == "val", _VALIDATION, _TRAIN), _VALIDATION
+    elif splits.scheme == FIXED:
+        fold = pd.factorize(table[splits.group], sort=True)[0] % _CHOICE_FOLDS
     clip = pd.factorize(table["clip_id"])[0]
     rows = logistic.Rows(
         embedding=embedded.embedding[used],
@@ -135,7 +126,7 @@ def training_rows(
 
 
 def predict(
-    embedded: embeddings.Embeddings, division: Division, directory: epath.PathLike
+    embedded: embeddings.Embeddings, splits: Splits, directory: epath.PathLike
 ) -> pd.DataFrame:
     """Predicts every clip by a head that was trained without its animal, where it is held out.
 
@@ -145,7 +136,7 @@ def predict(
 
     Args:
         embedded: all views of all clips.
-        division: as in training.
+        splits: as in training.
         directory: folder of the checkpoint.
 
     Returns:
@@ -158,12 +149,9 @@ def predict(
     """
     variables = artifacts.restore(directory)
     metadata = artifacts.read_metadata(directory)
-    _check_same(metadata, embedded, division, where=directory)
-    table = embedded.table
-    fold = np.full(len(table), logistic.FINAL)
-    if division.scheme != "fixed":
-        tested = (table["split"] == "test").to_numpy()
-        fold = np.where(tested, table["video"].map(division.folds), logistic.FINAL)
+    _check_same(metadata, embedded, splits, where=directory)
+    table = splits.add_folds(embedded.table)
+    fold = predicting_fold(table, splits.scheme)
     clip = pd.factorize(table["clip_id"])[0]
     log_p = logistic.average_views(_apply(variables, embedded.embedding, fold), clip)
     clips = table.assign(fold=fold)[~table["clip_id"].duplicated()].drop(columns="view")
@@ -174,7 +162,7 @@ def predict(
     clips["embedding"] = list(_average(embedded.embedding, clip))
     clips["start_s"] = clips["start_frame"] / clips["fps"]
     clips = clips.assign(logits=list(log_p), p=list(_probabilities(log_p)))
-    if _name(logistic.FINAL, _COARSE) in variables:
+    if _name(FINAL, _COARSE) in variables:
         coarse = _apply(variables, embedded.embedding, fold, task=_COARSE)
         clips["p_coarse"] = list(_probabilities(logistic.average_views(coarse, clip)))
     return clips
@@ -202,7 +190,7 @@ def predict_by_every_head(
 def fine_heads(names: Iterable[str]) -> list[str]:
     """Returns which of a checkpoint's heads are of the fine classes, `final` last."""
     folds = sorted((name for name in names if name.startswith("fold_")), key=_fold_of)
-    return [*folds, _name(logistic.FINAL)]
+    return [*folds, _name(FINAL)]
 
 
 def _fold_of(name: str) -> int:
@@ -212,7 +200,7 @@ def _fold_of(name: str) -> int:
 def _check_same(
     metadata: dict[str, Any],
     embedded: embeddings.Embeddings,
-    division: Division,
+    splits: Splits,
     *,
     where: epath.PathLike,
 ) -> None:
@@ -221,7 +209,7 @@ def _check_same(
             f"{where}: heads of other embeddings ({metadata['embeddings']['fingerprint']}, "
             f"here {embedded.meta['fingerprint']}); run `python -m mpjax.train`"
         )
-    if metadata["division"] != division.fingerprint:
+    if metadata["division"] != splits.fingerprint:
         raise ValueError(
             f"{where}: heads of another division into folds, which may have trained on the "
             "animals to be tested; run `python -m mpjax.train`"
@@ -244,7 +232,7 @@ def _apply(
     task: str = "",
 ) -> Float[np.ndarray, "n classes"]:
     """Returns the logits of every view by the head of its fold."""
-    width = variables[_name(logistic.FINAL, task)]["params"]["linear"]["bias"].shape[-1]
+    width = variables[_name(FINAL, task)]["params"]["linear"]["bias"].shape[-1]
     logits = np.zeros((len(embedding), width), np.float32)
     for k in np.unique(fold):
         logits[fold == k] = logistic.predict(variables[_name(int(k), task)], embedding[fold == k])

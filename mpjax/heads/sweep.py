@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from mpjax.config import OptimConfig, SweepConfig
 from mpjax.data.embeddings import Embeddings
-from mpjax.data.splits import Division
+from mpjax.data.splits import Splits
 from mpjax.heads import logistic, probe
 from mpjax.io import files
 from mpjax.training import optim
@@ -30,7 +30,7 @@ _INIT_STD = 0.01  # as published
 
 
 def run(
-    embedded: Embeddings, division: Division, config: SweepConfig, out: epath.PathLike
+    embedded: Embeddings, splits: Splits, config: SweepConfig, out: epath.PathLike
 ) -> tuple[float, float]:
     """Sweeps over the heads of a study and writes `sweep.csv`, a row per trial.
 
@@ -40,7 +40,7 @@ def run(
 
     Args:
         embedded: all views of all clips.
-        division: splits, folds and classes.
+        splits: splits, folds and classes.
         config: the trials.
         out: folder of `sweep.csv`.
 
@@ -51,7 +51,7 @@ def run(
     Raises:
         ValueError: there is nothing to train or to judge on.
     """
-    rows, _, validation = probe.training_rows(embedded, division)
+    rows, _, validation = probe.training_rows(embedded, splits)
     fold = min(rows.fold.tolist(), default=0) if validation is None else validation
     held = rows.fold == fold
     if held.all() or not held.any():
@@ -59,7 +59,7 @@ def run(
             f"{held.sum()} of {len(held)} views are held out: a sweep needs views of some animals "
             "to train on and of others to be judged on"
         )
-    table = sweep(_take(rows, ~held), _take(rows, held), len(division.taxonomy.fine), config)
+    table = sweep(_take(rows, ~held), _take(rows, held), len(splits.taxonomy.fine), config)
     judged_on = f"fold {fold}" if validation is None else "val"
     with files.write_aside(epath.Path(out) / FILE) as aside:
         aside.write_text(table.assign(judged_on=judged_on).to_csv(index=False))

@@ -17,9 +17,9 @@ from jaxtyping import Bool, Float, Int, UInt8
 
 from mpjax.config import SaliencyConfig
 from mpjax.data import animation, embeddings, records
-from mpjax.data import splits as divisions
 from mpjax.data.clips import resize_short_side
 from mpjax.data.scene import backgrounds
+from mpjax.data.splits import FINAL, read_splits
 from mpjax.heads import logistic, probe
 from mpjax.interpret import attribution, faithfulness
 from mpjax.io import files
@@ -98,20 +98,20 @@ def explain(
             f"({embedded.meta['projector']['fingerprint']}, here {projector.fingerprint}); "
             "run `python -m mpjax.embed`"
         )
-    division = divisions.read(workdir / "dataset")
-    table = probe.predict(embedded, division, workdir / "heads")
-    task = plan_task(table, division.taxonomy)
+    splits = read_splits(workdir / "dataset")
+    table = probe.predict(embedded, splits, workdir / "heads")
+    task = plan_task(table, splits.taxonomy)
     if len(task.classes) < 2:
         return {"value": None, "why": "with one class there is no prediction to explain"}
     chosen = choose(table, task, config)
     if not chosen:
         return {"value": None, "why": "no held-out clip of a trained class"}
     rows = _Study(workdir, projector, config, embedded, table, task).explain(chosen, out)
-    groups = table[division.group].to_numpy()[[each.row for each in chosen]]
+    groups = table[splits.group].to_numpy()[[each.row for each in chosen]]
     return {
         "classes": list(task.classes),
         "pain": task.pain is not None,
-        **faithfulness.summarise(rows, groups, unit=division.group, config=config),
+        **faithfulness.summarise(rows, groups, unit=splits.group, config=config),
         "clips": [faithfulness.without_curves(row) for row in rows],
         "settings": dataclasses.asdict(config),
     }
@@ -260,7 +260,7 @@ class _Study:
         return row, _draw(clip, maps)
 
     def _head(self, fold: int) -> Any:
-        name = "final" if fold == logistic.FINAL else f"fold_{fold}"
+        name = "final" if fold == FINAL else f"fold_{fold}"
         return self._variables[self._task.prefix + name]
 
     def _find_view(

@@ -61,32 +61,33 @@ def collect(
 
 def predict(workdir: epath.PathLike) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Returns the predictions of the heads of `workdir`, and what made them."""
-    from mpjax.data import embeddings, records, splits
+    from mpjax.data import embeddings, records
+    from mpjax.data.splits import read_splits
     from mpjax.heads import probe
     from mpjax.training import artifacts
 
     workdir = epath.Path(workdir)
     dataset = records.read_manifest(workdir / "dataset")["fingerprint"]
     embedded = embeddings.read(workdir / "embeddings.parquet", dataset=dataset)
-    divided = splits.read(workdir / "dataset")
-    table = probe.predict(embedded, divided, workdir / "heads")
+    splits = read_splits(workdir / "dataset")
+    table = probe.predict(embedded, splits, workdir / "heads")
     heads = artifacts.read_metadata(workdir / "heads")
     versions = {name: importlib.metadata.version(name) for name in _REPORTED_VERSIONS}
     provenance = {
-        "cohort": divided.cohort,
+        "cohort": splits.cohort,
         "dataset": dataset,
         "projector": embedded.meta["projector"],
         "views": embedded.meta["views"],
         "training": heads["training"],
-        "split seed": divided.seed,
+        "split seed": splits.seed,
         "versions": versions | {"python": platform.python_version()},
     }
     meta = {
-        "taxonomy": divided.taxonomy.to_dict(),
-        "group": divided.group,
-        "scheme": divided.scheme,
+        "taxonomy": splits.taxonomy.to_dict(),
+        "group": splits.group,
+        "scheme": splits.scheme,
         "fingerprint": heads["fingerprint"],
-        "exclude": divided.exclude,
+        "exclude": splits.exclude,
         "provenance": provenance,
     }
     return table, meta
@@ -94,19 +95,20 @@ def predict(workdir: epath.PathLike) -> tuple[pd.DataFrame, dict[str, Any]]:
 
 def read_windows(workdir: epath.PathLike) -> tuple[pd.DataFrame, Any, Any, Any]:
     """Returns the windows of a study, their embedding, all embeddings and the division."""
-    from mpjax.data import embeddings, records, splits, windows
+    from mpjax.data import embeddings, records, windows
+    from mpjax.data.splits import read_splits
 
     workdir = epath.Path(workdir)
     dataset = workdir / "dataset"
     embedded = embeddings.read(
         workdir / "embeddings.parquet", dataset=records.read_manifest(dataset)["fingerprint"]
     )
-    divided = splits.read(dataset)
+    splits = read_splits(dataset)
     index = records.read_index(dataset)
-    table, embedding = windows.cut(embedded, index, divided)
-    names = np.array([*divided.taxonomy.fine, ""])  # a label of -1 has no name
+    table, embedding = windows.cut(embedded, index, splits)
+    names = np.array([*splits.taxonomy.fine, ""])  # a label of -1 has no name
     table["class"] = names[table["label"].to_numpy()]
-    return table, embedding, embedded, divided
+    return table, embedding, embedded, splits
 
 
 def files_read(workdir: epath.PathLike) -> list[epath.Path]:
@@ -131,7 +133,8 @@ def absent(why: str) -> dict[str, Any]:
 
 
 def _motifs(config: StudyConfig, out: epath.Path, read: Predictions) -> dict[str, Any]:
-    from mpjax.analysis.motifs import analyse, codebook, pain_score
+    from mpjax.analysis.motifs import analyse, codebook
+    from mpjax.data import splits
 
     if not config.motifs.run:
         return absent(_OFF.format("motifs"))
@@ -146,7 +149,7 @@ def _motifs(config: StudyConfig, out: epath.Path, read: Predictions) -> dict[str
         taxonomy=read.taxonomy,
         group=read.group,
         config=config.motifs,
-        folds=folds or {pain_score.FIXED: found[FINAL]},
+        folds=folds or {splits.FINAL: found[FINAL]},
         bootstrap=config.eval.bootstrap,
         seed=config.eval.seed,
     )
@@ -285,10 +288,11 @@ LOCOMOTION = ("mouse_speed", "mouse_size", "motion")
 
 
 def _random(workdir: epath.Path, folder: epath.Path, read: Predictions) -> Predictions:
-    from mpjax.data import embeddings, splits
+    from mpjax.data import embeddings
+    from mpjax.data.splits import read_splits
     from mpjax.heads import probe
 
     embedded = embeddings.read(folder / "embeddings.parquet")
-    table = probe.predict(embedded, splits.read(workdir / "dataset"), folder / "heads")
+    table = probe.predict(embedded, read_splits(workdir / "dataset"), folder / "heads")
     p = np.stack(table["p"]).astype(np.float64)
     return dataclasses.replace(read, table=table, p=p, p_coarse=None, embedding=None)

@@ -71,7 +71,8 @@ def load(workdir: epath.PathLike, *, weights: str = "") -> Trained:
     """
     from mpjax.analysis import predictions
     from mpjax.analysis.classification import calibration
-    from mpjax.data import embeddings, records, splits
+    from mpjax.data import embeddings, records
+    from mpjax.data.splits import read_splits
     from mpjax.training import artifacts, finetune
 
     workdir = stores.ready(workdir)
@@ -94,7 +95,7 @@ def load(workdir: epath.PathLike, *, weights: str = "") -> Trained:
     hashes = workdir / ".video_hashes.json"
     return Trained(
         workdir=workdir,
-        taxonomy=splits.read(workdir / "dataset").taxonomy,
+        taxonomy=read_splits(workdir / "dataset").taxonomy,
         video=from_config_dict(manifest["video"], VideoConfig, path="dataset.json: video"),
         views=embeddings.views_of(made_by["views"]),
         views_meta=made_by["views"],

@@ -9,7 +9,7 @@ from etils import epath
 
 from mpjax.config import ProjectorConfig, StudyConfig, TrainConfig, from_config_dict
 from mpjax.data import records
-from mpjax.data.splits import Division
+from mpjax.data.splits import Splits
 from mpjax.embedding import dataset as embedding
 from mpjax.io import files
 from mpjax.models import lora, projector
@@ -88,7 +88,7 @@ def recall_projector(
     return loaded, chosen.batch_size
 
 
-def train(workdir: epath.PathLike, division: Division, config: StudyConfig) -> bool:
+def train(workdir: epath.PathLike, splits: Splits, config: StudyConfig) -> bool:
     """Trains on the clips of `workdir`, then writes its projector and its head.
 
     Returns:
@@ -99,29 +99,29 @@ def train(workdir: epath.PathLike, division: Division, config: StudyConfig) -> b
         loop.Stopped: as `loop.train`.
     """
     workdir = epath.Path(workdir)
-    if division.scheme != "fixed":
+    if splits.scheme != "fixed":
         raise ValueError(
             f"config.train.what={config.train.what} trains one model, but the division is "
-            f"{division.scheme}: one model per fold; build with config.split.scheme=fixed"
+            f"{splits.scheme}: one model per fold; build with config.split.scheme=fixed"
         )
     start = projector_of(config, workdir, trained=False)
     dataset = workdir / "dataset"
     fingerprint = records.read_manifest(dataset)["fingerprint"]
     stamp = files.fingerprint(
-        config.train, config.projector, fingerprint, division.fingerprint, start.fingerprint
+        config.train, config.projector, fingerprint, splits.fingerprint, start.fingerprint
     )
     if (artifacts.read_metadata(workdir / "heads") or {}).get("fingerprint") == stamp:
         return False
-    result = loop.train(dataset, workdir / RUN, start, len(division.taxonomy.fine), config)
+    result = loop.train(dataset, workdir / RUN, start, len(splits.taxonomy.fine), config)
     if partitioning.is_writer() and config.train.what != "head":
-        _write_projector(workdir / TRAINED, start, result, division, config)
+        _write_projector(workdir / TRAINED, start, result, splits, config)
     partitioning.wait_for_all("the projector is written")
     trained = projector_of(config, workdir, trained=True)  # which all processes read together
     metadata = {
         "fingerprint": stamp,
         "embeddings": embedding.describe(fingerprint, trained, config.projector),
-        "division": division.fingerprint,
-        "fine": list(division.taxonomy.fine),
+        "division": splits.fingerprint,
+        "fine": list(splits.taxonomy.fine),
         "training": {"what": config.train.what, "step": result.step},
     }
     if partitioning.is_writer():
@@ -134,7 +134,7 @@ def _write_projector(
     directory: epath.Path,
     start: Projector,
     result: loop.Result,
-    division: Division,
+    splits: Splits,
     config: StudyConfig,
 ) -> None:
     """Writes the trained projector with the head as its native one, in place of an older one."""
@@ -146,14 +146,14 @@ def _write_projector(
     directory.rmtree(missing_ok=True)
     swin_files.save(
         directory,
-        dataclasses.replace(start.config, num_classes=len(division.taxonomy.fine)),
+        dataclasses.replace(start.config, num_classes=len(splits.taxonomy.fine)),
         {**weights, "head": result.params["head"]},
         provenance={
             "trained": config.train.what,
             "step": result.step,
             "from": {"weights": config.projector.weights, "fingerprint": start.fingerprint},
         },
-        classes=tuple(division.taxonomy.fine),
+        classes=tuple(splits.taxonomy.fine),
     )
 
 

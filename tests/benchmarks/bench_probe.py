@@ -26,7 +26,8 @@ import jax
 import numpy as np
 
 from mpjax.config import ProjectorConfig, StudyConfig, SweepConfig, from_config_dict
-from mpjax.data import embeddings, pipeline, records, splits
+from mpjax.data import embeddings, pipeline, records
+from mpjax.data.splits import read_splits
 from mpjax.heads import probe, sweep
 from mpjax.models import projector as projectors
 from mpjax.training import compiled_steps, partitioning
@@ -54,12 +55,12 @@ def timed(work: Callable[[], object]) -> np.ndarray:
 
 def cached(workdir: Path, config: StudyConfig) -> dict[str, np.ndarray]:
     embedded = embeddings.read(workdir / "embeddings.parquet")
-    divided = splits.read(workdir / "dataset")
+    splits = read_splits(workdir / "dataset")
     views, clips = len(embedded.table), embedded.table["clip_id"].nunique()
     print(f"  {views} views of {clips} clips, {embedded.embedding.shape[1]} numbers each")
 
     def adamw() -> None:
-        rows = probe.training_rows(embedded, divided)[0]
+        rows = probe.training_rows(embedded, splits)[0]
         one = SweepConfig(
             learning_rates=(3e-4,),
             weight_decays=(0.05,),
@@ -67,13 +68,13 @@ def cached(workdir: Path, config: StudyConfig) -> dict[str, np.ndarray]:
             epochs=EPOCHS,
             batch_size=config.train.batch_size,
         )
-        sweep.sweep(rows, rows, len(divided.taxonomy.fine), one)
+        sweep.sweep(rows, rows, len(splits.taxonomy.fine), one)
 
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "heads"
         return {
             "all heads of the study": timed(
-                lambda: probe.train(embedded, divided, config.head, out)
+                lambda: probe.train(embedded, splits, config.head, out)
             ),
             "one head by AdamW": timed(adamw),
         }
@@ -84,7 +85,7 @@ def published(workdir: Path, config: StudyConfig, steps: int) -> tuple[np.ndarra
     source = records.RecordSource(workdir / "dataset", labelled=True)
     chosen = config.projector
     projector = projectors.load_projector(chosen.weights, kind=chosen.kind)
-    classes = len(splits.read(workdir / "dataset").taxonomy.fine)
+    classes = len(read_splits(workdir / "dataset").taxonomy.fine)
     total = round(EPOCHS * len(source) / config.train.batch_size)
     task = compiled_steps.make_task(
         config.train,

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from mpjax.data import embeddings, records, windows
-from mpjax.data.splits import Division
+from mpjax.data.splits import Splits
 from mpjax.taxonomy import default_taxonomy
 
 VIEWS = {"size": 32, "frames": 8, "views": 3, "crops": 2}
@@ -25,8 +25,8 @@ def make(views, per_clip, *, frames=(16, 16), folds=None):
     embedded = embeddings.Embeddings(table, embedding, {"views": views})
     index = pd.DataFrame({"clip_id": ["c0", "c1"], "frames": frames})
     taxonomy = default_taxonomy(["a@d1"])
-    division = Division("kfold", "animal", taxonomy, [], 0, "", folds or {"v": 2})
-    return windows.cut(embedded, index, division)
+    splits = Splits("kfold", "animal", taxonomy, [], 0, "", folds or {"v": 2})
+    return windows.cut(embedded, index, splits)
 
 
 def test_a_window_is_a_view_in_time_and_averages_its_crops():
@@ -60,8 +60,8 @@ def test_only_what_is_tested_in_a_fold_has_one(split, fold):
         {"views": VIEWS | {"frames": 0, "views": 1}},
     )
     index = pd.DataFrame({"clip_id": [f"c{i}" for i in range(6)], "frames": 16})
-    division = Division("kfold", "animal", default_taxonomy(["a@d1"]), [], 0, "", {"v": 2})
-    assert (windows.cut(embedded, index, division)[0]["fold"] == fold).all()
+    splits = Splits("kfold", "animal", default_taxonomy(["a@d1"]), [], 0, "", {"v": 2})
+    assert (windows.cut(embedded, index, splits)[0]["fold"] == fold).all()
 
 
 def test_turned_views_are_of_the_same_window_which_is_shown_as_filmed():

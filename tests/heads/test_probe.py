@@ -7,7 +7,7 @@ import pytest
 from mpjax.config import HeadConfig
 from mpjax.data import records
 from mpjax.data.embeddings import Embeddings
-from mpjax.data.splits import Division
+from mpjax.data.splits import Splits
 from mpjax.heads import probe
 from mpjax.taxonomy import Taxonomy
 
@@ -40,7 +40,7 @@ def make_embeddings(*, scheme="kfold", seed=0, signal=2.0, views=2):
 
 
 def make_division(scheme="kfold", *, shift=0):
-    return Division(
+    return Splits(
         scheme=scheme,
         group="animal",
         taxonomy=Taxonomy(("x", "y")),
@@ -53,10 +53,10 @@ def make_division(scheme="kfold", *, shift=0):
 
 @pytest.mark.parametrize("scheme", ["kfold", "fixed"])
 def test_held_out_clips_are_predicted_once_each(scheme, tmp_path):
-    embedded, division = make_embeddings(scheme=scheme), make_division(scheme)
-    assert probe.train(embedded, division, CONFIG, tmp_path / "heads")
-    assert not probe.train(embedded, division, CONFIG, tmp_path / "heads")
-    table = probe.predict(embedded, division, tmp_path / "heads")
+    embedded, splits = make_embeddings(scheme=scheme), make_division(scheme)
+    assert probe.train(embedded, splits, CONFIG, tmp_path / "heads")
+    assert not probe.train(embedded, splits, CONFIG, tmp_path / "heads")
+    table = probe.predict(embedded, splits, tmp_path / "heads")
     assert table["clip_id"].is_unique
     assert len(table) == 13 * 4
     p = np.stack(table["p"])
@@ -70,9 +70,9 @@ def test_held_out_clips_are_predicted_once_each(scheme, tmp_path):
 
 def test_softmax_is_averaged_over_all_twelve_views_as_published(tmp_path):
     """4 clips x 3 crops (arXiv 2106.13230, section 4.1): probabilities, not logits."""
-    embedded, division = make_embeddings(views=12), make_division()
-    probe.train(make_embeddings(), division, ONE_L2, tmp_path / "heads")
-    all_views = probe.predict(embedded, division, tmp_path / "heads")
+    embedded, splits = make_embeddings(views=12), make_division()
+    probe.train(make_embeddings(), splits, ONE_L2, tmp_path / "heads")
+    all_views = probe.predict(embedded, splits, tmp_path / "heads")
     each = []
     for view in range(12):
         mine = (embedded.table["view"] == view).to_numpy()
@@ -81,7 +81,7 @@ def test_softmax_is_averaged_over_all_twelve_views_as_published(tmp_path):
             table=embedded.table[mine].reset_index(drop=True),
             embedding=embedded.embedding[mine],
         )
-        each.append(np.stack(probe.predict(one, division, tmp_path / "heads")["p"]))
+        each.append(np.stack(probe.predict(one, splits, tmp_path / "heads")["p"]))
     p = np.stack(all_views["p"])
     np.testing.assert_allclose(p, np.mean(each, axis=0), atol=1e-6)
     logits = np.mean(np.log(each), axis=0)
@@ -106,10 +106,10 @@ def make_three_classes(**options):
 
 def test_a_coarse_head_is_fitted_on_coarse_labels_and_held_out_like_the_fine_one(tmp_path):
     embedded = make_three_classes(views=1)
-    division = dataclasses.replace(make_division(), taxonomy=GROUPED)
+    splits = dataclasses.replace(make_division(), taxonomy=GROUPED)
     config = dataclasses.replace(ONE_L2, coarse=True)
-    probe.train(embedded, division, config, tmp_path / "heads")
-    table = probe.predict(embedded, division, tmp_path / "heads")
+    probe.train(embedded, splits, config, tmp_path / "heads")
+    table = probe.predict(embedded, splits, tmp_path / "heads")
     p_coarse = np.stack(table["p_coarse"])
     assert p_coarse.shape == (52, 2)
     np.testing.assert_allclose(p_coarse.sum(axis=1), 1, atol=1e-6)
@@ -117,20 +117,20 @@ def test_a_coarse_head_is_fitted_on_coarse_labels_and_held_out_like_the_fine_one
     right = p_coarse.argmax(axis=1) == (table["label"] > 0)
     assert right[tested].mean() > 0.9
     # The head of fold 0 has seen no label of fold 0: wrong ones change nothing that it says.
-    mine = embedded.table["video"].map(division.folds) == 0
+    mine = embedded.table["video"].map(splits.folds) == 0
     label = embedded.table["label"].where(~mine, 2 - embedded.table["label"])
     spoiled = dataclasses.replace(embedded, table=embedded.table.assign(label=label))
-    probe.train(spoiled, division, config, tmp_path / "spoiled")
-    other = np.stack(probe.predict(spoiled, division, tmp_path / "spoiled")["p_coarse"])
+    probe.train(spoiled, splits, config, tmp_path / "spoiled")
+    other = np.stack(probe.predict(spoiled, splits, tmp_path / "spoiled")["p_coarse"])
     same = (table["fold"] == 0).to_numpy()
     np.testing.assert_allclose(p_coarse[same], other[same], atol=1e-4)
     assert np.abs(p_coarse - other)[~same].max() > 0.01
 
 
 def test_without_the_option_there_is_no_coarse_head(tmp_path):
-    division = dataclasses.replace(make_division(), taxonomy=GROUPED)
-    probe.train(make_three_classes(views=1), division, ONE_L2, tmp_path / "heads")
-    table = probe.predict(make_three_classes(views=1), division, tmp_path / "heads")
+    splits = dataclasses.replace(make_division(), taxonomy=GROUPED)
+    probe.train(make_three_classes(views=1), splits, ONE_L2, tmp_path / "heads")
+    table = probe.predict(make_three_classes(views=1), splits, tmp_path / "heads")
     assert "p_coarse" not in table
 
 
@@ -149,26 +149,26 @@ def test_heads_of_other_folds_are_refused_because_they_saw_the_tested_animals(tm
 
 
 def test_heads_of_other_embeddings_are_refused(tmp_path):
-    embedded, division = make_embeddings(), make_division()
-    probe.train(embedded, division, CONFIG, tmp_path / "heads")
+    embedded, splits = make_embeddings(), make_division()
+    probe.train(embedded, splits, CONFIG, tmp_path / "heads")
     other = dataclasses.replace(embedded, meta=embedded.meta | {"fingerprint": "other"})
     with pytest.raises(ValueError, match="heads of other embeddings"):
-        probe.predict(other, division, tmp_path / "heads")
+        probe.predict(other, splits, tmp_path / "heads")
 
 
 def test_a_class_without_training_clips_is_named(tmp_path):
-    division = dataclasses.replace(make_division(), taxonomy=Taxonomy(("x", "y", "rare")))
+    splits = dataclasses.replace(make_division(), taxonomy=Taxonomy(("x", "y", "rare")))
     with pytest.raises(ValueError, match="no clip to train on for class.*rare"):
-        probe.train(make_embeddings(), division, CONFIG, tmp_path / "heads")
+        probe.train(make_embeddings(), splits, CONFIG, tmp_path / "heads")
 
 
 def test_noise_is_told_no_better_than_by_chance(tmp_path):
     """The nested choice and the folds leak nothing: 20 cohorts of noise average at chance."""
     rates = []
     for seed in range(20):
-        embedded, division = make_embeddings(seed=seed, signal=0.0, views=1), make_division()
-        probe.train(embedded, division, CONFIG, tmp_path / str(seed))
-        table = probe.predict(embedded, division, tmp_path / str(seed))
+        embedded, splits = make_embeddings(seed=seed, signal=0.0, views=1), make_division()
+        probe.train(embedded, splits, CONFIG, tmp_path / str(seed))
+        table = probe.predict(embedded, splits, tmp_path / str(seed))
         tested = (table["split"] == "test").to_numpy()
         rates.append((np.stack(table["p"]).argmax(axis=1) == table["label"])[tested].mean())
     # The mean of 20 x 48 clips has a standard error of about 0.02.

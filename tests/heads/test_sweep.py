@@ -7,7 +7,7 @@ import pytest
 
 from mpjax.config import SweepConfig
 from mpjax.data.embeddings import Embeddings
-from mpjax.data.splits import Division
+from mpjax.data.splits import Splits
 from mpjax.heads import logistic, sweep
 from mpjax.taxonomy import Taxonomy
 
@@ -176,12 +176,12 @@ def make_study(scheme, *, splits=("train", "train", "val", "test")):
     table.loc[animal == 16, "split"] = "drug"
     embedding = (rng.standard_normal((len(table), 5)) + (animal % 2)[:, None]).astype(np.float32)
     folds = {f"v{a}": a // 2 % 4 if a < 16 else -1 for a in range(17)}
-    division = Division(scheme, "animal", Taxonomy(("x", "y")), [], 0, "cohort.csv", folds)
+    splits = Splits(scheme, "animal", Taxonomy(("x", "y")), [], 0, "cohort.csv", folds)
     return Embeddings(table, embedding, {"fingerprint": "e"}), division
 
 
-def run(embedded, division, out):
-    best = sweep.run(embedded, division, CONFIG, out)
+def run(embedded, splits, out):
+    best = sweep.run(embedded, splits, CONFIG, out)
     return best, pd.read_csv(out / "sweep.csv")
 
 
@@ -193,22 +193,22 @@ def disturb(embedded, rows):
 
 @pytest.mark.parametrize("splits", [("train", "train", "val", "test"), ("train",) * 3 + ("test",)])
 def test_animals_of_the_test_and_the_drug_part_do_not_enter(splits, tmp_path):
-    embedded, division = make_study("fixed", splits=splits)
-    best, table = run(embedded, division, tmp_path)
+    embedded, splits = make_study("fixed", splits=splits)
+    best, table = run(embedded, splits, tmp_path)
     assert set(table["judged_on"]) == {"val" if "val" in splits else "fold 0"}
     assert best == tuple(sweep.summarise(table).iloc[0][["learning_rate", "weight_decay"]])
     unused = embedded.table["split"].isin(["test", "drug"]).to_numpy()
-    again = run(disturb(embedded, unused), division, tmp_path)
+    again = run(disturb(embedded, unused), splits, tmp_path)
     assert again[0] == best
     pd.testing.assert_frame_equal(table, again[1])
     for split in set(splits) - {"test"}:
         used = (embedded.table["split"] == split).to_numpy()
-        changed = run(disturb(embedded, np.flatnonzero(used)[::2]), division, tmp_path)[1]
+        changed = run(disturb(embedded, np.flatnonzero(used)[::2]), splits, tmp_path)[1]
         assert not np.allclose(table["loss"], changed["loss"])
 
 
 def test_under_folds_the_first_one_judges_what_the_others_trained(tmp_path, monkeypatch):
-    embedded, division = make_study("kfold")
+    embedded, splits = make_study("kfold")
     seen = []
 
     def spy(rows, held_out, num_classes, config):
@@ -217,7 +217,7 @@ def test_under_folds_the_first_one_judges_what_the_others_trained(tmp_path, monk
 
     original = sweep.sweep
     monkeypatch.setattr(sweep, "sweep", spy)
-    table = run(embedded, division, tmp_path)[1]
+    table = run(embedded, splits, tmp_path)[1]
     assert set(table["judged_on"]) == {"fold 0"}
     rows, held_out = seen[0]
     assert set(held_out.fold) == {0}
@@ -226,10 +226,10 @@ def test_under_folds_the_first_one_judges_what_the_others_trained(tmp_path, monk
 
 
 def test_a_study_of_one_fold_has_nothing_to_be_judged_on(tmp_path):
-    embedded, division = make_study("kfold")
-    division = dataclasses.replace(division, folds=dict.fromkeys(division.folds, 0))
+    embedded, splits = make_study("kfold")
+    splits = dataclasses.replace(splits, folds=dict.fromkeys(splits.folds, 0))
     with pytest.raises(ValueError, match="96 of 96 views are held out"):
-        sweep.run(embedded, division, CONFIG, tmp_path)
+        sweep.run(embedded, splits, CONFIG, tmp_path)
     assert not list(tmp_path.iterdir())
 
 

@@ -9,7 +9,8 @@ from prediction_tables import CONDITIONS, DAYS, TAXONOMY, make_meta, make_table
 
 from mpjax.analysis import predictions
 from mpjax.analysis.raters import files as rater_files
-from mpjax.data import records, splits
+from mpjax.data import records
+from mpjax.data.splits import Splits, write_splits
 from mpjax.io import files
 
 FRAMES, HEIGHT, WIDTH = 6, 40, 56
@@ -39,7 +40,7 @@ def make_study(
     dataset.mkdir(parents=True)
     _write_records(dataset, [_complete(row) for row in shown])
     folds = {row["video"]: row["fold"] for row in rows} if scheme != "fixed" else {}
-    splits.write(dataset, splits.Division(scheme, group, taxonomy, [], 0, "cohort.csv", folds))
+    write_splits(dataset, Splits(scheme, group, taxonomy, [], 0, "cohort.csv", folds))
     if taxonomy == TAXONOMY:
         rng = np.random.default_rng(1)
         own = np.eye(15)[[row["label"] for row in rows]]

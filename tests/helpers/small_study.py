@@ -11,7 +11,7 @@ import numpy as np
 import small_dataset
 
 from mpjax.config import StudyConfig, from_config_dict, to_config_dict
-from mpjax.data import splits
+from mpjax.data.splits import Splits, write_splits
 from mpjax.taxonomy import Taxonomy
 
 CLIPS, TRAINED = 24, 16
@@ -60,9 +60,9 @@ def noise(i: int) -> list[bytes]:
 def write(workdir: Path) -> Path:
     """Writes a study's dataset into `workdir` and returns it."""
     small_dataset.write(workdir / "dataset", CLIPS, encode=noise, split=split)
-    splits.write(
+    write_splits(
         workdir / "dataset",
-        splits.Division(
+        Splits(
             scheme="fixed",
             group="animal",
             taxonomy=Taxonomy(("x", "y", "z")),

@@ -14,8 +14,9 @@ from scipy.special import logsumexp, softmax
 from mpjax import embed, export, train
 from mpjax import eval as evaluation
 from mpjax.analysis import predictions
-from mpjax.data import pipeline, records, splits
+from mpjax.data import pipeline, records
 from mpjax.data.clips import Views
+from mpjax.data.splits import Splits, write_splits
 from mpjax.interop import stablehlo
 from mpjax.io import files
 from mpjax.taxonomy import Taxonomy
@@ -55,7 +56,7 @@ def study(tmp_path_factory):
     files.write_json(dataset / records.MANIFEST_FILE, manifest | {"video": video})
     folds = {f"v{i}.mp4": i % FOLDS for i in range(CLIPS // 4)}
     taxonomy = Taxonomy(("x", "y", "z"), ("pain", "none"), (0, 0, 1))
-    splits.write(dataset, splits.Division("kfold", "animal", taxonomy, [], 0, "cohort.csv", folds))
+    write_splits(dataset, Splits("kfold", "animal", taxonomy, [], 0, "cohort.csv", folds))
     config = small_study.study_config(
         "train.what='probe'", f"projector.turns={TURNS}", "head.l2=(1.0,)"
     )

@@ -9,7 +9,8 @@ import small_dataset
 import webp
 
 from mpjax.config import HeadConfig, ProjectorConfig, SaliencyConfig
-from mpjax.data import embeddings, splits
+from mpjax.data import embeddings
+from mpjax.data.splits import Splits, write_splits
 from mpjax.embedding import dataset as embedding
 from mpjax.heads import probe
 from mpjax.interpret import explain_clips, faithfulness
@@ -75,7 +76,7 @@ def workdir(tmp_path_factory):
         small_dataset.write(dataset, 4 * VIDEOS, encode=film)
     finally:
         small_dataset.metadata = original
-    divided = splits.Division(
+    splits = Splits(
         scheme="kfold",
         group="animal",
         taxonomy=default_taxonomy(FINE),
@@ -84,11 +85,11 @@ def workdir(tmp_path_factory):
         cohort="cohort.csv",
         folds={f"v{k}.mp4": k // 2 for k in range(VIDEOS)},
     )
-    splits.write(dataset, divided)
+    write_splits(dataset, splits)
     config = ProjectorConfig(size=32, crops=1, batch_size=8)
     embedding.embed(dataset, folder / "embeddings.parquet", halves_projector(), config)
     embedded = embeddings.read(folder / "embeddings.parquet")
-    probe.train(embedded, divided, HeadConfig(l2=(0.1,)), folder / "heads")
+    probe.train(embedded, splits, HeadConfig(l2=(0.1,)), folder / "heads")
     return folder
 
 

@@ -26,10 +26,10 @@ from mpjax.analysis.bsoid import usage as bsoid_usage
 from mpjax.analysis.bsoid.classifier import Usage, UsageClassifier
 from mpjax.analysis.bsoid.features import fill_lost
 from mpjax.config import BsoidConfig
+from mpjax.data.splits import FINAL, fit_rows, predicting_fold
 from mpjax.io import files
 from mpjax.taxonomy import Taxonomy
 
-FINAL = -1  # the fold of what is trained on all training animals
 _DROPPED = ("logits", "p", "p_coarse", "embedding")  # of the projector's table
 _IGNORES_SCORES = "sleap"  # the app fills what SLEAP left out, and does not look at its scores
 
@@ -66,19 +66,9 @@ class _Study:
     config: BsoidConfig
     cache: epath.PathLike | None
 
-    def predicting_fold(self) -> Int[np.ndarray, "clips"]:
-        """Returns whose motifs and classifier predict each clip."""
-        if self.scheme == "fixed":
-            return np.full(len(self.table), FINAL)
-        return np.where(self.table["split"] == "test", self.table["fold"], FINAL)
-
     def trained_rows(self, left_out: int) -> np.ndarray:
         """Returns the clips that may be learnt from, where the fold `left_out` is predicted."""
-        usable = self.table["label"] >= 0
-        if self.scheme == "fixed":
-            return np.flatnonzero(usable & (self.table["split"] == "train"))
-        held_out = self.table["fold"] == left_out
-        return np.flatnonzero(usable & (self.table["split"] == "test") & ~held_out)
+        return np.flatnonzero(fit_rows(self.table, self.scheme, left_out))
 
 
 def predict(
@@ -125,7 +115,7 @@ def predict(
     seen = set(table["label"].iloc[study.trained_rows(FINAL)])
     if absent := [name for i, name in enumerate(taxonomy.fine) if i not in seen]:
         raise ValueError(f"B-SOiD: no clip to train on for class(es) {', '.join(absent)}")
-    fold = study.predicting_fold()
+    fold = predicting_fold(table, scheme)
     wanted = sorted(set(fold.tolist()) | {FINAL})
     p = np.zeros((len(table), len(taxonomy.fine)))
     self_evaluation: dict[str, Any] = {}

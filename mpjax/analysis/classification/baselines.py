@@ -4,6 +4,7 @@ Each gives a table of predictions like the model's own, so that all go through o
 """
 
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from sklearn.linear_model import LogisticRegression
 
 from mpjax.analysis.predictions import Predictions
+from mpjax.data.splits import fit_rows, predicting_fold
 
 _SURE = 0.99  # probability of the class that a method without probabilities names
 
@@ -18,7 +20,7 @@ _SURE = 0.99  # probability of the class that a method without probabilities nam
 def predict_majority(ours: Predictions) -> Predictions:
     """Names the class with the most training clips, of several the first."""
     p = np.zeros_like(ours.p)
-    for train, test in _divide(ours):
+    for train, test in _fits(ours):
         counts = np.bincount(_labels(ours)[train], minlength=p.shape[1])
         p[test] = _one_hot(np.array([counts.argmax()]), p.shape[1])
     return _replace(ours, p)
@@ -36,7 +38,7 @@ def predict_centroid(ours: Predictions, features: Float[np.ndarray, "n f"]) -> P
     """
     p = np.zeros_like(ours.p)
     label = _labels(ours)
-    for train, test in _divide(ours):
+    for train, test in _fits(ours):
         scaled = _standardise(features, train)
         present = np.unique(label[train])
         centroid = np.stack([scaled[train][label[train] == k].mean(axis=0) for k in present])
@@ -62,7 +64,7 @@ def predict_linear(ours: Predictions, features: Float[np.ndarray, "n f"]) -> Pre
     """
     p = np.zeros_like(ours.p)
     label = _labels(ours)
-    for train, test in _divide(ours):
+    for train, test in _fits(ours):
         scaled = np.nan_to_num(_standardise(features, train))
         classes = np.unique(label[train])
         if len(classes) < 2:
@@ -89,19 +91,12 @@ def align(table: pd.DataFrame, features: pd.DataFrame, key: str) -> Float[np.nda
     return features.to_numpy(np.float64)[place]
 
 
-def _divide(ours: Predictions) -> list[tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]]]:
-    """Returns masks of clips to train on and to predict, as the model's heads were trained."""
-    table = ours.table
-    labelled = (table["label"] >= 0).to_numpy()
-    split, fold = table["split"].to_numpy(), table["fold"].to_numpy()
-    if ours.meta["scheme"] == "fixed":
-        return [(np.isin(split, ["train", "val"]) & labelled, np.ones(len(table), bool))]
-    tested = split == "test"
-    parts = [
-        (tested & (fold != k) & labelled, tested & (fold == k)) for k in np.unique(fold[tested])
-    ]
-    rest = ~tested
-    return [*parts, (tested & labelled, rest)] if rest.any() else parts
+def _fits(ours: Predictions) -> Iterator[tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]]]:
+    """Yields masks of clips to train on and to predict, as the model's heads were trained."""
+    scheme = ours.meta["scheme"]
+    predicting = predicting_fold(ours.table, scheme)
+    for fold in np.unique(predicting):
+        yield fit_rows(ours.table, scheme, int(fold)), predicting == fold
 
 
 def _labels(ours: Predictions) -> Int[np.ndarray, " n"]:

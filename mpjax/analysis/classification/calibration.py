@@ -11,6 +11,7 @@ from scipy.special import softmax
 
 from mpjax.analysis.predictions import Predictions
 from mpjax.analysis.stats.units import NotEstimableError
+from mpjax.data.splits import FIXED, calibration_rows
 
 LIMITS = (0.05, 20.0)  # of the temperature; beyond, there is no minimum worth the name
 _LEAST_ANIMALS = 2
@@ -41,10 +42,11 @@ def calibrate(predictions: Predictions) -> Calibrated:
     """
     table = predictions.table
     log_p = np.log(np.maximum(predictions.p, LEAST_P))
-    fixed = predictions.meta["scheme"] == "fixed"
+    scheme = predictions.meta["scheme"]
+    fixed = scheme == FIXED
     fold, label = table["fold"].to_numpy(), table["label"].to_numpy()
     animal = pd.factorize(table["animal"])[0]
-    fitted = ((table["split"] == ("val" if fixed else "test")) & (label >= 0)).to_numpy()
+    fitted = calibration_rows(table, scheme)
     crossed = np.unique(fold[fitted]) if not fixed else ()
 
     def fit(mask: np.ndarray) -> float:

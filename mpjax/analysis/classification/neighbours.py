@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from mpjax.analysis.predictions import Predictions
+from mpjax.data.splits import fit_rows
 
 _BLOCK = 8192  # training clips compared at once; their embeddings of 1024 values are 64 MiB
 
@@ -78,12 +79,7 @@ def add_neighbours(
 
 def _trained_on(predictions: Predictions, fold: int) -> Int[np.ndarray, " trained"]:
     """Returns the rows of the clips that the head of a fold was trained on."""
-    table = predictions.table
-    if predictions.meta["scheme"] == "fixed":
-        used = table["split"] == "train"
-    else:
-        used = (table["split"] == "test") & (table["fold"] != fold)
-    return np.flatnonzero((used & (table["label"] >= 0)).to_numpy())
+    return np.flatnonzero(fit_rows(predictions.table, predictions.meta["scheme"], fold))
 
 
 def _cosine(

@@ -26,6 +26,7 @@ from mpjax.analysis.stats.comparisons import (
     split_arms,
     why_not_compared,
 )
+from mpjax.data.splits import fit_rows
 from mpjax.taxonomy import NO_PAIN
 
 NEIGHBOURS = 10
@@ -98,13 +99,6 @@ def fit_space(embedding: Float[np.ndarray, "n d"], is_pain: Bool[np.ndarray, " n
     return Space(mean, scale, axes, pain / length)
 
 
-def trained(predictions: Predictions) -> Bool[np.ndarray, " n"]:
-    """Returns the clips that the head of the drug part was trained on (or could have been)."""
-    table = predictions.table
-    splits = ["train", "val"] if predictions.meta["scheme"] == "fixed" else ["test"]
-    return (table["split"].isin(splits) & (table["label"] >= 0)).to_numpy()
-
-
 def describe_specificity(
     predictions: Predictions,
     sessions: pd.DataFrame,
@@ -131,7 +125,7 @@ def describe_specificity(
     if predictions.embedding is None:
         why = absent("the predictions come without embeddings")
         return result | {"shift": why, "manifold": why}
-    members = trained(predictions)
+    members = fit_rows(predictions.table, predictions.meta["scheme"])
     coarse = np.asarray(predictions.taxonomy.coarse)[
         np.asarray(predictions.taxonomy.fine_to_coarse)[predictions.table["label"][members]]
     ]

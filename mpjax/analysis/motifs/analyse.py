@@ -56,7 +56,7 @@ def analyse(
         group: `animal` or `cage`, what the cohort is divided by.
         config: of the motifs.
         folds: per test fold, what the codebook of its training animals says; of a fixed split,
-            `{motif_score.FIXED: assigned}`. None: no pain score.
+            `{splits.FINAL: assigned}`. None: no pain score.
         permutations: per contrast; None: as in `config`.
         bootstrap: resamples behind the intervals of the pain score.
         seed: of permutations and resampling.

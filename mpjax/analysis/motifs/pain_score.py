@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
@@ -27,9 +27,9 @@ from mpjax.analysis.stats import bootstrap as resampling
 from mpjax.analysis.stats.comparisons import absent
 from mpjax.analysis.stats.units import Units
 from mpjax.config import MotifConfig
+from mpjax.data.splits import FINAL, FIXED, fit_rows, tested_rows
 from mpjax.taxonomy import Taxonomy
 
-FIXED = -1  # the key of the codebook of a study that is not divided into folds
 _CHOICE_FOLDS = 5  # of the training groups, to choose the penalty by
 _ITERATIONS, _TOLERANCE = 500, 1e-3
 _LEAST_P = 1e-6  # in the loss, so that a single sure error does not decide
@@ -58,7 +58,7 @@ def score_pain(
     Args:
         windows: a row per window, see `motifs.analyse`.
         assigned: per test fold, what the codebook says that was fitted without that fold's
-            animals; of a fixed split, under `FIXED`, that of the training animals' codebook. All
+            animals; of a fixed split, under `FINAL`, that of the training animals' codebook. All
             in the order of `windows`.
         taxonomy: fine and coarse classes.
         group: `animal` or `cage`, what is held out and resampled.
@@ -103,9 +103,9 @@ def _score_task(
 ) -> dict[str, Any]:
     labels, predicted, groups, folds = [], [], [], []
     for fold, part in parts.items():
-        held = part.table["split"] == "test"
-        held &= (part.table["fold"] == fold) if fold != FIXED else True
-        train = part.table["split"].isin(["train", "val"] if fold == FIXED else ["test"]) & ~held
+        scheme = FIXED if fold == FINAL else "kfold"
+        held = tested_rows(part.table, scheme, fold)
+        train = fit_rows(part.table, scheme, fold)
         if not held.any():
             continue
         label = to_class[part.table["label"].to_numpy()]
@@ -118,7 +118,7 @@ def _score_task(
         labels.append(label[held])
         predicted.append(model.probabilities(part.roots[held], len(classes)))
         groups.append(part.table[group][held].to_numpy())
-        folds.append({"fold": fold if fold != FIXED else None, **model.describe(classes)})
+        folds.append({"fold": fold if fold != FINAL else None, **model.describe(classes)})
     if not labels:
         return absent("no held-out recording of a single trained class")
     codes, names = pd.factorize(np.concatenate(groups))
@@ -280,15 +280,3 @@ def _path(
             )
         models.append(Model(mean, scale, weights, intercept, seen, float(penalty)))
     return models
-
-
-def usable(windows: pd.DataFrame, *, fold: int) -> Bool[np.ndarray, " n"]:
-    """Tells which windows a fold's codebook may be fitted on: those of its training animals.
-
-    Args:
-        windows: a row per window, see `motifs.analyse`.
-        fold: the test fold; `FIXED` where the study is not divided into folds.
-    """
-    if fold == FIXED:
-        return windows["split"].isin(["train", "val"]).to_numpy()
-    return ((windows["split"] == "test") & (windows["fold"] != fold)).to_numpy()

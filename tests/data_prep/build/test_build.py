@@ -17,7 +17,8 @@ from video_files import LOSSLESS, write_video
 from data_prep import cohort
 from data_prep.build import dataset as build
 from mpjax.config import BuildConfig, SplitConfig, VideoConfig
-from mpjax.data import clips, records, splits, video_metadata
+from mpjax.data import clips, records, video_metadata
+from mpjax.data.splits import read_splits
 
 CLIPS = VideoConfig(frames=4, stride=4, short_side=32)
 CONFIG = BuildConfig(clips_per_shard=6, workers=1)
@@ -60,7 +61,7 @@ def test_every_clip_of_every_recording_is_there_with_its_own_metadata(built):
     dataset = built[1]
     source = records.RecordSource(dataset)
     assert len(source) == 6 * 3
-    fine = splits.read(dataset).taxonomy.fine
+    fine = read_splits(dataset).taxonomy.fine
     seen = []
     for i in range(len(source)):
         example = records.decode_example(source[i])
