@@ -10,7 +10,7 @@ import statsmodels.formula.api as smf
 from scipy import stats
 from statsmodels.tools.sm_exceptions import ConvergenceWarning
 
-from mpjax.analysis.stats.comparisons import ALPHA, absent
+from mpjax.analysis.stats.estimates import ALPHA, absent
 
 _PARTS = {"C(arm": "arm", "C(phase": "phase", "C(coarse": "pain type", "sex": "sex"}
 

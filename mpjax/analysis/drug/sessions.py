@@ -235,6 +235,21 @@ def changes(sessions: pd.DataFrame, value: str = "score") -> pd.DataFrame:
     return wide.assign(change=wide["post"] - wide["pre"])
 
 
+def split_arms(table: pd.DataFrame, column: str = "change") -> dict[str, Float[np.ndarray, "_"]]:
+    """Returns the values of `column` per arm, one per animal, in the order of the table."""
+    return {str(arm): rows[column].to_numpy(float) for arm, rows in table.groupby("arm")}
+
+
+def why_not_compared(groups: dict[str, Float[np.ndarray, "_"]]) -> str | None:
+    """Says why the groups' means cannot be compared; None where they can."""
+    single = [f"{name} has {len(values)}" for name, values in groups.items() if len(values) < 2]
+    if single:
+        return f"each arm needs 2 animals (or cages) with sessions before and after: {single[0]}"
+    if np.isclose(sum(np.ptp(values) for values in groups.values()), 0):
+        return "within every arm all change alike, so there is no variance to judge by"
+    return None
+
+
 def dose_arms(table: pd.DataFrame) -> list[str]:
     """Returns the arms with a drug, by drug and then by dose."""
     arms = table[["drug", "dose_mg_per_kg", "arm"]].drop_duplicates()

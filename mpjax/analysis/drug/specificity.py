@@ -15,17 +15,10 @@ from jaxtyping import Bool, Float
 from scipy import stats
 from sklearn.neighbors import NearestNeighbors
 
-from mpjax.analysis.drug.sessions import VEHICLE, changes, dose_arms
+from mpjax.analysis.drug.sessions import VEHICLE, changes, dose_arms, split_arms, why_not_compared
 from mpjax.analysis.predictions import Predictions
-from mpjax.analysis.stats.comparisons import (
-    ALPHA,
-    PERMUTATIONS,
-    absent,
-    dunnett,
-    pool,
-    split_arms,
-    why_not_compared,
-)
+from mpjax.analysis.stats.dunnett import dunnett, pool
+from mpjax.analysis.stats.estimates import ALPHA, PERMUTATIONS, absent
 from mpjax.data.splits import fit_rows
 from mpjax.taxonomy import NO_PAIN
 

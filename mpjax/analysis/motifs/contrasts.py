@@ -12,7 +12,8 @@ from mpjax.analysis.drug import sessions as drug_sessions
 from mpjax.analysis.drug.sessions import VEHICLE, NoTrial
 from mpjax.analysis.motifs.usage import SESSION, Measured
 from mpjax.analysis.pain_score import why_no_pain_score
-from mpjax.analysis.stats import motif_tests
+from mpjax.analysis.stats import effect_size, permutation
+from mpjax.analysis.stats.multiple_testing import false_discovery_rate
 from mpjax.taxonomy import NO_PAIN, Taxonomy, parse_fine_name
 
 # Of figures that are adjusted together, within one kind of contrast.
@@ -71,8 +72,8 @@ def contrast_all(
     rows = [row for found in made for row in found["rows"]]
     for family in dict.fromkeys(row["family"] for row in rows):
         own = [row for row in rows if row["family"] == family]
-        for row, q in zip(own, motif_tests.adjust(np.array([r["p"] for r in own])), strict=True):
-            row["q"] = float(q)
+        for row, q in zip(own, false_discovery_rate([r["p"] for r in own]), strict=True):
+            row["q"] = q
     return rows, absences
 
 
@@ -163,7 +164,7 @@ def _two_groups(
             f"{what['reference']} {sizes['reference']}",
         )  # fmt: skip
     units = _testable(units)
-    tested = motif_tests.compare_groups(
+    tested = permutation.compare_groups(
         units.values, side, permutations=setting.permutations, seed=setting.seed
     )
     return _rows(
@@ -199,7 +200,7 @@ def _effects(group: Float[np.ndarray, "n m"], reference: Float[np.ndarray, "r m"
             "n": {"group": int(sizes[0][each]), "reference": int(sizes[1][each])},
         }
         for each, (effect, own, other) in enumerate(
-            zip(motif_tests.standardise_difference(group, reference), *sides, strict=True)
+            zip(effect_size.hedges_g(group, reference), *sides, strict=True)
         )
     ]
 
@@ -211,7 +212,7 @@ def _means(values: Float[np.ndarray, "n m"]) -> list[float | None]:
 
 
 def _rows(
-    units: Measured, tested: motif_tests.Tested, effects: Sequence[Row], what: Row, note: str
+    units: Measured, tested: permutation.Tested, effects: Sequence[Row], what: Row, note: str
 ) -> Row:
     """Returns {"rows"}: one per figure that has a p."""
     rows = []
@@ -242,10 +243,10 @@ def _days(recordings: Measured, taxonomy: Taxonomy, setting: Setting) -> Iterato
             continue
         units, time, place = found
         what |= {"reference": "", "unit": _course_unit(sessions.table, setting)}
-        tested = motif_tests.judge_trend(
+        tested = permutation.judge_trend(
             units.values, time, place, permutations=setting.permutations, seed=setting.seed
         )
-        each = motif_tests.slopes(units.values, time, place)
+        each = permutation.slopes(units.values, time, place)
         yield _rows(units, tested, _slope_effects(each), what, "")
         first = units.table.groupby(place).first()
         courses.setdefault(str(kind), []).append(
@@ -285,7 +286,7 @@ def _slope_effects(slope: Float[np.ndarray, "n m"]) -> list[Row]:
         {"effect": effect, "difference": mean, "mean": mean, "reference_mean": None,
          "n": {"group": int(n), "reference": 0}}
         for effect, mean, n in zip(
-            motif_tests.standardise_mean(slope), _means(slope), np.isfinite(slope).sum(0),
+            effect_size.standardised_mean(slope), _means(slope), np.isfinite(slope).sum(0),
             strict=True,
         )
     ]  # fmt: skip
@@ -386,10 +387,10 @@ def _within_animals(
     inside = np.array(both)[place]
     held, chosen = _testable(held.take(inside)), chosen[inside]
     place = np.unique(place[inside], return_inverse=True)[1]
-    tested = motif_tests.compare_within(
+    tested = permutation.compare_within(
         held.values, chosen, place, permutations=setting.permutations, seed=setting.seed
     )
-    differences = motif_tests.slopes(held.values, chosen.astype(float), place)
+    differences = permutation.slopes(held.values, chosen.astype(float), place)
     effects = _slope_effects(differences)
     sides = zip(_means(held.values[chosen]), _means(held.values[~chosen]), strict=True)
     for effect, (own, others) in zip(effects, sides, strict=True):

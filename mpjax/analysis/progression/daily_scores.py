@@ -10,8 +10,7 @@ from scipy import stats
 
 from mpjax.analysis.pain_score import average_by_animal, pain_score
 from mpjax.analysis.predictions import Predictions
-from mpjax.analysis.stats.comparisons import ALPHA
-from mpjax.analysis.stats.units import NotEstimableError
+from mpjax.analysis.stats.estimates import ALPHA, NotEstimableError
 from mpjax.taxonomy import NO_PAIN, Taxonomy, parse_fine_name
 
 LEAST_UNITS = 2  # animals (or cages) of a mean that is compared

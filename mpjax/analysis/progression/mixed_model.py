@@ -18,7 +18,7 @@ from jaxtyping import Float
 from scipy import stats
 from statsmodels.tools.sm_exceptions import ConvergenceWarning
 
-from mpjax.analysis.stats.comparisons import ALPHA, absent
+from mpjax.analysis.stats.estimates import ALPHA, absent
 
 Term = dict[str, str]  # level (a number, as text) by factor
 Names = Mapping[str, Sequence[str] | None]  # of a factor's levels; None: the number itself

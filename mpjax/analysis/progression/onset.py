@@ -37,7 +37,7 @@ from mpjax.analysis.progression.daily_scores import (
     simultaneous_critical,
 )
 from mpjax.analysis.stats.bootstrap import ROUGH_BELOW
-from mpjax.analysis.stats.comparisons import ALPHA, absent
+from mpjax.analysis.stats.estimates import ALPHA, absent
 
 HALF = 0.5  # of the peak's excess: below it, pain counts as resolved
 _SET = 0.95

@@ -10,10 +10,6 @@ LEVELS = {"clip": "clip", "recording": "recording", "animal_day": "animal × day
 _ALIKE = 1e-6  # probabilities this close are equal: the file holds float32
 
 
-class NotEstimableError(ValueError):
-    """The data do not determine a figure; the message says why."""
-
-
 @dataclasses.dataclass(frozen=True)
 class Units:
     """The evaluated units of one level.

@@ -5,7 +5,7 @@ from simulated_courses import Course, simulate, taxonomy_of
 
 from mpjax.analysis.drug import sessions as drug_sessions
 from mpjax.analysis.progression import daily_scores
-from mpjax.analysis.stats.units import NotEstimableError
+from mpjax.analysis.stats.estimates import NotEstimableError
 from mpjax.taxonomy import default_taxonomy
 
 
