@@ -203,18 +203,6 @@ def left_out(predictions: Predictions, animals: pd.DataFrame) -> list[dict[str, 
     return rows
 
 
-def unit_of(sessions: pd.DataFrame) -> str:
-    """Returns what arms were given to: `cage` where each with several animals holds one arm only.
-
-    Animals of such a cage do not tell of the drug independently of each other.
-    """
-    if (sessions["cage"] == "").any():
-        return "animal"
-    cages = sessions.groupby("cage").agg(arms=("arm", "nunique"), animals=("animal", "nunique"))
-    shared = (cages["arms"] == 1).all() and (cages["animals"] > 1).any()
-    return "cage" if shared else "animal"
-
-
 def changes(sessions: pd.DataFrame, value: str = "score") -> pd.DataFrame:
     """Brings the sessions of an animal into one row.
 

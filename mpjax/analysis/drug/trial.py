@@ -15,6 +15,7 @@ from mpjax.analysis.stats import effect_size
 from mpjax.analysis.stats.dunnett import dunnett, dunnett_critical, pool
 from mpjax.analysis.stats.estimates import absent
 from mpjax.analysis.stats.multiple_testing import holm
+from mpjax.analysis.stats.units import unit_of
 from mpjax.taxonomy import NO_PAIN
 
 _OUTCOMES = {
@@ -101,7 +102,7 @@ def analyse_sessions(sessions: pd.DataFrame, *, seed: int = 0) -> dict[str, Any]
         interaction), reversal, dose_response`. Where the unit is the cage, its animals' sessions
         are averaged before any test.
     """
-    unit = drug_sessions.unit_of(sessions)
+    unit = unit_of(sessions, sessions["arm"].to_numpy())
     tested = sessions.assign(animal=sessions["cage"]) if unit == "cage" else sessions
     animals = drug_sessions.changes(tested)
     conditions = sorted(set(animals["condition"]))

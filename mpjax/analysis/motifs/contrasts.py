@@ -14,6 +14,7 @@ from mpjax.analysis.motifs.usage import SESSION, Measured
 from mpjax.analysis.pain_score import why_no_pain_score
 from mpjax.analysis.stats import effect_size, permutation
 from mpjax.analysis.stats.multiple_testing import false_discovery_rate
+from mpjax.analysis.stats.units import unit_of
 from mpjax.taxonomy import NO_PAIN, Taxonomy, parse_fine_name
 
 # Of figures that are adjusted together, within one kind of contrast.
@@ -138,19 +139,11 @@ def _untreated(recordings: Measured, taxonomy: Taxonomy) -> Measured:
     return dataclasses.replace(kept, table=table).average(SESSION)
 
 
-def _unit_of(table: pd.DataFrame, side: np.ndarray, group: str) -> str:
-    """Returns `cage` where cages are what is divided and each is on one side; else `animal`."""
-    if group != "cage" or (table["cage"] == "").any():
-        return "animal"
-    sides = pd.Series(side).groupby(table["cage"].to_numpy()).nunique()
-    return "cage" if (sides == 1).all() else "animal"
-
-
 def _two_groups(
     sessions: Measured, treated: np.ndarray, setting: Setting, *, what: Row, note: str = ""
 ) -> Row:
     """Compares two groups of animals (or cages) by the mean over each one's sessions."""
-    unit = _unit_of(sessions.table, treated, setting.group)
+    unit = unit_of(sessions.table, treated, group=setting.group)
     marked = dataclasses.replace(sessions, table=sessions.table.assign(treated=treated))
     units = marked.average(["animal", "treated"])
     if unit == "cage":
@@ -257,7 +250,7 @@ def _days(recordings: Measured, taxonomy: Taxonomy, setting: Setting) -> Iterato
 
 
 def _course_unit(table: pd.DataFrame, setting: Setting) -> str:
-    return _unit_of(table, table["condition"].to_numpy(), setting.group)
+    return unit_of(table, table["condition"].to_numpy(), group=setting.group)
 
 
 def _course(
@@ -327,7 +320,7 @@ def _drug(recordings: Measured, taxonomy: Taxonomy, setting: Setting) -> Iterato
     except NoTrial as error:
         yield _why(kind, KINDS[kind], str(error))
         return
-    unit = drug_sessions.unit_of(changed.table)
+    unit = unit_of(changed.table, changed.table["arm"].to_numpy())
     for condition in sorted(set(changed.table["condition"])):
         own = changed.take((changed.table["condition"] == condition).to_numpy())
         for arm in drug_sessions.dose_arms(own.table):

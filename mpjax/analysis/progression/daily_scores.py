@@ -12,6 +12,7 @@ from mpjax.analysis.pain_score import average_by_animal, pain_score
 from mpjax.analysis.predictions import Predictions
 from mpjax.analysis.stats.bootstrap import draw_weights, moments, simultaneous_critical
 from mpjax.analysis.stats.estimates import ALPHA, NotEstimableError
+from mpjax.analysis.stats.units import unit_of
 from mpjax.taxonomy import NO_PAIN, Taxonomy, parse_fine_name
 
 
@@ -102,19 +103,14 @@ def painful_conditions(taxonomy: Taxonomy) -> dict[str, bool]:
 
 
 def arrange(sessions: pd.DataFrame, taxonomy: Taxonomy, *, group: str) -> Courses:
-    """Lays the scores out as units x days.
-
-    The unit is the cage where the split keeps cages together and every cage holds one condition:
-    its animals then share more than their condition, so their mean counts once. Cages of several
-    conditions favour none of them, and the animal stays the unit.
+    """Lays the scores out as units x days; see `units.unit_of`.
 
     Args:
         sessions: of `score_days`.
         taxonomy: tells which conditions are painful.
         group: of the split, `animal` or `cage`.
     """
-    single = not sessions[["cage", "condition"]].drop_duplicates()["cage"].duplicated().any()
-    kind = "cage" if group == "cage" and single and (sessions["cage"] != "").all() else "animal"
+    kind = unit_of(sessions, sessions["condition"].to_numpy(), group=group)
     wide = sessions.pivot_table(
         index=["condition", kind], columns="day", values="score", aggfunc="mean"
     )
