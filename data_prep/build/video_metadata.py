@@ -1,4 +1,4 @@
-"""Gathers what a cohort's files and rows tell of each recording, for `mpjax.data.video_metadata`."""
+"""Gathers what a cohort's files and rows say of each recording, for `data.video_metadata`."""
 
 import concurrent.futures
 from collections.abc import Sequence
