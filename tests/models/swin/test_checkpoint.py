@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mpjax.models.projector import load_projector
 from mpjax.models import swin
+from mpjax.models.projector import load_projector
 from mpjax.models.swin import SwinConfig, VideoSwin, checkpoint
 from mpjax.models.swin.projector import MEAN, STD
 
