@@ -1,8 +1,8 @@
 """Is it relief? Where a drug moves animals in embedding space, and whether it only slows them.
 
-The embedding space is that of the frozen projector, standardised, turned to principal components
-and whitened on the untreated, trained animals. A drug that takes pain away moves an
-animal back along the pain axis; one that sedates, or harms, moves it elsewhere too.
+The embeddings of the frozen projector are whitened on the untreated, trained animals. A drug that
+relieves pain moves an animal back along the pain axis; one that sedates, or harms, moves it
+elsewhere too.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from mpjax.analysis.drug.sessions import VEHICLE, changes, dose_arms, split_arms, why_not_compared
 from mpjax.analysis.predictions import Predictions
-from mpjax.analysis.stats.dunnett import dunnett, pool
+from mpjax.analysis.stats.dunnett import Dunnett, pool
 from mpjax.analysis.stats.estimates import ALPHA, PERMUTATIONS, absent
 from mpjax.analysis.stats.whitening import fit_space
 from mpjax.data.splits import fit_rows
@@ -51,11 +51,11 @@ def describe_specificity(
     *,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Gathers what tells relief from other effects of the drug.
+    """Gathers what distinguishes relief from other effects of the drug.
 
     Args:
         predictions: with embeddings and, for the locomotion proxy, a column `motion`.
-        sessions: of `drug_sessions.score_sessions`.
+        sessions: of `sessions.score_sessions`.
         contrasts: those of every condition, for the conditions without pain.
         seed: of permutations.
 
@@ -97,8 +97,8 @@ def _clips_by_session(predictions: Predictions, sessions: pd.DataFrame) -> pd.Da
     clips = predictions.table.reset_index(names="row")
     clips = clips[clips["split"] == "drug"]
     after = (clips["drug"] != "") & ~(clips["minutes_post_dose"] < 0)
-    clips = clips.assign(minutes_post_dose=clips["minutes_post_dose"].where(after))
-    clips = clips.assign(after=after)
+    minutes = clips["minutes_post_dose"].where(after)
+    clips = clips.assign(minutes_post_dose=minutes, after=after)
     keys = sessions.assign(after=sessions["phase"] == "post")[
         ["animal", "day", "minutes_post_dose", "after", "phase", "arm", "coarse"]
     ]
@@ -126,24 +126,19 @@ def _describe_locomotion(predictions: Predictions, sessions: pd.DataFrame) -> di
     result: dict[str, Any] = {}
     for condition, animals in changes(scored, "motion").groupby("condition"):
         groups = split_arms(animals)
+        why = why_not_compared(groups)
         if VEHICLE not in groups or len(groups) < 2:
-            result[str(condition)] = absent("no vehicle arm, or no other, in this condition")
-            continue
-        if why := why_not_compared(groups):
+            why = "no vehicle arm, or no other, in this condition"
+        if why:
             result[str(condition)] = absent(why)
             continue
         arms = {arm: groups[arm] for arm in dose_arms(animals)}
-        found = dunnett(groups[VEHICLE], arms)
+        tests = Dunnett(groups[VEHICLE], arms)
         result[str(condition)] = [
-            {
-                "arm": arm,
-                "value": test["value"],
-                "ci95": test["ci95"],
-                "p": test["p_adjusted"],
-                "n": len(arms[arm]) + len(groups[VEHICLE]),
-            }
-            for arm, test in found.items()
-        ]
+            {"arm": arm, "value": test["value"], "ci95": test["ci95"], "p": test["p_adjusted"],
+             "n": len(arms[arm]) + len(groups[VEHICLE])}
+            for arm, test in ((arm, tests.test(arm)) for arm in arms)
+        ]  # fmt: skip
     return result
 
 
@@ -163,16 +158,15 @@ def _describe_shifts(
     animals = changes(sessions).set_index("animal").loc[shift.index]
     result: dict[str, Any] = {}
     for condition, rows in animals.groupby("condition"):
-        moved = {
-            str(arm): shift.loc[members.index].to_numpy() for arm, members in rows.groupby("arm")
-        }
-        if VEHICLE not in moved:
-            result[str(condition)] = absent("no vehicle arm in this condition")
-            continue
-        result[str(condition)] = [
-            {"arm": arm} | split_shift(moved[arm], moved[VEHICLE], axis, seed=seed)
-            for arm in dose_arms(rows)
-        ]
+        moved = {arm: shift.loc[own.index].to_numpy() for arm, own in rows.groupby("arm")}
+        result[str(condition)] = (
+            [
+                {"arm": arm} | split_shift(moved[arm], moved[VEHICLE], axis, seed=seed)
+                for arm in dose_arms(rows)
+            ]
+            if VEHICLE in moved
+            else absent("no vehicle arm in this condition")
+        )
     return result
 
 
@@ -209,8 +203,8 @@ def split_shift(
     rest = rest - np.outer(rest @ axis, axis)
     difference = np.concatenate([np.full(n, 1 / n), np.full(m, -1 / m)])
     squared = float(np.square(difference @ rest).sum())
-    within = [rest[:n] - rest[:n].mean(0), rest[n:] - rest[n:].mean(0)]
-    chance = sum(np.square(part).sum() for part in within) / spread.df * (1 / n + 1 / m)
+    chance = sum(part.var(0).sum() * len(part) for part in (rest[:n], rest[n:]))
+    chance *= (1 / n + 1 / m) / spread.df
     rng = np.random.default_rng(seed)
     drawn = rng.permuted(np.tile(difference, (PERMUTATIONS, 1)), axis=1)
     extreme = (np.square(drawn @ rest).sum(1) >= squared * (1 - 1e-9)).sum()
@@ -248,7 +242,7 @@ def _describe_manifold(
     *,
     seed: int,
 ) -> dict[str, Any]:
-    """Counts, per condition, arm and phase, the clips far from all that was trained on.
+    """Counts, per condition, arm and phase, the clips far from every trained clip.
 
     Far is farther than 95 % of the untreated clips of the drug part's own animals, which were not
     trained on either, by the distance to the 10th nearest trained clip.
@@ -269,15 +263,10 @@ def _describe_manifold(
     for (condition, arm, phase), part in clips.groupby(["condition", "arm", "phase"]):
         shares = part.groupby("animal")["far"].mean().to_numpy()
         rows.append(
-            {
-                "condition": str(condition),
-                "arm": str(arm),
-                "phase": str(phase),
-                "value": float(shares.mean()),
-                "n": len(shares),
-                "flag": bool(phase == "post" and _is_more(shares)),
-            }
-        )
+            {"condition": str(condition), "arm": str(arm), "phase": str(phase),
+             "value": float(shares.mean()), "n": len(shares),
+             "flag": bool(phase == "post" and _is_more(shares))}
+        )  # fmt: skip
     return {"threshold": threshold, "rows": rows}
 
 
