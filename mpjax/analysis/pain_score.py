@@ -1,4 +1,4 @@
-"""Pain probability per animal and session: the descriptive tables of the report."""
+"""The pain score of a clip, an animal and a day."""
 
 from typing import Any
 
@@ -8,6 +8,7 @@ from jaxtyping import Float
 from scipy.special import logit
 
 from mpjax.analysis.predictions import Predictions
+from mpjax.analysis.stats.estimates import absent
 from mpjax.taxonomy import NO_PAIN, Taxonomy
 
 # A clip's probability is kept this far from 0 and 1, so that one clip cannot outweigh a session:
@@ -50,7 +51,7 @@ def average_by_animal(rows: pd.DataFrame, value: str, *, by: list[str]) -> pd.Da
     Args:
         rows: clips, with the columns `animal`, `video`, `value` and those of `by`.
         value: the column to average.
-        by: what tells an animal's sessions apart.
+        by: what distinguishes an animal's sessions.
 
     Returns:
         A row per `by` and animal, sorted by them.
@@ -71,27 +72,17 @@ def describe_days(predictions: Predictions, p: Float[np.ndarray, "n fine"]) -> d
         mean of the `n` animals' own means; or {"value": None, "why": …}.
     """
     if why := why_no_pain_score(predictions.taxonomy):
-        return {"value": None, "why": why}
+        return absent(why)
     mask = predictions.evaluated
     if not mask.any():
-        return {"value": None, "why": "no held-out clip of a trained class"}
-    pain = pain_probability(predictions.taxonomy, p[mask])
-    sessions = average_by_animal(
-        predictions.table[mask].assign(pain=pain), "pain", by=["condition", "day"]
-    )
-    return {
-        "rows": [
-            {"condition": str(condition), "day": int(day), **animal_mean(part)}
-            for (condition, day), part in sessions.groupby(["condition", "day"])
-        ]
-    }
-
-
-def animal_mean(sessions: pd.DataFrame) -> dict[str, Any]:
-    """Returns {"value", "n", "animals"} of one group's sessions, an animal a row."""
-    values = sessions.groupby("animal")["pain"].mean()
-    return {
-        "value": float(values.mean()),
-        "n": len(values),
-        "animals": {str(name): float(value) for name, value in values.items()},
-    }
+        return absent("no held-out clip of a trained class")
+    by = ["condition", "day"]
+    clips = predictions.table[mask].assign(pain=pain_probability(predictions.taxonomy, p[mask]))
+    rows = []
+    for (condition, day), part in average_by_animal(clips, "pain", by=by).groupby(by):
+        own = part.set_index("animal")["pain"]
+        rows.append(
+            {"condition": str(condition), "day": int(day), "value": float(own.mean()),
+             "n": len(own), "animals": {str(name): float(value) for name, value in own.items()}}
+        )  # fmt: skip
+    return {"rows": rows}
