@@ -1,1 +1,1 @@
-"""Which class does an embedding belong to: heads trained on frozen embeddings."""
+"""Which class does an embedding belong to? Linear heads on frozen embeddings."""

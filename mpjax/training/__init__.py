@@ -1,1 +1,1 @@
-"""Steps, optimisation and checkpoints."""
+"""How is a head, an adapter or a whole projector trained on clips, on any number of devices?"""

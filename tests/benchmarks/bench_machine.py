@@ -253,8 +253,8 @@ def train_call(projector: Projector, mesh: Mesh, config: StudyConfig) -> tuple[A
     weights = jax.device_get(compiled_steps.trainable(projector.params))
     sharded = config.mesh.fully_sharded
     abstract, abstract_frozen = compiled_steps.layout(task, mesh, weights, fully_sharded=sharded)
-    frozen = compiled_steps.place(abstract_frozen, {} if config.train.what == "all" else weights)
-    state = compiled_steps.make_state(task, abstract, config.train.seed, weights)
+    frozen = compiled_steps.place_frozen(task, abstract_frozen, weights)
+    state = compiled_steps.make_state(task, abstract, weights)
     label = np.arange(size, dtype=np.int32) % CLASSES
     batch = partitioning.to_global(mesh, {"clips": random_batch(size, config), "label": label})
     key = jax.random.key(config.train.seed)
@@ -302,7 +302,8 @@ def format_table(found: dict[str, Any]) -> str:
     def program(name: str, one: dict[str, Any]) -> tuple[str, str, str]:
         notes = (
             f"batch {one['batch_size']}, {one['flops_per_clip'] / 1e9:.3g} GFLOP per clip, "
-            f"{one['share_of_peak']:.0%} of peak, {one['bytes_per_device'] / 1e6:,.0f} MB per device"
+            f"{one['share_of_peak']:.0%} of peak, "
+            f"{one['bytes_per_device'] / 1e6:,.0f} MB per device"
         )
         return name, f"{one['clips_per_s']:,.1f} clips/s", notes
 

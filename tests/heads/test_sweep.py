@@ -27,7 +27,7 @@ def make_rows(*, seed=0, clips=30, views=2, signal=1.0, scale=1.0):
     label = clip % 3
     centres = np.random.default_rng(99).standard_normal((3, 6))
     embedding = scale * (signal * centres[label] + rng.standard_normal((len(clip), 6)))
-    return logistic.Rows(
+    return logistic.TrainingRows(
         embedding=embedding.astype(np.float32), label=label, fold=np.zeros_like(clip), clip=clip
     )
 
@@ -177,7 +177,7 @@ def make_study(scheme, *, splits=("train", "train", "val", "test")):
     embedding = (rng.standard_normal((len(table), 5)) + (animal % 2)[:, None]).astype(np.float32)
     folds = {f"v{a}": a // 2 % 4 if a < 16 else -1 for a in range(17)}
     splits = Splits(scheme, "animal", Taxonomy(("x", "y")), [], 0, "cohort.csv", folds)
-    return Embeddings(table, embedding, {"fingerprint": "e"}), division
+    return Embeddings(table, embedding, {"fingerprint": "e"}), splits
 
 
 def run(embedded, splits, out):
