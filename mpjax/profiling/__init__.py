@@ -1,1 +1,1 @@
-"""What does a program cost on accelerators that are not there?"""
+"""What does a program cost on accelerators that are not present?"""

@@ -15,7 +15,7 @@ _WINDOW = re.compile(r"\bwindow=\{([^}]*)\}")
 _TILED = re.compile(r"\{([\d,]*):T\(([\d,]+)\)")
 _CONTRACTED = re.compile(r"\blhs_contracting_dims=\{([\d,]*)\}")
 
-# Operations that only name memory, or whose bytes are those of what they call or have begun.
+# Operations that only name memory, or whose bytes are counted in what they call or start.
 _WITHOUT_TRAFFIC = (
     *("parameter", "constant", "iota", "tuple", "get-tuple-element", "bitcast", "after-all"),
     *("while", "conditional", "call", "opt-barrier", "partition-id", "replica-id"),
@@ -24,7 +24,7 @@ _WITHOUT_TRAFFIC = (
 _ALLOCATION = 'custom_call_target="AllocateBuffer"'  # on TPUs
 _ENDS = ("-done", "-update")  # of asynchronous operations
 
-# One FLOP for each element, as XLA counts.
+# One FLOP per element, as XLA counts.
 _ELEMENTWISE = (
     *("add", "subtract", "multiply", "divide", "maximum", "minimum", "negate", "abs", "sign"),
     *("and", "or", "xor", "not", "shift-left", "shift-right-logical", "compare", "select"),
@@ -34,7 +34,7 @@ _ELEMENTWISE = (
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """What operations do, on one device.
+    """Work of operations on one device.
 
     Attributes:
         flops: arithmetic.
@@ -48,9 +48,9 @@ class Work:
 def memory_traffic(text: str) -> int:
     """Counts the bytes that a program reads from and writes to a device's main memory.
 
-    Each operation's operands and results count once, of a sliced operand or an updated result the
-    slice alone, unless they lie in another memory space, such as a TPU's VMEM. Tiles that an array
-    does not fill count whole. A kernel's blocks that are fetched again are not counted again.
+    The operands and results of each operation count once, for a sliced operand or an updated result
+    only the slice, unless they are in another memory space, such as a TPU's VMEM. Partly filled
+    tiles count whole. Blocks that a kernel fetches again are not counted again.
 
     Args:
         text: `compiled.as_text()`.
@@ -64,22 +64,15 @@ def memory_traffic(text: str) -> int:
 
 
 def work_of_repeats(text: str) -> Work:
-    """Counts what loops do after the first run of their bodies, which is all that XLA counts.
+    """Counts what loops do after the first run of their bodies, the only one that XLA counts.
 
     The rules are those of XLA's `HloCostAnalysis`, without the arithmetic of rare operations.
-
-    Args:
-        text: `compiled.as_text()`.
     """
     return _total(text, lambda run: run.times - 1)
 
 
 def declared_work(text: str) -> Work:
-    """Sums what kernels that XLA cannot look into declare (Pallas: `CostEstimate`).
-
-    Args:
-        text: `compiled.as_text()`.
-    """
+    """Sums what kernels that XLA cannot analyse declare (Pallas: `CostEstimate`)."""
     return _total(text, lambda run: run.times if _declared(run.instruction) else 0)
 
 
@@ -102,11 +95,9 @@ def _declared(one: hlo.Instruction) -> Work | None:
 
 
 def flops(one: hlo.Instruction, types: Mapping[str, str]) -> int:
-    """Counts the floating-point operations of an instruction, as XLA does, but of rare ones.
+    """Counts the floating-point operations of an instruction as XLA does, except of rare ones.
 
-    Args:
-        one: the instruction; a fusion has none of its own.
-        types: of the values of its computation, by their names.
+    A fusion has none of its own. `types` holds those of the values of its computation.
     """
     if one.opcode in _ELEMENTWISE:
         return math.prod(_shape(one.type))
@@ -125,7 +116,7 @@ def flops(one: hlo.Instruction, types: Mapping[str, str]) -> int:
 def _convolution_flops(one: hlo.Instruction, types: Mapping[str, str]) -> int:
     """Counts a convolution's FLOPs; on TPUs every matrix product is one, its batch in the window.
 
-    What falls on padding or into a dilation's holes does not count.
+    Products with padding or with the holes of a dilation do not count.
     """
     labels = _LABELS.search(one.attributes)
     if labels is None:
@@ -153,7 +144,7 @@ def _convolution_flops(one: hlo.Instruction, types: Mapping[str, str]) -> int:
 
 
 def _moved(computations: Mapping[str, list[hlo.Instruction]], run: hlo.Run, *, main: bool) -> int:
-    """Returns the bytes that an operation reads and writes; with `main`, in main memory alone."""
+    """Returns the bytes that an operation reads and writes; with `main`, only in main memory."""
     one, types = run.instruction, run.types
     if one.opcode in _WITHOUT_TRAFFIC or _ALLOCATION in one.attributes:
         return 0
@@ -203,14 +194,9 @@ def _read(
     i: int,
     whole: int,
 ) -> int:
-    """Returns how many bytes an operation reads of its operand `i`, which has `whole`.
+    """Returns how many of the `whole` bytes of its operand `i` an operation reads.
 
-    Args:
-        computations: of the program.
-        around: the operations among which `one` is, if it is fused with them.
-        one: the operation.
-        i: number of the operand.
-        whole: its bytes.
+    `around` are the operations that it is fused with.
     """
     if one.opcode in ("slice", "dynamic-slice", "slice-start", "gather"):
         return _size(hlo.result_type(one), main=False) if i == 0 else whole
@@ -239,7 +225,7 @@ def _shape(type_: str) -> list[int]:
 
 
 def _size(type_: str, *, main: bool) -> int:
-    """Returns the bytes that a type's arrays take; with `main`, those in main memory alone."""
+    """Returns the bytes that a type's arrays take; with `main`, only those in main memory."""
     return sum(
         math.ceil(math.prod(_tiled(shape, layout)) * bits / 8)
         for bits, shape, layout in hlo.arrays_of(type_)
