@@ -103,18 +103,11 @@ def embed(
     clips = (batch["clips"] for batch in batches)
     if shown > 1:
         clips = (np.repeat(frames, shown, axis=1) for frames in clips)
+    progress = {"total": parts.total, "initial": done, "desc": label, "unit": "batch"}
     embedded = embed_batches(clips, embed_step(projector, mesh))
-    with tqdm.tqdm(
-        embedded,
-        total=parts.total,
-        initial=done,
-        desc=label,
-        unit="batch",
-        disable=not is_writer,
-    ) as bar:
-        for embedding, statistics in bar:
-            if is_writer:
-                parts.add(embedding, statistics)
+    for embedding, statistics in tqdm.tqdm(embedded, **progress, disable=not is_writer):
+        if is_writer:
+            parts.add(embedding, statistics)
     if is_writer:
         embeddings.write(out, parts.join(), meta)
         folder.rmtree()

@@ -70,25 +70,6 @@ class Explainer:
         classes = head["params"]["linear"]["bias"].shape[-1]
         return LinearHead(classes).apply(head, self.projector.embed(params, clips))
 
-    def occluded_logits(
-        self,
-        head: Any,
-        clip: UInt8[np.ndarray, "t h w 3"],
-        background: UInt8[np.ndarray, "h w 3"],
-        *,
-        index: Int[np.ndarray, "t h w"],
-        keep: Bool[np.ndarray, "n cells"],
-    ) -> Float[np.ndarray, "n classes"]:
-        """Classifies copies of a clip in which all cells but those of `keep` show the background.
-
-        `head` are variables of a `LinearHead`, `index` is that of `cell_index`.
-        """
-        logits = []
-        for rows, filled in _batches(keep, self.batch_size):
-            found = self._occluded(self.projector.params, head, clip, background, index, rows)
-            logits.append(np.asarray(found)[:filled])
-        return np.concatenate(logits)
-
     def integrated_gradients(
         self,
         head: Any,
@@ -122,7 +103,9 @@ class Explainer:
         return (total / steps).astype(np.float32)
 
     @functools.cached_property
-    def _occluded(self) -> Callable[..., Array]:
+    def occluded_logits(self) -> Callable[..., Array]:
+        """Compiled: classifies copies of a clip with the background in all cells but the kept."""
+
         def run(
             params: Any, head: Any, clip: Array, background: Array, index: Array, keep: Array
         ) -> Array:
@@ -201,9 +184,12 @@ class Subject:
 
     def logits(self, keep: Bool[np.ndarray, "n cells"]) -> Float[np.ndarray, "n classes"]:
         """Classifies copies of the clip that keep some cells and show the background elsewhere."""
-        return self.explainer.occluded_logits(
-            self.head, self.clip, self.background, index=self.index, keep=keep
-        )
+        run, params = self.explainer.occluded_logits, self.explainer.projector.params
+        logits = []
+        for rows, filled in _batches(keep, self.explainer.batch_size):
+            found = run(params, self.head, self.clip, self.background, self.index, rows)
+            logits.append(np.asarray(found)[:filled])
+        return np.concatenate(logits)
 
 
 @dataclasses.dataclass(frozen=True)

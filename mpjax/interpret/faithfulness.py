@@ -39,12 +39,33 @@ def measure(
         clip_id: of the clip.
 
     Returns:
-        As `read_curves`.
+        Per map {"deletion", "insertion"}, curves over the share of cells erased or shown; `random`
+        has lists of curves. Erasing an order from its end is showing it from its beginning, so
+        each random curve, read backwards, is one of insertion.
     """
     orders = plan_orders(found.cells, config, clip_id)
     keep = attribution.deletion_masks(list(orders.values()), config.levels)
     inner = subject.logits(keep.reshape(-1, keep.shape[-1]))
-    return read_curves(list(orders), inner, found.ends, config.levels, members)
+
+    def probability(logits: np.ndarray) -> np.ndarray:
+        return softmax(logits.astype(np.float64), axis=-1)[..., members].sum(axis=-1)
+
+    within = probability(inner).reshape(len(orders), config.levels - 1)
+    whole, empty = (np.full(len(orders), p) for p in probability(found.ends))
+    curves = dict(zip(orders, np.column_stack([whole, within, empty]), strict=True))
+    both: dict[str, Any] = {
+        name: {
+            "deletion": curves[name].tolist(),
+            "insertion": curves[name + _REVERSED][::-1].tolist(),
+        }
+        for name in found.cells
+    }
+    random = [curve for name, curve in curves.items() if name.startswith("random ")]
+    both["random"] = {
+        "deletion": [curve.tolist() for curve in random],
+        "insertion": [curve[::-1].tolist() for curve in random],
+    }
+    return both
 
 
 def plan_orders(
@@ -61,51 +82,6 @@ def plan_orders(
     generator = np.random.default_rng([config.seed, zlib.crc32(clip_id.encode())])
     count = len(next(iter(cells.values())))
     return orders | {f"random {k}": generator.permutation(count) for k in range(config.random)}
-
-
-def read_curves(
-    names: Sequence[str],
-    inner: Float[np.ndarray, "n head"],
-    ends: Float[np.ndarray, "2 head"],
-    levels: int,
-    members: Bool[np.ndarray, " head"],
-) -> dict[str, Any]:
-    """Converts the logits of altered clips to curves of the probability of the explained class.
-
-    Args:
-        names: of the orders of `plan_orders`.
-        inner: logits at the inner levels of each order, `attribution.deletion_masks`.
-        ends: logits of the clip itself and of its background.
-        levels: steps from the one to the other.
-        members: which of the head's classes make up the explained one.
-
-    Returns:
-        Per map {"deletion", "insertion"}, curves over the share of cells erased or shown; `random`
-        has lists of curves. Erasing an order from its end is showing it from its beginning, so
-        each random curve, read backwards, is one of insertion.
-    """
-
-    def probability(logits: np.ndarray) -> np.ndarray:
-        return softmax(logits.astype(np.float64), axis=-1)[..., members].sum(axis=-1)
-
-    within = probability(inner).reshape(len(names), levels - 1)
-    whole, empty = probability(ends)
-    curves = np.column_stack([np.full(len(names), whole), within, np.full(len(names), empty)])
-    by_name = dict(zip(names, curves, strict=True))
-    found: dict[str, Any] = {
-        name: {
-            "deletion": by_name[name].tolist(),
-            "insertion": by_name[name + _REVERSED][::-1].tolist(),
-        }
-        for name in names
-        if name + _REVERSED in by_name
-    }
-    random = [by_name[name] for name in names if name.startswith("random ")]
-    found["random"] = {
-        "deletion": [curve.tolist() for curve in random],
-        "insertion": [curve[::-1].tolist() for curve in random],
-    }
-    return found
 
 
 def summarise(

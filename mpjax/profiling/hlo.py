@@ -81,6 +81,7 @@ class Run(NamedTuple):
         types: of the values of its computation, by their names.
         fused: it is in a fusion, so that its values are in no memory.
         scattering: it is in a computation that scatters its sum.
+        computations: of the program, by their names.
     """
 
     instruction: Instruction
@@ -88,6 +89,7 @@ class Run(NamedTuple):
     types: Mapping[str, str]
     fused: bool
     scattering: bool
+    computations: Mapping[str, list[Instruction]]
 
 
 def collectives(text: str, devices: int) -> list[Collective]:
@@ -129,7 +131,7 @@ def executed(text: str) -> Iterator[Run]:
     Args:
         text: `compiled.as_text()`.
     """
-    computations, entry = parse(text)
+    computations, entry = _parse(text)
 
     def walk(name: str, times: int, fused: bool) -> Iterator[Run]:
         instructions = computations.get(name, [])
@@ -137,7 +139,7 @@ def executed(text: str) -> Iterator[Run]:
         # XLA writes a reduce-scatter on TPUs as an all-reduce fused with the slicing of its result.
         scattering = name.startswith("all-reduce-scatter")
         for one in instructions:
-            yield Run(one, times, types, fused, scattering)
+            yield Run(one, times, types, fused, scattering, computations)
             trips = _trips(computations, instructions, one) if one.opcode == "while" else 1
             for called in called_by(one):
                 inside = fused or one.opcode not in ("while", "conditional", "call")
@@ -181,7 +183,7 @@ def called_by(instruction: Instruction) -> list[str]:
 
 
 @functools.lru_cache(maxsize=1)
-def parse(text: str) -> tuple[dict[str, list[Instruction]], str]:
+def _parse(text: str) -> tuple[dict[str, list[Instruction]], str]:
     """Returns the instructions of every computation by its name, and the name of the first."""
     computations: dict[str, list[Instruction]] = {}
     entry = current = ""

@@ -55,9 +55,8 @@ def memory_traffic(text: str) -> int:
     Args:
         text: `compiled.as_text()`.
     """
-    computations, _ = hlo.parse(text)
     return sum(
-        run.times * _moved(computations, run, main=True)
+        run.times * _moved(run, main=True)
         for run in hlo.executed(text)
         if not run.fused and not run.instruction.opcode.endswith(_ENDS)
     )
@@ -77,7 +76,6 @@ def declared_work(text: str) -> Work:
 
 
 def _total(text: str, weight: Callable[[hlo.Run], int]) -> Work:
-    computations, _ = hlo.parse(text)
     arithmetic = moved = 0
     for run in hlo.executed(text):
         if not (times := weight(run)):
@@ -85,7 +83,7 @@ def _total(text: str, weight: Callable[[hlo.Run], int]) -> Work:
         own = _declared(run.instruction)
         arithmetic += times * (own.flops if own else flops(run.instruction, run.types))
         if not run.fused:
-            moved += times * (own.bytes_accessed if own else _moved(computations, run, main=False))
+            moved += times * (own.bytes_accessed if own else _moved(run, main=False))
     return Work(arithmetic, moved)
 
 
@@ -143,35 +141,29 @@ def _convolution_flops(one: hlo.Instruction, types: Mapping[str, str]) -> int:
     return pairs
 
 
-def _moved(computations: Mapping[str, list[hlo.Instruction]], run: hlo.Run, *, main: bool) -> int:
+def _moved(run: hlo.Run, *, main: bool) -> int:
     """Returns the bytes that an operation reads and writes; with `main`, only in main memory."""
     one, types = run.instruction, run.types
     if one.opcode in _WITHOUT_TRAFFIC or _ALLOCATION in one.attributes:
         return 0
-    total = _written(computations, one, types, main=main)
+    total = _written(run, main=main)
     if one.opcode.endswith(_ENDS):  # has nothing left to read
         return total
     for i, name in enumerate(one.operands):
         whole = _size(types.get(name, ""), main=main)
-        total += min(whole, _read(computations, [], one, i, whole))
+        total += min(whole, _read(run.computations, [], one, i, whole))
     return total
 
 
-def _written(
-    computations: Mapping[str, list[hlo.Instruction]],
-    one: hlo.Instruction,
-    types: Mapping[str, str],
-    *,
-    main: bool,
-) -> int:
+def _written(run: hlo.Run, *, main: bool) -> int:
     """Returns how many bytes an operation writes."""
+    one = run.instruction
     whole = _size(hlo.result_type(one), main=main)
     if one.opcode == "dynamic-update-slice":
-        return min(whole, _size(types[one.operands[1]], main=False))
+        return min(whole, _size(run.types[one.operands[1]], main=False))
     if one.opcode != "fusion":
         return whole
-    inner = {each.name: each for each in computations[hlo.called_by(one)[0]]}
-    inner_types = {name: each.type for name, each in inner.items()}
+    inner = {each.name: each for each in run.computations[hlo.called_by(one)[0]]}
     root = list(inner.values())[-1]
     roots, results = [root], [one.type]
     if root.opcode == "tuple":
@@ -182,7 +174,7 @@ def _written(
             made = inner[made.operands[0]]
         own = _size(result, main=main)
         if made.opcode == "dynamic-update-slice":
-            own = min(own, _size(inner_types[made.operands[1]], main=False))
+            own = min(own, _size(inner[made.operands[1]].type, main=False))
         total += own
     return total
 

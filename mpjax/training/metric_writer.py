@@ -83,19 +83,8 @@ class MetricWriter:
     """Writes the metrics of one run; the training loop reports every step and evaluation.
 
     The metrics of a step are read when the next step is reported, so that the device always has
-    work queued and is never waited for. Use::
-
-        with MetricWriter(directory, steps=steps, epochs=epochs, batch_size=b) as writer:
-            for step in range(start + 1, steps + 1):
-                state, metrics = train_step(state, batch)
-                writer.step(step, metrics, clip_ids)
-                if evaluation is due:
-                    writer.evaluated(step, evaluate(state))
-                if a checkpoint is due:
-                    writer.flush()  # so that the log holds this step, and the step was finite
-                    checkpoints.save(step, state, …)
-
-    On leaving it by an exception nothing is flushed: a step that was not yet read is dropped.
+    work queued and is never waited for; `flush` reads the last one before a checkpoint. On
+    leaving it by an exception nothing is flushed: a step that was not yet read is dropped.
     """
 
     def __init__(

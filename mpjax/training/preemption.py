@@ -15,13 +15,7 @@ class StopRequest:
     preemption service listens (since `jax.distributed.initialize`), passes the notice on and lets
     all processes agree on a coming step; it catches every SIGTERM until that step.
 
-    Enter it in the main thread, after `jax.distributed.initialize`::
-
-        with StopRequest() as stop:
-            for step in ...:
-                ...
-                if stop.requested(step):
-                    ...  # save, and leave the loop
+    Enter it in the main thread, after `jax.distributed.initialize`, and ask after every step.
     """
 
     def __enter__(self) -> "StopRequest":
