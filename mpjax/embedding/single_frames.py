@@ -77,14 +77,14 @@ def embed(
         write(dataset, folder, kind=kind, most=most, seed=seed)
     partitioning.wait_for_all(f"{folder} is written")
     frames = config.frames or int(records.read_index(dataset)["frames"].iloc[0])
-    still = dataclasses.replace(config, frames=0, views=1)
+    one_frame = dataclasses.replace(config, frames=0, views=1)
     made_of = files.fingerprint(projector.fingerprint, "repeated", frames)
     shown = dataclasses.replace(projector, fingerprint=made_of)
     embedding.embed(
         folder,
         out,
         shown,
-        still,
+        one_frame,
         workers=workers,
         mesh=mesh,
         shown=frames,
@@ -96,10 +96,10 @@ def embed(
 def write(
     dataset: epath.PathLike, folder: epath.PathLike, *, kind: str, most: int, seed: int
 ) -> bool:
-    """Writes a dataset of stills, each a clip of one frame.
+    """Writes a dataset of single frames, each a clip of one frame.
 
     Returns:
-        False where `folder` already holds these very stills.
+        False if `folder` already holds exactly these frames.
 
     Raises:
         ValueError: the dataset has no clip of a class.
@@ -113,7 +113,7 @@ def write(
     source = records.RecordSource(dataset)
     used = ((source.index["split"] != "drug") & (source.index["label"] >= 0)).to_numpy()
     if not used.any():
-        raise ValueError(f"{dataset}: no clip of a class, so there are no stills to embed")
+        raise ValueError(f"{dataset}: no clip of a class, so there are no single frames")
     videos = source.index["video"].to_numpy()
     positions = np.flatnonzero(used)
     if kind == "background":

@@ -37,7 +37,7 @@ def demonstrate(
         embedded: all views of all clips.
         splits: defines the group and the classes.
         config: of the head.
-        l2: its regularisation.
+        l2: regularisation of the head.
 
     Returns:
         A row per clip: `clip_id`, `animal`, `cage`, `label` and the fine classes predicted by the
@@ -75,13 +75,11 @@ def _deal_groups(
     generator: np.random.Generator,
 ) -> Int[np.ndarray, "groups"]:
     """Returns the fold of each group: shuffled, sorted by their most frequent class, dealt out."""
-    groups = int(group.max()) + 1
-    counts = np.zeros((groups, int(label.max()) + 1), int)
-    np.add.at(counts, (group, label), 1)
-    order = generator.permutation(groups)
-    order = order[np.argsort(counts.argmax(axis=1)[order], kind="stable")]
-    fold = np.empty(groups, int)
-    fold[order] = np.arange(groups) % folds
+    main_class = pd.crosstab(group, label).to_numpy().argmax(axis=1)
+    order = generator.permutation(len(main_class))
+    order = order[np.argsort(main_class[order], kind="stable")]
+    fold = np.empty(len(order), int)
+    fold[order] = np.arange(len(order)) % folds
     return fold
 
 

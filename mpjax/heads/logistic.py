@@ -111,7 +111,7 @@ def fit(
         config: iterations and tolerance.
 
     Returns:
-        Variables of `LinearHead`, one per l2.
+        Variables of one `LinearHead` per l2.
     """
     scaled, mean, std = standardise(rows.embedding, weight)
     variance, axes = _principal_axes(scaled * np.sqrt(weight)[:, None])
@@ -301,15 +301,15 @@ def fit_folds(
     losses = {}
     if len(config.l2) > 1:
         folds = sorted({int(fold) for fold in rows.fold})
-        judged = {
+        inner = {
             left_out: [(left_out | {j}, j) for j in folds if j not in left_out]
             if validation is None
             else [(left_out, validation)]
             for left_out in targets.values()
         }
         # A head that tests an l2 needs a fold to be tested on and one to be trained on.
-        if all(pairs and all(held < set(folds) for held, _ in pairs) for pairs in judged.values()):
-            losses = _choice_losses(rows, folds, judged, num_classes, config)
+        if all(pairs and all(held < set(folds) for held, _ in pairs) for pairs in inner.values()):
+            losses = _choice_losses(rows, folds, inner, num_classes, config)
         else:
             logging.warning(
                 "%d fold(s) of animals are too few to choose head.l2; using the middle one, %g",
@@ -334,16 +334,16 @@ def _middle(l2: Sequence[float]) -> float:
 def _choice_losses(
     rows: TrainingRows,
     folds: list[int],
-    judged: dict[LeftOut, list[tuple[LeftOut, int]]],
+    inner: dict[LeftOut, list[tuple[LeftOut, int]]],
     num_classes: int,
     config: HeadConfig,
 ) -> dict[LeftOut, dict[float, float]]:
     """Returns the mean log-loss of each l2, for each set of folds left out.
 
-    `judged` gives, per set of folds left out, the heads that stand for it (by what they leave out),
+    `inner` gives, per set of folds left out, the heads that stand for it (by what they leave out),
     each with the fold that it is tested on.
     """
-    held = {left_out for pairs in judged.values() for left_out, _ in pairs}
+    held = {left_out for pairs in inner.values() for left_out, _ in pairs}
     fits = [(left_out, l2) for left_out in sorted(held, key=sorted) for l2 in config.l2]
     heads = fit_all(rows, fits, num_classes, config)
     balanced = config.class_balanced
@@ -356,5 +356,5 @@ def _choice_losses(
         return float(np.mean(losses))
 
     return {
-        target: {l2: mean_loss(pairs, l2) for l2 in config.l2} for target, pairs in judged.items()
+        target: {l2: mean_loss(pairs, l2) for l2 in config.l2} for target, pairs in inner.items()
     }

@@ -18,7 +18,7 @@ from mpjax.taxonomy import Taxonomy
 from mpjax.training import artifacts
 
 _TRAIN, _VALIDATION = 0, 1
-_CHOICE_FOLDS = 5  # among training groups, where there are no validation animals
+_CHOICE_FOLDS = 5  # among training groups, if there are no validation animals
 COARSE = "coarse_"  # prefix of the heads on coarse classes
 
 

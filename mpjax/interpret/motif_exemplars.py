@@ -21,8 +21,6 @@ _SHORT_SIDE, _MAX_BYTES = 160, 80_000  # of an animation
 _TOTAL_BYTES = 6_000_000  # of all animations together, so that the report can still be mailed
 _MAX_FPS = 12.5  # shown; faster windows are slowed down
 
-Pick = tuple[int, int]  # a motif, and a row of the windows
-
 
 def make(
     windows: pd.DataFrame,
@@ -42,7 +40,7 @@ def make(
         assigned: of each window its motif, the distance to the motif's centre, and whether it is
             unlike every motif.
         dataset: folder of the records.
-        views: as embedded.
+        views: of the embeddings.
         projector: that embedded them; its native head, if any, names actions that motifs resemble.
         count: animations per motif.
         made_of: fingerprint of the codebook.
@@ -63,16 +61,14 @@ def make(
     source = records.RecordSource(dataset)
     picks = choose(windows, *assigned, count=count)
     budget = min(_MAX_BYTES, _TOTAL_BYTES // max(1, len(picks)))
-    described: list[dict] = [
-        {"motif": k, "pictures": []} for k in range(int(assigned[0].max()) + 1)
-    ]
+    motifs = range(int(assigned[0].max()) + 1)
+    described: list[dict] = [{"motif": k, "pictures": []} for k in motifs]
     seen: dict[int, list[UInt8[np.ndarray, "t h w 3"]]] = {}
     position = pd.Series(np.arange(len(source)), source.index["clip_id"])
     for motif, row in tqdm.tqdm(picks, desc="gallery", unit="animation"):
         about = windows.iloc[row]
-        frames = animation.read_view(
-            source, int(position[about["clip_id"]]), views, int(about["view"])
-        )
+        place = int(position[about["clip_id"]])
+        frames = animation.read_view(source, place, views, int(about["view"]))
         seen.setdefault(motif, []).append(frames)
         shown = described[motif]["pictures"]
         name = f"motif-{motif:02d}-{len(shown)}.webp"
@@ -98,14 +94,14 @@ def choose(
     unlike: Bool[np.ndarray, " n"],
     *,
     count: int,
-) -> list[Pick]:
-    """Chooses the windows nearest to each centre, one of each animal before a second of any.
+) -> list[tuple[int, int]]:
+    """Returns (motif, row) of the windows nearest to each centre, first one of each animal.
 
     Windows that are unlike every motif, or whose clip is padded with its last frame, are used only
     if the motif has no others.
     """
     poor = unlike | (windows["padded_frames"].to_numpy() > 0)
-    picks: list[Pick] = []
+    picks: list[tuple[int, int]] = []
     for k in range(int(motif.max()) + 1):
         rows = np.flatnonzero((motif == k) & ~poor)
         if not len(rows):

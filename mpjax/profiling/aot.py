@@ -114,14 +114,9 @@ def choose_programs(config: StudyConfig, names: Sequence[str]) -> tuple[str, ...
 def lower(
     name: str, config: StudyConfig, mesh: Mesh, *, form: str, scan: bool = False
 ) -> jax.stages.Lowered:
-    """Lowers a program for a mesh.
+    """Lowers a program of `PROGRAMS` for a mesh.
 
-    Args:
-        name: of `PROGRAMS`.
-        config: of the study; `train`, `mesh`, `projector` and `video.frames` are read.
-        mesh: of `partitioning.make_mesh`.
-        form: of a Video Swin.
-        scan: whether its deep stages are loops, as on TPUs.
+    `form` is that of a Video Swin; with `scan`, its deep stages are loops, as on TPUs.
 
     Raises:
         ValueError: there is no such program, or the mesh does not divide its batch.
@@ -186,14 +181,9 @@ def _batch(config: StudyConfig, size: int, mesh: Mesh) -> dict[str, jax.ShapeDty
 def compile_costs(
     name: str, config: StudyConfig, mesh: Mesh, *, form: str, scan: bool = False
 ) -> Costs:
-    """Compiles a program for a mesh and reads what it costs per chip.
+    """Compiles a program for a mesh and reads what it costs per chip; arguments as for `lower`.
 
-    Args:
-        name: of `PROGRAMS`.
-        config: of the study.
-        mesh: of `partitioning.make_mesh`, over `devices_of` a topology or real devices.
-        form: of a Video Swin.
-        scan: whether its deep stages are loops.
+    The mesh may be one of real devices or of `devices_of` a topology.
 
     Raises:
         DoesNotFit: the chips' memory is too small.
@@ -231,12 +221,7 @@ def model_flops(name: str, config: StudyConfig) -> float:
 
 
 def report(name: str, config: StudyConfig, topology: str) -> costs.Report:
-    """Compiles a program for a TPU topology and reports what it costs.
-
-    Args:
-        name: of `PROGRAMS`.
-        config: of the study.
-        topology: see `devices_of`.
+    """Compiles a program of `PROGRAMS` for a TPU topology and reports what it costs.
 
     Raises:
         DoesNotFit, ImportError, ValueError: as `compile_costs` and `devices_of`.

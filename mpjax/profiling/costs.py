@@ -162,11 +162,7 @@ def roofline(costs: Costs, chip: Chip, *, model_flops: float) -> Roofline:
     """Bounds the time of a program from below.
 
     Source: Williams et al., doi 10.1145/1498765.1498785; MFU: arXiv 2204.02311, appendix B.
-
-    Args:
-        costs: of the program, per chip.
-        chip: it runs on.
-        model_flops: per chip, without recomputation.
+    Costs and the model's FLOPs, which are without recomputation, are per chip.
     """
     # A kernel declares only its matrix products, which may be less than its model needs.
     compute = max(costs.flops, model_flops) / chip.flops

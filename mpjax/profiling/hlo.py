@@ -126,10 +126,7 @@ def executed(text: str) -> Iterator[Run]:
     """Yields every operation that runs.
 
     Operations in a loop run as often as the loop's known trip count, else once; every branch of a
-    conditional runs.
-
-    Args:
-        text: `compiled.as_text()`.
+    conditional runs. `text` is `compiled.as_text()`.
     """
     computations, entry = _parse(text)
 

@@ -1,9 +1,9 @@
 """What a compiled program moves and computes, read from its text (HLO)."""
 
-import dataclasses
 import math
 import re
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
@@ -32,17 +32,11 @@ _ELEMENTWISE = (
 )
 
 
-@dataclasses.dataclass(frozen=True)
-class Work:
-    """Work of operations on one device.
+class Work(NamedTuple):
+    """Work of operations on one device."""
 
-    Attributes:
-        flops: arithmetic.
-        bytes_accessed: read and written, of any memory.
-    """
-
-    flops: int = 0
-    bytes_accessed: int = 0
+    flops: int
+    bytes_accessed: int  # read and written, of any memory
 
 
 def memory_traffic(text: str) -> int:
@@ -51,9 +45,6 @@ def memory_traffic(text: str) -> int:
     The operands and results of each operation count once, for a sliced operand or an updated result
     only the slice, unless they are in another memory space, such as a TPU's VMEM. Partly filled
     tiles count whole. Blocks that a kernel fetches again are not counted again.
-
-    Args:
-        text: `compiled.as_text()`.
     """
     return sum(
         run.times * _moved(run, main=True)

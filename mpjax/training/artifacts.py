@@ -44,11 +44,6 @@ def save(directory: epath.PathLike, variables: Any, metadata: Any) -> None:
     Replaces an older checkpoint in `directory`. With several processes, only the first calls it.
     To an object store the checkpoint is copied as a whole: Orbax itself writes to gs:// only.
 
-    Args:
-        directory: folder of the checkpoint.
-        variables: pytree of arrays with string keys.
-        metadata: JSON-serialisable.
-
     Raises:
         OSError: the folder cannot be written; the message names it.
     """

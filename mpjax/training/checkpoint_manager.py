@@ -225,10 +225,6 @@ def _flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def restore_params(directory: epath.PathLike, step: int) -> Any:
     """Reads only the parameters of a checkpoint, as numpy arrays; the run may still be training.
 
-    Args:
-        directory: of the run's checkpoints.
-        step: of the checkpoint.
-
     Raises:
         CheckpointError: there is no such checkpoint.
     """

@@ -22,24 +22,19 @@ def make_task(
     total_steps: int,
     steps_per_epoch: float,
 ) -> TrainTask:
-    """Defines what is trained and how.
-
-    Args:
-        config: of the training.
-        projector: to start from; only the shapes of its weights are read.
-        class_weight: see `TrainTask`.
-        total_steps: of the whole run.
-        steps_per_epoch: for the warm-up.
+    """Defines what is trained and how; only the shapes of the projector's weights are read.
 
     Raises:
         ValueError: this projector's weights cannot be trained.
     """
     schedule = optim.make_schedule(config.optim, steps=total_steps, steps_per_epoch=steps_per_epoch)
 
-    def init_params(key: Any, weights: Any) -> Any:
-        sizes = {"embedding_dim": projector.embedding_dim, "num_classes": len(class_weight)}
-        return steps.init_params(config, key, weights, **sizes)
-
+    init_params = functools.partial(
+        steps.init_params,
+        config,
+        embedding_dim=projector.embedding_dim,
+        num_classes=len(class_weight),
+    )
     shapes = jax.eval_shape(init_params, jax.random.key(0), trainable(projector.params))
     return TrainTask(
         config=config,
@@ -61,11 +56,7 @@ def layout(
 ) -> tuple[State, Any]:
     """Returns shapes and shardings of the state and of the frozen weights, without making them.
 
-    Args:
-        task: what is trained.
-        mesh: of `partitioning.make_mesh`.
-        projector_params: weights, or their shapes.
-        fully_sharded: see `partitioning.shardings`.
+    Of `projector_params` only shapes are read; `fully_sharded` as for `partitioning.shardings`.
     """
 
     def placed(tree: Any) -> Any:
@@ -84,24 +75,18 @@ def _make_state(task: TrainTask, key: Any, projector_params: Any) -> State:
 
 
 def make_state(task: TrainTask, abstract: State, projector_params: Any) -> State:
-    """Makes the state before the first step on the mesh, by the seed of the task's config.
+    """Makes the state before the first step as laid out by `layout`.
 
-    Args:
-        task: what is trained.
-        abstract: of `layout`.
-        projector_params: weights to start from, the same in every process.
+    The seed is that of the task's config; `projector_params` must be the same in every process.
     """
     make = jax.jit(functools.partial(_make_state, task), out_shardings=_places(abstract))
     return make(jax.random.key(task.config.seed), projector_params)
 
 
 def place_frozen(task: TrainTask, abstract_frozen: Any, projector_params: Any) -> Any:
-    """Puts the weights that are not trained on the mesh; empty if all are trained.
+    """Puts the weights that are not trained on the mesh as laid out by `layout`.
 
-    Args:
-        task: what is trained.
-        abstract_frozen: of `layout`.
-        projector_params: weights to start from, the same in every process.
+    `projector_params` must be the same in every process. If all are trained, nothing is frozen.
     """
     frozen = {} if task.config.what == "all" else projector_params
     return jax.tree.map(lambda x, to: jax.device_put(x, to.sharding), frozen, abstract_frozen)

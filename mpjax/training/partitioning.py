@@ -59,16 +59,11 @@ def start_hosts(config: MeshConfig) -> str:
             f"config.mesh.process {config.process} is not among the config.mesh.processes "
             f"{config.processes}: number them from 0"
         )
-    named: dict[str, Any] = {}
-    if config.coordinator:
-        named = {
-            "coordinator_address": config.coordinator,
-            "num_processes": config.processes,
-            "process_id": config.process,
-        }
     try:
         jax.distributed.initialize(
-            **named,
+            coordinator_address=config.coordinator or None,
+            num_processes=config.processes if config.coordinator else None,
+            process_id=config.process if config.coordinator else None,
             heartbeat_timeout_seconds=config.timeout,
             shutdown_timeout_seconds=config.timeout,
         )
@@ -86,10 +81,6 @@ def start_hosts(config: MeshConfig) -> str:
 
 def make_mesh(config: MeshConfig, devices: Any = None) -> Mesh:
     """Arranges devices as a mesh with the axes "data" and "model".
-
-    Args:
-        config: its size.
-        devices: all devices of the run; None takes JAX's.
 
     Raises:
         ValueError: the mesh needs a different number of devices.
@@ -115,7 +106,7 @@ def shardings(tree: Any, mesh: Mesh | AbstractMesh, *, fully_sharded: bool = Fal
     """
 
     def place(path: Any, leaf: Any) -> NamedSharding:
-        name = "/".join(_key(key) for key in path)
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
         spec = _spec(name, leaf.shape, mesh.shape)
         if fully_sharded and np.prod(leaf.shape) >= _MIN_SHARDED:
             spec = _cut_further(spec, leaf.shape, mesh.shape["data"])
@@ -130,10 +121,6 @@ def gather_weights(tree: Any, mesh: Mesh) -> Any:
     By itself, the compiler would gather where a weight is multiplied, in every loop around it.
     """
     return jax.lax.with_sharding_constraint(tree, shardings(tree, mesh))
-
-
-def _key(key: Any) -> str:
-    return str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key))))
 
 
 def _spec(name: str, shape: tuple[int, ...], mesh_shape: Any) -> list[str | None]:
