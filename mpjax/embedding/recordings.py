@@ -27,13 +27,7 @@ class Embedder:
     """Embeds recordings one by one, with the frames of a few clips in memory at a time."""
 
     def __init__(self, projector: Projector, views: clips.Views, batch_size: int):
-        """Puts the weights on a device.
-
-        Args:
-            projector: the frozen projector.
-            views: of each clip.
-            batch_size: views per step.
-        """
+        """Puts the weights of the frozen projector on a device; `batch_size` counts views."""
         # One device: embeddings must not depend on how many a machine has.
         mesh = partitioning.make_mesh(MeshConfig(), devices=jax.local_devices()[:1])
         self._step = dataset.embed_step(projector, mesh)

@@ -261,14 +261,10 @@ def log_loss(
 
 @dataclasses.dataclass(frozen=True)
 class FoldHeads:
-    """Heads by the fold that they may predict.
+    """Heads by the fold that they were trained without; under `FINAL`, the one of all rows.
 
-    Attributes:
-        heads: variables of the head trained without fold k, and under `FINAL` of the one trained
-            on all rows.
-        l2: the regularisation chosen for each.
-        losses: per head and candidate l2, the inner cross-validated log-loss; empty if there was
-            nothing to choose.
+    `losses` holds per head and candidate l2 the inner cross-validated log-loss; it is empty if
+    there was nothing to choose.
     """
 
     heads: dict[int, Variables]

@@ -92,12 +92,6 @@ def sweep(
     small batches of views, warm-up and cosine, initial weights of sd 0.01. Every clip counts the
     same in the loss however many views it has.
 
-    Args:
-        rows: views to train on.
-        held_out: views of other animals.
-        num_classes: number of fine classes.
-        config: the trials and their length.
-
     Returns:
         A row per trial: learning_rate, weight_decay, seed, and figures on the clips of `held_out`,
         whose probabilities are averaged over their views: accuracy, mean_class_accuracy (over the

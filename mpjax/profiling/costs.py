@@ -55,17 +55,11 @@ def chip_of(topology: str) -> Chip:
 
 @dataclasses.dataclass(frozen=True)
 class Traffic:
-    """Collective operations of one kind, per chip and run of the program.
-
-    Attributes:
-        count: operations.
-        bytes: of the whole arrays that are reduced, gathered or exchanged.
-        sent_bytes: see `hlo.Collective`.
-    """
+    """Collective operations of one kind, per chip and run of the program."""
 
     count: float = 0.0
-    bytes: float = 0.0
-    sent_bytes: float = 0.0
+    bytes: float = 0.0  # of the whole arrays that are reduced, gathered or exchanged
+    sent_bytes: float = 0.0  # see `hlo.Collective`
 
 
 @dataclasses.dataclass(frozen=True)

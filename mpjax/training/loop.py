@@ -34,15 +34,10 @@ class Stopped(Exception):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Result:
-    """What a run has learned.
-
-    Attributes:
-        step: of the chosen checkpoint: the best on `val`, or the last if there is no `val`.
-        params: as `State.evaluated`, numpy.
-    """
+    """The chosen checkpoint of a run: the best on `val`, or the last if there is no `val`."""
 
     step: int
-    params: Any
+    params: Any  # as `State.evaluated`, numpy
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

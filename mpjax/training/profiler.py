@@ -12,14 +12,7 @@ class Profiler:
     """Traces `length` steps after a few that warm up; if the run is shorter, what is left of it."""
 
     def __init__(self, directory: epath.PathLike, *, start: int, steps: int, length: int) -> None:
-        """Plans the trace.
-
-        Args:
-            directory: of the trace.
-            start: steps taken before.
-            steps: of the whole run.
-            length: steps to trace; 0: none.
-        """
+        """Plans a trace of `length` steps (0: none) of a run of `steps`, `start` of them done."""
         self._directory = directory
         self._first = start + min(_WARM_UP, max(0, steps - start - length))
         self._last = self._first + length
