@@ -1,7 +1,6 @@
-import multiprocessing
+import json
 import os
 import random
-import signal
 import socket
 import subprocess
 import sys
@@ -292,32 +291,36 @@ def test_a_directory_that_cannot_be_made_is_told_at_once(tmp_path):
         _open(tmp_path / "file" / "checkpoints")
 
 
-def _save_for_ever(directory):
-    with _open(directory, best="accuracy") as opened:
-        step = opened.latest() or 0
-        while True:
-            step += 1
-            weights = {"params": jnp.full((400, 400), step, jnp.float32), "step": jnp.int32(step)}
-            opened.save(step, weights, {"position": step}, {"accuracy": step % 5})
+SAVE_FOR_EVER = """
+import json, sys
+import jax.numpy as jnp
+from mpjax.training import checkpoint_manager
+
+config = json.loads(sys.argv[2])
+with checkpoint_manager.Checkpoints(sys.argv[1], keep=3, config=config, best="accuracy") as opened:
+    step = opened.latest() or 0
+    while True:
+        step += 1
+        weights = {"params": jnp.full((400, 400), step, jnp.float32), "step": jnp.int32(step)}
+        opened.save(step, weights, {"position": step}, {"accuracy": step % 5})
+"""
 
 
 @pytest.mark.slow
 def test_a_process_killed_while_it_saves_leaves_whole_checkpoints_alone(tmp_path):
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["mpjax.training.checkpoint_manager"])
+    command = [sys.executable, "-c", SAVE_FOR_EVER, str(tmp_path), json.dumps(CONFIG)]
     draw = random.Random(0)
     latest = 0
     for _ in range(4):
-        process = context.Process(target=_save_for_ever, args=(tmp_path,))
-        process.start()
+        process = subprocess.Popen(command)
         deadline = time.monotonic() + 60
         while not any(step > latest for step in _steps(tmp_path)):  # it saves by now
-            assert process.is_alive()
+            assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.01)
         time.sleep(draw.uniform(0, 0.3))
-        os.kill(process.pid, signal.SIGKILL)
-        process.join()
+        process.kill()
+        process.wait()
         with _open(tmp_path, best="accuracy") as opened:
             latest = opened.latest()
             abstract = {"params": jnp.zeros((400, 400)), "step": jnp.int32(0)}
