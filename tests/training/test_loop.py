@@ -100,7 +100,7 @@ def stop(process, workdir, step):
     """Asks a run to stop once it has logged `step`, and waits until it has."""
     wait_for_step(workdir, step)
     process.terminate()
-    assert "the same command goes on from there" in finish(process)
+    assert "run the same command to resume" in finish(process)
 
 
 @pytest.mark.slow
@@ -138,7 +138,7 @@ def test_sigterm_saves_and_exits_with_0_and_the_same_command_goes_on(unbroken, c
     process.terminate()
     out = finish(process)
     stopped = int(out.split("after step ")[1].split(" of ")[0])
-    assert f"saved in {workdir}/train/checkpoints/{stopped}; the same command goes on" in out
+    assert f"saved in {workdir}/train/checkpoints/{stopped}; run the same command to resume" in out
     assert not (workdir / "heads").exists()
     unrelated = ("eval.bootstrap=30", "projector.batch_size=4", "name='another'")
     finish(start(workdir, compiled, *unrelated))

@@ -67,7 +67,7 @@ def test_a_mesh_that_does_not_fit_the_devices_is_refused_with_both_numbers():
 
 
 def test_a_process_that_is_none_of_the_processes_is_refused():
-    with pytest.raises(ValueError, match=r"process 2 is none of config.mesh.processes 2"):
+    with pytest.raises(ValueError, match=r"process 2 is not among the config.mesh.processes 2"):
         partitioning.start_hosts(MeshConfig(coordinator="localhost:1", processes=2, process=2))
 
 
@@ -85,7 +85,7 @@ def test_a_cluster_that_tells_only_a_part_is_refused():
     environment = os.environ | {"JAX_COORDINATOR_ADDRESS": "localhost:1", "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert "ValueError: the cluster does not tell all of its processes" in done.stderr
+    assert "ValueError: the cluster does not describe all of its processes" in done.stderr
 
 
 @pytest.mark.slow
@@ -118,8 +118,8 @@ def test_ten_steps_give_the_same_losses_on_every_mesh():
                     task, mesh, weights, fully_sharded=fully_sharded
                 )
                 step = compiled_steps.train_program(task, mesh, state, frozen)
-                now = compiled_steps.make_state(task, state, 0, weights)
-                held = compiled_steps.place(frozen, {})
+                now = compiled_steps.make_state(task, state, weights)
+                held = compiled_steps.place_frozen(task, frozen, weights)
                 seen = []
                 for i in range(10):
                     batch = partitioning.to_global(mesh, {"clips": clips[i], "label": label[i]})
