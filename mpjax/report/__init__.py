@@ -1,1 +1,1 @@
-"""Plots and the self-contained HTML report."""
+"""What did the study find, and how can a reader check it? One page of HTML, and a rating page."""

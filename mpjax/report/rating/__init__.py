@@ -1,1 +1,1 @@
-"""The page on which blinded raters classify clips."""
+"""How do blinded raters answer? On one page that needs no network."""

@@ -1,1 +1,1 @@
-"""The sections of the report: tables and figures of one question each."""
+"""What does each section of the report show? Its sentences, tables and figures."""
