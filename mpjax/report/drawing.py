@@ -4,7 +4,7 @@ import io
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 from markupsafe import Markup
@@ -65,7 +65,9 @@ def new_figure(width: float, height: float) -> Iterator[Figure]:
 
 
 @contextmanager
-def new_axes(width: float, height: float, *, grid: str = "y") -> Iterator[tuple[Figure, Axes]]:
+def new_axes(
+    width: float, height: float, *, grid: Literal["x", "y", "both", ""] = "y"
+) -> Iterator[tuple[Figure, Axes]]:
     """Opens a figure with one pair of axes; `grid` is along "x", "y" or "both"; "": no frame."""
     with new_figure(width, height) as figure:
         axes = figure.add_subplot()

@@ -53,7 +53,7 @@ def test_the_answers_come_first_in_words_with_their_intervals(study):
     for kind, named in (("fine", "15 classes"), ("coarse", "3 groups")):
         score = metrics[kind]["recording"]["accuracy"]
         low, high = (f"{100 * value:.1f}" for value in score["ci95"])
-        answer = text.index(f"the model named the right one of {named}")
+        answer = text.index(f"the model predicted the correct one of {named}")
         answer = text[answer : text.index("Accuracy by level")]
         assert f"{100 * score['value']:.1f} % of recordings (95 % CI {low}–{high} %" in answer
         assert "n = 120 recordings of 12 animals)" in answer
@@ -142,7 +142,7 @@ def test_downloads_agree_with_the_tables_shown(full):
     page = full[1]
     files = pages.downloads(page)
     for shown, row in zip(
-        pages.shown(page, "Every arm against vehicle"), files["contrasts"], strict=True
+        pages.shown(page, "Every arm compared with vehicle"), files["contrasts"], strict=True
     ):
         low, high = (float(row[f"value_ci_{end}"]) for end in ("low", "high"))
         cell = f"{float(row['value']):.2f}{low:.2f} to {high:.2f}".replace("-", "−")
@@ -310,7 +310,7 @@ def test_a_leak_inflates_only_where_its_interval_lies_above_zero(retold):
 
     text = retold(change)
     assert "15 classes: the leak changes clip accuracy by 5.0 points" in text
-    assert "(95 % CI −1.0 to 11.0; interval includes 0)" in text
+    assert "(95 % CI −1.0 to 11.0; the interval includes 0)" in text
     assert "15 classes: the leak inflates clip accuracy by" in retold(lambda metrics: None)
 
 
@@ -328,7 +328,7 @@ def test_only_estimated_contrasts_are_counted_as_reported(retold):
 
     assert "18 contrasts could not be estimated" not in retold(lambda metrics: None)
     text = retold(change)
-    assert "18 contrasts against vehicle, all reported" in text
+    assert "18 contrasts with vehicle, all reported" in text
     assert "9 contrasts could not be estimated" in text
 
 
@@ -362,7 +362,7 @@ def test_a_label_cohort_of_one_animal_gets_reasons_in_place_of_figures(report, s
         assert "no confidence interval: no interval from a single animal" in text
         assert "animal × day not estimable: 1 of 1 animal × day units" in text.replace("  ", " ")
     else:
-        assert "not estimable, because of this: no held-out clip" in text
+        assert "not estimable, because no held-out clip" in text
 
 
 def test_a_score_that_includes_chance_is_not_called_above_it(report):
@@ -370,7 +370,7 @@ def test_a_score_that_includes_chance_is_not_called_above_it(report):
     table = make_answers(label, [0] * 24, animal=[i // 3 for i in range(24)])
     table["animal"] = table["animal"] + "x"
     text = pages.text(report(table, make_meta(Taxonomy(("a", "b", "c"))))[1])
-    assert "cannot be told from chance" in text
+    assert "cannot be distinguished from chance" in text
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")

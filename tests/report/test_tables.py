@@ -5,8 +5,9 @@ import io
 import pytest
 
 from mpjax import formatting
+from mpjax.report.columns import estimate, points_estimate, share_estimate, text
 from mpjax.report.sections.drug import reasons
-from mpjax.report.tables import WHY, Table, estimate, share_estimate, spread, text
+from mpjax.report.tables import WHY, Table, spread
 
 
 @pytest.mark.parametrize(
@@ -49,6 +50,7 @@ def test_a_column_of_estimates_shows_the_interval_below():
     row = spread("x", {"value": 0.25, "ci95": [-0.5, 0.75]})
     assert estimate("X", "x").below(row) == "−0.50 to 0.75"
     assert share_estimate("X", "x").cell(row) == "25.0 %"
+    assert points_estimate("X", "x").below(row) == "−50.0 to 75.0"
     assert estimate("X", "x").below(spread("x", {"value": 1.0, "ci95": None})) == "–"
 
 

@@ -15,14 +15,14 @@ SCHEMES = {
 }
 
 
-def name_task(kind: str, task: Mapping[str, Any]) -> str:
+def name_task(task: Mapping[str, Any], kind: str) -> str:
     """Names a task by its number of classes: `15 classes`, or `3 groups` of classes."""
     return f"{len(task['classes'])} {'classes' if kind == 'fine' else 'groups'}"
 
 
-def describe_task(kind: str, task: Mapping[str, Any]) -> str:
+def describe_task(task: Mapping[str, Any], kind: str) -> str:
     """Names a task at its first use, with what its classes are."""
-    name = name_task(kind, task)
+    name = name_task(task, kind)
     if kind == "coarse":
         return f"{name} ({', '.join(task['classes'])})"
     return f"{name} (condition × day)" if all(map(parse_fine_name, task["classes"])) else name
@@ -119,12 +119,12 @@ def answers(tasks: Mapping[str, Any], levels: Mapping[str, str]) -> Sequence[str
         score = task[levels[kind]]["accuracy"]
         if score["value"] is None:
             sentences.append(
-                f"Accuracy of {name_task(kind, task)} is not estimable: {score['why']}."
+                f"Accuracy of {name_task(task, kind)} is not estimable: {score['why']}."
             )
             continue
         between = f", 95 % CI {interval(score)}" if score.get("ci95") else ""
         sentences.append(
-            f"Accuracy of {name_task(kind, task)}: {percent(score['value'])} of {score['n']} "
+            f"Accuracy of {name_task(task, kind)}: {percent(score['value'])} of {score['n']} "
             f"{UNITS[levels[kind]]}{between}; chance {percent(task['chance']['value'])}."
         )
     return sentences

@@ -37,7 +37,7 @@ def tabulate(
         rows = []
     columns = [col.text("Method", "method"), col.text("n", "n")]
     for kind in scored:
-        name = name_task(kind, tasks[kind])
+        name = name_task(tasks[kind], kind)
         columns += [
             col.share_estimate(f"Accuracy, {name}", kind),
             col.share_estimate(f"Mean-class accuracy, {name}", f"{kind}_mean_class"),

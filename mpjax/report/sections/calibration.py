@@ -64,14 +64,14 @@ def tabulate(calibration: Mapping[str, Any], tasks: Tasks) -> Tables:
 
 
 def _each(calibration: Mapping[str, Any], tasks: Tasks) -> list[tuple[str, Mapping[str, Any]]]:
-    return [(name_task(kind, task), calibration.get(kind) or {}) for kind, task in tasks.items()]
+    return [(name_task(task, kind), calibration.get(kind) or {}) for kind, task in tasks.items()]
 
 
 def _coverage(calibration: Mapping[str, Any], tasks: Tasks) -> dict[str, Any]:
     """Returns the curve of each task that has one, by the task's name."""
     found = calibration.get("coverage") or {}
     return {
-        name_task(kind, task): found[kind]
+        name_task(task, kind): found[kind]
         for kind, task in tasks.items()
         if isinstance(found.get(kind), list)
     }
@@ -81,7 +81,7 @@ def draw(calibration: Mapping[str, Any], tasks: Tasks) -> Figures:
     """Draws reliability and accuracy by coverage; arguments as of `tabulate`."""
     curves = _coverage(calibration, tasks)
     reliability = [
-        _draw_reliability(bins, title=name_task(kind, task), name=f"reliability-{kind}")
+        _draw_reliability(bins, title=name_task(task, kind), name=f"reliability-{kind}")
         for kind, task in tasks.items()
         if (bins := (calibration.get(kind) or {}).get("reliability"))
     ]

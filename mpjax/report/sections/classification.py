@@ -166,7 +166,7 @@ def _splits(splits: list[Row]) -> Table:
 
 def _comparison(comparison: Mapping[str, Any], tasks: Mapping[str, Any]) -> Table:
     rows = [
-        {"classes": name_task(kind, task), "level": LEVELS[level], "n": found["accuracy"].get("n"),
+        {"classes": name_task(task, kind), "level": LEVELS[level], "n": found["accuracy"].get("n"),
          **spread("difference", found["accuracy"]), WHY: reason(found["accuracy"])}
         for kind, task in tasks.items()
         for level, found in comparison.get(kind, {}).items()
@@ -188,7 +188,7 @@ def draw(metrics: Mapping[str, Any], tasks: Mapping[str, Any]) -> Figures:
             figures[f"{kind}_recall"] = [_draw_recall(kind, task, level)]
     demonstration = metrics["leak"].get("demonstration") or {}
     rows = [
-        (name_task(kind, task), demonstration[kind], task["chance"]["value"])
+        (name_task(task, kind), demonstration[kind], task["chance"]["value"])
         for kind, task in tasks.items()
         if "animal_split" in (demonstration.get(kind) or {})
     ]

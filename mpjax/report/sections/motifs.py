@@ -140,7 +140,7 @@ def _score(score: Mapping[str, Any], tasks: Mapping[str, Any]) -> Table:
         ):
             if found:
                 accuracy = found.get("accuracy", found)
-                name = name_task(kind, tasks[kind]) if kind in tasks else kind
+                name = name_task(tasks[kind], kind) if kind in tasks else kind
                 rows.append(
                     {"classes": name, "method": method, **spread("accuracy", accuracy),
                      **spread("mean_class_accuracy", found.get("mean_class_accuracy", found)),

@@ -214,7 +214,8 @@ def _within(found: Mapping[str, Any]) -> Iterator[Table]:
     ]  # fmt: skip
     columns = [
         _CONDITION, col.real("From (s)", "start_s", digits=1),
-        col.real("To (s)", "end_s", digits=1), col.estimate("Mean score (logit)", "score"), col.integer("n", "n"),
+        col.real("To (s)", "end_s", digits=1), col.estimate("Mean score (logit)", "score"),
+        col.integer("n", "n"),
     ]  # fmt: skip
     yield Table("within_recording", "Pain score within a recording", bins, columns, labels=3)
     slopes = []

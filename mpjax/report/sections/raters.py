@@ -39,11 +39,11 @@ def sentences(raters: Mapping[str, Any]) -> list[str]:
             f"On {count(package['clips'], 'held-out clip')} of "
             f"{count(package['animals'], 'animal')}, "
             f"{count(len(raters['raters']), 'blinded rater')} chose the correct one of "
-            f"{name_task(kind, task)} in {percent(found['value'])}{between} of answers; chance is "
+            f"{name_task(task, kind)} in {percent(found['value'])}{between} of answers; chance is "
             f"{percent(task['chance'])}."
         )
         lines += [
-            _against(method, compared[kind], name_task(kind, task))
+            _against(method, compared[kind], name_task(task, kind))
             for method, compared in raters["against"].items()
         ]
     return lines
@@ -116,7 +116,7 @@ def _accuracy(raters: Mapping[str, Any]) -> Table:
         rows.append(row)
     columns = [
         col.text("Who", "who"), col.integer("Clips", "clips"),
-        *(col.share_estimate(f"Accuracy, {name_task(kind, task)}", kind)
+        *(col.share_estimate(f"Accuracy, {name_task(task, kind)}", kind)
           for kind, task in kinds.items()),
     ]  # fmt: skip
     return Table("raters", "Raters and methods on the same clips", rows, columns)
@@ -181,7 +181,7 @@ def _trials(raters: Mapping[str, Any]) -> Table:
     )
     columns = [col.text("Rater", "rater"), col.real("Minutes", "minutes", digits=1), median]
     for kind, task in raters["tasks"].items():
-        name = name_task(kind, task)
+        name = name_task(task, kind)
         columns.append(col.estimate(f"Learning, {name}", f"learning_{kind}"))
         columns.append(col.estimate(f"Informative confidence, {name}", f"confidence_{kind}"))
     return Table("raters_trials", "Time, learning and confidence", rows, columns)
