@@ -8,7 +8,7 @@ _ABSENT = "–"
 
 def percent(share: float | None) -> str:
     """Formats a share as per cent."""
-    return _ABSENT if share is None else f"{100 * share:.1f} %"
+    return _ABSENT if share is None else f"{number(100 * share, 1)} %"
 
 
 def interval(score: Mapping[str, Any]) -> str:
@@ -16,7 +16,8 @@ def interval(score: Mapping[str, Any]) -> str:
     if score.get("ci95") is None:
         return _ABSENT
     low, high = score["ci95"]
-    return f"{100 * low:.1f}–{100 * high:.1f} %"
+    between = "–" if low >= 0 else " to "
+    return f"{number(100 * low, 1)}{between}{number(100 * high, 1)} %"
 
 
 def number(value: float | None, digits: int = 2) -> str:

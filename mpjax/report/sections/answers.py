@@ -55,8 +55,8 @@ def permutation(scores: Mapping[str, Any]) -> str:
     if "p" not in test:
         return f"No permutation test: {test['why']}."
     return (
-        f"With the classes shuffled between {test['unit']}s {test['permutations']:,} times, the "
-        f"mean is {percent(test['null']['mean'])} (permutation {p_phrase(test['p'])})."
+        f"With the classes shuffled between {test['unit']}s {test['permutations']:,} times, "
+        f"it is {percent(test['null']['mean'])} on average (permutation {p_phrase(test['p'])})."
     )
 
 

@@ -340,7 +340,7 @@ def _draw_map(plane: embedding_map.Plane, names: Sequence[str], by: str) -> Pane
     colours = colour_of(kinds)
     markers = {kind: MARKERS[(i // 7) % 7] for i, kind in enumerate(kinds)}
     keyed = len(kinds) <= _MOST_NAMED
-    rows = min(len(kinds), _MOST_NAMED) // 2 + 1
+    rows = len(kinds) // 2 + 1 if keyed else 0
     with new_axes(3.7, 3.3 + 0.16 * rows) as (figure, axes):
         for kind in kinds:
             points = plane.coordinates[np.array(names) == kind]

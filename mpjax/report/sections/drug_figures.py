@@ -278,7 +278,7 @@ def _shift(found: Row | None) -> Iterator[Panel]:
 def _manifold(found: Sequence[Row]) -> Iterator[Panel]:
     """Draws the share of clips far from the training data; flagged rows are marked."""
     labels = [f"{row['condition']} · {row['arm']} · {row['phase']}" for row in found]
-    label = f"clips far from the training data (%); dashed: {_EXPECTED} %"
+    label = f"distant clips (%); dashed: {_EXPECTED} %"
     if labels:
         height = 1.0 + 0.24 * len(labels)
         with new_rows(labels, label, height=height, line=_EXPECTED) as (figure, axes):

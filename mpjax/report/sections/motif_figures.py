@@ -109,7 +109,9 @@ def _effects(rows: Rows, place: int) -> Panel:
             note(axes, str(row["motif"]), (x, y), (5, 3))
         widest = max([1.0, *(abs(row["effect"]["value"]) for row in able)])
         axes.set(xlim=(-1.15 * widest, 1.15 * widest), ylim=(0, 1.12 * max([1.5, *height])))
-        axes.set(title=title, xlabel="Hedges g of the usage", ylabel="−log₁₀ p")
+        axes.set(
+            title=title.replace(": ", ":\n"), xlabel="Hedges g of the usage", ylabel="−log₁₀ p"
+        )
         svg = to_svg(figure, f"motif-effects-{place}")
     listed = "; ".join(
         f"motif {row['motif']} {estimate(row['effect'], 1)}" for row in rows if row["q"] <= 0.05
@@ -244,7 +246,7 @@ def _ethogram(recordings: Rows, leading: Sequence[int]) -> Panel:
                 faces.append(colours.get(int(motif), other))
             axes.add_collection(PolyCollection(boxes, facecolors=faces, linewidths=0))
         keys = {f"motif {motif}": colour for motif, colour in colours.items()}
-        keys |= {"others": _OTHERS[1], "unlike the training data": _UNLIKE}
+        keys |= {"others": _OTHERS[1], "unlike training": _UNLIKE}
         for text, colour in keys.items():
             axes.plot([], [], "s", color=colour, ms=7, label=text)
         axes.autoscale_view(scaley=False)
