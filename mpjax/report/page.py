@@ -31,33 +31,6 @@ from mpjax.report.sections import (
 )
 from mpjax.report.tables import Tables
 
-# In their order on the page: each is templates/sections/<name>.html.j2.
-SECTIONS = (
-    "classification",
-    "baselines",
-    "raters",
-    "calibration",
-    "leak",
-    "confounds",
-    "motifs",
-    "saliency",
-    "days",
-    "drug",
-    "specificity",
-    "map",
-    "methods",
-    "arrive",
-    "limits",
-    "provenance",
-)
-# arXiv 2508.05138 (2025), abstract: accuracy in % on its own dataset, which is not public.
-PUBLISHED = (
-    ("Reference method", 48.41, 73.1),
-    ("B-SOiD", 30.52, 58.43),
-    ("Human experts", 21.33, 48.0),
-    ("Chance", 6.67, 33.3),
-)
-
 
 def write_report(
     path: epath.PathLike,
@@ -99,30 +72,25 @@ def render_report(
     provenance = predictions.meta["provenance"]
     rated, salient = metrics.get("raters", {}), metrics.get("saliency", {})
     results = [*answers.answers(tasks, levels), *drug_answers]
-    return (
-        make_environment()
-        .get_template("report.html.j2")
-        .render(
-            title=title,
-            sections=SECTIONS,
-            metrics=metrics,
-            tasks=tasks,
-            levels=levels,
-            notes=answers.notes(tasks),
-            drug_answers=drug_answers,
-            figures=_draw(metrics, tasks) | maps,
-            mapped=mapped,
-            tables=_tabulate(metrics, tasks),
-            galleries=pictures.galleries or {},
-            saliency_answers=saliency.headline(salient),
-            saliency_clips=saliency.show_clips(salient, pictures.saliency),
-            rater_answers=raters.sentences(rated),
-            rater_notes=raters.notes(rated),
-            methods=methods.describe(metrics, provenance),
-            arrive=arrive.fill(metrics, predictions, answers=results),
-            provenance=_flatten(provenance),
-            published=PUBLISHED,
-        )
+    template = make_environment().get_template("report.html.j2")
+    return template.render(
+        title=title,
+        metrics=metrics,
+        tasks=tasks,
+        levels=levels,
+        notes=answers.notes(tasks),
+        drug_answers=drug_answers,
+        figures=_draw(metrics, tasks) | maps,
+        mapped=mapped,
+        tables=_tabulate(metrics, tasks),
+        galleries=pictures.galleries or {},
+        saliency_answers=saliency.headline(salient),
+        saliency_clips=saliency.show_clips(salient, pictures.saliency),
+        rater_answers=raters.sentences(rated),
+        rater_notes=raters.notes(rated),
+        methods=methods.describe(metrics, provenance),
+        arrive=arrive.fill(metrics, predictions, answers=results),
+        provenance=_flatten(provenance),
     )
 
 

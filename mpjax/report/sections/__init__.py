@@ -1,1 +1,3 @@
-"""What does each section of the report show? Its sentences, tables and figures."""
+"""What does each section of the report show? A module per section: sentences, tables, figures."""
+
+__all__ = ["answers", "raters"]

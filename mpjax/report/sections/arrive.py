@@ -11,7 +11,7 @@ import pandas as pd
 
 from mpjax.analysis.predictions import Predictions
 from mpjax.formatting import count, join, number
-from mpjax.report.sections.answers import SCHEMES, left_out, units
+from mpjax.report.sections.answers import SCHEMES, incomplete, left_out, units
 from mpjax.taxonomy import parse_fine_name
 
 
@@ -43,52 +43,51 @@ def fill(
     table, drug = predictions.table, metrics["drug"]
     labelled = not any(map(parse_fine_name, predictions.taxonomy.fine))
     treated = table[table["drug"] != ""]
-    order = ["order of filming"] if labelled else [
-        "how animals were allocated to conditions and arms", "order of filming and dosing",
-    ]  # fmt: skip
-    when = "when labels were given" if labelled else "during induction, dosing and filming"
-    animals = table.drop_duplicates("animal")
-    unknown = ["species, strain and substrain", "age or weight", "source", "health status"]
-    done = ["housing and husbandry", "filming set-up"]
-    done += ["anaesthesia, analgesia and humane end points"]
+    groups = f"Classes are labels: {join(predictions.taxonomy.fine)}."
     unit = f"{units(metrics)} Clips and recordings are never counted as independent."
-    groups = (
-        f"Classes are labels: {join(predictions.taxonomy.fine)}." if labelled else _groups(table)
-    )
     scored = (
         "Scoring was automatic: no person rated a recording for a figure of this report, and the "
         "classifier was never given the class of an animal that it scored."
     )
-    return [
-        Item("Study design", [groups, _arms(treated), unit]),
-        Item(
-            "Sample size",
-            [_sizes(table, labelled), left_out(drug), *_detectable(drug)],
-            ["how the number of animals was decided"],
-        ),
-        Item(
-            "Inclusion and exclusion",
-            _exclusions(metrics),
-            ["criteria set before the experiment", "animals excluded before filming"],
-        ),
-        Item("Randomisation", [_division(metrics, predictions.meta["provenance"])], order),
-        Item("Blinding", [scored], [f"who was blinded {when}"]),
-        Item("Outcome measures", _outcomes(metrics)),
-        Item("Statistical methods", _statistics(metrics)),
-        Item(
-            "Experimental animals",
-            [_sexes(animals)],
-            unknown + ["sex of some animals"] * bool((animals["sex"] == "").any()),
-        ),
-        Item(
-            "Experimental procedures",
-            _procedures(table, treated),
-            ["how pain was induced"] * (not labelled)
-            + done
-            + ["route of administration"] * bool((treated["route"] == "").any()),
-        ),
-        Item("Results", answers),
-    ]
+    known = {
+        "Study design": [groups if labelled else _groups(table), _arms(treated), unit],
+        "Sample size": [_sizes(table, labelled), left_out(drug), *_detectable(drug)],
+        "Inclusion and exclusion": _exclusions(metrics),
+        "Randomisation": [_division(metrics, predictions.meta["provenance"])],
+        "Blinding": [scored],
+        "Outcome measures": _outcomes(metrics),
+        "Statistical methods": _statistics(metrics),
+        "Experimental animals": [_sexes(table.drop_duplicates("animal"))],
+        "Experimental procedures": _procedures(table, treated),
+        "Results": answers,
+    }
+    missing = _missing(table, treated, labelled)
+    return [Item(title, sentences, missing.get(title, ())) for title, sentences in known.items()]
+
+
+def _missing(table: pd.DataFrame, treated: pd.DataFrame, labelled: bool) -> dict[str, list[str]]:
+    """Lists what the cohort file does not record, per item."""
+    animals = ["species, strain and substrain", "age or weight", "source", "health status"]
+    if (table["sex"] == "").any():
+        animals.append("sex of some animals")
+    done = [] if labelled else ["how pain was induced"]
+    done += ["housing and husbandry", "filming set-up"]
+    done += ["anaesthesia, analgesia and humane end points"]
+    if (treated["route"] == "").any():
+        done.append("route of administration")
+    order = ["how animals were allocated to conditions and arms", "order of filming and dosing"]
+    when = "when labels were given" if labelled else "during induction, dosing and filming"
+    return {
+        "Sample size": ["how the number of animals was decided"],
+        "Inclusion and exclusion": [
+            "criteria set before the experiment",
+            "animals excluded before filming",
+        ],
+        "Randomisation": ["order of filming"] if labelled else order,
+        "Blinding": [f"who was blinded {when}"],
+        "Experimental animals": animals,
+        "Experimental procedures": done,
+    }
 
 
 def _groups(table: pd.DataFrame) -> str:
@@ -154,11 +153,8 @@ def _detectable(drug: Mapping[str, Any]) -> list[str]:
 
 
 def _exclusions(metrics: Mapping[str, Any]) -> list[str]:
-    n = metrics["n"]
     return [
-        f"Classes left out by configuration: {join(metrics['exclude']) or 'none'}.",
-        f"Held-out clips of classes that were not trained, not counted: {n['left_out_clips']:,}.",
-        f"Clips padded because the recording was too short, counted: {n['padded_clips']:,}.",
+        *(incomplete(metrics) or ["No class and no clip was left out."]),
         "Recordings that could not be decoded are listed in the dataset's manifest and are not in "
         "this table.",
         left_out(metrics["drug"]),

@@ -74,14 +74,12 @@ def _levels(tasks: Mapping[str, Any]) -> Table:
         for task in tasks.values()
         for level, name in LEVELS.items()
     ]  # fmt: skip
-    optional = [col.share_estimate(heading, key) for key, heading in _EXTRA.items()]
-    optional.append(col.p_value("Permutation p", "permutation_p"))
-    keys = [*_EXTRA, "permutation_p"]
+    optional = {key: col.share_estimate(heading, key) for key, heading in _EXTRA.items()}
+    optional["permutation_p"] = col.p_value("Permutation p", "permutation_p")
     columns = [
         col.integer("Classes", "classes"), col.text("Level", "level"), col.integer("n", "n"),
         *_SCORES,
-        *(column for key, column in zip(keys, optional, strict=True)
-          if any(row[key] is not None for row in rows)),
+        *(column for key, column in optional.items() if any(row[key] is not None for row in rows)),
         col.share("Chance", "chance"), col.share("Majority class", "majority"),
     ]  # fmt: skip
     return Table("levels", "Accuracy by level", rows, columns, labels=2)

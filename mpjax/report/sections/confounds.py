@@ -102,11 +102,7 @@ def _single_frames(found: Mapping[str, Any]) -> Table:
 
 
 def draw(confounds: Mapping[str, Any]) -> Figures:
-    """Draws each family's accuracy against chance and the backgrounds, where there are any.
-
-    Args:
-        confounds: what metrics.json holds under `confounds`; empty: nothing.
-    """
+    """Draws each family's accuracy and the backgrounds; arguments as of `tabulate`."""
     families = (confounds.get("families") or {}).values()
     rows = {
         kind: [

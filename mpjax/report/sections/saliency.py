@@ -131,11 +131,7 @@ def _neighbours(clips: list[Row]) -> Table:
 
 
 def draw(found: Mapping[str, Any]) -> Figures:
-    """Draws deletion and insertion curves, where there are any.
-
-    Args:
-        found: what metrics.json holds under `saliency`; empty: nothing.
-    """
+    """Draws deletion and insertion curves; arguments as of `tabulate`."""
     tests = _TESTS if "curves" in found else ()
     return drawn({"saliency_curves": [_draw_curves(found, test) for test in tests]})
 
