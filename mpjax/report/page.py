@@ -47,7 +47,7 @@ def write_report(
         metrics: what `mpjax.analysis.classification.evaluate.evaluate` returned for `predictions`.
         predictions: the evaluated predictions; their provenance is shown.
         title: of the page.
-        pictures: what it shows beside figures.
+        pictures: images that it shows in addition to figures.
     """
     page = render_report(metrics, predictions, title=title, pictures=pictures)
     with write_aside(path) as aside:
