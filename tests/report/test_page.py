@@ -50,10 +50,10 @@ def full(report):
 def test_the_answers_come_first_in_words_with_their_intervals(study):
     _, page, metrics = study
     text = pages.text(page)
-    for kind, named in (("fine", "15 classes"), ("coarse", "3 groups")):
+    for kind, task in (("fine", "15 classes"), ("coarse", "3 groups")):
         score = metrics[kind]["recording"]["accuracy"]
         low, high = (f"{100 * value:.1f}" for value in score["ci95"])
-        answer = text.index(f"the model predicted the correct one of {named}")
+        answer = text.index(f"the model predicted the correct one of {task}")
         answer = text[answer : text.index("Accuracy by level")]
         assert f"{100 * score['value']:.1f} % of recordings (95 % CI {low}–{high} %" in answer
         assert "n = 120 recordings of 12 animals)" in answer
@@ -78,8 +78,8 @@ def test_figures_share_no_ids_and_each_says_in_words_what_it_shows(full):
     ids = re.findall(r'\bid="([^"]+)"', page)
     assert len(ids) == len(set(ids))
     assert set(re.findall(r"(?:url\(#|href=\"#)([^\")]+)", page)) <= set(ids)
-    sentence = re.findall(r'<div role="img" aria-label="([^"]{40,})"><svg', page)
-    assert page.count("<svg") == len(sentence) == len(set(sentence)) > 20
+    texts = re.findall(r'<div role="img" aria-label="([^"]{40,})"><svg', page)
+    assert page.count("<svg") == len(texts) == len(set(texts)) > 20
 
 
 def test_a_full_study_has_every_section(full):
