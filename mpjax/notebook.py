@@ -139,13 +139,14 @@ def key_figures(metrics: Mapping[str, Any]) -> pd.DataFrame:
         Columns figure, value, 95 % CI, chance and n; text, "–" where there is none.
     """
     from mpjax import formatting
+    from mpjax.report.sections.answers import UNITS, headline_level
 
     rows = []
     for kind in ("fine", "coarse"):
         if kind not in metrics:
             continue
         task = metrics[kind]
-        level = formatting.headline_level(task)
+        level = headline_level(task)
         for name in ("accuracy", "mean_class_accuracy"):
             score = task[level][name]
             rows.append(
@@ -154,7 +155,7 @@ def key_figures(metrics: Mapping[str, Any]) -> pd.DataFrame:
                     "value": formatting.percent(score["value"]),
                     "95 % CI": formatting.interval(score),
                     "chance": formatting.percent(task["chance"]["value"]),
-                    "n": formatting.count(score["n"], formatting.UNITS[level].removesuffix("s"))
+                    "n": formatting.count(score["n"], UNITS[level].removesuffix("s"))
                     if score.get("n")
                     else "–",
                 }

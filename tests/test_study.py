@@ -103,7 +103,7 @@ def test_what_the_study_saw_stands_in_its_figures_and_its_report(finished):
         "majority", "nearest centroid of pixels", "locomotion", "random weights",
     }  # fmt: skip
     page = (finished / "report.html").read_text()
-    for section in ("beside", "confounds", "motifs", "saliency", "days"):
+    for section in ("baselines", "confounds", "motifs", "saliency", "days"):
         assert f'<h2 id="{section}"' in page
     assert page.count("data:image/webp") >= 4 + 2  # motifs' galleries and explained clips
     assert "Moves like" in page

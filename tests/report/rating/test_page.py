@@ -239,7 +239,7 @@ def test_where_nothing_can_be_kept_the_page_says_so_and_goes_on_from_a_file(
     assert rater.js("return session.rater") == "nowhere"
 
 
-def test_a_lost_folder_of_clips_is_told_and_no_answer_can_be_given(rater, package, tmp_path):
+def test_a_lost_folder_of_clips_is_reported_and_no_answer_can_be_given(rater, package, tmp_path):
     (tmp_path / "alone").mkdir()
     page = (package[0] / "index.html").read_text(encoding="utf-8")
     (tmp_path / "alone" / "index.html").write_text(page.replace(package[1].package, "other"))
@@ -249,7 +249,9 @@ def test_a_lost_folder_of_clips_is_told_and_no_answer_can_be_given(rater, packag
     rater.tab_to("#examples-done")
     rater.keys(ENTER)
     rater.until("return player.root.classList.contains('failed')")
-    assert "must lie beside index.html" in rater.js("return player.find('wait').textContent")
+    assert "must be in the same folder as index.html" in rater.js(
+        "return player.find('wait').textContent"
+    )
     rater.keys("1234", ENTER)
     assert rater.js("return session.trials.length") == 0
     rater.complaints()

@@ -33,7 +33,7 @@ def figures(tmp_path_factory):
 
 def render(raters):
     """Renders the section alone, as the report includes it."""
-    template = html._environment().get_template("sections/raters.html.j2")
+    template = html.make_environment().get_template("sections/raters.html.j2")
     return template.render(
         metrics={"raters": raters} if raters else {},
         tables=rater_tables.tabulate(raters),
@@ -51,13 +51,13 @@ def test_words_come_first_with_accuracy_interval_and_difference(figures):
         assert f"in {100 * accuracy['value']:.1f} % (95 % CI {low}–{high} %) of answers" in text
         difference = figures["against"]["model"][kind]["difference"]
         points = f"{100 * difference['value']:.1f}".replace("-", "−")
-        assert f"{points} points against the raters (95 % CI" in text
-    assert "On 75 held-out clips of 12 animals, 3 blinded raters named" in text
-    assert "On the same clips the model named" in text
-    assert "On the same clips bsoid named" in text
+        assert f"{points} points compared with the raters (95 % CI" in text
+    assert "On 75 held-out clips of 12 animals, 3 blinded raters chose" in text
+    assert "On the same clips the model predicted" in text
+    assert "On the same clips bsoid predicted" in text
 
 
-def test_the_table_sets_raters_methods_and_chance_beside_each_other(figures):
+def test_the_table_compares_raters_methods_and_chance(figures):
     page = render(figures)
     rows = pages.shown(page, "Raters and methods on the same clips")
     assert [unescape(row[0]) for row in rows] == [
@@ -103,10 +103,10 @@ def test_the_printed_table_holds_the_same_figures(figures):
 @pytest.mark.parametrize(
     ("ci95", "p", "verdict"),
     [
-        ((-0.27, -0.01), 0.066, "which cannot be told from none"),
-        ((-0.27, -0.01), 0.03, "so that the model is right less often"),
-        ((0.01, 0.2), 0.03, "so that the model is right more often"),
-        ((-0.01, 0.2), 0.03, "which cannot be told from none"),
+        ((-0.27, -0.01), 0.066, "which cannot be distinguished from no difference"),
+        ((-0.27, -0.01), 0.03, "so the model is correct less often"),
+        ((0.01, 0.2), 0.03, "so the model is correct more often"),
+        ((-0.01, 0.2), 0.03, "which cannot be distinguished from no difference"),
     ],
 )
 def test_a_difference_is_claimed_only_where_interval_and_test_agree(ci95, p, verdict):
