@@ -16,11 +16,11 @@ def clip_span(start_frame: int, frames: int, fps: float, *, pose_fps: float) -> 
     """Returns the pose frames of a clip's time span, as a half-open range.
 
     A clip's frames are counted at the clip's rate, to which the video was resampled; pose frames
-    are those of the video. Clips that follow each other share none.
+    are those of the video. Successive clips share none.
 
     Args:
-        start_frame: the clip's first frame, on the timeline of the clip's rate.
-        frames: of the clip, without those that only repeat the recording's last one.
+        start_frame: the clip's first frame, at the clip's rate.
+        frames: of the clip, without padding that repeats the recording's last frame.
         fps: Hz, of the clip.
         pose_fps: Hz, of the video.
     """
@@ -38,11 +38,11 @@ def span_usage(
 ) -> Float[np.ndarray, "clips motifs"]:
     """Returns the share of each motif in spans of one recording.
 
-    A span counts the windows of 100 ms that lie within it as a whole. One that is shorter than a
-    window, or at the very end, is given the window nearest to its middle.
+    A span counts the windows of 100 ms that lie wholly within it. A span that is shorter than a
+    window, or at the very end, gets the window nearest to its middle.
 
     Args:
-        motif: of every window of the recording, window i reaching from frame i to i + b.
+        motif: of every window of the recording; window i reaches from frame i to i + b.
         spans: first frame and the one after the last of each.
         count: motifs.
         fps: Hz, of the pose.
@@ -67,8 +67,8 @@ def recording_usage(
 ) -> Float[np.ndarray, "usage_and_transitions"]:
     """Returns the share of each motif in a recording, and of each change from one to another.
 
-    A change is counted from a window to the one 100 ms later, so that both share no step; changes
-    are shares of all such pairs of windows, those without a change too.
+    A change is counted from a window to the one 100 ms later, which shares no step with it; changes
+    are shares of all such pairs of windows, including those without a change.
 
     Args:
         motif: of every window.

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 
 from mpjax.analysis.motifs.codebook import Assigned
 
-# What tells an animal's sessions apart.
+# The columns that identify a session of an animal.
 SESSION = ("animal", "condition", "day", "drug", "dose_mg_per_kg", "minutes_post_dose")
 UNITS = {
     "usage": "share of the time", "unlike": "share of the time", "bout_length": "s",
@@ -27,8 +27,8 @@ class Measure:
 
     Attributes:
         kind: a key of `UNITS`.
-        motif: that it tells of; None for `unlike`.
-        to: the motif that follows, of a transition.
+        motif: that it describes; None for `unlike`.
+        to: of a transition, the motif that follows.
     """
 
     kind: str
@@ -41,7 +41,7 @@ class Measured:
     """Figures of recordings or sessions.
 
     Attributes:
-        table: a row per recording (`video`, what tells sessions apart, `cage, sex, split, fold`,
+        table: a row per recording (`video`, the columns of `SESSION`, `cage, sex, split, fold`,
             `label` (-1: none, or several), `windows`, `seconds`) or per session.
         measures: the columns of `values`.
         values: NaN where there is none, e.g. the length of bouts that never occurred.
@@ -59,7 +59,7 @@ class Measured:
         return dataclasses.replace(self, table=table, values=self.values[rows])
 
     def average(self, by: Sequence[str]) -> "Measured":
-        """Averages the rows of each value of `by`, each row counting alike, missing ones out.
+        """Averages the rows of each value of `by` with equal weight, without missing figures.
 
         `windows` and `seconds` are summed, of other columns the first value is kept, and of
         `label` only one that all rows share.
@@ -68,23 +68,14 @@ class Measured:
         code = grouped.ngroup().to_numpy()
         if not len(code):
             return self
-        count = int(code.max()) + 1
-        order = np.argsort(code, kind="stable")
-        first = np.searchsorted(code[order], np.arange(count))
-        valid = np.isfinite(self.values)[order]
-        total = np.add.reduceat(np.where(valid, self.values[order], 0), first, axis=0)
-        n = np.add.reduceat(valid.astype(int), first, axis=0)
-        values = np.divide(total, n, out=np.full(total.shape, np.nan), where=n > 0)
+        values = pd.DataFrame(self.values).groupby(code).mean().to_numpy()
         how = {name: "first" for name in self.table if name not in by}
         how |= {"windows": "sum", "seconds": "sum"}
         table = grouped.agg(how).reset_index()
         if "label" not in by:
-            table["label"] = grouped["label"].agg(_single).to_numpy()
+            labels = grouped["label"]
+            table["label"] = labels.first().where(labels.min() == labels.max(), -1).to_numpy()
         return dataclasses.replace(self, table=table, values=values)
-
-
-def _single(labels: pd.Series) -> int:
-    return int(labels.iloc[0]) if len(set(labels)) == 1 else -1
 
 
 def measure_recordings(
@@ -92,13 +83,13 @@ def measure_recordings(
 ) -> tuple[Measured, Int[np.ndarray, "motifs motifs"]]:
     """Measures every recording.
 
-    A window that is unlike anything seen counts to no motif, but to the time. A bout is a run of
-    one motif over windows that follow each other; its length is its windows times their step.
+    A window that is unlike any training window counts towards the time but to no motif. A bout is a
+    run of one motif over consecutive windows; its length is its windows times their step.
 
     Args:
-        windows: a row per window, see `motifs.analyse`.
+        windows: a row per window, see `analyse.analyse`.
         assigned: by one codebook, in the order of `windows`.
-        motifs: how many the codebook has.
+        motifs: number of motifs of the codebook.
 
     Returns:
         The figures, and how often each motif (rows) was followed by each other one.
@@ -151,10 +142,7 @@ def _count(
 
 
 def _steps(rows: pd.DataFrame, video: Int[np.ndarray, " n"]) -> Float[np.ndarray, " recordings"]:
-    """Returns the usual time between the windows of each recording, in s.
-
-    That of a recording of one window is the window's own length.
-    """
+    """Returns each recording's median time between windows, in s; of one window, its length."""
     gap = pd.Series(np.diff(rows["start_s"].to_numpy(), prepend=np.nan))
     gap[np.diff(video, prepend=-1) != 0] = np.nan
     usual = gap.groupby(video).median().to_numpy()
@@ -194,9 +182,9 @@ def _find_runs(
 def _common(
     pair: Int[np.ndarray, " moves"], animal: Int[np.ndarray, " moves"], *, animals: int, motifs: int
 ) -> Int[np.ndarray, " kept"]:
-    """Returns the commonest transitions of those that half of all animals make, ascending.
+    """Returns the most frequent transitions of those that half of all animals make, ascending.
 
-    Conditions have no say, so that the choice does not touch the tests.
+    The choice ignores conditions, so that it does not bias the tests.
     """
     makers = np.unique(np.stack([pair, animal]), axis=1)[0]
     spread = np.bincount(makers, minlength=motifs**2)
@@ -208,12 +196,7 @@ def _common(
 def segments(
     windows: pd.DataFrame, assigned: Assigned, video: str, *, motifs: int
 ) -> list[list[float]]:
-    """Returns the bouts of one recording as [start in s, end in s, motif]; -1: unlike any.
-
-    Args:
-        windows, assigned, motifs: as in `measure_recordings`.
-        video: of the recording.
-    """
+    """Returns the bouts of one recording as [start in s, end in s, motif]; -1: unlike any."""
     own = np.flatnonzero((windows["video"] == video).to_numpy())
     own = own[np.argsort(windows["start_s"].to_numpy()[own], kind="stable")]
     rows, zero = windows.iloc[own], np.zeros(len(own), int)
@@ -222,7 +205,7 @@ def segments(
     step = _steps(rows, zero)
     runs = _find_runs(zero, state, start, step)
     last = runs.start + runs.windows - 1
-    # A window lasts until the next one, or where windows lie apart, as long as it is.
+    # A window lasts until the next one starts, but no longer than its own length.
     stop = start[last] + np.minimum(step[0], rows["seconds"].to_numpy(float)[last])
     return [
         [float(begin), float(end), int(motif) if motif < motifs else -1]
@@ -233,11 +216,7 @@ def segments(
 def profile(
     windows: pd.DataFrame, assigned: Assigned, *, motifs: int, bins: int = 10
 ) -> dict[str, Any]:
-    """Describes how motifs are used over the course of a recording.
-
-    Args:
-        windows, assigned, motifs: as in `measure_recordings`.
-        bins: equal parts of a recording, from its first to its last window.
+    """Describes how the use of motifs changes over a recording, in equal parts of its length.
 
     Returns:
         {"bins", "minutes" (median length of a recording), "n" (animals), "usage": a list per motif
@@ -253,15 +232,13 @@ def profile(
     part = (windows["start_s"].to_numpy() - begin)[long] / np.maximum(length[long], 1e-9)
     part = np.minimum((bins * part).astype(int), bins - 1)
     animal, names = pd.factorize(rows["animal"])
-    usage = np.empty((motifs, bins))
-    seen = _count((animal, part), (len(names), bins))
-    for motif in range(motifs):
-        shown = ((assigned.motif == motif) & ~assigned.unlike)[long]
-        used = _count((animal[shown], part[shown]), seen.shape)
-        usage[motif] = (used / np.maximum(seen, 1)).sum(0) / np.maximum((seen > 0).sum(0), 1)
+    count = np.zeros((motifs + 1, len(names), bins))
+    np.add.at(count, (np.where(assigned.unlike, motifs, assigned.motif)[long], animal, part), 1)
+    total = count.sum(0)
+    usage = (count / np.maximum(total, 1)).sum(1) / np.maximum((total > 0).sum(0), 1)
     return {
         "bins": bins,
         "minutes": float(np.median(length[long]) / 60),
         "n": len(names),
-        "usage": usage.tolist(),
+        "usage": usage[:motifs].tolist(),
     }

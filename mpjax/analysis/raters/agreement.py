@@ -5,7 +5,7 @@ values equal those of `statsmodels.stats.inter_rater`; here all resamples are co
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,12 +19,12 @@ from mpjax.analysis.stats.crossed_bootstrap import Crossed
 def describe(
     answer: Int[np.ndarray, "raters clips"], crossed: Crossed, *, classes: int, names: Sequence[str]
 ) -> dict[str, Any]:
-    """Describes the agreement of all raters and of every two.
+    """Describes the agreement of all raters and of every pair.
 
     Args:
         answer: class by rater and clip; -1 where a clip was not answered.
-        crossed: how clips are resampled; raters are not, for kappa is of these raters.
-        classes: how many there are.
+        crossed: how clips are resampled; raters are not, because kappa is about these raters.
+        classes: number of classes.
         names: of the raters.
 
     Returns:
@@ -32,8 +32,7 @@ def describe(
         over the clips that all have answered; or why there is none.
     """
     if len(answer) < 2:
-        why = absent("agreement takes two raters or more")
-        return {"cohen": [], "fleiss": why}
+        return {"cohen": [], "fleiss": absent("agreement takes two raters or more")}
     pairs = [
         {"raters": [names[a], names[b]], **_estimate(answer[[a, b]], crossed, classes, cohen)}
         for a, b in itertools.combinations(range(len(answer)), 2)
@@ -42,9 +41,12 @@ def describe(
 
 
 def _estimate(
-    answer: Int[np.ndarray, "raters clips"], crossed: Crossed, classes: int, kappa: Any
+    answer: Int[np.ndarray, "raters clips"],
+    crossed: Crossed,
+    classes: int,
+    kappa: Callable[[np.ndarray, np.ndarray], np.ndarray],
 ) -> dict[str, Any]:
-    """Estimates a kappa of the clips that all of these raters answered."""
+    """Estimates a kappa on the clips that all of these raters answered."""
     both = (answer >= 0).all(0)
     if not both.any():
         return absent("no clip was answered by all of them")
@@ -52,7 +54,7 @@ def _estimate(
     group = crossed.group[both]
     [value] = kappa(named, np.ones((1, both.sum())))
     if np.isnan(value):
-        return absent("all named one class throughout, so that chance cannot be told apart")
+        return absent("all gave one class throughout, so chance agreement is complete")
     draws = kappa(named, crossed.weights[:, group].astype(float))
     interval = bootstrap.percentile_interval(draws, groups=len(np.unique(group)), unit=crossed.unit)
     return {"value": float(value), **interval, "n": int(both.sum())}
@@ -64,7 +66,7 @@ def cohen(
     """Returns Cohen's kappa of two raters in every resample; NaN where chance agreement is 1.
 
     Args:
-        named: 1 at the class that a rater named.
+        named: 1 at the class that a rater gave.
         weights: how often each clip occurs.
     """
     total = weights.sum(1)
@@ -79,8 +81,7 @@ def fleiss(
     """Returns Fleiss' kappa of two raters or more in every resample; NaN where chance is 1.
 
     Args:
-        named: 1 at the class that a rater named.
-        weights: how often each clip occurs.
+        named, weights: as for `cohen`.
     """
     raters, total = len(named), weights.sum(1)
     counts = named.sum(0)

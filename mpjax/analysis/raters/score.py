@@ -1,7 +1,7 @@
-"""Blinded raters scored: accuracy, agreement, learning, confidence, and against other methods.
+"""Scores of blinded raters: accuracy, agreement, learning, confidence, and other methods.
 
 Clips of one animal are not independent, and raters differ. A rater's interval resamples animals (or
-cages); the pooled one resamples animals and raters (see `crossed`).
+cages); the pooled one resamples animals and raters (see `stats.crossed_bootstrap`).
 """
 
 import dataclasses
@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from etils import epath
 from jaxtyping import Float, Int
+from sklearn.metrics import confusion_matrix
 
+from mpjax.analysis.classification.scores import tasks_of
 from mpjax.analysis.predictions import Predictions
 from mpjax.analysis.raters import agreement, trials
 from mpjax.analysis.raters.comparison import compare
@@ -43,7 +45,7 @@ class Task:
 
     @property
     def right(self) -> Float[np.ndarray, "raters clips"]:
-        """1 where the class was named, 0 where another was, NaN where nothing was answered."""
+        """1 where the answer is right, 0 where it is wrong, NaN where there is none."""
         return np.where(self.answer >= 0, (self.answer == self.label).astype(float), np.nan)
 
     @property
@@ -52,12 +54,11 @@ class Task:
         return [row[place] for row, place in zip(self.right, self.place, strict=True)]
 
     def confusion(self, raters: Sequence[int]) -> list[list[int]]:
-        """Counts answers by true class (rows) and named class (columns)."""
-        counts = np.zeros((len(self.classes),) * 2, int)
-        for rater in raters:
-            done = self.answer[rater] >= 0
-            np.add.at(counts, (self.label[done], self.answer[rater, done]), 1)
-        return counts.tolist()
+        """Counts answers by true class (rows) and answered class (columns)."""
+        answer = self.answer[list(raters)]
+        done = answer >= 0
+        true = np.broadcast_to(self.label, answer.shape)[done]
+        return confusion_matrix(true, answer[done], labels=range(len(self.classes))).tolist()
 
 
 def score(
@@ -95,7 +96,16 @@ def score(
     )
     described: dict[str, Any] = {
         "schema": SCHEMA,
-        "package": _describe_package(key),
+        "package": {
+            "id": key.package,
+            "dataset": key.body["dataset"],
+            "clips": len(key.clips),
+            "recordings": key.clips["video"].nunique(),
+            "animals": key.clips["animal"].nunique(),
+            "clips_per_class": key.body["wanted"],
+            "short": key.body["short"],
+            "examples": len(key.body["examples"]),
+        },
         "bootstrap": {
             "unit": key.group,
             "groups": crossed.weights.shape[1],
@@ -113,8 +123,7 @@ def score(
             for kind, task in tasks.items()
         },
         "predictions": {
-            name: predictions.meta.get("fingerprint")
-            for name, predictions in (against or {}).items()
+            name: predictions.meta.get("fingerprint") for name, predictions in against.items()
         },
         "against": {},
     }
@@ -160,32 +169,16 @@ def read(path: epath.PathLike, predictions: Predictions) -> dict[str, Any] | Non
 
 
 def lay_out(key: Key, answers: Sequence[Answers]) -> dict[str, Task]:
-    """Lays the answers out by rater and clip: `fine` and, where there are groups, `coarse`."""
+    """Arranges the answers by rater and clip: `fine` and, where there are groups, `coarse`."""
     label = key.clips["label"].to_numpy()
     place = tuple(key.clips.index.get_indexer(one.trials["clip"]) for one in answers)
-    tasks = {"fine": (key.taxonomy.fine, label)}
-    if key.taxonomy.coarse:
-        tasks["coarse"] = (key.taxonomy.coarse, np.asarray(key.taxonomy.fine_to_coarse)[label])
-    laid = {}
-    for kind, (classes, true) in tasks.items():
+    arranged = {}
+    for kind, task in tasks_of(key.taxonomy).items():
         answer = np.full((len(answers), len(label)), -1)
         for row, one, places in zip(answer, answers, place, strict=True):
             row[places] = one.trials[kind]
-        laid[kind] = Task(classes, true, answer, place)
-    return laid
-
-
-def _describe_package(key: Key) -> dict[str, Any]:
-    return {
-        "id": key.package,
-        "dataset": key.body["dataset"],
-        "clips": len(key.clips),
-        "recordings": key.clips["video"].nunique(),
-        "animals": key.clips["animal"].nunique(),
-        "clips_per_class": key.body["wanted"],
-        "short": key.body["short"],
-        "examples": len(key.body["examples"]),
-    }
+        arranged[kind] = Task(task.classes, task.to_class[label], answer, place)
+    return arranged
 
 
 def _describe_rater(
@@ -205,7 +198,7 @@ def _describe_rater(
         described[kind] = {
             "accuracy": crossed.estimate_one(task.right[rater]),
             "confusion": task.confusion([rater]),
-            "learning": trials.learning([right]),
+            "learning": trials.learning(right),
             "confidence": {
                 "levels": trials.levels(confidence, right),
                 "discrimination": trials.discrimination(confidence, right, group, crossed),
@@ -215,27 +208,25 @@ def _describe_rater(
 
 
 def _describe_pooled(task: Task, answers: Sequence[Answers], crossed: Crossed) -> dict[str, Any]:
-    by_trial = task.right_by_trial
     confidence = np.concatenate([one.trials["confidence"].to_numpy() for one in answers])
     return {
         "accuracy": crossed.estimate(task.right),
         "confusion": task.confusion(range(len(answers))),
-        "learning": trials.learning(by_trial),
-        "confidence": {"levels": trials.levels(confidence, np.concatenate(by_trial))},
+        "confidence": {"levels": trials.levels(confidence, np.concatenate(task.right_by_trial))},
     }
 
 
 def _predict(
     predictions: Predictions, key: Key, *, method: str
 ) -> dict[str, Int[np.ndarray, " clips"]]:
-    """Returns the classes that a method names for the clips of the package.
+    """Returns the classes that a method predicts for the clips of the package.
 
     Raises:
         ValueError: it has not held out these clips of these classes.
     """
     if predictions.taxonomy != key.taxonomy:
         raise ValueError(
-            f"{method}: tells other classes apart than the package: "
+            f"{method}: its classes are not those of the package: "
             f"{', '.join(predictions.taxonomy.fine)} against {', '.join(key.taxonomy.fine)}"
         )
     held_out = np.flatnonzero(predictions.evaluated)
@@ -250,11 +241,8 @@ def _predict(
     order = [rows[clip] for clip in key.clips["clip_id"]]
     if not np.array_equal(predictions.table["label"].to_numpy()[order], key.clips["label"]):
         raise ValueError(
-            f"{method}: gives the rated clips other labels than the package's key; the cohort has "
-            "changed since: make and rate a new package"
+            f"{method}: the labels of the rated clips are not those of the package's key; the "
+            "cohort has changed since: make and rate a new package"
         )
     p = predictions.p[order]
-    named = {"fine": p.argmax(1)}
-    if key.taxonomy.coarse:
-        named["coarse"] = key.taxonomy.coarse_probabilities(p).argmax(1)
-    return named
+    return {kind: task.pool(p).argmax(1) for kind, task in tasks_of(key.taxonomy).items()}

@@ -1,7 +1,6 @@
-"""What raters do from trial to trial: response times, learning, and confidence."""
+"""From trial to trial: how long a rater takes, whether they learn, and what confidence is worth."""
 
 import warnings
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,32 +22,26 @@ def response_times(
 
     Args:
         trials: of one rater, with `response_ms`.
-        right: 1 where the fine class was named.
+        right: 1 where the fine class was right.
     """
     seconds = trials["response_ms"].to_numpy() / 1000
-
-    def median(values: np.ndarray) -> float | None:
-        return float(np.median(values)) if len(values) else None
-
-    low, high = np.quantile(seconds, [0.25, 0.75])
-    return {
-        "median_s": median(seconds),
-        "q25_s": float(low),
-        "q75_s": float(high),
-        "median_right_s": median(seconds[right == 1]),
-        "median_wrong_s": median(seconds[right == 0]),
+    low, middle, high = np.quantile(seconds, [0.25, 0.5, 0.75])
+    found: dict[str, float | None] = {
+        "median_s": float(middle), "q25_s": float(low), "q75_s": float(high),
         "total_s": float(trials["response_ms"].sum() / 1000),
-    }
+    }  # fmt: skip
+    for name, own in (("right", seconds[right == 1]), ("wrong", seconds[right == 0])):
+        found[f"median_{name}_s"] = float(np.median(own)) if len(own) else None
+    return found
 
 
-def learning(right: Sequence[Float[np.ndarray, " _"]]) -> dict[str, Any]:
+def learning(right: Float[np.ndarray, " trials"]) -> dict[str, Any]:
     """Estimates how the odds of a right answer change over the trials, by logistic regression.
 
-    The order of clips is random for each rater, so that trial and clip are not entangled. Several
-    raters have an intercept each and one slope.
+    The order of clips is random for each rater, so trial and clip are not confounded.
 
     Args:
-        right: 1 or 0 by trial, in the order of answering; one array per rater.
+        right: 1 or 0 by trial, in the order of answering.
 
     Returns:
         {"value", "ci95", "p", "n"}: the change of the log-odds per 10 trials, positive for
@@ -56,34 +49,25 @@ def learning(right: Sequence[Float[np.ndarray, " _"]]) -> dict[str, Any]:
 
     Source: Agresti, Categorical Data Analysis (3rd ed., 2013), ch. 5 (Wald interval).
     """
-    told = [each for each in right if len(each) > 2 and 0 < each.sum() < len(each)]
-    if not told:
+    if len(right) < 3 or right.min() == right.max():
         return absent("all answers are right, or all are wrong, or there are fewer than 3")
-    if all(_separated(each) for each in told):
+    if np.abs(np.diff(right)).sum() < 2:  # a single trial separates right from wrong answers
         return absent("all right answers come before all wrong ones, or after them")
     import statsmodels.api as sm
 
-    trial = np.concatenate([np.arange(len(each)) / _STEP for each in told])
-    rater = np.repeat(np.arange(len(told)), [len(each) for each in told])
-    design = np.column_stack([trial, np.eye(len(told))[rater]])
+    design = np.column_stack([np.arange(len(right)) / _STEP, np.ones(len(right))])
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # of separation, or no convergence
         try:
-            fit = sm.Logit(np.concatenate(told), design).fit(disp=0)
+            fit = sm.Logit(right, design).fit(disp=0)
         except (Warning, np.linalg.LinAlgError) as fault:
             return absent(f"the logistic regression did not converge ({type(fault).__name__})")
-    low, high = fit.conf_int()[0]
     return {
         "value": float(fit.params[0]),
-        "ci95": [float(low), float(high)],
+        "ci95": [float(end) for end in fit.conf_int()[0]],
         "p": float(fit.pvalues[0]),
-        "n": len(trial),
+        "n": len(right),
     }
-
-
-def _separated(right: Float[np.ndarray, " _"]) -> bool:
-    """Tells whether a single trial divides right answers from wrong ones."""
-    return int(np.abs(np.diff(right)).sum()) < 2
 
 
 def levels(
@@ -113,7 +97,7 @@ def discrimination(
     group: Int[np.ndarray, " n"],
     crossed: Crossed,
 ) -> dict[str, Any]:
-    """Estimates how well confidence tells right from wrong answers.
+    """Estimates how well confidence distinguishes right from wrong answers.
 
     Args:
         confidence: 1 to 5, by trial of one rater.
@@ -122,9 +106,11 @@ def discrimination(
         crossed: how these are resampled.
 
     Returns:
-        {"value", "ci95", "n"}: the chance that of a right and a wrong answer the right one was
-        given with more confidence, ties counting half (area under the type 2 ROC curve: Fleming &
-        Lau 2014, doi:10.3389/fnhum.2014.00443); 0.5 is none. Or {"value": None, "why"}.
+        {"value", "ci95", "n"}: the area under the type 2 ROC curve: the chance that of a right and
+        a wrong answer the right one was given with more confidence, ties counting half; 0.5 is
+        chance. Or {"value": None, "why"}.
+
+    Source: Fleming & Lau (2014), doi:10.3389/fnhum.2014.00443.
     """
     if not 0 < right.sum() < len(right):
         return absent("all answers are right, or all are wrong")

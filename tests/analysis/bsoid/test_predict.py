@@ -94,9 +94,9 @@ def kmeans(monkeypatch):
     """Clusters by k-means instead; returns a list of the bins that were clustered."""
     seen = []
 
-    def find(bins, *, seed, tell=lambda _: None):
-        tell("k-means")
-        tell("k-means")
+    def find(bins, *, seed, report=lambda _: None):
+        report("k-means")
+        report("k-means")
         seen.append(bins)
         return KMeans(8, n_init=1, random_state=seed).fit_predict(bins.scaled).astype(np.int64)
 
