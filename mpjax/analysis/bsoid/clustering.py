@@ -40,28 +40,10 @@ Report = Callable[[str], None]
 
 @dataclasses.dataclass(frozen=True)
 class Bins:
-    """Bins of 100 ms to find motifs in.
-
-    Attributes:
-        features: as `window_features` gives them.
-        scaled: the same, standardised within each recording.
-    """
+    """Bins of 100 ms to find motifs in: features, raw and standardised within each recording."""
 
     features: Float[np.ndarray, "n d"]
     scaled: Float[np.ndarray, "n d"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Motifs:
-    """Motifs and the forest that predicts them.
-
-    Attributes:
-        forest: from features to motif.
-        count: number of motifs, which are numbered 0..count-1.
-    """
-
-    forest: RandomForestClassifier
-    count: int
 
 
 def draw_bins(
@@ -70,25 +52,20 @@ def draw_bins(
     most: int,
     seed: int,
 ) -> Bins:
-    """Gathers bins of recordings, a random sample where there are more than `most`.
-
-    Args:
-        recordings: of each its points, none lost, and its frames/s.
-        most: number of bins that are kept.
-        seed: of the sample.
+    """Gathers bins of recordings (points in px, none lost, and Hz), a sample of at most `most`.
 
     Raises:
         ValueError: fewer than `LEAST_BINS` bins.
     """
-    counts = [
-        max(0, -(-(len(points) - 1 - bin_frames(fps)) // bin_frames(fps)))
-        for points, fps in recordings
+    bins = [
+        range(0, len(points) - 1 - bin_frames(fps), bin_frames(fps)) for points, fps in recordings
     ]
+    counts = [len(each) for each in bins]
     total = sum(counts)
     if total < LEAST_BINS:
         raise ValueError(
             f"B-SOiD: {len(recordings)} training recording(s) hold {total} bins of 100 ms, "
-            f"needs {LEAST_BINS} or more; film longer"
+            f"needs {LEAST_BINS} or more; record longer videos"
         )
     kept = np.arange(total)
     if total > most:
@@ -99,14 +76,14 @@ def draw_bins(
     for i, (points, fps) in enumerate(recordings):
         own = kept[owner == i] - start[i]
         if len(own):
-            bins = window_features(points, fps)[:: bin_frames(fps)]
-            features.append(bins[own])
-            scaled.append(standardise(bins)[own])
+            found = window_features(points, fps)[:: bin_frames(fps)]
+            features.append(found[own])
+            scaled.append(standardise(found)[own])
     return Bins(np.concatenate(features), np.concatenate(scaled))
 
 
 def find_motifs(bins: Bins, *, seed: int, report: Report = lambda _: None) -> Int[np.ndarray, "n"]:
-    """Clusters bins: UMAP, then HDBSCAN at 25 minimum sizes; the most clusters win.
+    """Clusters bins: UMAP, then HDBSCAN at 25 minimum sizes; the size with most clusters is used.
 
     Args:
         bins: to find motifs in.
@@ -165,17 +142,10 @@ def fingerprint(bins: Bins, *, seed: int) -> str:
     return files.fingerprint(digest, list(bins.scaled.shape), seed, versions)
 
 
-def learn_motifs(bins: Bins, motif: Int[np.ndarray, "n"], *, seed: int) -> Motifs:
-    """Trains the forest that predicts motifs, on the bins that are in one.
-
-    Args:
-        bins: as in `find_motifs`.
-        motif: its result.
-        seed: of the forest.
-    """
+def fit_forest(bins: Bins, motif: Int[np.ndarray, "n"], *, seed: int) -> RandomForestClassifier:
+    """Trains the forest that predicts motifs, on the bins that are in one."""
     used = motif >= 0
-    forest = _forest(seed, bins=len(motif)).fit(bins.features[used], motif[used])
-    return Motifs(forest, int(motif.max()) + 1)
+    return _forest(seed, bins=len(motif)).fit(bins.features[used], motif[used])
 
 
 def evaluate_itself(bins: Bins, motif: Int[np.ndarray, "n"], *, seed: int) -> dict[str, Any]:
@@ -184,11 +154,6 @@ def evaluate_itself(bins: Bins, motif: Int[np.ndarray, "n"], *, seed: int) -> di
     This is what B-SOiD's accuracy means: bins are held out at random, so their neighbours in time,
     and the same animals, are trained on. It shows that the motifs can be recognised from the
     features that they were made of; it says nothing about pain.
-
-    Args:
-        bins: as in `find_motifs`.
-        motif: its result; bins in no motif are left out.
-        seed: of the forest and of what is held out.
 
     Returns:
         `held_out_accuracy` of a fifth of the bins; `cross_validated_accuracy` within that fifth
@@ -206,7 +171,7 @@ def evaluate_itself(bins: Bins, motif: Int[np.ndarray, "n"], *, seed: int) -> di
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # rare motifs are not in every fold
             scores = cross_val_score(_forest(seed), held, y_held, cv=CROSS_VALIDATION)
-        crossed = float(np.mean(scores))
+            crossed = float(np.mean(scores))
     return {
         "held_out_accuracy": float(accuracy),
         "cross_validated_accuracy": crossed,
@@ -217,23 +182,14 @@ def evaluate_itself(bins: Bins, motif: Int[np.ndarray, "n"], *, seed: int) -> di
     }
 
 
-def name_windows(
-    motifs: Motifs, points: Float[np.ndarray, "frames keypoints 2"], fps: float
+def predict_windows(
+    forest: RandomForestClassifier, points: Float[np.ndarray, "frames keypoints 2"], fps: float
 ) -> Int[np.ndarray, "windows"]:
-    """Returns the motif of the 100 ms after every frame ("frameshift" prediction).
-
-    Args:
-        motifs: fitted on other recordings, or on these.
-        points: px, none lost.
-        fps: Hz.
-
-    Returns:
-        The motif of each window of `window_features`; empty where the recording is too short.
-    """
+    """Returns the motif of each window of `window_features` ("frameshift" prediction)."""
     features = window_features(points, fps)
     if not len(features):
         return np.zeros(0, np.int64)
-    return motifs.forest.predict(features).astype(np.int64)
+    return forest.predict(features).astype(np.int64)
 
 
 def _forest(seed: int, *, bins: int = 0) -> RandomForestClassifier:

@@ -39,7 +39,7 @@ def fill_lost(
 
     Args:
         points: px; NaN where missing.
-        likelihood: of each point; NaN where unknown: such a point is kept.
+        likelihood: of each point; NaN where unknown: such a point is not lost.
     """
     frames = len(points)
     filled = np.empty(points.shape)
@@ -61,10 +61,7 @@ def likelihood_threshold(likelihood: Float[np.ndarray, "frames"]) -> float:
 
     Of 10 bins between the smallest and the largest value (without the first frame), it is the lower
     edge of the first bin whose successor is not smaller; of the second such bin, where the first is
-    one of the two lowest. Where there is none, nothing is lost.
-
-    Args:
-        likelihood: of one keypoint; NaN is left out.
+    one of the two lowest. Where there is none, nothing is lost. NaN is left out.
     """
     known = likelihood[1:][np.isfinite(likelihood[1:])]
     if not len(known):
@@ -79,10 +76,6 @@ def frame_features(
     points: Float[np.ndarray, "frames keypoints 2"], fps: float
 ) -> tuple[Float[np.ndarray, "steps pairs"], Float[np.ndarray, "steps adding"]]:
     """Computes the smoothed features of every step from a frame to the next.
-
-    Args:
-        points: px, finite.
-        fps: Hz.
 
     Returns:
         The distances of all pairs of keypoints, after the step; and what adds up over steps: the
@@ -128,12 +121,8 @@ def window_features(
     are its "frameshift" of new data. (Where fps is not a multiple of 10 the app can leave out the
     last offset, and with it frames.) As in the app, the last step of a recording is in no window.
 
-    Args:
-        points: px, finite.
-        fps: Hz.
-
     Returns:
-        Distances, angles (degrees), displacements (px); none where the recording is too short.
+        Distances (px), angles (degrees), displacements (px); none where the recording is too short.
     """
     width, pairs = bin_frames(fps), points.shape[1] * (points.shape[1] - 1) // 2
     windows = max(0, len(points) - 1 - width)

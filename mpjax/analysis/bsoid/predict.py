@@ -20,6 +20,7 @@ import pandas as pd
 import tqdm
 from etils import epath
 from jaxtyping import Float, Int
+from sklearn.ensemble import RandomForestClassifier
 
 from mpjax.analysis.bsoid import clustering
 from mpjax.analysis.bsoid import usage as bsoid_usage
@@ -145,14 +146,14 @@ def _predict_rows(
     )
     motif = _find_motifs(bins, study, report)
     report("random forest")
-    motifs = clustering.learn_motifs(bins, motif, seed=config.seed)
+    forest = clustering.fit_forest(bins, motif, seed=config.seed)
     own = clustering.evaluate_itself(bins, motif, seed=config.seed) if fold == FINAL else {}
     report("predicting motifs, classifying")
-    usage = _usage(study, motifs)
+    usage = _usage(study, forest)
     classifier = _classify(study, usage, trained)
     model = {
         "fold": None if fold == FINAL else fold,
-        "motifs": motifs.count,
+        "motifs": int(forest.n_classes_),
         "inverse_penalty": float(classifier.inverse_penalty),
     }
     return classifier.predict(usage.take(rows), classes=classes), model, own
@@ -209,12 +210,12 @@ def _spans(rows: pd.DataFrame, fps: float, clip_frames: int) -> Int[np.ndarray, 
     )
 
 
-def _usage(study: _Study, motifs: clustering.Motifs) -> Usage:
+def _usage(study: _Study, forest: RandomForestClassifier) -> Usage:
     """Predicts the motifs of all recordings and counts them."""
-    clips, count = len(study.table), motifs.count
+    clips, count = len(study.table), int(forest.n_classes_)
     clip, owner, whole = np.zeros((clips, count)), np.zeros(clips, int), []
     for i, each in enumerate(study.recordings):
-        motif = clustering.name_windows(motifs, each.points, each.fps)
+        motif = clustering.predict_windows(forest, each.points, each.fps)
         clip[each.rows] = bsoid_usage.span_usage(motif, each.spans, count=count, fps=each.fps)
         owner[each.rows] = i
         whole.append(bsoid_usage.recording_usage(motif, count=count, fps=each.fps))

@@ -15,14 +15,8 @@ _SLACK = 0.13
 def clip_span(start_frame: int, frames: int, fps: float, *, pose_fps: float) -> tuple[int, int]:
     """Returns the pose frames of a clip's time span, as a half-open range.
 
-    A clip's frames are counted at the clip's rate, to which the video was resampled; pose frames
-    are those of the video. Successive clips share none.
-
-    Args:
-        start_frame: the clip's first frame, at the clip's rate.
-        frames: of the clip, without padding that repeats the recording's last frame.
-        fps: Hz, of the clip.
-        pose_fps: Hz, of the video.
+    `start_frame` and `frames` (without padding) are counted at the clip's rate `fps`, to which the
+    video was resampled; pose frames are those of the video. Successive clips share none.
     """
     ratio = pose_fps / fps
     first = math.floor(start_frame * ratio + _SLACK)
@@ -44,7 +38,7 @@ def span_usage(
     Args:
         motif: of every window of the recording; window i reaches from frame i to i + b.
         spans: first frame and the one after the last of each.
-        count: motifs.
+        count: number of motifs.
         fps: Hz, of the pose.
 
     Returns:
@@ -69,11 +63,6 @@ def recording_usage(
 
     A change is counted from a window to the one 100 ms later, which shares no step with it; changes
     are shares of all such pairs of windows, including those without a change.
-
-    Args:
-        motif: of every window.
-        count: motifs.
-        fps: Hz, of the pose.
     """
     share = np.bincount(motif, minlength=count) / max(1, len(motif))
     b = bin_frames(fps)

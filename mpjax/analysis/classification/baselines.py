@@ -1,6 +1,7 @@
 """Simple baselines on the same clips, animals and folds: what the model has to beat.
 
-Each returns predictions like the model's own, so that all go through one evaluation.
+Each returns predictions like the model's own, so that all go through one evaluation. `features` are
+those of the clips of the model's predictions, row by row.
 """
 
 import dataclasses
@@ -8,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from scipy.spatial.distance import cdist
 from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
@@ -19,22 +20,16 @@ from mpjax.data.splits import fit_rows, predicting_fold
 
 _CERTAIN = 0.99  # probability of the predicted class, for methods that give no probabilities
 
-# Of (mask of training clips, their labels, rows to predict): the classes that are given a
-# probability, and these probabilities.
-_Classify = Callable[
-    [Bool[np.ndarray, " n"], Int[np.ndarray, " train"], Int[np.ndarray, " test"]],
-    tuple[np.ndarray, np.ndarray],
-]
+# The classes that are given a probability, and these probabilities.
+_Answer = tuple[np.ndarray, np.ndarray]
 
 
 def predict_majority(ours: Predictions) -> Predictions:
     """Predicts the class with the most training clips; of several, the first."""
     classes = ours.p.shape[1]
 
-    def classify(
-        _: np.ndarray, label: np.ndarray, rows: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        del rows
+    def classify(train: np.ndarray, label: np.ndarray, rows: np.ndarray) -> _Answer:
+        del train, rows
         largest = int(np.bincount(label, minlength=classes).argmax())
         return np.arange(classes), _certain(largest, classes)
 
@@ -46,15 +41,9 @@ def predict_centroid(ours: Predictions, features: Float[np.ndarray, "n f"]) -> P
 
     The probabilities are those of Gaussians with one spherical variance, that of the training
     clips around the means of their classes.
-
-    Args:
-        ours: the model's predictions.
-        features: of their clips, row by row.
     """
 
-    def classify(
-        train: np.ndarray, label: np.ndarray, rows: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def classify(train: np.ndarray, label: np.ndarray, rows: np.ndarray) -> _Answer:
         scaler = StandardScaler().fit(features[train])
         trained, tested = scaler.transform(features[train]), scaler.transform(features[rows])
         classes, code = np.unique(label, return_inverse=True)
@@ -71,15 +60,9 @@ def predict_linear(ours: Predictions, features: Float[np.ndarray, "n f"]) -> Pre
 
     Classes have equal weight; the penalty is scikit-learn's default, as so few features can hardly
     overfit. A missing feature (NaN) is replaced by the mean of the training clips.
-
-    Args:
-        ours: the model's predictions.
-        features: of their clips, row by row.
     """
 
-    def classify(
-        train: np.ndarray, label: np.ndarray, rows: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def classify(train: np.ndarray, label: np.ndarray, rows: np.ndarray) -> _Answer:
         if len(np.unique(label)) < 2:
             return np.arange(ours.p.shape[1]), _certain(int(label[0]), ours.p.shape[1])
         with np.errstate(invalid="ignore"):  # a feature that is missing in every clip
@@ -104,8 +87,13 @@ def align(table: pd.DataFrame, features: pd.DataFrame, key: str) -> Float[np.nda
     return features.to_numpy(np.float64)[place]
 
 
-def _predict(ours: Predictions, classify: _Classify) -> Predictions:
-    """Trains and predicts fold by fold, on the rows that the model's heads are trained on."""
+def _predict(
+    ours: Predictions, classify: Callable[[np.ndarray, np.ndarray, np.ndarray], _Answer]
+) -> Predictions:
+    """Trains and predicts fold by fold, on the rows that the model's heads are trained on.
+
+    `classify` gets the mask of the training clips, their labels, and the rows to predict.
+    """
     p = np.zeros_like(ours.p)
     label, scheme = ours.table["label"].to_numpy(), ours.meta["scheme"]
     predicting = predicting_fold(ours.table, scheme)

@@ -93,7 +93,7 @@ def fit_temperature(
     Args:
         log_p: logits or log-probabilities, finite.
         label: true class, 0..classes-1.
-        group: the animal of each clip; every animal has the same weight, however many clips it has.
+        group: the animal of each clip; animals have equal weight, however many clips they have.
 
     Returns:
         T; above 1 where the classifier is overconfident.
@@ -155,27 +155,23 @@ def describe_calibration(
         before, where no temperature could be fitted); `coverage` per task. Missing parts are
         {"value": None, "why"}.
     """
-    described: dict[str, Any] = {"temperature": calibrated.meta}
     why = calibrated.meta.get("why")
+
+    def figures(label: np.ndarray, p: np.ndarray) -> dict[str, float]:
+        loss = -np.log(np.maximum(p[np.arange(len(label)), label], LEAST_P))
+        return {"ece": expected_calibration_error(label, p), "nll": float(loss.mean())}
+
+    described: dict[str, Any] = {"temperature": calibrated.meta}
     for task, (label, before, after) in tasks.items():
-        if not len(label):
-            described[task] = absent("no held-out clip of a trained class")
-            continue
-        described[task] = {
-            "before": _figures(label, before),
-            "after": absent(why) if why else _figures(label, after),
-            "reliability": reliability_bins(label, after),
-        }
+        described[task] = absent("no held-out clip of a trained class")
+        if len(label):
+            described[task] = {
+                "before": figures(label, before),
+                "after": absent(why) if why else figures(label, after),
+                "reliability": reliability_bins(label, after),
+            }
     described["coverage"] = {task: _coverage(*pair) for task, pair in recordings.items()}
     return described
-
-
-def _figures(label: np.ndarray, p: np.ndarray) -> dict[str, float]:
-    own = p[np.arange(len(label)), label]
-    return {
-        "ece": expected_calibration_error(label, p),
-        "nll": float(-np.log(np.maximum(own, LEAST_P)).mean()),
-    }
 
 
 def reliability_bins(
@@ -183,9 +179,7 @@ def reliability_bins(
 ) -> list[dict[str, Any]]:
     """Returns mean confidence and accuracy in 10 bins of equal width; empty ones are left out.
 
-    Confidence is the largest probability; a bin holds its upper edge.
-
-    Source: Guo et al. (2017), section 2.
+    Confidence is the largest probability; a bin holds its upper edge (Guo et al. 2017, section 2).
     """
     confidence, right = p.max(axis=1), p.argmax(axis=1) == label
     index = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
@@ -222,14 +216,7 @@ def accuracy_by_coverage(
     """Returns the accuracy on the most confident 10 %, 20 %, … 100 %.
 
     Where units of equal confidence do not all fit into the share, each counts in part, so that
-    their order does not matter.
-
-    Args:
-        confidence: of each unit, at least one.
-        right: whether it was classified correctly.
-
-    Returns:
-        Rows {"coverage", "accuracy", "threshold"}: the lowest confidence within the share.
+    their order does not matter. The threshold is the lowest confidence within the share.
     """
     _, block = np.unique(-confidence, return_inverse=True)
     mean = np.bincount(block, right) / np.bincount(block)

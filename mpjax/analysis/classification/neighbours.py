@@ -18,13 +18,8 @@ def find_neighbours(
 ) -> dict[str, list[dict[str, Any]]]:
     """Finds the clips nearest to each of some clips, among those that its head was trained on.
 
-    Near is a small cosine distance of embeddings standardised by the training clips. Clips of the
+    Distances are cosine distances of embeddings standardised by the training clips. Clips of the
     same animal are never among the neighbours.
-
-    Args:
-        predictions: with embeddings.
-        clip_ids: of held-out clips.
-        count: neighbours of each.
 
     Returns:
         Per clip, nearest first: {"clip_id", "animal", "video", "start_s", "class", "distance"},
@@ -55,7 +50,13 @@ def find_neighbours(
             candidates, similar = trained[other], similar[other]
             nearest = np.argsort(-similar, kind="stable")[:count]
             found[table["clip_id"].iloc[row]] = [
-                _describe(predictions, int(candidates[k]), float(similar[k])) for k in nearest
+                {
+                    **table.iloc[candidates[k]][["clip_id", "animal", "video"]],
+                    "start_s": float(table["start_s"].iloc[candidates[k]]),
+                    "class": predictions.taxonomy.fine[table["label"].iloc[candidates[k]]],
+                    "distance": 1 - float(similar[k]),
+                }
+                for k in nearest
             ]
     return found
 
@@ -65,10 +66,7 @@ def add_neighbours(
 ) -> dict[str, Any]:
     """Returns the part `saliency` of metrics.json, each of its clips with its `neighbours`.
 
-    Args:
-        saliency: from the training side; without clips, it stays as it is.
-        predictions: of the same study; without embeddings there are no neighbours.
-        count: neighbours of each clip.
+    Without clips or embeddings it stays as it is.
     """
     clips = saliency.get("clips", [])
     if not clips or predictions.embedding is None:
@@ -94,13 +92,3 @@ def _cosine(
 
     own = directions(rows)
     return np.concatenate([own @ directions(block).T for block in blocks], axis=1)
-
-
-def _describe(predictions: Predictions, row: int, similarity: float) -> dict[str, Any]:
-    about = predictions.table.iloc[row]
-    return {
-        **{name: about[name] for name in ("clip_id", "animal", "video")},
-        "start_s": float(about["start_s"]),
-        "class": predictions.taxonomy.fine[int(about["label"])],
-        "distance": 1 - similarity,
-    }
