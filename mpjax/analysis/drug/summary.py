@@ -1,8 +1,9 @@
-"""What the drug analysis found, in words: every sentence carries its interval."""
+"""The answers of the drug analysis in words: every sentence has its interval."""
 
 import math
 from typing import Any
 
+from mpjax import formatting
 from mpjax.taxonomy import NO_PAIN
 
 
@@ -10,7 +11,7 @@ def summarise(drug: dict[str, Any]) -> list[str]:
     """Returns the answers of the drug part, the first one first.
 
     Args:
-        drug: of `drugs.analyse_drugs`.
+        drug: the result of `trial.analyse_drugs`.
     """
     declared = drug["interaction"].get("of")
     sentences = [
@@ -42,17 +43,17 @@ def _interaction(found: dict[str, Any], drug: dict[str, Any]) -> str:
     else:
         answer = (
             f"Whether {found['arm']} works differently in {first} and {second} pain cannot be "
-            "told from these animals"
+            "decided from these animals"
         )
     return (
-        f"{answer}: interaction {_signed(found)} on the logit scale ({_interval(found)}), "
-        f"{_p(found['p_adjusted'])} by {_method(found['method'])}, {found['n']} "
-        f"{drug['unit']}s.{_power(found['detectable'])}"
+        f"{answer}: interaction {formatting.signed(found['value'])} on the logit scale "
+        f"({_interval(found)}), {formatting.p_phrase(found['p_adjusted'])} by "
+        f"{_method(found['method'])}, {found['n']} {drug['unit']}s.{_power(found['detectable'])}"
     )
 
 
 def _comparison(drug: dict[str, Any], arm: str, more: str, less: str) -> str:
-    """Speaks of relief only where the arm lowers the score of `more` itself."""
+    """Mentions relief only where the arm lowers the score of `more` itself."""
     members = {row["condition"] for row in drug["sessions"] if row["coarse"] == more}
     relieved = any(
         row["value"] is not None and row["ci95"][1] < 0
@@ -71,7 +72,7 @@ def _comparison(drug: dict[str, Any], arm: str, more: str, less: str) -> str:
 def _power(detectable: dict[str, Any]) -> str:
     if detectable["value"] is None:
         return ""
-    return f" A difference of {detectable['value']:.2f} would be found 4 times in 5."
+    return f" A difference of {detectable['value']:.2f} would be found with a power of 80 %."
 
 
 def _method(name: str) -> str:
@@ -86,15 +87,15 @@ def _contrast(condition: str, row: dict[str, Any], reversals: dict[str, Any], *,
     reversed_ = reversals.get(row["arm"], {})
     share = ""
     if reversed_.get("value") is not None:
-        bottom, top = reversed_["ci95"]
-        share = f"; reversal {reversed_['value']:.0f} % (95 % CI {bottom:.0f} to {top:.0f} %)"
-        share = share.replace("-", "−")
+        value = formatting.number(reversed_["value"], 0)
+        share = f"; reversal {value} % (95 % CI {formatting.span(reversed_, 0)} %)"
     elif reversed_:
-        share = f"; no per cent reversal, for {reversed_['why']}"
+        share = f"; no per cent reversal: {reversed_['why']}"
     return (
-        f"{condition}: {row['arm']} {verdict} the pain score against vehicle: {_signed(row)} "
-        f"({_interval(row)}), adjusted {_p(row['p_adjusted'])}, {row['n']['arm']} and "
-        f"{row['n']['vehicle']} {unit}s{share}."
+        f"{condition}: {row['arm']} {verdict} the pain score compared with vehicle: "
+        f"{formatting.signed(row['value'])} ({_interval(row)}), adjusted "
+        f"{formatting.p_phrase(row['p_adjusted'])}, {row['n']['arm']} and {row['n']['vehicle']} "
+        f"{unit}s{share}."
     )
 
 
@@ -102,13 +103,14 @@ def _specificity(found: dict[str, Any]) -> list[str]:
     sentences = []
     slowed = [
         f"{row['arm']} in {condition} (−{100 * (1 - math.exp(row['value'])):.0f} %)"
-        for condition, rows in _tables(found["locomotion"])
+        for condition, rows in found["locomotion"].items()
+        if isinstance(rows, list)
         for row in rows
         if row["ci95"][1] < 0
     ]
     if slowed:
         sentences.append(
-            f"Mind sedation: the animals move less than under vehicle with {', '.join(slowed)}."
+            f"Possible sedation: animals move less than under vehicle with {', '.join(slowed)}."
         )
     far = [
         f"{row['condition']}, {row['arm']} ({row['value']:.0%})"
@@ -117,27 +119,12 @@ def _specificity(found: dict[str, Any]) -> list[str]:
     ]
     if far:
         sentences.append(
-            "Mind the head's limits: after the dose, clips look unlike anything it was trained "
-            f"on more often than the 5 % expected: {'; '.join(far)}."
+            "Limits of the head: after the dose, clips are unlike its training clips more often "
+            f"than the expected 5 %: {'; '.join(far)}."
         )
     return sentences
 
 
-def _tables(part: dict[str, Any]) -> list[tuple[str, list[dict[str, Any]]]]:
-    return [(name, rows) for name, rows in part.items() if isinstance(rows, list)]
-
-
-def _p(value: float) -> str:
-    return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
-
-
-def _signed(found: dict[str, Any]) -> str:
-    return _number(found["value"])
-
-
 def _interval(found: dict[str, Any]) -> str:
-    return f"95 % CI {_number(found['ci95'][0])} to {_number(found['ci95'][1])}"
-
-
-def _number(value: float) -> str:
-    return f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")
+    low, high = map(formatting.signed, found["ci95"])
+    return f"95 % CI {low} to {high}"

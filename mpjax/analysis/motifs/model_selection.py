@@ -34,7 +34,7 @@ _CLEAR = 3.0  # standard errors by which the best corrected stability must excee
 
 
 # Points of a half, and the held-out ones in the space of that half.
-_Half = tuple[Float[np.ndarray, "_ _"], Float[np.ndarray, "_ _"]]
+_Half = tuple[Float[np.ndarray, "_ _"], ...]
 
 
 @dataclasses.dataclass(frozen=True)

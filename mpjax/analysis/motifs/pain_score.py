@@ -82,7 +82,7 @@ def score_pain(
 def _recordings(windows: pd.DataFrame, assigned: Assigned) -> _Recordings:
     motifs = int(assigned.motif.max()) + 1  # a motif of no window carries no information
     measured, _ = usage.measure_recordings(windows, assigned, motifs=motifs)
-    able = measured.take((measured.table["label"] >= 0).to_numpy())
+    able = measured.take(measured.table["label"] >= 0)
     return able.table, np.sqrt(able.values[:, :motifs])
 
 

@@ -53,10 +53,15 @@ class Measured:
     values: Float[np.ndarray, "rows measures"]
     why_no_bouts: str = ""
 
-    def take(self, rows: Bool[np.ndarray, " rows"]) -> "Measured":
+    def take(self, mask: Bool[np.ndarray, " rows"] | pd.Series) -> "Measured":
         """Returns some rows."""
-        table = self.table[rows].reset_index(drop=True)
-        return dataclasses.replace(self, table=table, values=self.values[rows])
+        mask = np.asarray(mask, bool)
+        table = self.table[mask].reset_index(drop=True)
+        return dataclasses.replace(self, table=table, values=self.values[mask])
+
+    def assign(self, **columns: Any) -> "Measured":
+        """Adds columns to the table."""
+        return dataclasses.replace(self, table=self.table.assign(**columns))
 
     def average(self, by: Sequence[str]) -> "Measured":
         """Averages the rows of each value of `by` with equal weight, without missing figures.

@@ -19,17 +19,15 @@ from mpjax.analysis.stats.crossed_bootstrap import Crossed
 def describe(
     answer: Int[np.ndarray, "raters clips"], crossed: Crossed, *, classes: int, names: Sequence[str]
 ) -> dict[str, Any]:
-    """Describes the agreement of all raters and of every pair.
+    """Describes the agreement of all raters (`fleiss`) and of every pair (`cohen`).
+
+    Only clips are resampled, not raters, because kappa is about these raters.
 
     Args:
         answer: class by rater and clip; -1 where a clip was not answered.
-        crossed: how clips are resampled; raters are not, because kappa is about these raters.
+        crossed: how clips are resampled.
         classes: number of classes.
         names: of the raters.
-
-    Returns:
-        `cohen`, a list of {"raters": [name, name], "value", "ci95", "n"}, and `fleiss`, one such
-        over the clips that all have answered; or why there is none.
     """
     if len(answer) < 2:
         return {"cohen": [], "fleiss": absent("agreement takes two raters or more")}
@@ -65,9 +63,7 @@ def cohen(
 ) -> Float[np.ndarray, " resamples"]:
     """Returns Cohen's kappa of two raters in every resample; NaN where chance agreement is 1.
 
-    Args:
-        named: 1 at the class that a rater gave.
-        weights: how often each clip occurs.
+    `named` is 1 at the class that a rater gave; `weights` is how often each clip occurs.
     """
     total = weights.sum(1)
     observed = weights @ (named[0] * named[1]).sum(1)
@@ -78,11 +74,7 @@ def cohen(
 def fleiss(
     named: Float[np.ndarray, "raters clips classes"], weights: Float[np.ndarray, "resamples clips"]
 ) -> Float[np.ndarray, " resamples"]:
-    """Returns Fleiss' kappa of two raters or more in every resample; NaN where chance is 1.
-
-    Args:
-        named, weights: as for `cohen`.
-    """
+    """Returns Fleiss' kappa of two raters or more in every resample; see `cohen`."""
     raters, total = len(named), weights.sum(1)
     counts = named.sum(0)
     pairs = (counts * (counts - 1)).sum(1) / (raters * (raters - 1))

@@ -29,8 +29,7 @@ def compare(
         raters: the same by rater; NaN where a clip was not answered.
         crossed: how animals and raters are resampled, the same for both sides.
         names: of the raters.
-        permutations: sign flips drawn where there are too many to try all.
-        seed: of the draws.
+        permutations, seed: see `flip_signs`.
 
     Returns:
         `accuracy` of the method; `difference`, the method minus the raters, {"value", "ci95", "n"};
@@ -103,17 +102,10 @@ def flip_signs(
 
 
 def mcnemar(difference: Float[np.ndarray, " clips"]) -> dict[str, Any]:
-    """Tests a method against one rater by McNemar's exact test.
+    """Tests a method against one rater by McNemar's exact test; `difference` is method minus rater.
 
     A cross-check only: it treats clips as independent, so its p is too small where the clips of an
     animal are similar.
-
-    Args:
-        difference: method minus rater by clip: 1 where only the method is right, -1 where only the
-            rater is, 0 where both or neither are; NaN where not answered.
-
-    Returns:
-        {"p", "method_only", "rater_only"}, in clips.
 
     Source: McNemar (1947), doi:10.1007/BF02295996; exact by the binomial distribution.
     """

@@ -122,10 +122,10 @@ def seal(answers: Mapping[str, Any]) -> dict[str, Any]:
 def read_answers(
     paths: Sequence[epath.PathLike], key: Key, *, allow_incomplete: bool = False
 ) -> list[Answers]:
-    """Reads answer files and checks that they belong to the package and are whole.
+    """Reads answer files, one per rater, and checks that they belong to the package and are whole.
 
     Args:
-        paths: of the files, one per rater.
+        paths: of the files.
         key: of the package.
         allow_incomplete: whether to accept raters who have not answered every clip.
 
@@ -201,11 +201,10 @@ def _read_one(path: epath.Path, key: Key, *, allow_incomplete: bool) -> Answers:
 
 def _faults(value: Mapping[str, Any], key: Key) -> list[str]:
     """Lists everything that the page of this package cannot have exported."""
-    trials = value.get("trials")
+    trials, rater = value.get("trials"), value.get("rater")
     if not isinstance(trials, list) or not all(isinstance(trial, dict) for trial in trials):
         return ["trials: must be a list of answers"]
     faults = []
-    rater = value.get("rater")
     if not isinstance(rater, str) or not rater.strip():
         faults.append(f"rater: must be a name, got {rater!r}")
     faults += [
@@ -213,21 +212,20 @@ def _faults(value: Mapping[str, Any], key: Key) -> list[str]:
         for name in ("undone", "sessions")
         if not _is_count(value.get(name))
     ]
-    coarse = key.taxonomy.coarse or (None,)
+    allowed = {
+        "fine": key.taxonomy.fine,
+        "coarse": key.taxonomy.coarse or (None,),
+        "confidence": range(1, len(CONFIDENCE) + 1),
+    }
     clips = [trial.get("clip") for trial in trials]
     for number, trial in enumerate(trials, 1):
-        rules = {
-            "clip": trial.get("clip") in key.clips.index and clips.count(trial["clip"]) == 1,
-            "fine": trial.get("fine") in key.taxonomy.fine,
-            "coarse": trial.get("coarse") in coarse,
-            "confidence": trial.get("confidence") in range(1, len(CONFIDENCE) + 1),
-            "response_ms": _is_count(trial.get("response_ms")),
-            "revised": _is_count(trial.get("revised")),
-        }
+        once = trial.get("clip") in key.clips.index and clips.count(trial["clip"]) == 1
+        wrong = [] if once else ["clip"]
+        wrong += [name for name, values in allowed.items() if trial.get(name) not in values]
+        wrong += [name for name in ("response_ms", "revised") if not _is_count(trial.get(name))]
         faults += [
             f"trial {number}: {name} {trial.get(name)!r} is not one of this package, or twice"
-            for name, holds in rules.items()
-            if not holds
+            for name in wrong
         ]
     return faults
 

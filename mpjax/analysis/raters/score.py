@@ -140,11 +140,7 @@ def score(
 
 
 def read(path: epath.PathLike, predictions: Predictions) -> dict[str, Any] | None:
-    """Reads raters.json for the report on predictions; None where there is no such file.
-
-    Args:
-        path: of the file.
-        predictions: of the report.
+    """Reads raters.json for the report on `predictions`; None where there is no such file.
 
     Returns:
         Its content; or {"value": None, "why": …} where it belongs to another dataset, to earlier

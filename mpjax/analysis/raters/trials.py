@@ -18,12 +18,7 @@ _STEP = 10  # trials; a slope per trial would be a tiny number
 def response_times(
     trials: pd.DataFrame, right: Float[np.ndarray, " trials"]
 ) -> dict[str, float | None]:
-    """Describes how long a rater took, in seconds.
-
-    Args:
-        trials: of one rater, with `response_ms`.
-        right: 1 where the fine class was right.
-    """
+    """Describes how long a rater took, in seconds."""
     seconds = trials["response_ms"].to_numpy() / 1000
     low, middle, high = np.quantile(seconds, [0.25, 0.5, 0.75])
     found: dict[str, float | None] = {
@@ -38,14 +33,8 @@ def response_times(
 def learning(right: Float[np.ndarray, " trials"]) -> dict[str, Any]:
     """Estimates how the odds of a right answer change over the trials, by logistic regression.
 
-    The order of clips is random for each rater, so trial and clip are not confounded.
-
-    Args:
-        right: 1 or 0 by trial, in the order of answering.
-
-    Returns:
-        {"value", "ci95", "p", "n"}: the change of the log-odds per 10 trials, positive for
-        learning; or {"value": None, "why"}.
+    The order of clips is random for each rater, so trial and clip are not confounded. The value is
+    the change of the log-odds per 10 trials in the order of answering, positive for learning.
 
     Source: Agresti, Categorical Data Analysis (3rd ed., 2013), ch. 5 (Wald interval).
     """
@@ -73,12 +62,7 @@ def learning(right: Float[np.ndarray, " trials"]) -> dict[str, Any]:
 def levels(
     confidence: Int[np.ndarray, " n"], right: Float[np.ndarray, " n"]
 ) -> list[dict[str, Any]]:
-    """Returns the accuracy at each level of confidence that was chosen.
-
-    Args:
-        confidence: 1 to 5.
-        right: 1 or 0.
-    """
+    """Returns the accuracy at each level of confidence (1 to 5) that was chosen."""
     return [
         {
             "confidence": level,
@@ -97,18 +81,11 @@ def discrimination(
     group: Int[np.ndarray, " n"],
     crossed: Crossed,
 ) -> dict[str, Any]:
-    """Estimates how well confidence distinguishes right from wrong answers.
+    """Estimates how well a rater's confidence distinguishes right from wrong answers.
 
-    Args:
-        confidence: 1 to 5, by trial of one rater.
-        right: 1 or 0.
-        group: animal or cage of the trial's clip.
-        crossed: how these are resampled.
-
-    Returns:
-        {"value", "ci95", "n"}: the area under the type 2 ROC curve: the chance that of a right and
-        a wrong answer the right one was given with more confidence, ties counting half; 0.5 is
-        chance. Or {"value": None, "why"}.
+    The value is the area under the type 2 ROC curve: the chance that of a right and a wrong answer
+    the right one was given with more confidence, ties counting half. `group` is the animal or cage
+    of each trial's clip.
 
     Source: Fleming & Lau (2014), doi:10.3389/fnhum.2014.00443.
     """

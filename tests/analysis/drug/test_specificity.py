@@ -80,7 +80,7 @@ def test_sedation_shows_in_locomotion_and_in_words(study):
     (row,) = (r for r in found["specificity"]["locomotion"]["sham"] if r["arm"] == TOP)
     assert np.exp(row["value"]) == pytest.approx(0.5, abs=0.05)
     assert row["ci95"][1] < 0
-    assert any("Mind sedation" in sentence for sentence in found["summary"])
+    assert any("Possible sedation" in sentence for sentence in found["summary"])
     calm = analyse(place(study))["locomotion"]["sham"]
     assert all(r["ci95"][0] < 0 < r["ci95"][1] for r in calm)
 
