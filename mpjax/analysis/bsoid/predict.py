@@ -167,13 +167,18 @@ def _prepare(
     if missing := [video for video in videos if video not in poses]:
         raise ValueError(
             f"B-SOiD needs the pose of every recording; {len(missing)} of {len(videos)} have none, "
-            f"first {missing[0]!r}: name it in the cohort's column pose"
+            f"first {missing[0]!r}: give it in the cohort's column pose"
         )
     names = poses[videos[0]].names
     recordings, faults = [], []
     for video, rows in clips.reset_index(drop=True).groupby("video", sort=False):
         pose = poses[str(video)]
-        spans = _spans(rows, pose.fps, clip_frames) if pose.fps > 0 else np.zeros((1, 2), int)
+        spans = bsoid_usage.clip_spans(
+            rows["start_frame"].to_numpy(),
+            clip_frames - rows["padded_frames"].to_numpy(),
+            rows["fps"].to_numpy(),
+            pose_fps=pose.fps,
+        )
         if sorted(pose.names) != sorted(names):
             faults.append(
                 f"{video}: keypoints {', '.join(pose.names)}, but {videos[0]} has "
@@ -198,16 +203,6 @@ def _prepare(
     if faults:
         raise ValueError("B-SOiD: " + "; ".join(faults[:20]))
     return recordings
-
-
-def _spans(rows: pd.DataFrame, fps: float, clip_frames: int) -> Int[np.ndarray, "clips 2"]:
-    columns = zip(rows["start_frame"], rows["padded_frames"], rows["fps"], strict=True)
-    return np.array(
-        [
-            bsoid_usage.clip_span(int(start), clip_frames - int(padded), float(rate), pose_fps=fps)
-            for start, padded, rate in columns
-        ]
-    )
 
 
 def _usage(study: _Study, forest: RandomForestClassifier) -> Usage:

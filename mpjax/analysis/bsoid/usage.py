@@ -1,7 +1,5 @@
 """How often a clip or recording shows each motif, and how often one follows another."""
 
-import math
-
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -12,15 +10,22 @@ from mpjax.analysis.bsoid.features import bin_frames
 _SLACK = 0.13
 
 
-def clip_span(start_frame: int, frames: int, fps: float, *, pose_fps: float) -> tuple[int, int]:
-    """Returns the pose frames of a clip's time span, as a half-open range.
+def clip_spans(
+    start_frame: Int[np.ndarray, "clips"],
+    frames: Int[np.ndarray, "clips"],
+    fps: Float[np.ndarray, "clips"],
+    *,
+    pose_fps: float,
+) -> Int[np.ndarray, "clips 2"]:
+    """Returns the pose frames of clips' time spans, as half-open ranges.
 
     `start_frame` and `frames` (without padding) are counted at the clip's rate `fps`, to which the
     video was resampled; pose frames are those of the video. Successive clips share none.
     """
-    ratio = pose_fps / fps
-    first = math.floor(start_frame * ratio + _SLACK)
-    return first, max(first + 1, math.floor((start_frame + frames) * ratio + _SLACK))
+    ends = np.stack([start_frame, start_frame + frames], axis=1)
+    spans = np.floor(ends * (pose_fps / fps)[:, None] + _SLACK).astype(int)
+    spans[:, 1] = np.maximum(spans[:, 1], spans[:, 0] + 1)
+    return spans
 
 
 def span_usage(

@@ -21,8 +21,7 @@ def compare(
     """Compares two methods by a paired bootstrap: both are scored on the same resampled animals.
 
     Args:
-        ours: predictions of the first method.
-        theirs: predictions of the second, of the same held-out clips and classes.
+        ours, theirs: predictions of the same held-out clips and classes.
         bootstrap: resamples of whole animals (or cages).
         seed: of the resampling.
 

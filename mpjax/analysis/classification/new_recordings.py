@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from scipy.special import entr, logit, softmax
 
 from mpjax.analysis.classification.calibration import LEAST_P
+from mpjax.analysis.classification.scores import tasks_of
 from mpjax.analysis.motifs.codebook import Codebook
 from mpjax.analysis.pain_score import MARGIN, pain_probability, pain_score, why_no_pain_score
 from mpjax.taxonomy import Taxonomy
@@ -51,7 +52,7 @@ def score(
             columns, such as those of `measure_novelty`.
         log_p: log-probabilities of the fine classes by every head, the final one last.
         taxonomy: the study's classes.
-        temperature: the study's; 1: not calibrated.
+        temperature: of the study; 1: not calibrated.
 
     Returns:
         The columns of `clips`, then `class` and, with coarse classes, `group` (the most probable),
@@ -63,10 +64,11 @@ def score(
     p_heads = softmax(np.maximum(log_p.astype(np.float64), floor) / temperature, axis=-1)
     p = p_heads.mean(axis=0)
     table = clips.reset_index(drop=True)
-    table["class"] = np.array(taxonomy.fine)[p.argmax(axis=1)]
-    if taxonomy.coarse:
-        coarse = taxonomy.coarse_probabilities(p)
-        table["group"] = np.array(taxonomy.coarse)[coarse.argmax(axis=1)]
+    columns: dict[str, np.ndarray] = {}
+    for kind, task in zip(("class", "group"), tasks_of(taxonomy).values(), strict=False):
+        pooled = task.pool(p)
+        table[kind] = np.array(task.classes)[pooled.argmax(axis=1)]
+        columns |= {column(kind, name): pooled[:, i] for i, name in enumerate(task.classes)}
     several = len(p_heads) > 1
     if not why_no_pain_score(taxonomy):
         table["pain"] = pain_probability(taxonomy, p)
@@ -77,9 +79,6 @@ def score(
     within = entr(p_heads).sum(axis=2).mean(axis=0) / scale
     table["entropy"] = entropy
     table["disagreement"] = np.maximum(entropy - within, 0.0) if several else np.nan
-    columns = {f"p[{name}]": p[:, i] for i, name in enumerate(taxonomy.fine)}
-    if taxonomy.coarse:
-        columns |= {f"p_group[{name}]": coarse[:, i] for i, name in enumerate(taxonomy.coarse)}
     return Scored(pd.concat([table, pd.DataFrame(columns)], axis=1), p_heads, taxonomy)
 
 
@@ -93,12 +92,8 @@ def measure_novelty(
 ) -> pd.DataFrame:
     """Finds clips that are unlike anything that the study was trained on, by its motifs' gates.
 
-    A clip of several windows is represented by the one that is farthest beyond its gates.
-
-    Args:
-        codebook: the study's final one.
-        embedding: of the windows.
-        clip: of each window, 0.., ascending.
+    A clip of several windows is represented by the one that is farthest beyond its gates. `clip` is
+    the clip of each window, 0.., ascending.
 
     Returns:
         A row per clip: `motif`; `distance` to its centre and the `gate` that it should not exceed;

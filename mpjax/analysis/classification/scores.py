@@ -50,8 +50,8 @@ def score_levels(
 ) -> dict[str, Any]:
     """Scores every level against one list of classes, with chance and majority rows.
 
-    `majority` is the share of the largest class among the evaluated units. No constant answer can
-    score more, so neither can the largest class of the training animals.
+    `majority` is the share of the largest class among the evaluated units: no constant answer can
+    score more.
     """
     scores: dict[str, Any] = {"classes": list(classes), "chance": {"value": 1 / len(classes)}}
     scores["majority"] = {}
@@ -142,11 +142,7 @@ def describe_day_distance(
 ) -> dict[str, Any]:
     """Describes how far off the predicted day is where the condition is right.
 
-    Args:
-        units: of fine classes `<condition>@d<day>`, or why there are none.
-        classes: names of the fine classes.
-        weights: how often each group occurs in each bootstrap resample.
-        unit: what a group is called.
+    The classes are `<condition>@d<day>`; other arguments are as in `score_units`.
 
     Returns:
         `within_condition` (units whose condition is predicted correctly), `units` (all), `steps`

@@ -56,13 +56,13 @@ def _usage(rows: Sequence[_Row], found: _Row) -> str:
     first, hits = rows[0], _hits(rows)
     if first["kind"] == "drug":
         subject = f"Under {first['group']} in {first['condition']}"
-        verb = "changes compared with vehicle"
+        verb, effect = "changes compared with vehicle", "change in usage compared with vehicle"
     else:
         subject, verb = f"In {first['group']}", f"differs from {first['reference']}"
+        effect = f"difference in usage from {first['reference']}"
     if not hits:
-        return (
-            f"{subject}, none of {len(rows)} motifs has a usage that {verb}{_power(first, found)}."
-        )
+        none = f"no {effect} is found for any of {len(rows)} motifs"
+        return f"{subject}, {none}{_power(first, found)}."
     return (
         f"{subject}, the usage of {len(hits)} of {len(rows)} motifs {verb} (false discovery rate "
         f"5 %), most clearly {'; '.join(map(_named, hits[:_NAMED]))}."
@@ -72,7 +72,7 @@ def _usage(rows: Sequence[_Row], found: _Row) -> str:
 def _trends(rows: Sequence[_Row], found: _Row) -> str:
     hits = _hits(rows)
     if not hits:
-        return f"No motif's usage has a trend over days{_power(rows[0], found)}."
+        return f"No trend over days is found in any motif's usage{_power(rows[0], found)}."
     named = "; ".join(f"{row['group']}, {_named(row)}" for row in hits[:_NAMED])
     return (
         f"Over the days, from the first to the last, {len(hits)} of {len(rows)} trends of usage "

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -123,14 +123,13 @@ def measure_recordings(
     held = _count((runs.video, runs.state), (recordings, motifs + 1), runs.windows)[:, :motifs]
     length = np.divide(held, bouts, out=np.full(held.shape, np.nan), where=bouts > 0)
     length = np.where(windows_of[:, None] > 1, length * step[:, None], np.nan)
-    moves = (runs.state < motifs) & (runs.next < motifs)
+    moves = (runs.state < motifs) & (runs.next >= 0) & (runs.next < motifs)
     pair = runs.state[moves] * motifs + runs.next[moves]
     animal = pd.factorize(table["animal"])[0][runs.video[moves]]
     kept = _common(pair, animal, animals=table["animal"].nunique(), motifs=motifs)
-    place = np.full(motifs**2, -1)
-    place[kept] = np.arange(len(kept))
-    chosen = place[pair] >= 0
-    followed = _count((runs.video[moves][chosen], place[pair[chosen]]), (recordings, len(kept)))
+    chosen = np.isin(pair, kept)
+    cell = (runs.video[moves][chosen], np.searchsorted(kept, pair[chosen]))
+    followed = _count(cell, (recordings, len(kept)))
     for kind in ("bout_length", "bouts_per_minute"):
         measures += [Measure(kind, motif) for motif in range(motifs)]
     measures += [Measure("transition", *divmod(int(each), motifs)) for each in kept]
@@ -155,9 +154,8 @@ def _steps(rows: pd.DataFrame, video: Int[np.ndarray, " n"]) -> Float[np.ndarray
     return np.where(usual > 0, usual, length)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Runs:
-    """Runs of one state, and the state of the run that follows without a gap (-1 → none)."""
+class _Runs(NamedTuple):
+    """Runs of one state; `next` is that of the run that follows without a gap, -1 for none."""
 
     video: Int[np.ndarray, " runs"]
     state: Int[np.ndarray, " runs"]
@@ -166,20 +164,11 @@ class _Runs:
     start: Int[np.ndarray, " runs"]
 
 
-_NONE = np.iinfo(np.int64).max
-
-
-def _find_runs(
-    video: Int[np.ndarray, " n"],
-    state: Int[np.ndarray, " n"],
-    start: Float[np.ndarray, " n"],
-    step: Float[np.ndarray, " recordings"],
-) -> _Runs:
+def _find_runs(video: np.ndarray, state: np.ndarray, start: np.ndarray, step: np.ndarray) -> _Runs:
     broken = np.diff(video, prepend=-1) != 0
     broken |= np.diff(start, prepend=0) > _GAP * step[video]
     first = np.flatnonzero(broken | (np.diff(state, prepend=-1) != 0))
-    following = np.append(state[first[1:]], _NONE)
-    following[np.append(broken[first[1:]], True)] = _NONE
+    following = np.where(np.append(broken[first[1:]], True), -1, np.append(state[first[1:]], -1))
     length = np.diff(np.append(first, len(state)))
     return _Runs(video[first], state[first], length, following, first)
 
@@ -191,8 +180,7 @@ def _common(
 
     The choice ignores conditions, so that it does not bias the tests.
     """
-    makers = np.unique(np.stack([pair, animal]), axis=1)[0]
-    spread = np.bincount(makers, minlength=motifs**2)
+    spread = np.bincount(np.unique(np.stack([pair, animal]), axis=1)[0], minlength=motifs**2)
     often = np.bincount(pair, minlength=motifs**2)
     able = np.flatnonzero(spread >= max(1, animals / 2))
     return np.sort(able[np.argsort(-often[able], kind="stable")[:MOST_TRANSITIONS]])
@@ -241,9 +229,5 @@ def profile(
     np.add.at(count, (np.where(assigned.unlike, motifs, assigned.motif)[long], animal, part), 1)
     total = count.sum(0)
     usage = (count / np.maximum(total, 1)).sum(1) / np.maximum((total > 0).sum(0), 1)
-    return {
-        "bins": bins,
-        "minutes": float(np.median(length[long]) / 60),
-        "n": len(names),
-        "usage": usage[:motifs].tolist(),
-    }
+    minutes = float(np.median(length[long]) / 60)
+    return {"bins": bins, "minutes": minutes, "n": len(names), "usage": usage[:motifs].tolist()}
