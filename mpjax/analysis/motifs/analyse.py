@@ -15,7 +15,7 @@ from mpjax.analysis.motifs import contrasts, pain_score, summary, usage
 from mpjax.analysis.motifs.codebook import Assigned, Codebook
 from mpjax.analysis.motifs.contrasts import Setting
 from mpjax.analysis.motifs.usage import SESSION, Measured
-from mpjax.analysis.stats.comparisons import absent
+from mpjax.analysis.stats.comparisons import ALPHA, absent
 from mpjax.config import MotifConfig
 from mpjax.taxonomy import Taxonomy, parse_fine_name
 
@@ -94,7 +94,7 @@ def analyse(
         "tests": rows,
         "families": contrasts.describe_families(rows),
         "not_tested": absences,
-        "sessions": _describe_sessions(sessions, taxonomy, motifs=motifs),
+        "sessions": _describe_sessions(sessions, taxonomy),
         "transitions": {"pairs": pairs, "counts": matrix.tolist()},
         "bouts": absent(recordings.why_no_bouts)
         if recordings.why_no_bouts
@@ -124,12 +124,10 @@ def _describe_motifs(
 ) -> list[dict[str, Any]]:
     """Returns per motif its usage over all animals, and the groups that use it more or less."""
     animals = recordings.average(["animal"]).values[:, :motifs]
+    found = [row for row in rows if row["measure"] == "usage" and row["q"] <= ALPHA]
     described = []
     for motif in range(motifs):
-        own = [
-            row for row in rows
-            if row["measure"] == "usage" and row["motif"] == motif and row["q"] <= 0.05
-        ]  # fmt: skip
+        own = [row for row in found if row["motif"] == motif]
         groups = [row for row in own if row["kind"] in ("pain", "label")]
         described.append(
             {
@@ -152,9 +150,7 @@ def _describe_unlike(windows: pd.DataFrame, assigned: Assigned) -> list[dict[str
     ]
 
 
-def _describe_sessions(
-    sessions: Measured, taxonomy: Taxonomy, *, motifs: int
-) -> list[dict[str, Any]]:
+def _describe_sessions(sessions: Measured, taxonomy: Taxonomy) -> list[dict[str, Any]]:
     """Returns a row per animal and session, with a list of figures per kind."""
     kind = np.array([measure.kind for measure in sessions.measures])
     coarse = contrasts.coarse_of(sessions, taxonomy) if taxonomy.coarse else None
@@ -194,12 +190,13 @@ def _draw_recordings(
     motifs: int,
 ) -> list[dict[str, Any]]:
     """Returns the bouts of a few recordings: per class the longest ones of held-out animals."""
-    table = recordings.table
     if taxonomy.coarse and all(map(parse_fine_name, taxonomy.fine)):
-        named = contrasts.coarse_of(recordings, taxonomy)
+        recordings = recordings.assign(named=contrasts.coarse_of(recordings, taxonomy))
     else:
-        named = table["label"].map(lambda label: taxonomy.fine[label] if label >= 0 else "")
-    held = table.assign(named=named)[(table["split"] == "test") & (table["windows"] > 1)]
+        names = np.array([*taxonomy.fine, ""])  # a label of -1 has no name
+        recordings = recordings.assign(named=names[recordings.table["label"]])
+    table = recordings.table
+    held = table[(table["split"] == "test") & (table["windows"] > 1)]
     held = held[held["named"] != ""].sort_values(["seconds", "video"], ascending=[False, True])
     held = held.assign(rank=held.groupby("named").cumcount())
     held = held[~held.duplicated(["named", "animal"])].sort_values(["rank", "named"], kind="stable")

@@ -13,6 +13,7 @@ from mpjax.analysis.drug.sessions import VEHICLE, NoTrial
 from mpjax.analysis.motifs.usage import SESSION, Measured
 from mpjax.analysis.pain_score import why_no_pain_score
 from mpjax.analysis.stats import motif_tests
+from mpjax.analysis.stats.comparisons import ALPHA
 from mpjax.taxonomy import NO_PAIN, Taxonomy, parse_fine_name
 
 # The figures that are adjusted together, within one kind of contrast.
@@ -72,10 +73,10 @@ def describe_families(rows: Sequence[Row]) -> list[Row]:
         {
             "family": family,
             "tests": len(own),
-            "found": sum(row["q"] <= 0.05 for row in own),
+            "found": sum(row["q"] <= ALPHA for row in own),
             "least_p": (least := min(row["least_p"] for row in own)),
-            # A single effect must beat 0.05 / tests.
-            "could_find_one": least * len(own) <= 0.05,
+            # A single effect must have a p below alpha / tests.
+            "could_find_one": least * len(own) <= ALPHA,
         }
         for family, own in _by_family(rows).items()
     ]
@@ -95,7 +96,7 @@ def _why(kind: str, contrast: str, why: str) -> Row:
 def coarse_of(recordings: Measured, taxonomy: Taxonomy) -> pd.Series:
     """Returns the coarse class of each recording; empty for one of no (single) trained class."""
     names = [taxonomy.coarse[index] for index in taxonomy.fine_to_coarse]
-    return recordings.table["label"].map(lambda label: names[label] if label >= 0 else "")
+    return recordings.table["label"].map(dict(enumerate(names))).fillna("")
 
 
 def _pain(recordings: Measured, taxonomy: Taxonomy, setting: Setting) -> Iterator[Row]:

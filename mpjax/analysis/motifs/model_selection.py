@@ -22,9 +22,9 @@ from mpjax.analysis.stats import whitening
 from mpjax.config import MotifConfig
 
 RULE = (
-    "the most motifs whose stability (adjusted Rand between codebooks of two halves of the "
-    "animals, on windows of others, corrected for what data without structure give) lies within "
-    "one standard error of the best"
+    "the largest number of motifs whose stability (adjusted Rand index between codebooks of two "
+    "halves of the animals, on windows of other animals, corrected for that of data without "
+    "structure) is within one standard error of the best"
 )
 _RESTARTS = 3  # of k-means on a half
 _HELD_OUT = 5  # one group in so many is in neither half

@@ -12,10 +12,6 @@ from mpjax.analysis.motifs.codebook import Assigned
 
 # The columns that identify a session of an animal.
 SESSION = ("animal", "condition", "day", "drug", "dose_mg_per_kg", "minutes_post_dose")
-UNITS = {
-    "usage": "share of the time", "unlike": "share of the time", "bout_length": "s",
-    "bouts_per_minute": "1/min", "transition": "1/min",
-}  # fmt: skip
 MOST_TRANSITIONS = 100  # the commonest, whatever the condition
 _GAP = 1.5  # steps between windows; a longer one breaks a bout
 _KEPT = ("video", *SESSION, "cage", "sex", "split", "fold")
@@ -26,7 +22,8 @@ class Measure:
     """One figure of a recording.
 
     Attributes:
-        kind: a key of `UNITS`.
+        kind: `usage` or `unlike` (shares of the time), `bout_length` (s), `bouts_per_minute` or
+            `transition` (1/min).
         motif: that it describes; None for `unlike`.
         to: of a transition, the motif that follows.
     """
