@@ -28,6 +28,11 @@ def number(value: float | None, digits: int = 2) -> str:
     return text.replace("-", "−") if float(text) else text.removeprefix("-")
 
 
+def signed(value: float, digits: int = 2) -> str:
+    """Formats a difference with its sign, + or a true minus."""
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
 def span(entry: Mapping[str, Any], digits: int = 2) -> str:
     """Formats a 95 % interval of any number, or a dash where there is none."""
     if entry.get("ci95") is None:
@@ -43,10 +48,10 @@ def p_value(p: float | None) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def p_phrase(p: float) -> str:
-    """Formats a p-value for a sentence; it does not break over two lines."""
+def p_phrase(p: float, name: str = "p") -> str:
+    """Formats a p-value (or `q`) for a sentence; it does not break over two lines."""
     text = p_value(p).replace(" ", "\u00a0")
-    return f"p\u00a0{text}" if text.startswith("<") else f"p\u00a0=\u00a0{text}"
+    return f"{name}\u00a0{text}" if text.startswith("<") else f"{name}\u00a0=\u00a0{text}"
 
 
 def estimate(entry: Mapping[str, Any], digits: int = 2) -> str:

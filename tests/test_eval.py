@@ -1,10 +1,11 @@
 import json
 
+import metrics_schema
 import pytest
 from prediction_tables import make_meta, make_study
 
 from mpjax import eval as evaluation
-from mpjax.analysis import predictions, schema
+from mpjax.analysis import predictions
 from mpjax.analysis.classification import evaluate
 from mpjax.config import EvalConfig, StudyConfig
 from mpjax.report import page
@@ -31,7 +32,7 @@ def test_a_table_of_predictions_alone_is_evaluated_once(workdir, capsys):
     for part in ("motifs", "saliency", "confounds"):
         assert "mpjax.explain` has not been run" in figures[part]["why"]
     assert [row["name"] for row in figures["methods"]["rows"]] == ["this model", "majority"]
-    schema.check(figures)
+    metrics_schema.check(figures)
     assert (workdir / "report.html").stat().st_size > 10_000
     assert evaluation.run(StudyConfig(eval=QUICK), workdir) == 0
     assert "unchanged" in capsys.readouterr().out

@@ -87,10 +87,10 @@ def test_a_finished_study_is_skipped_stage_by_stage(finished, capfd):
 
 
 def test_what_the_study_saw_stands_in_its_figures_and_its_report(finished):
-    from mpjax.analysis import schema
+    import metrics_schema
 
     metrics = json.loads((finished / "metrics.json").read_text())
-    schema.check(metrics)
+    metrics_schema.check(metrics)
     windows = pd.read_parquet(finished / "explain" / "windows.parquet")
     assert metrics["motifs"]["n"]["windows"] == len(windows)
     assert set(windows["motif[final]"]) == {each["motif"] for each in metrics["motifs"]["motifs"]}

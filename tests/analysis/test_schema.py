@@ -8,11 +8,11 @@ from prediction_tables import make_answers, make_meta, make_study
 pytest.importorskip("jsonschema", reason="jsonschema comes with the extra `dev`")
 
 import jsonschema
+from metrics_schema import check, read_schema
 
 from mpjax.analysis.classification.comparison import compare
 from mpjax.analysis.classification.evaluate import SCHEMA, evaluate
 from mpjax.analysis.predictions import read_predictions, write_predictions
-from mpjax.analysis.schema import check, read_schema
 from mpjax.taxonomy import Taxonomy
 
 

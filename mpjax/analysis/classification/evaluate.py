@@ -7,9 +7,12 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from mpjax.analysis.classification.calibration import Calibrated, calibrate
-from mpjax.analysis.classification.reliability import describe_calibration
-from mpjax.analysis.classification.scores import describe_day_distance, score_levels
+from mpjax.analysis.classification.calibration import (
+    Calibrated,
+    calibrate,
+    describe_calibration,
+)
+from mpjax.analysis.classification.scores import describe_day_distance, score_levels, tasks_of
 from mpjax.analysis.classification.significance import permutation_test
 from mpjax.analysis.drug.trial import analyse_drugs
 from mpjax.analysis.predictions import Predictions, count_leaks
@@ -101,32 +104,26 @@ def evaluate(
 
 def _describe_tasks(held: _Held, calibrated: Calibrated) -> dict[str, Any]:
     """Returns `fine`, `coarse` (where there are coarse classes) and `calibration`."""
-    predictions, taxonomy = held.predictions, held.predictions.taxonomy
-    fine = held.rows["label"].to_numpy()
-    mask = predictions.evaluated
-    p = {"before": predictions.p[mask], "after": calibrated.p[mask]}
-    constant = scores_are_constant(p["before"])
-    tasks = {"fine": (np.arange(len(taxonomy.fine)), taxonomy.fine, lambda p: p)}
-    if taxonomy.coarse:
-        to_coarse = np.asarray(taxonomy.fine_to_coarse)
-        tasks["coarse"] = (to_coarse, taxonomy.coarse, taxonomy.coarse_probabilities)
+    fine, mask = held.rows["label"].to_numpy(), held.predictions.evaluated
+    constant = scores_are_constant(held.predictions.p[mask])
     described: dict[str, Any] = {}
     clips: dict[str, Any] = {}
     recordings: dict[str, Any] = {}
-    for task, (to_class, classes, pool) in tasks.items():
-        label, before, after = to_class[fine], pool(p["before"]), pool(p["after"])
+    for name, task in tasks_of(held.predictions.taxonomy).items():
+        label = task.to_class[fine]
+        before, after = task.pool(held.predictions.p[mask]), task.pool(calibrated.p[mask])
         levels = _levels(held, label, before, constant=constant)
-        described[task] = score_levels(levels, classes, weights=held.weights, unit=held.unit)
+        scores = score_levels(levels, task.classes, weights=held.weights, unit=held.unit)
         for level, units in levels.items():
-            described[task][level]["permutation"] = _permute(held, units, to_class, level)
-        clips[task] = (label, before, after)
-        scaled = _levels(held, label, after, constant=constant)
-        recordings[task] = (levels["recording"], scaled["recording"])
-        if task == "fine" and all(map(parse_fine_name, classes)):
-            for level, units in levels.items():
-                described[task][level]["day_distance"] = describe_day_distance(
-                    units, classes, weights=held.weights, unit=held.unit
+            scores[level]["permutation"] = _permute(held, units, task.to_class, level)
+            if name == "fine" and all(map(parse_fine_name, task.classes)):
+                scores[level]["day_distance"] = describe_day_distance(
+                    units, task.classes, weights=held.weights, unit=held.unit
                 )
+        described[name] = scores
+        clips[name] = (label, before, after)
+        scaled = _levels(held, label, after, constant=constant)
+        recordings[name] = (levels["recording"], scaled["recording"])
     return described | {"calibration": describe_calibration(calibrated, clips, recordings)}
 
 
@@ -134,7 +131,7 @@ def _levels(
     held: _Held, label: np.ndarray, p: np.ndarray, *, constant: bool
 ) -> dict[str, Units | str]:
     if constant:
-        why = f"every class scores alike in all {len(p)} clips, so that none is predicted"
+        why = f"in all {len(p)} clips every class has the same score, so none is predicted"
         return dict.fromkeys(LEVELS, why)
     return unit_levels(held.rows, label, p, group=held.unit)
 
@@ -153,21 +150,20 @@ def _permute(held: _Held, units: Units | str, to_class: np.ndarray, level: str) 
 
 
 def _describe_separate(held: _Held, p_coarse: Float[np.ndarray, "n coarse"]) -> dict[str, Any]:
-    """Scores the head that was trained on the coarse classes, and how often the two disagree."""
-    predictions, taxonomy = held.predictions, held.predictions.taxonomy
-    label = np.asarray(taxonomy.fine_to_coarse)[held.rows["label"].to_numpy()]
+    """Scores the head trained on the coarse classes, and how often it disagrees with the fine."""
+    predictions, task = held.predictions, tasks_of(held.predictions.taxonomy)["coarse"]
+    label = task.to_class[held.rows["label"].to_numpy()]
     separate = p_coarse[predictions.evaluated]
     levels = _levels(held, label, separate, constant=scores_are_constant(separate))
-    scores = score_levels(levels, taxonomy.coarse, weights=held.weights, unit=held.unit)
+    scores = score_levels(levels, task.classes, weights=held.weights, unit=held.unit)
     described: dict[str, Any] = {
         level: {figure: scores[level][figure] for figure in ("accuracy", "mean_class_accuracy")}
         for level in LEVELS
     }
     clips = levels["clip"]
     if isinstance(clips, str) or held.weights is None:
-        return described | {"disagreement": {"value": None, "why": clips}}
-    summed = taxonomy.coarse_probabilities(predictions.p[predictions.evaluated])
-    differ = summed.argmax(axis=1) != clips.predicted
+        return described | {"disagreement": absent(str(clips))}
+    differ = task.pool(predictions.p[predictions.evaluated]).argmax(axis=1) != clips.predicted
     return described | {
         "disagreement": resampling.estimate_mean(differ, clips.group, held.weights, unit=held.unit)
     }
@@ -178,28 +174,24 @@ def describe_demonstration(
 ) -> dict[str, Any]:
     """Compares the clip accuracy of one head under a split by animals and one by clips.
 
-    The coarse answer is the group of the fine class that was named.
+    The coarse answer is the group of the predicted fine class.
 
     Returns:
         Per task `animal_split` and `clip_split` (clip accuracies) and `inflation`, their difference
         with its paired interval over animals (or cages); or {"value": None, "why"}.
     """
     if demonstration is None:
-        return {"value": None, "why": _NO_DEMONSTRATION}
+        return absent(_NO_DEMONSTRATION)
     group, names = pd.factorize(demonstration[predictions.group])
     weights = resampling.draw_weights(len(names), resamples=bootstrap, seed=seed)
-    taxonomy = predictions.taxonomy
-    tasks = {"fine": np.arange(len(taxonomy.fine))}
-    if taxonomy.coarse:
-        tasks["coarse"] = np.asarray(taxonomy.fine_to_coarse)
     described = {}
-    for task, to_class in tasks.items():
-        label = to_class[demonstration["label"]]
+    for name, task in tasks_of(predictions.taxonomy).items():
+        label = task.to_class[demonstration["label"]]
         by_animal, by_clip = (
-            (to_class[demonstration[f"predicted_by_{split}_split"]] == label).astype(float)
+            (task.to_class[demonstration[f"predicted_by_{split}_split"]] == label).astype(float)
             for split in ("animal", "clip")
         )
-        described[task] = {
+        described[name] = {
             "animal_split": float(by_animal.mean()),
             "clip_split": float(by_clip.mean()),
             "inflation": resampling.estimate_mean(
@@ -226,7 +218,7 @@ def _count_clips(table: pd.DataFrame, rows: pd.DataFrame) -> dict[str, int]:
 
 
 def _describe_splits(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Counts what lies on each side: a row per split, per fold under cross-validation."""
+    """Counts clips, recordings, animals and cages per split, and per fold of each."""
     order = {"train": 0, "val": 1, "test": 2, "drug": 3}
     parts = [
         {"split": str(split), "fold": int(fold) if fold >= 0 else None, **_count(part)}

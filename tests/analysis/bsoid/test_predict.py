@@ -94,9 +94,9 @@ def kmeans(monkeypatch):
     """Clusters by k-means instead; returns a list of the bins that were clustered."""
     seen = []
 
-    def find(bins, *, seed, tell=lambda _: None):
-        tell("k-means")
-        tell("k-means")
+    def find(bins, *, seed, report=lambda _: None):
+        report("k-means")
+        report("k-means")
         seen.append(bins)
         return KMeans(8, n_init=1, random_state=seed).fit_predict(bins.scaled).astype(np.int64)
 
@@ -333,8 +333,8 @@ def test_real_poses_of_two_conditions_are_clustered_and_counted(shared, baseline
         recordings.append((fill_lost(points, np.full(points.shape[:2], np.nan)), 60.0))
     bins = clustering.draw_bins(recordings, most=10_000, seed=42)
     assert bins.features.shape == (4 * 149, 36)
-    motifs = clustering.learn_motifs(bins, clustering.find_motifs(bins, seed=42), seed=42)
+    forest = clustering.fit_forest(bins, clustering.find_motifs(bins, seed=42), seed=42)
     for points, fps in recordings:
-        motif = clustering.name_windows(motifs, points, fps)
+        motif = clustering.predict_windows(forest, points, fps)
         assert len(motif) == 900 - 1 - 6
-        assert set(motif) <= set(range(motifs.count))
+        assert set(motif) <= set(range(forest.n_classes_))

@@ -227,7 +227,7 @@ def test_scores_that_never_differ_between_classes_predict_nothing(check):
         for level in ("clip", "recording", "animal_day"):
             for figure in ("accuracy", "mean_class_accuracy", "macro_f1", "permutation"):
                 assert metrics[task][level][figure]["value"] is None
-                assert "every class scores alike" in metrics[task][level][figure]["why"]
+                assert "every class has the same score" in metrics[task][level][figure]["why"]
     assert metrics["calibration"]["temperature"]["value"] is None
 
 

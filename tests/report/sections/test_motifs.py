@@ -65,7 +65,7 @@ def test_the_answers_come_first_in_words(planted, page):
     first = text.index("In neuropathic, the usage of")
     assert first < text.index("Differences in motif usage") < text.index("Every motif")
     assert "motif 6: +" in text
-    assert "From the usage of motifs alone, the right one of 3 classes" in text
+    assert "of held-out animals are classified correctly among 3 classes" in text
     assert planted["codebook"]["chosen"]["rule"] in text
 
 

@@ -4,11 +4,11 @@ import copy
 import json
 from html import unescape
 
+import metrics_schema
 import pages
 import pytest
 from full_study import make_full_study
 
-from mpjax.analysis import schema
 from mpjax.analysis.classification.evaluate import evaluate
 from mpjax.analysis.predictions import read_predictions, write_predictions
 from mpjax.report import page as html
@@ -177,7 +177,7 @@ def test_the_course_can_be_switched_off(study):
         "value": None,
         "why": "switched off by config.eval.progression=false",
     }
-    schema.check({**metrics, "progression": off["progression"]})
+    metrics_schema.check({**metrics, "progression": off["progression"]})
     page = html.render_report(off, predictions, title="A study")
     assert "config.eval.progression=false" in pages.text(page)
     assert "Course of pain" not in methods.describe(off, {})

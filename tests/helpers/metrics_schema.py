@@ -1,7 +1,4 @@
-"""Checks metrics.json against its JSON Schema, `metrics.schema.json` in this folder.
-
-Needs the package jsonschema, which the extra `dev` brings.
-"""
+"""Checks metrics.json against its JSON Schema, `mpjax/analysis/metrics.schema.json`."""
 
 import importlib.resources
 import json
@@ -9,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import jsonschema  # type: ignore[import-not-found, import-untyped, unused-ignore]
+import jsonschema
 
 
 def read_schema() -> dict[str, Any]:
@@ -19,15 +16,9 @@ def read_schema() -> dict[str, Any]:
 
 
 def check(metrics: Mapping[str, Any]) -> None:
-    """Checks the content of metrics.json.
+    """Raises ValueError with the path of the first fault and the rule that it breaks.
 
-    Args:
-        metrics: as read from the file, or as `mpjax.analysis.classification.evaluate.evaluate`
-        returned it.
-
-    Raises:
-        ValueError: the path of the first fault (in the order of the document) and the rule it
-            breaks; NaN and infinite numbers are faults too, which JSON Schema cannot say.
+    NaN and infinite numbers are faults too, which JSON Schema cannot say.
     """
     for path, number in _numbers(metrics, "$"):
         if not math.isfinite(number):
