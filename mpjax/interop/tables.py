@@ -4,6 +4,7 @@ Every table has plain columns only; what belongs to a class or motif stands in `
 """
 
 import io
+import zipfile
 from collections.abc import Sequence
 
 import numpy as np
@@ -159,3 +160,47 @@ def write_table(folder: epath.PathLike, name: str, table: pd.DataFrame) -> None:
         aside.write_text(csv.getvalue())
     with write_aside(folder / f"{name}.parquet") as aside:
         aside.write_bytes(parquet.getvalue())
+
+
+def pack_results(
+    path: epath.PathLike,
+    read: Predictions,
+    *,
+    whole: Sequence[epath.Path],
+    windows: pd.DataFrame | None = None,
+) -> None:
+    """Writes what a lab keeps of a study as one zip archive.
+
+    It holds predictions.csv (of every clip, as `mpjax export` writes it), recordings.csv (the means
+    of its probabilities), windows.csv (where motifs were found), and whole files.
+
+    Args:
+        path: of the archive.
+        read: the predictions.
+        whole: files that are packed as they are.
+        windows: the table of windows and their motifs; None: without.
+    """
+    clips = flatten_predictions(read)
+    tables = {"predictions.csv": clips, "recordings.csv": _average_recordings(clips)}
+    if windows is not None:
+        tables["windows.csv"] = windows
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for each in whole:
+            archive.writestr(each.name, each.read_bytes())
+        for name, table in tables.items():
+            archive.writestr(name, table.to_csv(index=False).encode("utf-8-sig"))  # for Excel
+    with write_aside(path) as aside:
+        aside.write_bytes(content.getvalue())
+
+
+def _average_recordings(clips: pd.DataFrame) -> pd.DataFrame:
+    """Returns a row per recording: what its clips share, and the means of their probabilities."""
+    grouped = clips.groupby("video", sort=False)
+    p = [name for name in clips if name.startswith(("p[", "calibrated[", "calibrated_coarse["))]
+    of_clips = (*p, "video", "clip_id", "predicted", "predicted_coarse", "start_frame", "start_s")
+    values = grouped.nunique(dropna=False)
+    shared = [name for name in values if name not in of_clips and values[name].max() == 1]
+    table = grouped[shared].first().join(grouped[p].mean())
+    table.insert(len(shared), "clips", grouped.size())
+    return table.reset_index()

@@ -7,9 +7,9 @@ from html import unescape
 import pages
 import pytest
 from full_study import make_full_study
+from prediction_tables import evaluate
 
 from mpjax.analysis import schema
-from mpjax.analysis.classification.evaluate import evaluate
 from mpjax.analysis.predictions import read_predictions, write_predictions
 from mpjax.report import page as html
 from mpjax.report.sections import (
