@@ -3,7 +3,9 @@
 import copy
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, TypeVar
+
+_R = TypeVar("_R", bound="_Result")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,7 +15,7 @@ class _Result:
     _raw: Mapping[str, Any] = dataclasses.field(repr=False)
 
     @classmethod
-    def of(cls, raw: Mapping[str, Any]) -> Self:
+    def of(cls: type[_R], raw: Mapping[str, Any]) -> _R:
         """Reads the attributes that `raw` has; the others keep their defaults."""
         names = [field.name for field in dataclasses.fields(cls) if field.name in raw]
         return cls(raw, **{name: raw[name] for name in names})
@@ -57,7 +59,7 @@ class Level(_Result):
     confusion: list[list[int]] | None = None
 
     @classmethod
-    def of(cls, raw: Mapping[str, Any]) -> Self:
+    def of(cls, raw: Mapping[str, Any]) -> "Level":
         """Reads one level of a task; a level that cannot be estimated says why in each figure."""
         accuracy, mean = (
             Estimate.of(raw.get(name, raw)) for name in ("accuracy", "mean_class_accuracy")
@@ -75,7 +77,7 @@ class Task(_Result):
     animal_day: Level
 
     @classmethod
-    def of(cls, raw: Mapping[str, Any]) -> Self:
+    def of(cls, raw: Mapping[str, Any]) -> "Task":
         """Reads one task."""
         levels = (Level.of(raw[name]) for name in ("clip", "recording", "animal_day"))
         return cls(raw, tuple(raw["classes"]), *levels)
@@ -110,7 +112,7 @@ class Drug(_Result):
     reversal: dict[str, dict[str, Estimate]]
 
     @classmethod
-    def of(cls, raw: Mapping[str, Any]) -> Self:
+    def of(cls, raw: Mapping[str, Any]) -> "Drug":
         """Reads the drug part; without a drug test, the interaction says why."""
         reversal = raw["reversal"] if "why" not in raw["reversal"] else {}
         estimates = {
@@ -141,7 +143,7 @@ class Metrics(_Result):
     drug: Drug
 
     @classmethod
-    def of(cls, raw: Mapping[str, Any]) -> Self:
+    def of(cls, raw: Mapping[str, Any]) -> "Metrics":
         """Reads the content of metrics.json.
 
         Raises:

@@ -100,9 +100,7 @@ def test_a_figure_that_cannot_be_estimated_says_why(tmp_path):
 def test_a_folder_without_a_finished_study_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="gone: no such folder"):
         mpjax.open_study(tmp_path / "gone")
-    with pytest.raises(
-        FileNotFoundError, match=r"predictions\.parquet: no such file; run the study"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"predictions\.parquet: no such file; run"):
         mpjax.open_study(tmp_path)
 
 
