@@ -18,7 +18,13 @@ class _Result:
     def of(cls: type[_R], raw: Mapping[str, Any]) -> _R:
         """Reads the attributes that `raw` has; the others keep their defaults."""
         names = [field.name for field in dataclasses.fields(cls) if field.name in raw]
-        return cls(raw, **{name: raw[name] for name in names})
+        return cls(
+            raw,
+            **{
+                name: tuple(raw[name]) if name == "ci95" and raw[name] else raw[name]
+                for name in names
+            },
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Returns this part as in metrics.json, with everything that has no attribute here."""

@@ -58,8 +58,8 @@ def make(
     for path in (folder, key_path):
         if path.exists():
             raise FileExistsError(f"{path}: exists already; delete it, or choose another --out")
-    splits = read_splits(dataset)
     index = records.read_index(dataset)
+    splits = read_splits(dataset)
     sample = rating_clips.choose(index, splits, number=clips, examples=examples, seed=seed)
     rated = _read(dataset, sample.rated, side=side)
     shown = _read(dataset, sample.examples, side=side, taken=rated)
