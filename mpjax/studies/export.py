@@ -6,14 +6,14 @@ from typing import Any
 
 from etils import epath
 
+from mpjax import interop
 from mpjax.analysis import predictions
 from mpjax.analysis.motifs import codebook
 from mpjax.analysis.predictions import Predictions
 from mpjax.analysis.stats.comparisons import absent
 from mpjax.data import records, video_metadata
 from mpjax.data.splits import fit_rows
-from mpjax.interop import study_tables
-from mpjax.interop.study_tables import Motifs
+from mpjax.interop import Motifs
 from mpjax.io import files
 from mpjax.studies.windows import FINAL, read_motifs
 from mpjax.studies.workdir import Workdir, check_output_folder
@@ -69,9 +69,9 @@ def run(
     read = predictions.read_predictions(workdir.predictions)
     motifs = _read_motifs(workdir)
     if "csv" in what:
-        study_tables.write_csv(read, motifs, out)
+        interop.write_csv(read, motifs, out)
     if "boris" in what or "nwb" in what:
-        recordings = study_tables.list_recordings(read, _read_videos(workdir), videos)
+        recordings = interop.list_recordings(read, _read_videos(workdir), videos)
         frames = _manifest(workdir)["frames"]
         if motifs is None:
             print(
@@ -79,9 +79,9 @@ def run(
                 "`python -m mpjax.explain` finds them"
             )
         if "boris" in what:
-            study_tables.write_boris(read, motifs, recordings, out, frames=frames)
+            interop.write_boris(read, motifs, recordings, out, frames=frames)
         if "nwb" in what:
-            study_tables.write_nwb(
+            interop.write_nwb(
                 read,
                 motifs,
                 recordings,
@@ -134,7 +134,7 @@ def _write_model(workdir: Workdir, read: Predictions, out: epath.Path, *, weight
         "embeddings": embedded["fingerprint"],
         "heads": trained["fingerprint"],
         "division": trained["division"],
-        "versions": study_tables.provenance_of(read)["versions"],
+        "versions": interop.provenance_of(read)["versions"],
     }
     made = stablehlo.write(
         out / "model",

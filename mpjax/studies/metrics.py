@@ -57,7 +57,7 @@ class Level(_Result):
     Attributes:
         accuracy: share of units that are classified correctly.
         mean_class_accuracy: mean over classes of the accuracy within each.
-        confusion: counts, true classes by predicted ones; None where there is nothing to count.
+        confusion: counts, true classes by predicted ones; None where nothing was evaluated.
     """
 
     accuracy: Estimate
@@ -66,11 +66,10 @@ class Level(_Result):
 
     @classmethod
     def of(cls, raw: Mapping[str, Any]) -> "Level":
-        """Reads one level of a task; a level that cannot be estimated says why in each figure."""
-        accuracy, mean = (
-            Estimate.of(raw.get(name, raw)) for name in ("accuracy", "mean_class_accuracy")
-        )
-        return cls(raw, accuracy, mean, raw.get("confusion"))
+        """Reads one level of a task."""
+        counts = raw["confusion"] if isinstance(raw["confusion"], list) else None
+        accuracy, mean = raw["accuracy"], raw["mean_class_accuracy"]
+        return cls(raw, Estimate.of(accuracy), Estimate.of(mean), counts)
 
 
 @dataclasses.dataclass(frozen=True)

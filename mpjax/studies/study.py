@@ -77,14 +77,14 @@ class Study:
         Raises:
             FileNotFoundError: there is no report.
         """
-        from mpjax.interop import tables
+        from mpjax.interop import pack_results
 
         place = self.workdir
         if not place.report.exists():
             raise FileNotFoundError(f"{place.report}: no such file; run the study first")
         windows = pd.read_parquet(place.windows) if place.windows.exists() else None
         whole = (place.report, place.metrics)
-        tables.pack_results(place.results, self.predictions, whole=whole, windows=windows)
+        pack_results(place.results, self.predictions, whole=whole, windows=windows)
         return place.results
 
     @functools.cached_property
