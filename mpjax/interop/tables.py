@@ -1,6 +1,6 @@
-"""What a study found as flat tables that any program reads: predictions, bouts, usage.
+"""Flat tables of a study's results: predictions, bouts of motifs, their usage.
 
-Every table has plain columns only; what belongs to a class or motif stands in `name[class]`.
+Columns hold single values; those of a class or motif are named `name[class]`.
 """
 
 import io
@@ -18,21 +18,20 @@ from mpjax.analysis.motifs.usage import Measure
 from mpjax.analysis.predictions import Predictions
 from mpjax.io.files import write_aside
 
-UNLIKE = "unlike"  # the name of a bout that no motif was found for
+UNLIKE = "unlike"  # name of a bout without a motif
 BOUT = ("video", "animal", "start_s", "stop_s")
 
 
 def flatten_predictions(read: Predictions) -> pd.DataFrame:
-    """Returns a row per clip: metadata, named class, probabilities; no embedding, no list.
+    """Returns a row per clip: metadata, predicted class, probabilities; no embedding.
 
     Args:
         read: the predictions.
 
     Returns:
-        The columns of predictions.parquet that are scalars; `class`, the true one ('' where there
-        is none); `predicted` and, of cohorts with coarse classes, `predicted_coarse`, those of
-        largest p; `p[class]`, as predicted; `calibrated[class]` and `calibrated_coarse[class]`,
-        after temperature scaling (where no temperature could be fitted, these are missing); and
+        The scalar columns of predictions.parquet; `class`, the true one ('': none); `predicted` and
+        `predicted_coarse` (where there are coarse classes), those of largest p; `p[class]`;
+        `calibrated[class]` and `calibrated_coarse[class]`, where a temperature could be fitted; and
         `separate_coarse[class]`, where heads were trained on the coarse classes.
     """
     fine, coarse = read.taxonomy.fine, read.taxonomy.coarse
@@ -69,7 +68,7 @@ def list_bouts(windows: pd.DataFrame, assigned: Assigned, *, motifs: int) -> pd.
     """Returns a row per bout: windows of one motif that follow each other in a recording.
 
     Args:
-        windows: a row per window, as `motifs.analyse` reads them.
+        windows: a row per window.
         assigned: by one codebook, in the order of `windows`.
         motifs: how many the codebook has.
 
@@ -84,15 +83,14 @@ def list_bouts(windows: pd.DataFrame, assigned: Assigned, *, motifs: int) -> pd.
 
 
 def list_class_bouts(read: Predictions, *, frames: int) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Returns bouts of the predicted class, coarse where there is one, and these classes.
+    """Returns bouts of the predicted class (coarse where there is one), and the classes.
 
     Args:
         read: the predictions.
         frames: of a clip.
 
     Returns:
-        `video, animal, start_s, stop_s, class`, a row per run of clips of one predicted class that
-        follow each other.
+        `video, animal, start_s, stop_s, class`: a row per run of clips of one predicted class.
     """
     task = "coarse" if read.taxonomy.coarse else "fine"
     classes = getattr(read.taxonomy, task)

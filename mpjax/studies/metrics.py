@@ -15,16 +15,10 @@ class _Result:
     _raw: Mapping[str, Any] = dataclasses.field(repr=False)
 
     @classmethod
-    def of(cls: type[_R], raw: Mapping[str, Any]) -> _R:
-        """Reads the attributes that `raw` has; the others keep their defaults."""
-        names = [field.name for field in dataclasses.fields(cls) if field.name in raw]
-        return cls(
-            raw,
-            **{
-                name: tuple(raw[name]) if name == "ci95" and raw[name] else raw[name]
-                for name in names
-            },
-        )
+    def of(cls: type[_R], raw: Mapping[str, Any], **parts: Any) -> _R:
+        """Reads the attributes that `raw` has; `parts` take precedence, defaults stand in."""
+        names = {field.name for field in dataclasses.fields(cls)} & set(raw) - set(parts)
+        return cls(raw, **{name: raw[name] for name in names}, **parts)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns this part as in metrics.json, with everything that has no attribute here."""
@@ -33,12 +27,10 @@ class _Result:
 
 @dataclasses.dataclass(frozen=True)
 class Estimate(_Result):
-    """A figure with its 95 % confidence interval over animals (or cages).
+    """A figure; `value` is None where it cannot be estimated, and `why` says why not.
 
     Attributes:
-        value: None where it cannot be estimated.
-        why: it cannot be estimated.
-        ci95: low and high end.
+        ci95: its 95 % confidence interval over animals (or cages).
         p: of a test against no effect.
         n: units behind it.
     """
@@ -48,6 +40,10 @@ class Estimate(_Result):
     ci95: tuple[float, float] | None = None
     p: float | None = None
     n: int | None = None
+
+
+def _estimate(raw: Mapping[str, Any]) -> Estimate:
+    return Estimate.of(raw, ci95=tuple(raw["ci95"]) if raw.get("ci95") else None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,14 +58,13 @@ class Level(_Result):
 
     accuracy: Estimate
     mean_class_accuracy: Estimate
-    confusion: list[list[int]] | None = None
+    confusion: list[list[int]] | None
 
-    @classmethod
-    def of(cls, raw: Mapping[str, Any]) -> "Level":
-        """Reads one level of a task."""
-        counts = raw["confusion"] if isinstance(raw["confusion"], list) else None
-        accuracy, mean = raw["accuracy"], raw["mean_class_accuracy"]
-        return cls(raw, Estimate.of(accuracy), Estimate.of(mean), counts)
+
+def _level(raw: Mapping[str, Any]) -> Level:
+    figures = {name: _estimate(raw[name]) for name in ("accuracy", "mean_class_accuracy")}
+    confusion = raw["confusion"] if isinstance(raw["confusion"], list) else None
+    return Level.of(raw, confusion=confusion, **figures)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,11 +76,10 @@ class Task(_Result):
     recording: Level
     animal_day: Level
 
-    @classmethod
-    def of(cls, raw: Mapping[str, Any]) -> "Task":
-        """Reads one task."""
-        levels = (Level.of(raw[name]) for name in ("clip", "recording", "animal_day"))
-        return cls(raw, tuple(raw["classes"]), *levels)
+
+def _task(raw: Mapping[str, Any]) -> Task:
+    levels = {name: _level(raw[name]) for name in ("clip", "recording", "animal_day")}
+    return Task.of(raw, classes=tuple(raw["classes"]), **levels)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +93,7 @@ class Counts(_Result):
 
 @dataclasses.dataclass(frozen=True)
 class Leak(_Result):
-    """Animals on more than one side of the split; 0 is right."""
+    """Animals on more than one side of the split; should be 0."""
 
     animals: int
 
@@ -110,21 +104,20 @@ class Drug(_Result):
 
     Attributes:
         interaction: drug x pain type on the logit scale; negative: more relief in neuropathic.
-        reversal: share of the induced rise that a drug takes back, by condition and arm.
+        reversal: share of the induced rise that a drug reverses, by condition and arm.
     """
 
     interaction: Estimate
     reversal: dict[str, dict[str, Estimate]]
 
-    @classmethod
-    def of(cls, raw: Mapping[str, Any]) -> "Drug":
-        """Reads the drug part; without a drug test, the interaction says why."""
-        reversal = raw["reversal"] if "why" not in raw["reversal"] else {}
-        estimates = {
-            condition: {arm: Estimate.of(each) for arm, each in arms.items()}
-            for condition, arms in reversal.items()
-        }
-        return cls(raw, Estimate.of(raw["interaction"]), estimates)
+
+def _drug(raw: Mapping[str, Any]) -> Drug:
+    by_condition = {} if "why" in raw["reversal"] else raw["reversal"]
+    reversal = {
+        condition: {arm: _estimate(each) for arm, each in arms.items()}
+        for condition, arms in by_condition.items()
+    }
+    return Drug.of(raw, interaction=_estimate(raw["interaction"]), reversal=reversal)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,25 +140,24 @@ class Metrics(_Result):
     leak: Leak
     drug: Drug
 
-    @classmethod
-    def of(cls, raw: Mapping[str, Any]) -> "Metrics":
-        """Reads the content of metrics.json.
 
-        Raises:
-            ValueError: it was written by another version of mpjax.
-        """
-        try:
-            return cls(
-                raw,
-                schema=raw["schema"],
-                n=Counts.of(raw["n"]),
-                fine=Task.of(raw["fine"]),
-                coarse=Task.of(raw["coarse"]) if "coarse" in raw else None,
-                leak=Leak.of(raw["leak"]),
-                drug=Drug.of(raw["drug"]),
-            )
-        except (KeyError, TypeError) as error:
-            raise ValueError(
-                f"metrics.json lacks {error}: it was written by another version; run "
-                "`python -m mpjax.eval` again"
-            ) from error
+def read_metrics(raw: Mapping[str, Any]) -> Metrics:
+    """Reads the content of metrics.json.
+
+    Raises:
+        ValueError: it was written by another version of mpjax.
+    """
+    try:
+        return Metrics.of(
+            raw,
+            n=Counts.of(raw["n"]),
+            fine=_task(raw["fine"]),
+            coarse=_task(raw["coarse"]) if "coarse" in raw else None,
+            leak=Leak.of(raw["leak"]),
+            drug=_drug(raw["drug"]),
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"metrics.json lacks {error}: it was written by another version; run "
+            "`python -m mpjax.eval` again"
+        ) from error

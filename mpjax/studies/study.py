@@ -12,7 +12,7 @@ from mpjax.analysis.predictions import Predictions, read_predictions
 from mpjax.config import StudyConfig
 from mpjax.io import files
 from mpjax.studies import stages
-from mpjax.studies.metrics import Metrics
+from mpjax.studies.metrics import Metrics, read_metrics
 from mpjax.studies.workdir import Workdir, check_output_folder
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Study:
     @functools.cached_property
     def metrics(self) -> Metrics:
         """The figures of the report."""
-        return Metrics.of(files.read_json(self.workdir.metrics))
+        return read_metrics(files.read_json(self.workdir.metrics))
 
     def predict(
         self,
