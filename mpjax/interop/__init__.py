@@ -4,14 +4,13 @@
 """
 
 from mpjax.interop.study_tables import (
-    Motifs,
     list_recordings,
     provenance_of,
     write_boris,
     write_csv,
     write_nwb,
 )
-from mpjax.interop.tables import pack_results
+from mpjax.interop.tables import Motifs, pack_results
 
 __all__ = [
     "Motifs",

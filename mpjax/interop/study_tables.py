@@ -1,7 +1,6 @@
 """Writes tables, BORIS projects and NWB files of a study's results, for other tools to read."""
 
 import collections
-import dataclasses
 import datetime
 import importlib.metadata
 import json
@@ -14,9 +13,9 @@ import tqdm
 from etils import epath
 
 from mpjax.analysis.classification.calibration import Calibrated, calibrate
-from mpjax.analysis.motifs.codebook import Assigned
 from mpjax.analysis.predictions import Predictions
 from mpjax.interop import boris, nwb, tables
+from mpjax.interop.tables import Motifs
 from mpjax.io import files
 
 _OF_RECORDING = (
@@ -25,27 +24,12 @@ _OF_RECORDING = (
 )  # fmt: skip
 
 
-@dataclasses.dataclass(frozen=True)
-class Motifs:
-    """Windows, the motif of each in the final codebook, and how many motifs that has."""
-
-    windows: pd.DataFrame
-    assigned: Assigned
-    count: int
-
-    def bouts(self) -> pd.DataFrame:
-        """Returns `tables.list_bouts`."""
-        return tables.list_bouts(self.windows, self.assigned, motifs=self.count)
-
-
 def write_csv(read: Predictions, motifs: Motifs | None, out: epath.Path) -> None:
     """Writes predictions, bouts and usage as tables."""
     made = {"predictions": tables.flatten_predictions(read)}
     if motifs:
-        made["motif_bouts"] = motifs.bouts()
-        made["motif_usage"] = tables.flatten_usage(
-            motifs.windows, motifs.assigned, motifs=motifs.count
-        )
+        made["motif_bouts"] = tables.list_bouts(motifs)
+        made["motif_usage"] = tables.flatten_usage(motifs)
     for name, table in made.items():
         tables.write_table(out, name, table)
         print(f"table {out / name}.csv and .parquet: {len(table)} rows")
@@ -101,7 +85,7 @@ def write_boris(
     bouts, classes = tables.list_class_bouts(read, frames=frames)
     parts = {"classes": (bouts.rename(columns={"class": "behaviour"}), list(classes))}
     if motifs:
-        bouts = motifs.bouts()
+        bouts = tables.list_bouts(motifs)
         state = bouts["motif"].fillna(-1).astype(int)
         bouts["behaviour"] = list(map(tables.name_motif, state.to_list()))
         names = [*map(tables.name_motif, range(motifs.count)), tables.UNLIKE]
@@ -156,7 +140,7 @@ def write_nwb(
     """
     starts = nwb.find_starts(recordings, session_start)
     nwb.check_names(recordings)
-    bouts = _within(motifs.bouts(), recordings) if motifs else None
+    bouts = _within(tables.list_bouts(motifs), recordings) if motifs else None
     calibrated = calibrate(read)
     task = "coarse" if read.taxonomy.coarse else "fine"
     clips = read.table[["video", "clip_id", "start_s"]].assign(

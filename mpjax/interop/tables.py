@@ -3,6 +3,7 @@
 Columns hold single values; those of a class or motif are named `name[class]`.
 """
 
+import dataclasses
 import io
 import zipfile
 from collections.abc import Sequence
@@ -20,6 +21,15 @@ from mpjax.io.files import write_aside
 
 UNLIKE = "unlike"  # name of a bout without a motif
 BOUT = ("video", "animal", "start_s", "stop_s")
+
+
+@dataclasses.dataclass(frozen=True)
+class Motifs:
+    """Windows, the motif of each in one codebook, and how many motifs that has."""
+
+    windows: pd.DataFrame
+    assigned: Assigned
+    count: int
 
 
 def flatten_predictions(read: Predictions) -> pd.DataFrame:
@@ -64,19 +74,14 @@ def _by_class(name: str, p: np.ndarray, classes: Sequence[str]) -> dict[str, np.
     return {f"{name}[{each}]": p[:, i] for i, each in enumerate(classes)}
 
 
-def list_bouts(windows: pd.DataFrame, assigned: Assigned, *, motifs: int) -> pd.DataFrame:
+def list_bouts(motifs: Motifs) -> pd.DataFrame:
     """Returns a row per bout: windows of one motif that follow each other in a recording.
-
-    Args:
-        windows: a row per window.
-        assigned: by one codebook, in the order of `windows`.
-        motifs: how many the codebook has.
 
     Returns:
         `video, animal, start_s, stop_s` (s in the recording), `motif` (missing where the windows
         are unlike any that the codebook was fitted on) and `unlike`; by video and time.
     """
-    bouts = _bouts(windows, assigned, motifs=motifs)
+    bouts = _bouts(motifs)
     state = bouts.pop("state")
     unlike = state < 0
     return bouts.assign(motif=state.astype("Int64").mask(unlike), unlike=unlike)
@@ -98,33 +103,31 @@ def list_class_bouts(read: Predictions, *, frames: int) -> tuple[pd.DataFrame, t
     state = pd.Index(classes).get_indexer(predicted(read, task))
     nothing = np.zeros(len(clips), bool)
     assigned = Assigned(state, nothing.astype(np.float32), nothing)
-    bouts = _bouts(clips, assigned, motifs=len(classes))
+    bouts = _bouts(Motifs(clips, assigned, len(classes)))
     bouts["class"] = np.array(classes, dtype=object)[bouts.pop("state").to_numpy()]
     return bouts, classes
 
 
-def _bouts(windows: pd.DataFrame, assigned: Assigned, *, motifs: int) -> pd.DataFrame:
+def _bouts(motifs: Motifs) -> pd.DataFrame:
     rows = []
-    for (video, animal), own in windows.groupby(["video", "animal"], sort=True).indices.items():
-        mine = Assigned(*(field[own] for field in assigned))
-        found = usage.segments(windows.iloc[own], mine, str(video), motifs=motifs)
+    recordings = motifs.windows.groupby(["video", "animal"], sort=True).indices
+    for (video, animal), own in recordings.items():
+        mine = Assigned(*(field[own] for field in motifs.assigned))
+        found = usage.segments(motifs.windows.iloc[own], mine, str(video), motifs=motifs.count)
         rows += [
             (video, animal, round(start, 6), round(stop, 6), state) for start, stop, state in found
         ]
     return pd.DataFrame(rows, columns=[*BOUT, "state"])
 
 
-def flatten_usage(windows: pd.DataFrame, assigned: Assigned, *, motifs: int) -> pd.DataFrame:
-    """Returns a row per recording: its metadata, and what `motif_usage` measures of its motifs.
-
-    Args:
-        windows, assigned, motifs: as in `list_bouts`.
+def flatten_usage(motifs: Motifs) -> pd.DataFrame:
+    """Returns a row per recording: its metadata, and the usage of its motifs.
 
     Returns:
         The recording's columns; `usage[motif]` and `unlike` (shares of the time),
         `bout_length[motif]` (s), `bouts_per_minute[motif]` and `transition[from>to]` (1/min).
     """
-    measured = usage.measure_recordings(windows, assigned, motifs=motifs)[0]
+    measured = usage.measure_recordings(motifs.windows, motifs.assigned, motifs=motifs.count)[0]
     names = [_name(measure) for measure in measured.measures]
     values = pd.DataFrame(measured.values, columns=names, index=measured.table.index)
     return pd.concat([measured.table, values], axis=1)
