@@ -28,7 +28,7 @@ from mpjax.analysis.motifs import analyse, codebook
 from mpjax.analysis.predictions import Predictions
 from mpjax.analysis.progression.analyse import describe_course
 from mpjax.analysis.raters import score as raters
-from mpjax.analysis.stats.comparisons import absent
+from mpjax.analysis.stats.estimates import absent
 from mpjax.config import StudyConfig
 from mpjax.data import embeddings, splits
 from mpjax.data.scene import measure, pixels

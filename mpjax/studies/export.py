@@ -10,7 +10,7 @@ from mpjax import interop
 from mpjax.analysis import predictions
 from mpjax.analysis.motifs import codebook
 from mpjax.analysis.predictions import Predictions
-from mpjax.analysis.stats.comparisons import absent
+from mpjax.analysis.stats.estimates import absent
 from mpjax.data import records, video_metadata
 from mpjax.data.splits import fit_rows
 from mpjax.interop import Motifs

@@ -10,9 +10,9 @@ from jaxtyping import Float, Int
 from mpjax.analysis.classification.calibration import Calibrated
 from mpjax.analysis.classification.reliability import describe_calibration
 from mpjax.analysis.classification.scores import describe_day_distance, score_levels
+from mpjax.analysis.classification.significance import permutation_test
 from mpjax.analysis.predictions import Predictions
 from mpjax.analysis.stats import bootstrap as resampling
-from mpjax.analysis.stats.permutation import permutation_test
 from mpjax.analysis.stats.units import LEVELS, Units, scores_are_constant, unit_levels
 from mpjax.taxonomy import parse_fine_name
 
