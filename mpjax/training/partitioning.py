@@ -6,10 +6,12 @@ the mesh a name is cut; an axis that the number of devices does not divide stays
 """
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
+import pandas as pd
 from jax.experimental import multihost_utils
 from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 
@@ -182,3 +184,36 @@ def wait_for_all(name: str) -> None:
     """Returns once every process has reached the point `name`."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(name)
+
+
+def layout_table(
+    params: Any, axes: Mapping[str, int], *, fully_sharded: bool = False
+) -> pd.DataFrame:
+    """Tabulates the axes of a mesh that each parameter is sharded over; needs no device.
+
+    Args:
+        params: tree of arrays, or of what has their shape.
+        axes: devices along the mesh's axes, e.g. {"data": 4, "model": 2}.
+        fully_sharded: as `config.mesh.fully_sharded`.
+
+    Returns:
+        Columns parameter, shape, cut over (a name per dimension, "–" where it is whole) and
+        per device (share of its values, per cent), the largest parameter first.
+    """
+    mesh = AbstractMesh(tuple(axes.values()), tuple(axes))
+    placed = shardings(params, mesh, fully_sharded=fully_sharded)
+    rows = []
+    for (path, leaf), where in zip(
+        jax.tree_util.tree_leaves_with_path(params), jax.tree.leaves(placed), strict=True
+    ):
+        size = int(np.prod(leaf.shape))
+        mine = int(np.prod(where.shard_shape(leaf.shape)))
+        names = (*where.spec, *(None,) * (len(leaf.shape) - len(where.spec)))
+        row = {
+            "parameter": jax.tree_util.keystr(path, simple=True, separator="/"),
+            "shape": " x ".join(map(str, leaf.shape)),
+            "cut over": ", ".join(name or "–" for name in names),
+            "per device": f"{100 * mine / size:.3g} %",
+        }
+        rows.append((size, row))
+    return pd.DataFrame([row for _, row in sorted(rows, key=lambda each: -each[0])])

@@ -8,9 +8,8 @@ from html import unescape
 import pages
 import pytest
 from full_study import make_full_study
-from prediction_tables import make_answers, make_meta, make_study
+from prediction_tables import evaluate, make_answers, make_meta, make_study
 
-from mpjax.analysis.classification.evaluate import evaluate
 from mpjax.analysis.predictions import read_predictions, write_predictions
 from mpjax.report.page import render_report, write_report
 from mpjax.taxonomy import Taxonomy

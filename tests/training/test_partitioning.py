@@ -95,12 +95,13 @@ def test_ten_steps_give_the_same_losses_on_every_mesh():
         import jax, numpy as np
         import small_study
         from mpjax.config import MeshConfig
-        from mpjax.training import compiled_steps, finetune, partitioning
+        from mpjax.studies.projector import projector_of
+        from mpjax.training import compiled_steps, partitioning
 
         config = small_study.study_config(
             "train.optim.ema=0.9", "train.dropout=0.2"
         )
-        projector = finetune.projector_of(config, "", trained=False)
+        projector = projector_of(config)
         weights = compiled_steps.trainable(jax.device_get(projector.params))
         task = compiled_steps.make_task(
             config.train, projector, class_weight=np.ones(3, np.float32), total_steps=10,
@@ -146,3 +147,17 @@ def test_ten_steps_give_the_same_losses_on_every_mesh():
         check=False,
     )
     assert result.returncode == 0, result.stderr
+
+
+def test_the_layout_says_what_is_cut_over_which_axis():
+    params = {
+        "attn": {"qkv": {"kernel": np.zeros((32, 3, 2, 16))}},
+        "norm": {"scale": np.zeros(32)},
+    }
+    table = partitioning.layout_table(params, {"data": 4, "model": 2}).set_index("parameter")
+    assert table.loc["attn/qkv/kernel", "cut over"] == "–, –, model, –"
+    assert table.loc["attn/qkv/kernel", "per device"] == "50 %"
+    assert table.loc["norm/scale", "per device"] == "100 %"
+    cut = partitioning.layout_table({"w": np.zeros((128, 64))}, {"data": 4}, fully_sharded=True)
+    assert cut.loc[0, "cut over"] == "data, –"
+    assert cut.loc[0, "per device"] == "25 %"

@@ -8,8 +8,8 @@ import metrics_schema
 import pages
 import pytest
 from full_study import make_full_study
+from prediction_tables import evaluate
 
-from mpjax.analysis.classification.evaluate import evaluate
 from mpjax.analysis.predictions import read_predictions, write_predictions
 from mpjax.report import page as html
 from mpjax.report.sections import methods, progression_figures

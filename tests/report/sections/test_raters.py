@@ -6,10 +6,10 @@ import pytest
 import scripted_rater
 from rating_study import make_study
 
-from mpjax import rate
 from mpjax.analysis.raters import files as rater_files
 from mpjax.report import page as html
 from mpjax.report.sections import raters as rater_tables
+from mpjax.studies import rating
 
 HOSTILE = "<b>R&1</b>"
 
@@ -19,7 +19,7 @@ def figures(tmp_path_factory):
     """What three scripted raters scored against two methods, as it is in raters.json."""
     folder = tmp_path_factory.mktemp("raters")
     study = make_study(folder / "study")
-    rate.make(study, folder / "pack", clips=75)
+    rating.make(study, folder / "pack", clips=75)
     key = rater_files.read_key(folder / "pack.key.json")
     paths = [
         scripted_rater.write(folder / f"{i}.json", scripted_rater.answer(key, name, seed=i))
@@ -27,7 +27,7 @@ def figures(tmp_path_factory):
     ]
     against = [f"bsoid={study / 'predictions.parquet'}"]
     key_path = folder / "pack.key.json"
-    rate.score(key_path, paths, workdir=study, against=against, bootstrap=100)
+    rating.score(key_path, paths, workdir=study, against=against, bootstrap=100)
     return json.loads((study / "raters.json").read_text())
 
 

@@ -4,11 +4,10 @@ import metrics_schema
 import pytest
 from prediction_tables import make_meta, make_study
 
-from mpjax import eval as evaluation
 from mpjax.analysis import predictions
-from mpjax.analysis.classification import evaluate
 from mpjax.config import EvalConfig, StudyConfig
 from mpjax.report import page
+from mpjax.studies import evaluation
 
 QUICK = EvalConfig(bootstrap=100, permutations=100)
 
@@ -24,7 +23,7 @@ def workdir(tmp_path_factory):
 def test_a_table_of_predictions_alone_is_evaluated_once(workdir, capsys):
     before = (workdir / "predictions.parquet").read_bytes()
     assert evaluation.run(StudyConfig(eval=QUICK), workdir) == 0
-    assert "taken as they are" in capsys.readouterr().out
+    assert "evaluated as they are" in capsys.readouterr().out
     assert (workdir / "predictions.parquet").read_bytes() == before
     figures = json.loads((workdir / "metrics.json").read_text())
     assert figures["fine"]["recording"]["accuracy"]["value"] > 0.2
@@ -42,7 +41,7 @@ def test_another_content_to_compare_with_or_another_version_makes_the_report_ane
     tmp_path, capsys, monkeypatch
 ):
     # Whether, not what, is asked.
-    monkeypatch.setattr(evaluation, "_evaluate", lambda *args: ({}, None))
+    monkeypatch.setattr(evaluation, "put_together", lambda *args, **kwargs: {"drug": {}})
     monkeypatch.setattr(
         page, "write_report", lambda path, *args, title, pictures: path.write_text(title)
     )
@@ -67,7 +66,7 @@ def test_another_content_to_compare_with_or_another_version_makes_the_report_ane
     assert not says_unchanged()
     (tmp_path / "raters.json").write_text("{}")
     assert not says_unchanged()
-    monkeypatch.setattr(evaluate, "SCHEMA", evaluate.SCHEMA + "-next")
+    monkeypatch.setattr(evaluation, "SCHEMA", evaluation.SCHEMA + "-next")
     assert not says_unchanged()
     monkeypatch.setattr(evaluation.importlib.metadata, "version", lambda name: "next")
     assert not says_unchanged()
@@ -79,7 +78,7 @@ def test_requirements_decide_the_exit_status(workdir, capsys):
     assert evaluation.run(held, workdir) == 0
     broken = StudyConfig(eval=QUICK, require="coarse.accuracy>1,leak.animals==0")
     assert evaluation.run(broken, workdir) == 1
-    assert "required, and not so: coarse.accuracy is" in capsys.readouterr().out
+    assert "requirement not met: coarse.accuracy is" in capsys.readouterr().out
     with pytest.raises(ValueError, match="no such|has no"):
         evaluation.run(StudyConfig(eval=QUICK, require="fine.f1>0"), workdir)
 

@@ -11,15 +11,13 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import rating_study
-from etils import epath
 
-from mpjax import export
 from mpjax.analysis import predictions
 from mpjax.analysis.motifs import codebook
 from mpjax.config import MotifConfig
 from mpjax.data import records, video_metadata
-from mpjax.interop import study_tables
 from mpjax.io import files
+from mpjax.studies import export
 
 MOTIFS = MotifConfig(candidates=(2, 3), halves=2, half_sample=50, sample=100)
 FRAMES = 16  # of a clip
@@ -137,9 +135,11 @@ def test_without_motifs_the_rest_is_written_and_it_is_said(workdir, tmp_path, ca
 
 
 def test_a_study_without_facts_of_its_videos_is_told_where_they_come_from(workdir, tmp_path):
-    read = predictions.read_predictions(workdir / "predictions.parquet")
-    with pytest.raises(FileNotFoundError, match="data_prep.build"):
-        study_tables.find_recordings(epath.Path(tmp_path), read, "")
+    for name in ("dataset/dataset.json", "dataset/index.parquet", "predictions.parquet"):
+        (tmp_path / "study" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "study" / name).symlink_to(workdir / name)
+    with pytest.raises(FileNotFoundError, match=r"videos.parquet: no such file.*data_prep.build"):
+        export.run(tmp_path / "study", tmp_path / "out", what=["boris"])
 
 
 @pytest.mark.parametrize("age", ["12 weeks", "P", "P12W/"])
@@ -160,5 +160,5 @@ def test_bad_flags_end_in_one_line_and_status_1(workdir, tmp_path):
     command = [sys.executable, "-m", "mpjax.export", f"--workdir={workdir}", "--what=csv,xml"]
     done = subprocess.run([*command, f"--out={tmp_path / 'o'}"], capture_output=True, text=True)
     assert done.returncode == 1
-    assert done.stderr == "error: --what=csv,xml: choose of csv, boris, nwb, model\n"
+    assert done.stderr == "error: --what=csv,xml: choose from csv, boris, nwb, model\n"
     assert not (tmp_path / "o").exists()

@@ -1,16 +1,16 @@
-"""The projector that learned nothing: a baseline that shows what the weights are worth."""
+"""The study's projector with random weights: the baseline that shows what training it is worth."""
 
 import jax
-from etils import epath
 
 from mpjax.config import StudyConfig
-from mpjax.data import embeddings, records
+from mpjax.data import embeddings
 from mpjax.data.splits import Splits
 from mpjax.embedding import dataset as embedding
 from mpjax.heads import probe
 from mpjax.io import files
 from mpjax.models import i3d, swin
 from mpjax.models.projector import Projector
+from mpjax.studies.workdir import Workdir
 from mpjax.training import partitioning
 
 
@@ -24,34 +24,26 @@ def like(projector: Projector, *, seed: int, dtype: str) -> Projector | None:
     return None
 
 
-def train(
-    workdir: epath.PathLike,
-    out: epath.PathLike,
-    projector: Projector,
-    splits: Splits,
-    config: StudyConfig,
-) -> bool:
+def train(workdir: Workdir, projector: Projector, splits: Splits, config: StudyConfig) -> bool:
     """Embeds the study's clips by random weights and fits heads on them, as for the model's own.
 
     Args:
         workdir: of the study.
-        out: folder; `embeddings.parquet` and `heads` are written there.
-        projector: the study's, to be matched in form.
+        projector: the study's, whose form is matched.
         splits: of the study.
         config: of the study: views, batch size and heads are as there.
 
     Returns:
-        False where `out` already holds them, or the projector's form is unknown.
+        False where the heads are there already, or the projector's form is unknown.
     """
     random = like(projector, seed=config.baselines.seed, dtype=config.projector.dtype)
     if random is None:
         return False
-    out, dataset = epath.Path(out), epath.Path(workdir) / "dataset"
-    files.make_folder(out)
-    path = out / "embeddings.parquet"
+    out = workdir.random_embeddings
+    files.make_folder(out.parent)
     mesh = partitioning.make_mesh(config.mesh)
     label = "embedding (random weights)"
-    changed = embedding.embed(dataset, path, random, config.projector, mesh=mesh, label=label)
-    fingerprint = records.read_manifest(dataset)["fingerprint"]
-    embedded = embeddings.read(path, dataset=fingerprint)
-    return probe.train(embedded, splits, config.head, out / "heads") or changed
+    changed = embedding.embed(
+        workdir.dataset, out, random, config.projector, mesh=mesh, label=label
+    )
+    return probe.train(embeddings.read(out), splits, config.head, workdir.random_heads) or changed

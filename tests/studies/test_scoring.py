@@ -11,7 +11,6 @@ import small_model
 from etils import epath
 from scipy.special import softmax
 
-from mpjax import predict
 from mpjax.analysis import pain_score, predictions
 from mpjax.analysis.classification import calibration
 from mpjax.config import ProjectorConfig
@@ -19,8 +18,10 @@ from mpjax.data import clips, embeddings, records
 from mpjax.data.splits import read_splits
 from mpjax.embedding import recordings
 from mpjax.heads import probe
-from mpjax.predict import Source
 from mpjax.studies import model as trained
+from mpjax.studies import projector, scoring, stages
+from mpjax.studies.scoring import Source
+from mpjax.studies.workdir import Workdir
 from mpjax.training import artifacts
 
 NEW = ("a.mp4", "b.mp4", "c.mp4")
@@ -44,7 +45,7 @@ def new(tmp_path_factory):
 def scored(study, new, tmp_path_factory):
     """The tables of a run of its own: it loads the study and compiles by itself."""
     out = tmp_path_factory.mktemp("scored") / "out"
-    assert predict.run(study, predict.find_sources([str(new)]), out) == 0
+    assert scoring.run(study, scoring.find_sources([str(new)]), out) == 0
     return out
 
 
@@ -62,6 +63,13 @@ def rows_of(path, video):
     return [rest for name, rest in mine if name.endswith(video)]
 
 
+def score(model, sources, out):
+    """Scores and writes as the binary does; returns its exit status."""
+    scores = scoring.score(*model, sources, out / scoring.CACHE)
+    scoring.write(scores, epath.Path(out))
+    return int(bool(scores.provenance["failures"]))
+
+
 def tables(out):
     return {name: out / f"{name}.csv" for name in ("clips", "bouts", "recordings")}
 
@@ -73,10 +81,10 @@ def test_rows_do_not_change_with_company_order_name_or_repetition(
     shutil.copy(new / "b.mp4", copy)
     words = [str(new / name) for name in ("c.mp4", "b.mp4", "c.mp4")]
     for out, sources in (
-        (tmp_path / "alone", predict.find_sources([str(new / "b.mp4")])),
-        (tmp_path / "others", predict.find_sources([*words, str(copy)])),
+        (tmp_path / "alone", scoring.find_sources([str(new / "b.mp4")])),
+        (tmp_path / "others", scoring.find_sources([*words, str(copy)])),
     ):
-        assert predict.score(*model, sources, out) == 0
+        assert score(model, sources, out) == 0
         for name, path in tables(out).items():
             expected = rows_of(scored / f"{name}.csv", "b.mp4")
             assert expected
@@ -92,11 +100,11 @@ def test_a_video_of_the_study_gets_what_its_fold_head_and_the_mean_over_heads_ga
     name = "cfa1_d7.mp4"
     out = tmp_path / "out"
     source = Source(name, str(study.parent / name))
-    assert predict.score(*model, [source], out) == 0
+    assert score(model, [source], out) == 0
     read = predictions.read_predictions(study / "predictions.parquet", embedding=True)
     mine = (read.table["video"] == name).to_numpy()
     fold = f"fold_{read_splits(study / 'dataset').folds[name]}"
-    (cached,) = (out / predict.CACHE).glob("*.parquet")
+    (cached,) = (out / scoring.CACHE).glob("*.parquet")
     embedded = embeddings.read(cached)
     clip = np.repeat(np.arange(small_model.CLIPS), 2)
     heads = artifacts.restore(study / "heads")
@@ -123,7 +131,7 @@ def test_a_video_of_the_study_gets_what_its_fold_head_and_the_mean_over_heads_ga
 
 def test_the_final_heads_score_is_the_one_that_the_drug_test_uses(model, study, tmp_path):
     name = "drug1.mp4"
-    assert predict.score(*model, [Source(name, str(study.parent / name))], tmp_path) == 0
+    assert score(model, [Source(name, str(study.parent / name))], tmp_path) == 0
     read = predictions.read_predictions(study / "predictions.parquet")
     p = calibration.calibrate(read).p[(read.table["video"] == name).to_numpy()]
     expected = pain_score.pain_score(read.taxonomy, p).mean()
@@ -157,7 +165,7 @@ def test_what_is_unlike_the_study_is_flagged_and_what_is_like_it_is_not(model, s
     own = study.parent / "sham2_d1.mp4"
     out = tmp_path / "out"
     sources = [Source("odd", str(odd)), Source("own", str(own))]
-    assert predict.score(*model, sources, out) == 0
+    assert score(model, sources, out) == 0
     table = pd.read_csv(out / "clips.csv")
     beyond = (table["distance"] > table["gate"]) | (table["off_plane"] > table["off_plane_gate"])
     assert (beyond == table["unlike"].astype(bool)).all()
@@ -174,14 +182,14 @@ def test_without_motifs_or_with_those_of_other_embeddings_the_gate_is_said_to_be
     table = pd.read_parquet(windows)
     table["distance[final]"] *= 1.1
     table.to_parquet(windows)
-    book, why = trained._codebook(epath.Path(tmp_path / "study"))
+    book, why = trained._read_codebook(Workdir(tmp_path / "study"))
     assert book is None
     assert "motifs are of other embeddings" in why
     shutil.rmtree(tmp_path / "study" / "explain")
     loaded = dataclasses.replace(
-        model[0], codebook=None, no_codebook=trained._codebook(epath.Path(tmp_path / "study"))[1]
+        model[0], codebook=None, no_codebook=trained._read_codebook(Workdir(tmp_path / "study"))[1]
     )
-    predict.score(loaded, model[1], [Source("a", str(new / "a.mp4"))], tmp_path / "out")
+    score((loaded, model[1]), [Source("a", str(new / "a.mp4"))], tmp_path / "out")
     assert "unlike" not in pd.read_csv(tmp_path / "out" / "clips.csv")
     notes = json.loads((tmp_path / "out" / "provenance.json").read_text())["notes"]
     assert any("the study has no motifs" in note for note in notes)
@@ -193,12 +201,12 @@ def test_an_unreadable_video_is_named_and_the_others_are_scored(
     bad = tmp_path / "bad.mp4"
     bad.write_bytes((new / "b.mp4").read_bytes()[:900])
     words = [str(new / "a.mp4"), str(bad), str(tmp_path / "gone.mp4")]
-    assert predict.score(*model, predict.find_sources(words), tmp_path / "out") == 1
+    assert score(model, scoring.find_sources(words), tmp_path / "out") == 1
     assert len(pd.read_csv(tmp_path / "out" / "recordings.csv")) == 1
     told = [line for line in capsys.readouterr().out.splitlines() if "unreadable" in line]
     assert [str(bad) in told[0], "gone.mp4" in told[1]] == [True, True]
     with pytest.raises(ValueError, match=r"none of the recordings can be read:\n  .*bad\.mp4"):
-        predict.score(*model, predict.find_sources([str(bad)]), tmp_path / "none")
+        score(model, scoring.find_sources([str(bad)]), tmp_path / "none")
     assert not (tmp_path / "none" / "clips.csv").exists()
 
 
@@ -214,10 +222,10 @@ def test_a_killed_run_goes_on_at_the_recording_where_it_stopped(
         done.append(1)
         return whole(self, encoded)
 
-    sources = predict.find_sources([str(new)])
+    sources = scoring.find_sources([str(new)])
     monkeypatch.setattr(recordings.Embedder, "embed", dies_at_the_second)
     with pytest.raises(KeyboardInterrupt):
-        predict.score(*model, sources, tmp_path)
+        score(model, sources, tmp_path)
     assert not (tmp_path / "clips.csv").exists()
 
     def counted(self, encoded):
@@ -225,7 +233,7 @@ def test_a_killed_run_goes_on_at_the_recording_where_it_stopped(
         return whole(self, encoded)
 
     monkeypatch.setattr(recordings.Embedder, "embed", counted)
-    assert predict.score(*model, sources, tmp_path) == 0
+    assert score(model, sources, tmp_path) == 0
     assert len(done) == len(NEW)
     for name, path in tables(tmp_path).items():
         assert path.read_bytes() == (scored / f"{name}.csv").read_bytes()
@@ -254,18 +262,18 @@ def test_a_region_of_interest_comes_from_a_table_or_from_the_flag(model, study, 
     csv = tmp_path / "new.csv"
     text = f"video;roi;strain\n{new}/a.mp4;0:0:40:30;C57BL/6\n{new}/c.mp4;;\n"
     csv.write_text(text)
-    sources = predict.find_sources([], cohort=str(csv), roi="2:2:30:30")
+    sources = scoring.find_sources([], rows=stages.read_recordings(csv), roi="2:2:30:30")
     assert [source.roi for source in sources] == ["0:0:40:30", "2:2:30:30"]
-    assert predict.score(*model, sources[:1], tmp_path / "out") == 0
+    assert score(model, sources[:1], tmp_path / "out") == 0
     told = json.loads((tmp_path / "out" / "provenance.json").read_text())["recordings"]
     assert told[0]["roi"] == "0:0:40:30"
     csv.write_text(text.replace("0:0:40:30", "0:0:40").replace("c.mp4", "gone.mp4"))
     with pytest.raises(ValueError, match=r"2 faults\n  row 2, column roi.*\n  row 3, column video"):
-        predict.find_sources([], cohort=str(csv))
-    with pytest.raises(ValueError, match="name video files, folders of them, or --cohort"):
-        predict.find_sources([])
+        stages.read_recordings(csv)
+    with pytest.raises(ValueError, match="give video files, folders of them, or --cohort"):
+        scoring.find_sources([])
     with pytest.raises(FileNotFoundError, match="holds no video"):
-        predict.find_sources([str(study / "heads")])
+        scoring.find_sources([str(study / "heads")])
 
 
 def test_another_projector_is_refused_by_fingerprint(study, tmp_path):
@@ -282,7 +290,7 @@ def test_another_projector_is_refused_by_fingerprint(study, tmp_path):
 
 
 def test_an_unfinished_study_is_refused_with_the_stage_to_run(study, tmp_path):
-    with pytest.raises(FileNotFoundError, match="no such folder; name that of a finished study"):
+    with pytest.raises(FileNotFoundError, match="no such folder; give that of a finished study"):
         trained.load(tmp_path / "gone")
     shutil.copytree(study, tmp_path / "study")
     table, meta = pd.read_parquet(study / "predictions.parquet"), {}
@@ -297,30 +305,28 @@ def test_an_unfinished_study_is_refused_with_the_stage_to_run(study, tmp_path):
 
 
 def test_a_study_from_before_projectors_were_noted_takes_the_packaged_one(tmp_path, monkeypatch):
-    from mpjax.training import finetune
-
     asked = []
     monkeypatch.setattr(
-        finetune, "projector_of", lambda config, *_, **__: asked.append(config.projector)
+        projector, "projector_of", lambda config, *_: asked.append(config.projector)
     )
     with pytest.raises(AttributeError):
-        finetune.recall_projector(tmp_path, "x")
+        projector.recall_projector(Workdir(tmp_path), "x")
     assert asked == [ProjectorConfig()]
 
 
 def test_tables_are_not_written_over_a_study_nor_over_what_predict_did_not_write(
     study, new, tmp_path
 ):
-    sources = predict.find_sources([str(new / "a.mp4")])
+    sources = scoring.find_sources([str(new / "a.mp4")])
     before = {path: path.read_bytes() for path in study.rglob("*") if path.is_file()}
     with pytest.raises(ValueError, match="holds a study"):
-        predict.run(study, sources, study)
+        scoring.run(study, sources, study)
     assert {p: p.read_bytes() for p in study.rglob("*") if p.is_file()} == before
     (tmp_path / "clips.csv").write_text("precious")
     with pytest.raises(ValueError, match=r"holds clips\.csv, which .* has not written"):
-        predict.run(study, sources, tmp_path)
+        scoring.run(study, sources, tmp_path)
     assert (tmp_path / "clips.csv").read_text() == "precious"
     with pytest.raises(ValueError, match="empty path"):
-        predict.run(study, sources, "")
-    with pytest.raises(NotADirectoryError, match="names a folder"):
-        predict.run(study, sources, tmp_path / "clips.csv")
+        scoring.run(study, sources, "")
+    with pytest.raises(NotADirectoryError, match="needs a folder"):
+        scoring.run(study, sources, tmp_path / "clips.csv")

@@ -16,12 +16,12 @@ import pandas as pd
 import pytest
 
 from mpjax import config as configs
-from mpjax import embed, study, train
-from mpjax import eval as evaluation
 from mpjax.analysis import predictions
 from mpjax.data import embeddings, records
+from mpjax.studies import evaluation, stages
+from mpjax.studies.explain import training_masks
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
 
 
@@ -37,7 +37,7 @@ def finished(tmp_path_factory):
     """A finished study; the working directory keeps the worker processes' imports in order."""
     os.chdir(ROOT)
     workdir = tmp_path_factory.mktemp("study")
-    assert study.run(load_config("ci"), workdir) == 0
+    assert stages.run(load_config("ci"), workdir) == 0
     return workdir
 
 
@@ -76,10 +76,10 @@ def test_no_animal_of_the_drug_part_is_trained_on_and_all_are_scored(finished):
 def test_a_finished_study_is_skipped_stage_by_stage(finished, capfd):
     before = {p.name: p.stat().st_mtime_ns for p in finished.glob("*.parquet")}
     metrics = (finished / "metrics.json").read_bytes()
-    assert study.run(load_config("ci"), finished) == 0
+    assert stages.run(load_config("ci"), finished) == 0
     told = "".join(capfd.readouterr())
-    stages = ("synthetic cohort", "dataset", "embeddings", "trained", "motifs", "gallery", "report")
-    for stage in stages:
+    done = ("synthetic cohort", "dataset", "embeddings", "trained", "motifs", "gallery", "report")
+    for stage in done:
         assert re.search(rf"^{stage} .*unchanged", told, re.MULTILINE), stage
     after = {p.name: p.stat().st_mtime_ns for p in finished.glob("*.parquet")}
     assert after == before
@@ -110,10 +110,8 @@ def test_what_the_study_saw_stands_in_its_figures_and_its_report(finished):
 
 
 def test_no_codebook_saw_an_animal_of_the_drug_part_or_of_its_own_fold(finished):
-    from mpjax import explain
-
     windows = pd.read_parquet(finished / "explain" / "windows.parquet")
-    masks = explain.training_masks(windows)
+    masks = training_masks(windows, "kfold")
     assert set(masks) == {"final", *(f"fold_{k}" for k in range(3))}
     assert not windows.loc[masks["final"], "split"].eq("drug").any()
     for k in range(3):
@@ -146,9 +144,9 @@ def test_the_heads_logits_are_reproduced_by_hand(finished):
 def test_stages_refuse_a_workdir_that_lacks_what_they_need(tmp_path):
     config = load_config("ci")
     with pytest.raises(ValueError, match="no finished dataset"):
-        embed.run(config, tmp_path)
+        stages.embed(config, tmp_path)
     with pytest.raises(ValueError, match="no finished dataset"):
-        train.run(config, tmp_path)
+        stages.train(config, tmp_path)
     with pytest.raises(ValueError, match="no finished dataset"):
         evaluation.run(config, tmp_path)
 
@@ -205,7 +203,7 @@ def test_a_video_swin_takes_the_projectors_place_by_one_field(finished, tmp_path
     config = dataclasses.replace(
         config, projector=field, saliency=few, confounds=none, baselines=trained_only
     )
-    assert study.run(config, tmp_path / "study") == 0
+    assert stages.run(config, tmp_path / "study") == 0
     read = embeddings.read(tmp_path / "study" / "embeddings.parquet")
     assert read.embedding.shape[1] == narrow.embedding_dim
     figures = json.loads((tmp_path / "study" / "metrics.json").read_text())
@@ -219,5 +217,5 @@ def test_a_damaged_shard_stops_the_embedding_and_names_the_place(finished, tmp_p
     damaged[len(damaged) // 2] ^= 1
     shard.write_bytes(damaged)
     with pytest.raises(records.RecordError, match=f"{shard.name} at byte"):
-        embed.run(load_config("ci"), tmp_path)
+        stages.embed(load_config("ci"), tmp_path)
     assert not (tmp_path / "embeddings.parquet").exists()

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from mpjax import convert, load_projector
+from mpjax import load_projector
 from mpjax.models.swin import checkpoint as swin_files
-from mpjax.models.weights import public
+from mpjax.models.weights import conversion, public
 from tests.models.weights.test_torch_port import lora_tensors, official_state
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[3]
 NAMES = ("licking", "rearing", "grooming", "still", "walking")  # the head has 5 classes
 
 
@@ -33,7 +33,7 @@ def names_file(tmp_path, names=NAMES):
 
 
 def test_the_directory_gives_what_the_checkpoint_gives(checkpoint, tmp_path):
-    convert.run(str(checkpoint), tmp_path / "out")
+    conversion.convert(str(checkpoint), tmp_path / "out")
     clips = np.random.default_rng(0).integers(0, 256, (1, 4, 12, 6, 3), np.uint8)
     direct, converted = (load_projector(str(p)) for p in (checkpoint, tmp_path / "out"))
     assert converted.fingerprint == direct.fingerprint
@@ -41,8 +41,8 @@ def test_the_directory_gives_what_the_checkpoint_gives(checkpoint, tmp_path):
     np.testing.assert_array_equal(converted.logits(clips), direct.logits(clips))
 
 
-def test_provenance_tells_which_file_it_was(checkpoint, tmp_path, capsys):
-    convert.run(str(checkpoint), tmp_path / "out")
+def test_provenance_tells_which_file_it_was(checkpoint, tmp_path):
+    text = conversion.convert(str(checkpoint), tmp_path / "out")
     about = json.loads((tmp_path / "out" / "projector.json").read_text())
     content = checkpoint.read_bytes()
     assert about["provenance"] == {
@@ -54,10 +54,9 @@ def test_provenance_tells_which_file_it_was(checkpoint, tmp_path, capsys):
         "merged_lora": None,
         "mpjax": "0.1.0",
     }
-    out = capsys.readouterr().out
-    assert f"parameters  {load_size(tmp_path / 'out'):,}\n" in out
-    assert "window 2x3x3" in out
-    assert "classes     5: names not known" in out
+    assert f"parameters  {load_size(tmp_path / 'out'):,}\n" in text
+    assert "window 2x3x3" in text
+    assert "classes     5: names not known" in text
 
 
 def load_size(directory):
@@ -68,21 +67,21 @@ def load_size(directory):
 
 def test_converting_again_gives_the_same_description(checkpoint, tmp_path):
     for out in ("a", "b"):
-        convert.run(str(checkpoint), tmp_path / out, classes=names_file(tmp_path))
+        conversion.convert(str(checkpoint), tmp_path / out, classes=names_file(tmp_path))
     a, b = ((tmp_path / out / "projector.json").read_bytes() for out in ("a", "b"))
     assert a == b
 
 
-def test_public_weights_are_recognised_by_their_hash(checkpoint, tmp_path, monkeypatch, capsys):
+def test_public_weights_are_recognised_by_their_hash(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr(public, "sha256", lambda path: "7615ae03" + "0" * 56)
-    convert.run(str(checkpoint), tmp_path / "out")
+    text = conversion.convert(str(checkpoint), tmp_path / "out")
     about = json.loads((tmp_path / "out" / "projector.json").read_text())
     assert about["provenance"]["public_weights"] == "swin3d_t"
-    assert "7615ae0300000000…, swin3d_t\n" in capsys.readouterr().out
+    assert "7615ae0300000000…, swin3d_t\n" in text
 
 
 def test_class_names_come_along_in_their_order(checkpoint, tmp_path):
-    convert.run(str(checkpoint), tmp_path / "out", classes=names_file(tmp_path))
+    conversion.convert(str(checkpoint), tmp_path / "out", classes=names_file(tmp_path))
     assert load_projector(str(tmp_path / "out")).classes == NAMES
 
 
@@ -91,7 +90,7 @@ def test_a_wrong_class_count_is_told_with_both_numbers(checkpoint, tmp_path, nam
     file = names_file(tmp_path, names)
     match = rf"names\.txt: names {len(names)} classes, but the checkpoint has a head of 5"
     with pytest.raises(ValueError, match=match):
-        convert.run(str(checkpoint), tmp_path / "out", classes=file)
+        conversion.convert(str(checkpoint), tmp_path / "out", classes=file)
     assert not (tmp_path / "out").exists()
 
 
@@ -99,33 +98,35 @@ def test_names_for_a_checkpoint_without_a_head_are_refused(tmp_path):
     state = {k: v for k, v in official_state().items() if not k.startswith("cls_head")}
     save_file(state, tmp_path / "tiny.safetensors")
     with pytest.raises(ValueError, match="names 5 classes, but .* no classification head"):
-        convert.run(
+        conversion.convert(
             str(tmp_path / "tiny.safetensors"), tmp_path / "out", classes=names_file(tmp_path)
         )
 
 
 @pytest.mark.parametrize(("alpha", "kept"), [(None, 3.0), (6.0, 6.0)])
-def test_adapters_are_merged_with_the_alpha_given(tmp_path, capsys, alpha, kept):
+def test_adapters_are_merged_with_the_alpha_given(tmp_path, alpha, kept):
     save_file(official_state() | lora_tensors("qv", rank=3), tmp_path / "lora.safetensors")
-    convert.run(str(tmp_path / "lora.safetensors"), tmp_path / "out", lora_alpha=alpha)
+    text = conversion.convert(
+        str(tmp_path / "lora.safetensors"), tmp_path / "out", lora_alpha=alpha
+    )
     about = json.loads((tmp_path / "out" / "projector.json").read_text())
     expected = {"targets": "qv", "rank": 3, "alpha": kept, "stages": "all"}
     assert about["provenance"]["merged_lora"] == expected
-    assert f"LoRA        qv, rank 3, alpha {kept:g}, in stages: all" in capsys.readouterr().out
+    assert f"LoRA        qv, rank 3, alpha {kept:g}, in stages: all" in text
 
 
 def test_what_is_there_already_is_left_alone(checkpoint, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").write_text("precious")
     with pytest.raises(FileExistsError, match=r"out: exists already; delete it, or choose"):
-        convert.run(str(checkpoint), tmp_path / "out")
+        conversion.convert(str(checkpoint), tmp_path / "out")
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["mine"]
 
 
 def test_a_directory_needs_no_conversion(checkpoint, tmp_path):
-    convert.run(str(checkpoint), tmp_path / "out")
+    conversion.convert(str(checkpoint), tmp_path / "out")
     with pytest.raises(ValueError, match="out: a directory; give a .pth"):
-        convert.run(str(tmp_path / "out"), tmp_path / "again")
+        conversion.convert(str(tmp_path / "out"), tmp_path / "again")
 
 
 def test_a_failure_at_the_last_moment_leaves_nothing(checkpoint, tmp_path, monkeypatch):
@@ -136,10 +137,10 @@ def test_a_failure_at_the_last_moment_leaves_nothing(checkpoint, tmp_path, monke
     with monkeypatch.context() as patch:
         patch.setattr(swin_files, "write_json", fail)
         with pytest.raises(OSError, match="No space left"):
-            convert.run(str(checkpoint), tmp_path / "out")
+            conversion.convert(str(checkpoint), tmp_path / "out")
     assert sorted(tmp_path.iterdir()) == before
     (tmp_path / "out").mkdir()  # an empty directory is as good as none
-    convert.run(str(checkpoint), tmp_path / "out")
+    conversion.convert(str(checkpoint), tmp_path / "out")
     assert load_projector(str(tmp_path / "out")).num_classes == 5
 
 
@@ -184,13 +185,13 @@ def test_a_wrong_checkpoint_is_one_clear_error(tmp_path, monkeypatch, make, mess
     monkeypatch.chdir(tmp_path)
     name = make(tmp_path)
     with pytest.raises((ValueError, OSError), match=rf"^{name}: .*{message}"):
-        convert.run(name, "out")
+        conversion.convert(name, "out")
     assert {p.name for p in tmp_path.iterdir()} <= {name}
 
 
 def test_an_out_that_cannot_be_written_is_told(checkpoint, tmp_path):
     with pytest.raises(OSError, match=r"tiny\.safetensors/out: cannot be written"):
-        convert.run(str(checkpoint), checkpoint / "out")
+        conversion.convert(str(checkpoint), checkpoint / "out")
 
 
 def test_a_directory_that_is_no_projector_is_told(tmp_path):

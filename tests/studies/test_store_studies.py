@@ -12,11 +12,12 @@ from etils import epath
 from prediction_tables import make_study
 
 from mpjax import config as configs
-from mpjax import study, train
 from mpjax.analysis import predictions
 from mpjax.data import embeddings, records
 from mpjax.io import stores
-from mpjax.training import artifacts, checkpoint_manager, finetune
+from mpjax.studies import stages
+from mpjax.studies.projector import projector_of
+from mpjax.training import artifacts, checkpoint_manager
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,7 @@ def tiny_config():
 @pytest.mark.slow
 def test_a_study_runs_whole_in_a_bucket_and_a_second_time_writes_nothing(s3, capfd):
     workdir = epath.Path("s3://lab/studies/tiny")
-    assert study.run(tiny_config(), workdir) == 0
+    assert stages.run(tiny_config(), workdir) == 0
     figures = json.loads((workdir / "metrics.json").read_text())
     read = predictions.read_predictions(workdir / "predictions.parquet", embedding=True)
     index = records.read_index(workdir / "dataset")
@@ -73,7 +74,7 @@ def test_a_study_runs_whole_in_a_bucket_and_a_second_time_writes_nothing(s3, cap
     assert not [name for name in names if name.endswith(".part")]
     capfd.readouterr()
     s3.clear()
-    assert study.run(tiny_config(), workdir) == 0
+    assert stages.run(tiny_config(), workdir) == 0
     written = {path for method, path in s3.requests if method in ("PUT", "POST")}
     assert not {path for path in written if path.endswith((".mp4", ".parquet-0", ".html", ".webp"))}
     told = capfd.readouterr().out
@@ -112,11 +113,11 @@ def test_training_on_clips_keeps_its_checkpoints_in_gs(gs, tmp_path, monkeypatch
     workdir = epath.Path("gs://lab/trained")
     stores.put_folder(small_study.write(tmp_path), workdir)
     config = small_study.study_config("train.epochs=1.0")
-    assert train.run(config, workdir)
+    assert stages.train(config, workdir)
     kept = [path.name for path in (workdir / "train" / "checkpoints").iterdir()]
     assert "2" in kept
     params = checkpoint_manager.restore_params(workdir / "train" / "checkpoints", 2)
     trained = artifacts.restore(workdir / "heads")["final"]["params"]["linear"]
     np.testing.assert_array_equal(trained["kernel"], params["head"]["kernel"])
     assert [path.name[:6] for path in (workdir / "train" / "tensorboard").iterdir()] == ["events"]
-    assert finetune.projector_of(config, workdir, trained=True).name
+    assert projector_of(config, workdir / "projector").name

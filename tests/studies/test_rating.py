@@ -14,6 +14,7 @@ from mpjax import rate
 from mpjax.analysis.raters import files
 from mpjax.data import rating_clips, records
 from mpjax.data.splits import read_splits
+from mpjax.studies import rating
 from mpjax.taxonomy import Taxonomy
 
 
@@ -25,7 +26,7 @@ def study(tmp_path_factory):
 @pytest.fixture(scope="module")
 def package(study):
     """A package with examples: its folder and its key."""
-    rate.make(study, study.parent / "pack", clips=30, examples=1)
+    rating.make(study, study.parent / "pack", clips=30, examples=1)
     return study.parent / "pack", files.read_key(study.parent / "pack.key.json")
 
 
@@ -56,7 +57,7 @@ def test_the_page_is_made_of_pixels_and_class_names_alone(tmp_path):
     pages, clips, labels = [], [], []
     for turn in (0, 37):
         study = make_study(tmp_path / f"study{turn}", turn=turn)
-        rate.make(study, tmp_path / f"pack{turn}", clips=120)
+        rating.make(study, tmp_path / f"pack{turn}", clips=120)
         key = files.read_key(tmp_path / f"pack{turn}.key.json")
         pages.append(told(tmp_path / f"pack{turn}")[1].replace(key.package, "ID"))
         folder = tmp_path / f"pack{turn}" / "clips"
@@ -132,18 +133,18 @@ def test_the_draw_is_balanced_over_classes_and_spread_over_animals(tmp_path, sch
 
 def test_a_class_with_too_few_clips_and_examples_that_cannot_be_spared_are_told(tmp_path, capsys):
     study = make_study(tmp_path / "study", animals=2)
-    rate.make(study, tmp_path / "pack", clips=75, examples=1)
+    rating.make(study, tmp_path / "pack", clips=75, examples=1)
     out = capsys.readouterr().out
     assert "clips       60, 5 per class, of 6 animals" in out
-    assert "fewer clips than asked for, as the animals allow: inflammatory@d1 4" in out
-    assert "fewer examples than asked for" in out  # two animals of a condition: both are rated
+    assert "fewer clips than requested; the animals allow: inflammatory@d1 4" in out
+    assert "fewer examples than requested" in out  # two animals of a condition: both are rated
     key = files.read_key(tmp_path / "pack.key.json")
     assert set(key.body["short"].values()) == {4}
 
 
 def test_the_same_seed_gives_the_same_bytes(study, tmp_path):
     for name in ("a", "b"):
-        rate.make(study, tmp_path / name, clips=15, seed=5)
+        rating.make(study, tmp_path / name, clips=15, seed=5)
     assert (tmp_path / "a.key.json").read_bytes() == (tmp_path / "b.key.json").read_bytes()
     for path in (tmp_path / "a").rglob("*.*"):
         assert path.read_bytes() == (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes()
@@ -151,18 +152,18 @@ def test_the_same_seed_gives_the_same_bytes(study, tmp_path):
 
 def test_make_refuses_what_it_cannot_do(study, package, tmp_path):
     with pytest.raises(FileExistsError, match=r"pack: exists already.*another --out"):
-        rate.make(study, package[0])
+        rating.make(study, package[0])
     with pytest.raises(ValueError, match="14 clips of 15 classes"):
-        rate.make(study, tmp_path / "few", clips=14)
+        rating.make(study, tmp_path / "few", clips=14)
     with pytest.raises(ValueError, match="no finished dataset"):
-        rate.make(tmp_path, tmp_path / "none")
+        rating.make(tmp_path, tmp_path / "none")
     assert not list(tmp_path.iterdir())
 
 
 def test_names_of_classes_are_shown_as_text_and_never_run(tmp_path):
     hostile = [f"</script><script>alert({i})</script>" for i in range(15)]
     study = make_study(tmp_path / "study", taxonomy=Taxonomy(tuple(hostile)))
-    rate.make(study, tmp_path / "pack", clips=15, examples=1)
+    rating.make(study, tmp_path / "pack", clips=15, examples=1)
     read, page = told(tmp_path / "pack")
     assert read["fine"] == hostile
     assert "<script>alert" not in page
@@ -178,7 +179,7 @@ def test_the_score_is_written_for_the_report_with_every_method_named(study, pack
     ]
     other = f"bsoid={study / 'predictions.parquet'}"
     key_path = folder.with_name("pack.key.json")
-    rate.score(key_path, paths, workdir=study, against=[other], bootstrap=200)
+    rating.score(key_path, paths, workdir=study, against=[other], bootstrap=200)
     figures = json.loads((study / "raters.json").read_text())
     assert list(figures["against"]) == ["model", "bsoid"]
     assert figures["against"]["model"] == figures["against"]["bsoid"]
@@ -186,7 +187,7 @@ def test_the_score_is_written_for_the_report_with_every_method_named(study, pack
     (study / "explain").mkdir(exist_ok=True)
     beside = study / "explain" / "bsoid.parquet"
     beside.write_bytes((study / "predictions.parquet").read_bytes())
-    rate.score(key_path, paths, workdir=study, bootstrap=200)
+    rating.score(key_path, paths, workdir=study, bootstrap=200)
     beside.unlink()
     found = json.loads((study / "raters.json").read_text())["against"]
     assert found["B-SOiD"] == found["model"]
@@ -196,8 +197,8 @@ def test_the_score_is_written_for_the_report_with_every_method_named(study, pack
     assert "raters.json" in printed
     for wrong, why in (("bsoid", "must be NAME=FILE"), ("model=x", "already")):
         with pytest.raises(ValueError, match=why):
-            rate.score(key_path, paths, workdir=study, against=[wrong])
-    rate.score(key_path, paths, out=study.parent / "alone.json", bootstrap=200)
+            rating.score(key_path, paths, workdir=study, against=[wrong])
+    rating.score(key_path, paths, out=study.parent / "alone.json", bootstrap=200)
     assert json.loads((study.parent / "alone.json").read_text())["against"] == {}
 
 
@@ -209,7 +210,7 @@ def test_other_words_are_told_the_usage(monkeypatch):
     rate.main()
     holder(["rate"])
     for words in ((), ("make",), ("score", "a.json"), ("list",)):
-        with pytest.raises(app.UsageError, match="say `make"):
+        with pytest.raises(app.UsageError, match="write `make"):
             started["run"](*words)
 
 
