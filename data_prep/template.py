@@ -211,14 +211,14 @@ def _elsewhere(folder: Path, recursive: bool) -> str:
 
 def _probe(videos: Sequence[Path]) -> tuple[float, list[str], list[Path]]:
     """Returns the minutes of the videos that can be read, what is wrong with others, and those."""
-    from mpjax.data.video import clips
+    from mpjax.data import video
 
     minutes, failures, kept = 0.0, [], []
     for path in tqdm.tqdm(videos, desc="probing", unit="video", delay=2):
         try:
-            minutes += clips.probe(path).duration_s / 60
+            minutes += video.probe(path).duration_s / 60
             kept.append(path)
-        except clips.VideoError as error:
+        except video.VideoError as error:
             failures.append(str(error))
     return minutes, failures, kept
 

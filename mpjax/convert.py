@@ -19,6 +19,7 @@ from absl import flags
 from etils import epath
 
 from mpjax import cli
+from mpjax.io import files
 
 
 def run(
@@ -49,7 +50,7 @@ def run(
     swin_files.check_free(out)
     converted = torch_port.load_checkpoint(path, lora_alpha=lora_alpha)
     names = read_classes(classes, converted.config.num_classes) if classes else None
-    digest = public.sha256(path)
+    digest = files.sha256(path)
     known = public.recognise(digest)
     provenance = {
         "source": path.name,

@@ -6,7 +6,6 @@ there: a demonstration of leaks, motifs, saliency, scenes, other methods, raters
 where a figure breaks `--config.require`, e.g. `fine.accuracy>=0.2,leak.animals==0`.
 """
 
-import hashlib
 import importlib.metadata
 import os
 from typing import TYPE_CHECKING, Any
@@ -44,7 +43,7 @@ def run(config: StudyConfig, workdir: epath.PathLike) -> int:
         identity = _identify(config, meta, workdir)
     else:
         print(f"predictions {made[0]}: taken as they are, for there are no heads to predict by")
-        identity = _identify(config, _digest(made[0]), workdir)
+        identity = _identify(config, files.sha256(made[0]), workdir)
     if all(path.exists() for path in [*made, stamp]) and files.read_json(stamp) == identity:
         print(f"report {made[2]}: unchanged, not written again")
         return _check(required, files.read_json(made[1]))
@@ -79,22 +78,14 @@ def _identify(config: StudyConfig, made_of: Any, workdir: epath.Path) -> str:
     against = stores.ready(config.eval.against) if config.eval.against else None
     if against and not against.exists():
         raise FileNotFoundError(f"config.eval.against: {against}: no such file")
-    other = _digest(against) if against else ""
+    other = files.sha256(against) if against else ""
     code = (evaluate.SCHEMA, importlib.metadata.version("mpjax"))
     settings = (config.eval, config.motifs, config.saliency, config.confounds, config.baselines)
     beside = {
-        str(path.relative_to(workdir)): _digest(path) for path in evaluation.files_read(workdir)
+        str(path.relative_to(workdir)): files.sha256(path)
+        for path in evaluation.files_read(workdir)
     }
     return files.fingerprint(made_of, settings, config.baseline, config.name, other, code, beside)
-
-
-def _digest(path: epath.Path) -> str:
-    """Returns the sha256 of a file's content, as hex digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _evaluate(

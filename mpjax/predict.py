@@ -138,11 +138,10 @@ def _digest(path: str) -> str:
     Raises:
         VideoError: it is missing, or no video.
     """
-    from mpjax.data.video import clips as video
-    from mpjax.models.weights import public
+    from mpjax.data import video
 
     video.probe(path)
-    return public.sha256(path)
+    return files.sha256(path)
 
 
 def _named(error: Exception, source: Source) -> str:
@@ -158,9 +157,8 @@ def _embed(
     *,
     label: str,
 ) -> "Embeddings":
-    from mpjax.data import records
-    from mpjax.data.video import clips as video
-    from mpjax.data.video import encode
+    from mpjax.data import records, video
+    from mpjax.data.boxes import parse_roi
     from mpjax.embedding import recordings
 
     made_of = files.fingerprint(
@@ -171,13 +169,13 @@ def _embed(
     blank: dict[str, Any] = dict.fromkeys(records.BYTES_FEATURES, "")
     blank |= {"day": records.UNKNOWN_DAY, "label": -1, "video": digest}
     blank |= {"dose_mg_per_kg": float("nan"), "minutes_post_dose": float("nan")}
-    roi = video.parse_roi(source.roi) if source.roi else None
-    recording = encode.Recording(0, source.path, blank, source.fps, roi, ())
+    roi = parse_roi(source.roi) if source.roi else None
+    recording = video.Recording(0, source.path, blank, source.fps, roi, ())
 
     def encoded() -> Iterator[recordings.Encoded]:
         info = video.probe(source.path)
-        total = encode.expected_clips(info, study.video)
-        clips = encode.encode_clips(recording, study.video)
+        total = video.expected_clips(info, study.video)
+        clips = video.encode_clips(recording, study.video)
         yield from tqdm.tqdm(clips, total=total, desc=label, unit="clip", mininterval=0.5)
 
     meta = {"fingerprint": made_of, "views": study.views_meta}
@@ -330,10 +328,10 @@ def find_sources(words: Sequence[str], *, cohort: str = "", roi: str = "") -> li
     """
     from data_prep import cohort as cohorts
     from data_prep import template
-    from mpjax.data.video import clips as video
+    from mpjax.data.boxes import parse_roi
 
     if roi:
-        video.parse_roi(roi)
+        parse_roi(roi)
     found = []
     for word in words:
         inside = template.find_videos(Path(word)) if Path(word).is_dir() else [word]

@@ -12,8 +12,10 @@ from mpjax.config import VideoConfig
 from mpjax.data import video_metadata
 from mpjax.data.video import VideoError, VideoInfo, decode
 
-_FROM_FILE = ("codec", "pixel_format", "container", "encoder", "created")
-_FROM_FILE += ("width", "height", "rotation", "size_bytes")
+_FROM_FILE = (
+    *("codec", "pixel_format", "container", "encoder", "created"),
+    *("width", "height", "rotation", "size_bytes"),
+)
 
 
 def probe(cohort: cohorts.Cohort) -> list[VideoInfo | None]:

@@ -260,15 +260,15 @@ def probe_minutes(cohort: Cohort) -> tuple[list[float], list[str]]:
         Minutes per row of the table, NaN where unreadable, and a line per video that cannot be
         used.
     """
-    from mpjax.data.video import boxes, clips
+    from mpjax.data import boxes, video
 
     minutes, failures = [], []
     rows = checks.iterate_rows(cohort.table)
     total = len(cohort.table)
     for row in tqdm.tqdm(rows, total=total, desc="probing", unit="video", mininterval=0.5):
         try:
-            info = clips.probe(row.path)
-        except clips.VideoError as error:
+            info = video.probe(row.path)
+        except video.VideoError as error:
             minutes.append(math.nan)
             failures.append(f"unreadable: {error}")
             continue

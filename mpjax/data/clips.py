@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 import simplejpeg
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 
 # torchvision's RandomResizedCrop: tries before falling back to a central crop.
 _CROP_TRIES = 10
 
 
 def decode_frames(
-    frames: Sequence[bytes | memoryview], out: UInt8[np.ndarray, "t h w 3"] | None = None
+    frames: Sequence[bytes], out: UInt8[np.ndarray, "t h w 3"] | None = None
 ) -> UInt8[np.ndarray, "t h w 3"]:
     """Decodes JPEG frames of one size, RGB.
 
@@ -39,12 +39,12 @@ def decode_frames(
     return out
 
 
-def _frame_fault(frame: bytes | memoryview, target: np.ndarray) -> ValueError:
+def _frame_fault(frame: bytes, target: np.ndarray) -> ValueError:
     height, width = frame_size(frame)
     return ValueError(f"a frame is {width}x{height}, expected {target.shape[1]}x{target.shape[0]}")
 
 
-def frame_size(frame: bytes | memoryview) -> tuple[int, int]:
+def frame_size(frame: bytes) -> tuple[int, int]:
     """Returns height and width of a JPEG, px, from its header."""
     return simplejpeg.decode_jpeg_header(frame)[:2]
 
@@ -103,6 +103,11 @@ def _spread(slack: int, count: int) -> list[int]:
     """Returns up to `count` distinct, evenly spaced places from 0 to `slack`; one: the middle."""
     places = np.linspace(0, slack, count).round() if count > 1 else np.array([slack // 2])
     return np.unique(places.astype(int)).tolist()
+
+
+def spread_evenly(total: int, count: int) -> Int[np.ndarray, " count"]:
+    """Returns at most `count` distinct whole numbers, evenly spaced from 0 to `total` - 1."""
+    return np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(int))
 
 
 def temporal_crop(

@@ -104,7 +104,7 @@ def read_poses(cohort: pd.DataFrame) -> dict[str, Pose]:
         PoseError: a recording names no pose file, or one that cannot be read or that has not as
             many frames as its video; all at once.
     """
-    from mpjax.data.video import clips  # PyAV: only where there are videos
+    from mpjax.data import video  # PyAV is not needed for anything else here
 
     poses, faults = {}, []
     rows: list[dict[str, Any]] = cohort.to_dict("records")
@@ -113,10 +113,10 @@ def read_poses(cohort: pd.DataFrame) -> dict[str, Pose]:
             if not row["pose"]:
                 raise PoseError(f"{row['video']}: column pose is empty; name its pose file")
             pose = read_pose(row["pose"])
-            info = clips.probe(row["path"])
+            info = video.probe(row["path"])
             _check_frames(pose, info.frames, row)
             poses[row["video"]] = dataclasses.replace(pose, fps=float(row["fps"] or info.fps))
-        except (PoseError, clips.VideoError) as error:
+        except (PoseError, video.VideoError) as error:
             faults.append(str(error))
     if faults:
         shown = faults if len(faults) <= 20 else [*faults[:20], f"... and {len(faults) - 20} more"]

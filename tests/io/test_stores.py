@@ -15,12 +15,12 @@ import video_files
 from etils import epath
 
 from data_prep import build, cohort
+from data_prep.build import dataset
 from mpjax import cli, study
 from mpjax import config as configs
 from mpjax.config import BuildConfig, VideoConfig
 from mpjax.data import records
-from mpjax.data.video import clips as video
-from mpjax.data.video import decode
+from mpjax.data.video import VideoError, probe, read_clips
 from mpjax.io import files, stores
 from mpjax.training import artifacts
 
@@ -127,26 +127,26 @@ def test_probing_a_video_fetches_its_ends_and_one_clip_little_more(s3, film):
     size = local.stat().st_size
     assert size > 6.9e6
     s3.clear()
-    info = decode.probe(remote)
+    info = probe(remote)
     assert (info.frames, info.size_bytes) == (60, size)
     assert s3.served < 0.2 * size
     s3.clear()
-    clips = video.read_clips(remote, config=VideoConfig(frames=4, stride=4, short_side=0))
+    clips = read_clips(remote, config=VideoConfig(frames=4, stride=4, short_side=0))
     clip = next(clips)
     clips.close()
     assert s3.served < 0.7 * size  # probing, and the blocks of the first frames
-    here = next(video.read_clips(local, config=VideoConfig(frames=4, stride=4, short_side=0)))
+    here = next(read_clips(local, config=VideoConfig(frames=4, stride=4, short_side=0)))
     np.testing.assert_array_equal(clip.frames, here.frames)
 
 
 def test_what_is_wrong_with_a_video_in_a_store_is_told_as_of_a_file(film, folder):
     _, remote = film
-    with pytest.raises(decode.VideoError, match="no such file"):
-        decode.probe(folder / "absent.mp4")
+    with pytest.raises(VideoError, match="no such file"):
+        probe(folder / "absent.mp4")
     cut = folder / "cut.mp4"
     cut.write_bytes(epath.Path(remote).read_bytes()[:100_000])
-    with pytest.raises(decode.VideoError, match="cut off"):
-        decode.probe(cut)
+    with pytest.raises(VideoError, match="cut off"):
+        probe(cut)
 
 
 # Building.
@@ -222,7 +222,7 @@ def test_a_video_that_is_replaced_in_the_store_is_built_anew(cohorts, folder):
     content = bytearray((folder / "cohort" / "v1.mp4").read_bytes())
     content[-1] ^= 1  # of the same length
     (folder / "cohort" / "v1.mp4").write_bytes(bytes(content))
-    again = build._identity(
+    again = dataset._identity(
         read_cohort(folder / "cohort" / "cohort.csv"), folder / "dataset", CLIPS, ONE
     )
     assert files.fingerprint(again) != first["fingerprint"]
@@ -332,7 +332,7 @@ def test_training_on_clips_is_refused_where_its_checkpoints_cannot_be_written(fo
 
 
 def test_a_store_that_refuses_is_told_in_one_line(s3, monkeypatch, capsys):
-    from absl import app
+    from absl import app, flags
 
     def deny():
         from botocore.exceptions import NoCredentialsError
@@ -340,7 +340,7 @@ def test_a_store_that_refuses_is_told_in_one_line(s3, monkeypatch, capsys):
         raise NoCredentialsError
 
     monkeypatch.setattr(app, "run", lambda main, **_: main(["x"]))
-    monkeypatch.setattr(cli.flags, "DEFINE_bool", lambda *_: type("Off", (), {"value": False}))
+    monkeypatch.setattr(flags, "DEFINE_bool", lambda *_: type("Off", (), {"value": False}))
     with pytest.raises(SystemExit, match="1"):
         cli.start_plain(deny)
     told = "error: the store refuses (NoCredentialsError: Unable to locate credentials)"

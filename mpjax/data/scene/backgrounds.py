@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from mpjax.data import clips, records
+from mpjax.data.scene.frames import read_spread
 
 _FRAMES = 48  # of a recording, whose median is taken
 _POOLED = 192  # of a camera, one per clip
@@ -30,17 +31,8 @@ def read_median(
         positions: of the recording's clips in `source.index`, of one frame size.
         most: frames to take the median of, spread evenly over all of these clips.
     """
-    lengths = source.index["frames"].to_numpy()[list(positions)]
-    total = int(lengths.sum())
-    wanted = np.unique(np.linspace(0, total - 1, min(most, total)).round().astype(int))
-    ends = np.cumsum(lengths)
-    clip = np.searchsorted(ends, wanted, side="right")
-    frames = []
-    for i in np.unique(clip):
-        jpegs = records.decode_example(source[positions[i]])["frames"]
-        numbers = wanted[clip == i] - (ends[i] - lengths[i])
-        frames.append(clips.decode_frames([jpegs[k] for k in numbers]))
-    return np.median(np.concatenate(frames), axis=0).round().astype(np.uint8)
+    frames = read_spread(source, positions, frames=most)
+    return np.median(frames, axis=0).round().astype(np.uint8)
 
 
 def read_chamber(
@@ -67,7 +59,7 @@ def read_chamber(
     """
     index = source.index
     fits = np.flatnonzero((index["height"] == height) & (index["width"] == width))
-    chosen = np.unique(np.linspace(0, len(fits) - 1, min(_POOLED, len(fits))).round().astype(int))
+    chosen = clips.spread_evenly(len(fits), _POOLED)
     repeats = index["video"].iloc[fits[chosen]].value_counts()
     if len(repeats) < _LEAST_RECORDINGS:
         return None

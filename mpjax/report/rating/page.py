@@ -5,9 +5,7 @@ files are dated alike.
 """
 
 import os
-import shutil
 import string
-import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from typing import Any
 import jinja2
 
 from mpjax.analysis.raters.files import CONFIDENCE
+from mpjax.io import files
 from mpjax.taxonomy import Taxonomy, parse_fine_name
 
 FORMAT = "mpjax.rating/1"
@@ -83,21 +82,13 @@ def write(out: Path, page: str, pictures: Mapping[str, bytes]) -> None:
     Raises:
         FileExistsError: `out` exists.
     """
-    if out.exists():
-        raise FileExistsError(f"{out}: exists already; delete it, or choose another --out")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    aside = out.parent / f".{out.name}.{uuid.uuid4().hex[:8]}.part"
-    try:
-        aside.mkdir()
+    with files.write_folder_aside(out) as aside:
         for name in sorted(pictures):
             (aside / name).parent.mkdir(exist_ok=True)
             (aside / name).write_bytes(pictures[name])
         (aside / "index.html").write_text(page, encoding="utf-8")
-        for path in [*aside.rglob("*"), aside]:
+        for path in [*Path(aside).rglob("*"), aside]:
             os.utime(path, (_DATE, _DATE))
-        aside.rename(out)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _questions(package: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -15,10 +15,11 @@ from video_files import (
     noise_video,
     numbered,
     quadrants,
+    read_frames,
     write_video,
 )
 
-from mpjax.data.video.clips import VideoError, probe, read_frames
+from mpjax.data.video import VideoError, probe
 
 SHARED = Path(__file__).resolve().parents[4] / "shared" / "data"
 

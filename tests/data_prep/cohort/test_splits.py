@@ -237,7 +237,7 @@ def tables(draw):
 def divide(table, group, **options):
     """Returns the divided table and scheme; None where the cohort is too small for it."""
     try:
-        return cohorts.assign_split(table, "cohort.csv", group, SplitConfig(**options))
+        return assign_split(table, "cohort.csv", group, SplitConfig(**options))
     except CohortError as error:
         reasons = ("two or more", "too few", "no recording in train")
         if not all(any(reason in fault.rule for reason in reasons) for fault in error.faults):
