@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from data_prep import cohort as cohorts
 from data_prep.cohort import CohortError
+from data_prep.cohort.splits import assign_split
 from mpjax.config import SplitConfig
 
 ROOT = Path(__file__).resolve().parents[3]
