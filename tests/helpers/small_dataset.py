@@ -1,5 +1,6 @@
 """A finished dataset made in a moment, without Beam or videos."""
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -60,3 +61,9 @@ def write(
         writer.write_shard(f"clips-test.tfrecord-{k:05d}-of-{shard_count:05d}", clips)
     writer.finish("small")
     return directory
+
+
+def read_pickled(pickled: bytes) -> list[bytes]:
+    """Reads three records of a pickled source; here, because a spawned process can import it."""
+    source = pickle.loads(pickled)
+    return [bytes(source[i]) for i in (0, 50, 150)]

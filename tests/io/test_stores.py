@@ -91,18 +91,13 @@ def test_a_shard_that_was_cut_in_the_store_is_refused(s3, shards, folder):
         records.RecordSource(folder)
 
 
-def read_elsewhere(pickled):
-    source = pickle.loads(pickled)
-    return [bytes(source[i]) for i in (0, 50, 150)]
-
-
 def test_threads_and_other_processes_read_the_same(shards):
     local, remote = shards
     here, there = records.RecordSource(local), records.RecordSource(remote)
     assert there[0]  # the store's loop runs before the process is started
     spawn = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=spawn) as processes:
-        elsewhere = processes.submit(read_elsewhere, pickle.dumps(there))
+        elsewhere = processes.submit(small_dataset.read_pickled, pickle.dumps(there))
         with concurrent.futures.ThreadPoolExecutor(8) as threads:
             read = list(threads.map(lambda i: bytes(there[i]), range(0, 200, 5)))
         assert elsewhere.result() == [bytes(here[i]) for i in (0, 50, 150)]
