@@ -192,7 +192,11 @@ def test_jabs_points_are_turned_to_x_y_and_what_is_not_there_is_missing(tmp_path
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
-        ("a.csv", "video,animal\n1,2\n", "begins its first rows with scorer, bodyparts, coords"),
+        (
+            "a.csv",
+            "video,animal\n1,2\n",
+            "first rows of a DeepLabCut csv begin with scorer, bodyparts, coords",
+        ),
         ("a.csv", "", "these begin with nothing"),
         ("a.csv", "scorer,D,D\nbodyparts,a,a\ncoords,x,z\n0,1,2\n", "coordinates z"),
         ("a.csv", "scorer,D,D\nbodyparts,a,a\ncoords,x,x\n0,1,2\n", "a body part twice"),
