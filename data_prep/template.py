@@ -260,7 +260,7 @@ def describe(template: Template) -> Iterator[str]:
     yield (
         "where they apply: drug (`vehicle` for the control arm, empty for untreated), "
         "dose_mg_per_kg, minutes_post_dose, route; cage and sex; roi (x:y:w:h in px) if the "
-        "picture shows more than the chamber"
+        "image shows more than the chamber"
     )
     yield f"then: mpjax check {shlex.quote(str(path))}"
 

@@ -96,10 +96,9 @@ def build(
 
 
 def _read_same(out: epath.Path, stamp: str) -> dict | None:
-    """Returns the manifest of the dataset in `out`, if it is the same one and complete.
+    """Returns the manifest of the dataset in `out` if it is the same one and complete.
 
-    Complete: all files have their sizes, except tables that are written again anyway (splits,
-    videos). Damage is reported.
+    Tables that are written again anyway (splits, videos) are not checked. Damage is reported.
     """
     if not (out / records.MANIFEST_FILE).exists():
         return None
@@ -153,10 +152,7 @@ def _identity(
 
 
 def _video_hashes(paths: pd.Series, cache_path: epath.Path) -> list[str]:
-    """Hashes the videos' contents; a cache serves unchanged ones (path, size, time of change).
-
-    For a video in a store, the store's own checksum is used.
-    """
+    """Hashes the videos' contents; unchanged ones (path, size, modification time) are cached."""
     cache = files.read_json(cache_path) if cache_path.exists() else {}
 
     def hash_one(path: str) -> tuple[str, str]:

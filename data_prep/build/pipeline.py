@@ -80,16 +80,9 @@ class WriteShard(beam.DoFn):
         for first in range(0, len(rows), at_once):
             some = rows[first : first + at_once]
             wanted = [(folder / row["shard"], row["offset"], row["length"]) for row in some]
-            found = stores.read_ranges(wanted) if at_once > 1 else [_read_local(*wanted[0])]
-            for row, framed in zip(some, found, strict=True):
+            for row, framed in zip(some, stores.read_ranges(wanted), strict=True):
                 about = {k: v for k, v in row.items() if k not in ("shard", "offset", "length")}
                 yield about, unframe_record(framed, where=row["shard"])
-
-
-def _read_local(path: epath.Path, offset: int, length: int) -> bytes:
-    with path.open("rb") as spill:
-        spill.seek(offset)
-        return spill.read(length)
 
 
 def _write_rows(path: epath.Path, rows: list[Row]) -> None:

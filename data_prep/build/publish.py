@@ -37,8 +37,8 @@ def check_free(out: epath.Path) -> None:
 def unfinished(out: epath.Path) -> list[epath.Path]:
     """Returns the folders of unfinished builds of `out`."""
     pattern = re.compile(re.escape(f".{out.name}.") + r"[0-9a-f]{16}\.part")
-    beside = out.parent.iterdir() if out.parent.exists() else ()  # a store has no empty folders
-    return [path for path in beside if pattern.fullmatch(path.name)]
+    siblings = out.parent.iterdir() if out.parent.exists() else ()  # a store has no empty folders
+    return [path for path in siblings if pattern.fullmatch(path.name)]
 
 
 def finish_interrupted_swap(out: epath.Path) -> None:

@@ -156,7 +156,7 @@ def _read_cells(path: epath.Path) -> tuple[pd.DataFrame, list[Fault]]:
     if not _REQUIRED & {name.lower() for name in header}:
         raise file_error(
             path,
-            f"row 1 is {delimiter.join(header)[:80]!r}, not the header; it must name the columns "
+            f"row 1 is not the header, but {delimiter.join(header)[:80]!r}; it must name the columns "
             "(video, animal, condition, day and others), separated by comma, semicolon or tab",
         )
     rows = {number: line for number, line in enumerate(lines, start=2) if any(line)}
@@ -237,7 +237,7 @@ def _typed(cells: pd.DataFrame, path: epath.Path) -> pd.DataFrame:
 
 
 def probe_minutes(cohort: Cohort) -> tuple[list[float], list[str]]:
-    """Reads each video's length from its file and checks its roi against the picture.
+    """Reads each video's length from its file and checks its roi against the image.
 
     Returns:
         Minutes per row of the table (NaN: unreadable), and a line per video that cannot be used.

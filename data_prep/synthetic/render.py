@@ -32,7 +32,7 @@ PLANTED_LIGHT = 1.35
 
 @dataclasses.dataclass(frozen=True)
 class Coat:
-    """What an animal looks like."""
+    """An animal's appearance."""
 
     size: float  # 1 = motion.BODY_CM long
     shade: float  # of the fur: 0 = black, 1 = white

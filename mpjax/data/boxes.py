@@ -1,16 +1,16 @@
-"""Boxes in a picture: regions of interest, masks, timers and captions."""
+"""Boxes in an image: regions of interest, masks, timers and captions."""
 
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 # Pixels around a box that scaling mixes with it: its filter reaches one original pixel far, and
-# subsampled colour one more; rounding may take one of the scaled picture.
+# subsampled colour one more; rounding may take one of the scaled image.
 _MIXED_ORIGINAL, _MIXED_SCALED = 2, 1
 
 
 class Box(NamedTuple):
-    """A part of a picture, px, from the upper left."""
+    """A part of an image, px, from the upper left."""
 
     x: int
     y: int
@@ -32,10 +32,10 @@ class Box(NamedTuple):
 
 
 def parse_roi(text: str) -> Box:
-    """Reads a region of interest written as `x:y:w:h`, in px of the displayed picture.
+    """Reads a region of interest written as `x:y:w:h`, in px of the displayed image.
 
     Raises:
-        ValueError: it is not four whole numbers, is empty, or starts outside the picture.
+        ValueError: it is not four whole numbers, is empty, or starts outside the image.
     """
     parts = text.split(":")
     if len(parts) != 4 or not all(part.strip().isdecimal() for part in parts):
@@ -47,11 +47,11 @@ def parse_roi(text: str) -> Box:
 
 
 def check_within(roi: tuple[int, int, int, int], *, width: int, height: int) -> None:
-    """Raises ValueError if a region of interest is not within the displayed picture (px)."""
+    """Raises ValueError if a region of interest is not within the displayed image (px)."""
     x, y, w, h = roi
     if x < 0 or y < 0 or w < 1 or h < 1 or x + w > width or y + h > height:
         raise ValueError(
-            f"roi {x}:{y}:{w}:{h} reaches to {x + w} x {y + h} px, the picture is {width} x "
+            f"roi {x}:{y}:{w}:{h} reaches to {x + w} x {y + h} px, the image is {width} x "
             f"{height} px; correct the roi"
         )
 
@@ -74,12 +74,12 @@ def parse_mask(boxes: Sequence[str]) -> tuple[Box, ...]:
 
 
 def scale_to_record(box: Box, roi: Box, size: tuple[int, int]) -> tuple[slice, slice]:
-    """Returns the rows and columns of a scaled picture to which a box of the original contributes.
+    """Returns the rows and columns of a scaled image to which a box of the original contributes.
 
     Args:
         box: in px of the original.
         roi: the part of the original that was scaled.
-        size: width and height of the scaled picture, px.
+        size: width and height of the scaled image, px.
     """
     spans = []
     for axis in (1, 0):

@@ -27,8 +27,7 @@ class Embeddings:
     """Embeddings in record order, views of a clip in order.
 
     Attributes:
-        table: a row per view: `split`, `view`, every name of `records.METADATA` and of
-            `STATISTICS`.
+        table: a row per view: `split`, `view`, all names of `records.METADATA` and `STATISTICS`.
         embedding: float32 [n, d].
         meta: what made them: `fingerprint`, `dataset`, `projector`, `views`, `statistics`.
     """
@@ -90,8 +89,7 @@ def read(path: epath.PathLike, *, dataset: str | None = None) -> Embeddings:
         dataset: fingerprint of the dataset they must be of; None: any.
 
     Raises:
-        EmbeddingsError: no such file, not written by `write`, of another dataset, or an embedding
-            is not finite.
+        EmbeddingsError: no such file, not from `write`, of another dataset, or not finite.
     """
     meta = read_meta(path)
     if meta is None:

@@ -99,7 +99,7 @@ def train_batches(
         size: px, side of the square crop.
         frames: frames per clip, cut at random from the record's; 0: all.
         seed: of the order and the augmentation.
-        scale: range of the crop's share of the picture.
+        scale: range of the crop's share of the frame.
         flip: mirror half of the clips. A left-right flip swaps the paws.
         balanced: draw all classes equally often.
         epochs: passes over the records; None: endless.

@@ -1,4 +1,4 @@
-"""Records of clips: what is in one, the index of a dataset, and random access by `RecordSource`.
+"""Records of clips: their features, the index of a dataset, and random access (`RecordSource`).
 
 A dataset is a folder (`mpjax.data.dataset` writes it):
 
@@ -10,11 +10,9 @@ A dataset is a folder (`mpjax.data.dataset` writes it):
 - `dataset.json`: the manifest, written last: a folder with it is complete. Holds the fingerprint.
 """
 
-import collections
 import hashlib
 import io
 import json
-import threading
 from collections.abc import Sequence
 from typing import Any, SupportsIndex
 
@@ -24,20 +22,9 @@ from etils import epath
 from google.protobuf.message import DecodeError
 from tensorflow_datasets.proto import tf_example_generated_pb2 as tf_example
 
-from mpjax.data.tfrecord import RecordError, frame_record, unframe_record
+from mpjax.data.tfrecord import RecordError, unframe_record
+from mpjax.data.tfrecord import frame_record as frame_record
 from mpjax.io import files, stores
-
-__all__ = [
-    "METADATA",
-    "RecordError",
-    "RecordSource",
-    "decode_example",
-    "encode_example",
-    "frame_record",
-    "index_bytes",
-    "read_index",
-    "read_manifest",
-]
 
 INDEX_FILE = "index.parquet"
 MANIFEST_FILE = "dataset.json"
@@ -54,8 +41,6 @@ _KINDS = {
     "int64_list": INT_FEATURES,
     "float_list": FLOAT_FEATURES,
 }
-
-_HANDLES_PER_THREAD = 4
 
 
 def encode_example(metadata: dict[str, Any], frames: Sequence[bytes]) -> bytes:
@@ -171,8 +156,7 @@ class RecordSource:
     """Random access to the records of a dataset, for `grain.MapDataset.source`.
 
     Reads byte ranges by the index, from any path that `etils.epath` opens (from a store: the range
-    of the record and nothing else), and checks both CRCs of every record. Threads share an
-    instance; each has its own file handles.
+    of the record and nothing else), and checks both CRCs of every record. Threads may share one.
 
     Attributes:
         index: `read_index` restricted to the chosen rows, in record order.
@@ -190,9 +174,9 @@ class RecordSource:
 
         Args:
             directory: folder of the dataset.
-            splits: splits to keep; None keeps all.
+            splits: splits to keep; None: all.
             labelled: keep only records of a class (a label of 0 or more).
-            rows: positions to keep, among those kept so far, in this order; None keeps all.
+            rows: positions to keep, among those kept so far, in this order; None: all.
 
         Raises:
             RecordError: as `read_index`, or a split that the dataset does not have.
@@ -215,8 +199,6 @@ class RecordSource:
         self._shards = self.index["shard"].tolist()
         self._offsets = self.index["offset"].tolist()
         self._lengths = self.index["length"].tolist()
-        self._remote = stores.is_remote(self.directory)
-        self._local = threading.local()
 
     def __len__(self) -> int:
         return len(self._shards)
@@ -225,33 +207,8 @@ class RecordSource:
         """Returns the payload of the record at `position`; raises RecordError when damaged."""
         i = range(len(self))[position]
         shard, offset, length = self._shards[i], self._offsets[i], self._lengths[i]
-        if self._remote:
-            framed = stores.read_range(self.directory / shard, offset, length)
-        else:
-            file = self._open(shard)
-            file.seek(offset)
-            framed = file.read(length)
+        framed = stores.read_range(self.directory / shard, offset, length)
         return unframe_record(framed, where=f"{self.directory / shard} at byte {offset}")
-
-    def _open(self, shard: str) -> Any:
-        if not hasattr(self._local, "handles"):
-            self._local.handles = collections.OrderedDict()
-        handles: collections.OrderedDict[str, Any] = self._local.handles
-        if shard not in handles:
-            if len(handles) >= _HANDLES_PER_THREAD:
-                handles.popitem(last=False)[1].close()
-            handles[shard] = (self.directory / shard).open("rb")
-        handles.move_to_end(shard)
-        return handles[shard]
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = self.__dict__.copy()
-        del state["_local"]
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._local = threading.local()
 
     def __repr__(self) -> str:
         # grain fingerprints the source by its repr when it restores an iterator.

@@ -66,7 +66,7 @@ def check_tables_folder(folder: epath.PathLike) -> None:
 
 @contextlib.contextmanager
 def write_aside(path: epath.PathLike) -> Iterator[epath.Path]:
-    """Yields a temporary file beside `path` to write to; renames it to `path` on success.
+    """Yields a temporary file next to `path` to write to; renames it to `path` on success.
 
     On an exception the temporary file is removed and `path` stays as it was. For an object in a
     store the temporary file is local, and is sent as a whole at the end.
@@ -101,7 +101,7 @@ def write_aside(path: epath.PathLike) -> Iterator[epath.Path]:
 
 @contextlib.contextmanager
 def write_folder_aside(path: epath.PathLike) -> Iterator[epath.Path]:
-    """Yields a temporary folder beside `path` to fill; renames it to `path` on success.
+    """Yields a temporary folder next to `path` to fill; renames it to `path` on success.
 
     Args:
         path: a local folder, new or empty.

@@ -72,12 +72,12 @@ def read_clips(
     Args:
         path: local, or any path that epath opens (`gs://…`).
         config: length, rate (Hz; 0: every frame as it comes), stride and size (px; 0: as it is) of
-            clips, and boxes to mask, in px of the displayed picture.
+            clips, and boxes to mask, in px of the displayed image.
         recorded_fps: Hz; above 0 it overrides the file's timestamps: frame i is at i/recorded_fps.
-        roi: in px of the displayed picture, as from `parse_roi`.
+        roi: in px of the displayed image, as from `parse_roi`.
 
     Raises:
-        VideoError: as `probe` and `decode`; or the picture changes size, or does not hold `roi` or
+        VideoError: as `probe` and `decode`; or the image changes size, or does not hold `roi` or
             a box of the mask.
         ValueError: `config.frames` or `config.stride` is not positive, a rate is negative, or a
             box of the mask cannot be read.
@@ -206,7 +206,7 @@ class _Picture:
             self._plan(frame)
         if coded != self._coded:
             raise VideoError(
-                f"{self._path}: its picture changes from {self._coded} to {coded}; split it there"
+                f"{self._path}: its image changes from {self._coded} to {coded}; split it there"
             )
         if self._crop is not None:
             self._crop.vpush(frame)
@@ -240,19 +240,19 @@ class _Picture:
         self._blackened = [self._blackened_part(box, frame) for box in self._mask]
 
     def _blackened_part(self, box: Box, frame: av.VideoFrame) -> tuple[slice, slice]:
-        """Returns rows and columns of the scaled picture that a box of the mask covers."""
+        """Returns rows and columns of the scaled image that a box of the mask covers."""
         shown, size = (frame.width, frame.height), self._size
         if self._transpose:
             shown, size = shown[::-1], size[::-1]
         if box.x + box.width > shown[0] or box.y + box.height > shown[1]:
             raise VideoError(
-                f"{self._path}: box {box} of config.video.mask reaches beyond the picture of "
+                f"{self._path}: box {box} of config.video.mask reaches beyond the image of "
                 f"{shown[0]} x {shown[1]} px; correct the box"
             )
         return scale_to_record(box, self._roi or Box(0, 0, *shown), size)
 
     def _coded_roi(self, roi: Box, coded_width: int, coded_height: int) -> Box:
-        """Converts a ROI of the displayed picture to one of the coded picture."""
+        """Converts a ROI of the displayed image to one of the coded image."""
         x, y, w, h = roi
         width, height = coded_width, coded_height
         if self._transpose:
@@ -267,7 +267,7 @@ class _Picture:
 
 
 def _orientation(frame: av.VideoFrame) -> tuple[bool, int, int]:
-    """Returns (transpose, step along y, step along x) from the coded to the displayed picture.
+    """Returns (transpose, step along y, step along x) from the coded to the displayed image.
 
     The display matrix (ISO 14496-12, 6.2.2) holds a, b, u, c, d, …: a coded point (x, y) is
     displayed at (a x + c y, b x + d y). All eight orientations occur: rotated by right angles, and
@@ -286,7 +286,7 @@ def _orientation(frame: av.VideoFrame) -> tuple[bool, int, int]:
 def _crop_graph(frame: av.VideoFrame, roi: Box) -> av.filter.Graph:
     """Builds a filter that cuts out `roi` (coded px) without copying.
 
-    At odd offsets the subsampled chroma lies up to one pixel beside the luma.
+    At odd offsets the subsampled chroma lies up to one pixel away from the luma.
     """
     x, y, width, height = roi
     graph = av.filter.Graph()

@@ -42,7 +42,7 @@ class VideoInfo:
     frames: int  # an estimate where the header holds no count
     codec: str
     pixel_format: str
-    rotation: int  # degrees counterclockwise, from the coded to the displayed picture
+    rotation: int  # degrees counterclockwise, from the coded to the displayed image
     container: str  # FFmpeg's name of the file's format
     encoder: str  # the program that wrote it, from its tags; empty: not given
     created: str  # creation_time of its tags, ISO 8601; empty: not given
@@ -59,7 +59,7 @@ def probe(path: epath.PathLike) -> VideoInfo:
         path: local, or any path that epath opens (`gs://…`).
 
     Raises:
-        VideoError: the file is missing, empty, a directory, not a video, or without a picture.
+        VideoError: the file is missing, empty, a directory, not a video, or without an image.
     """
     with _open(path, block_bytes=_PROBE_BYTES) as container:
         stream = _video_stream(path, container)
@@ -119,7 +119,7 @@ def decode(path: epath.PathLike, *, interval: float) -> Iterator[av.VideoFrame]:
     with _open(path) as container:
         stream = _video_stream(path, container)
         # Threads over slices, not over frames: those report damage late, at another packet, and
-        # hold a picture per core; a build is parallel over recordings anyway.
+        # hold an image per core; a build is parallel over recordings anyway.
         stream.thread_type = "SLICE"
         promise = _promised_end(container, stream)
         start_s = _seconds(stream, stream.start_time)
@@ -159,7 +159,7 @@ def _decode_packet(packet: av.Packet) -> tuple[list[av.VideoFrame], str]:
     except av.FFmpegError as error:
         return [], error.strerror or type(error).__name__
     good = [frame for frame in frames if not frame.is_corrupt]
-    return good, "" if len(good) == len(frames) else "damaged picture"
+    return good, "" if len(good) == len(frames) else "damaged image"
 
 
 def _packets(path: epath.PathLike, container: av.container.InputContainer) -> Iterator[av.Packet]:

@@ -200,7 +200,7 @@ def test_a_class_of_one_group_is_warned_of(tmp_path, caplog):
 def test_a_cohort_without_painless_animals_is_warned_of(tmp_path, caplog):
     rows = [row for row in make_rows() if row["condition"] == "cfa"]
     cohorts.read_cohort(write_rows(tmp_path, rows), split=SplitConfig(group="animal"))
-    assert "there will be no score of pain and no drug test" in caplog.text
+    assert "there will be no pain score and no drug test" in caplog.text
 
 
 @pytest.mark.parametrize(
