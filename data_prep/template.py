@@ -27,7 +27,6 @@ import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import tqdm
 from absl import app, flags
 
 from mpjax import cli
@@ -130,23 +129,14 @@ def find_videos(folder: Path, *, recursive: bool = True) -> list[Path]:
 
 @dataclasses.dataclass(frozen=True)
 class Template:
-    """A table that was written, and what to report about it.
+    """A table that was written, and what to report about it."""
 
-    Attributes:
-        path: of the csv.
-        rows: a dict of cells per recording.
-        patterns: per recording, the pattern that fitted; "" if none did.
-        minutes: of all recordings together.
-        failures: why videos could not be read; these are left out.
-        deeper: number of videos in subfolders, which were not searched.
-    """
-
-    path: Path
-    rows: list[dict[str, str]]
-    patterns: list[str]
-    minutes: float
-    failures: list[str]
-    deeper: int = 0
+    path: Path  # of the csv
+    rows: list[dict[str, str]]  # cells per recording
+    patterns: list[str]  # per recording, the pattern that fitted; "" if none did
+    minutes: float  # of all recordings together
+    failures: list[str]  # why videos could not be read; these are left out
+    deeper: int = 0  # number of videos in subfolders, which were not searched
 
 
 def write(
@@ -169,6 +159,8 @@ def write(
         FileNotFoundError: there is no such folder.
         ValueError: there is no video, none can be read, or a pattern is faulty or fits none.
     """
+    from mpjax.data import video  # PyAV: not for --help
+
     out = out or folder / "cohort.csv"
     if out.exists():
         raise FileExistsError(
@@ -187,7 +179,9 @@ def write(
         raise ValueError(
             f"{folder}: holds no video ({', '.join(sorted(VIDEOS))}); name the folder of the videos"
         )
-    minutes, failures, kept = _probe(videos)
+    probed = dict(zip(videos, video.probe_all(videos), strict=True))
+    failures = [str(info) for info in probed.values() if isinstance(info, video.VideoError)]
+    kept = {path: info for path, info in probed.items() if isinstance(info, video.VideoInfo)}
     if not kept:
         raise ValueError("none of the videos can be read:\n  " + "\n  ".join(failures))
     rows, fitted = [], []
@@ -199,25 +193,12 @@ def write(
     if patterns and not any(fitted):
         raise ValueError(
             f"{' and '.join(map(repr, patterns))} fits no video, such as "
-            f"{kept[0].relative_to(folder).as_posix()}; nothing was written. Correct the pattern, "
-            "or leave --pattern out"
+            f"{next(iter(kept)).relative_to(folder).as_posix()}; nothing was written. Correct the "
+            "pattern, or leave --pattern out"
         )
     _write_rows(out, rows)
+    minutes = sum(info.duration_s for info in kept.values()) / 60
     return Template(out, rows, fitted, minutes, failures, len(deeper))
-
-
-def _probe(videos: Sequence[Path]) -> tuple[float, list[str], list[Path]]:
-    """Returns the minutes of the readable videos, why others are unreadable, and the readable."""
-    from mpjax.data import video
-
-    minutes, failures, kept = 0.0, [], []
-    for path in tqdm.tqdm(videos, desc="probing", unit="video", delay=2):
-        try:
-            minutes += video.probe(path).duration_s / 60
-            kept.append(path)
-        except video.VideoError as error:
-            failures.append(str(error))
-    return minutes, failures, kept
 
 
 def _write_rows(path: Path, rows: Sequence[dict[str, str]]) -> None:

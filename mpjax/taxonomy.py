@@ -33,20 +33,11 @@ NO_PAIN_CONDITIONS = frozenset(
 
 @dataclasses.dataclass(frozen=True)
 class Taxonomy:
-    """Fine classes in the order of the logits, and the coarse group of each.
-
-    Attributes:
-        fine: names of the fine classes.
-        coarse: names of the coarse groups; empty if the cohort has none.
-        fine_to_coarse: per fine class, the index of its group in `coarse`; empty without groups.
-
-    Raises:
-        ValueError: a name twice, or indices that do not fit the names.
-    """
+    """Fine classes in the order of the logits, and the coarse group of each."""
 
     fine: tuple[str, ...]
-    coarse: tuple[str, ...] = ()
-    fine_to_coarse: tuple[int, ...] = ()
+    coarse: tuple[str, ...] = ()  # empty if the cohort has no groups
+    fine_to_coarse: tuple[int, ...] = ()  # per fine class, the index of its group in `coarse`
 
     def __post_init__(self) -> None:
         for kind, names in (("fine", self.fine), ("coarse", self.coarse)):

@@ -23,7 +23,7 @@ from mpjax.data import records
 from mpjax.data.boxes import parse_mask, parse_roi
 from mpjax.data.dataset import DatasetWriter
 from mpjax.data.splits import Splits, write_splits
-from mpjax.data.video import Recording, VideoInfo, expected_clips
+from mpjax.data.video import Recording, VideoError, VideoInfo, expected_clips, probe_all
 from mpjax.io import files, stores
 
 FAILURES_FILE = "failures.csv"
@@ -72,14 +72,14 @@ def build(
         print(f"dataset {out}: unchanged ({stamp}), not built again", file=sys.stderr)
         write_splits(out, _splits(cohort))
         if not video_metadata.refresh(out, cohort):
-            infos = video_metadata.probe(cohort)
+            infos = probe_all(list(cohort.table["path"]))
             video_metadata.write(out, cohort, infos, clip_config)
         return manifest
     aside = out.parent / f".{out.name}.{stamp}.part"
     for stale in publish.unfinished(out):
         if stale != aside:
             stale.rmtree()
-    infos = video_metadata.probe(cohort)
+    infos = probe_all(list(cohort.table["path"]))
     shards = _plan_shards(cohort, infos, clip_config, config)
     # A restarted build tries failures again: their cause may be gone.
     for failure in (aside / pipeline.SPILL).glob("*.failure"):
@@ -179,14 +179,15 @@ def _geometry(clip_config: VideoConfig) -> dict:
 
 def _plan_shards(
     cohort: cohorts.Cohort,
-    infos: list[VideoInfo | None],
+    infos: list[VideoInfo | VideoError],
     clip_config: VideoConfig,
     config: BuildConfig,
 ) -> dict[str, tuple[str, ...]]:
     """Names the shards of each split, about `clips_per_shard` clips in each."""
-    counts = pd.Series(
-        [expected_clips(info, clip_config) for info in infos], index=cohort.table.index
-    )
+    expected = [
+        0 if isinstance(info, VideoError) else expected_clips(info, clip_config) for info in infos
+    ]
+    counts = pd.Series(expected, index=cohort.table.index)
     plan = {}
     for split, clips in counts.groupby(cohort.table["split"]).sum().items():
         n = max(1, -(-int(clips) // config.clips_per_shard))

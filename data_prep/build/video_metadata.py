@@ -1,16 +1,14 @@
 """Collects what each recording's file and cohort row say, for `mpjax.data.video_metadata`."""
 
-import concurrent.futures
 from collections.abc import Sequence
 
 import pandas as pd
-import tqdm
 from etils import epath
 
 from data_prep import cohort as cohorts
 from mpjax.config import VideoConfig
 from mpjax.data import video_metadata
-from mpjax.data.video import VideoError, VideoInfo, decode
+from mpjax.data.video import VideoError, VideoInfo
 
 _FROM_FILE = (
     *("codec", "pixel_format", "container", "encoder", "created"),
@@ -18,25 +16,10 @@ _FROM_FILE = (
 )
 
 
-def probe(cohort: cohorts.Cohort) -> list[VideoInfo | None]:
-    """Reads the videos' headers; None for one that cannot be read (decoding it will say why)."""
-
-    def probe_one(path: str) -> VideoInfo | None:
-        try:
-            return decode.probe(path)
-        except VideoError:
-            return None
-
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        paths = list(cohort.table["path"])
-        probed = pool.map(probe_one, paths)
-        return list(tqdm.tqdm(probed, total=len(paths), desc="probing", unit="video", delay=2))
-
-
 def write(
     dataset: epath.PathLike,
     cohort: cohorts.Cohort,
-    infos: Sequence[VideoInfo | None],
+    infos: Sequence[VideoInfo | VideoError],
     clip_config: VideoConfig,
 ) -> None:
     """Writes `videos.parquet`; recordings that could not be probed have no row.
@@ -44,12 +27,12 @@ def write(
     Args:
         dataset: its folder.
         cohort: the cohort.
-        infos: one per row of the cohort, from `probe`.
+        infos: one per row of the cohort, from `probe_all`.
         clip_config: the mask is read.
     """
     rows = []
     for row, info in zip(cohort.table.to_dict("records"), infos, strict=True):
-        if info is None:
+        if isinstance(info, VideoError):
             continue
         fps = row["fps"] or info.fps
         seconds = info.frames / fps if row["fps"] else info.duration_s

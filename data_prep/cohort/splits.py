@@ -109,7 +109,10 @@ def assign_split(
     names = [name for members in strata.values() for name in members]
     if len(names) < 2:
         raise file_error(path, f"only one {group} to train on, {names[0]}; needs two or more")
-    scheme = _choose_scheme(trainable, group, strata, config)
+    scheme = config.scheme
+    if scheme == "auto":
+        scheme = "leave_one_group_out" if len(names) <= config.folds else "kfold"
+        scheme = "fixed" if _is_large(trainable, group, strata, config) else scheme
     side = dict.fromkeys(names, "test")
     fold = dict.fromkeys(names, -1)
     if scheme == "fixed":
@@ -126,17 +129,6 @@ def assign_split(
         _check_trained(table, path)
     check_no_leak(table, group)
     return table, scheme
-
-
-def _choose_scheme(
-    table: pd.DataFrame, group: str, strata: dict[str, list[str]], config: SplitConfig
-) -> str:
-    if config.scheme != "auto":
-        return config.scheme
-    if _is_large(table, group, strata, config):
-        return "fixed"
-    groups = sum(map(len, strata.values()))
-    return "leave_one_group_out" if groups <= config.folds else "kfold"
 
 
 def _is_large(

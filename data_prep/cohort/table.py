@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import tqdm
 from absl import logging
 from etils import epath
 
@@ -156,8 +155,8 @@ def _read_cells(path: epath.Path) -> tuple[pd.DataFrame, list[Fault]]:
     if not _REQUIRED & {name.lower() for name in header}:
         raise file_error(
             path,
-            f"row 1 is not the header, but {delimiter.join(header)[:80]!r}; it must name the columns "
-            "(video, animal, condition, day and others), separated by comma, semicolon or tab",
+            f"row 1 is not the header, but {delimiter.join(header)[:80]!r}; name the columns there "
+            "(video, animal, condition, day, …), separated by comma, semicolon or tab",
         )
     rows = {number: line for number, line in enumerate(lines, start=2) if any(line)}
     if not rows:
@@ -245,14 +244,11 @@ def probe_minutes(cohort: Cohort) -> tuple[list[float], list[str]]:
     from mpjax.data import boxes, video
 
     minutes, failures = [], []
-    rows = checks.iterate_rows(cohort.table)
-    total = len(cohort.table)
-    for row in tqdm.tqdm(rows, total=total, desc="probing", unit="video", mininterval=0.5):
-        try:
-            info = video.probe(row.path)
-        except video.VideoError as error:
+    infos = video.probe_all(list(cohort.table["path"]))
+    for row, info in zip(checks.iterate_rows(cohort.table), infos, strict=True):
+        if isinstance(info, video.VideoError):
             minutes.append(math.nan)
-            failures.append(f"unreadable: {error}")
+            failures.append(f"unreadable: {info}")
             continue
         minutes.append(info.duration_s / 60)
         try:

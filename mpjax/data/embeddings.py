@@ -24,17 +24,12 @@ class EmbeddingsError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Embeddings:
-    """Embeddings in record order, views of a clip in order.
+    """Embeddings in record order, views of a clip in order."""
 
-    Attributes:
-        table: a row per view: `split`, `view`, all names of `records.METADATA` and `STATISTICS`.
-        embedding: float32 [n, d].
-        meta: what made them: `fingerprint`, `dataset`, `projector`, `views`, `statistics`.
-    """
-
+    # A row per view: `split`, `view`, all names of `records.METADATA` and `STATISTICS`.
     table: pd.DataFrame
-    embedding: Float[np.ndarray, "n d"]
-    meta: dict[str, Any]
+    embedding: Float[np.ndarray, "n d"]  # float32
+    meta: dict[str, Any]  # `fingerprint`, `dataset`, `projector`, `views` and `statistics`
 
     @property
     def views(self) -> Views:

@@ -20,17 +20,11 @@ from mpjax.data.buffers import BufferPool
 
 @dataclasses.dataclass(frozen=True)
 class Workers:
-    """Who reads and decodes; this changes the speed, never the batches.
+    """Who reads and decodes; this changes the speed, never the batches."""
 
-    Attributes:
-        threads: decoding threads per process; 0: one per core. Decoding releases the GIL.
-        processes: worker processes; 0: this one alone, as Colab needs.
-        buffer: batches decoded ahead of those that threads work on, per process.
-    """
-
-    threads: int = 0
-    processes: int = 0
-    buffer: int = 2
+    threads: int = 0  # per process; 0: one per core. Decoding releases the GIL
+    processes: int = 0  # workers; 0: this process alone, as Colab needs
+    buffer: int = 2  # batches decoded ahead of those that threads work on, per process
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +110,12 @@ def train_batches(
         ValueError: an epoch does not fill a batch, `part` does not divide it, or a record has no
             class.
     """
-    _check_labelled(source)
+    unlabelled = source.index["clip_id"][source.index["label"] < 0]
+    if len(unlabelled):
+        raise ValueError(
+            f"{len(unlabelled)} of {len(source)} records belong to no class, the first is clip "
+            f"{unlabelled.iloc[0]}; open the RecordSource with labelled=True to leave them out"
+        )
     order = _balanced_order(source, seed) if balanced else _order(len(source), seed)
     if len(order) < batch_size:
         raise ValueError(f"{len(order)} records do not fill a batch of {batch_size}")
@@ -124,15 +123,6 @@ def train_batches(
     items = order.map(_Read(source)).random_map(augment).repeat(epochs)
     make = _TrainBatch(items, part.rows(batch_size), batch_size)
     return _iterate(grain.MapDataset.range(start, len(items) // batch_size).map(make), workers)
-
-
-def _check_labelled(source: records.RecordSource) -> None:
-    unlabelled = source.index["clip_id"][source.index["label"] < 0]
-    if len(unlabelled):
-        raise ValueError(
-            f"{len(unlabelled)} of {len(source)} records belong to no class, the first is clip "
-            f"{unlabelled.iloc[0]}; open the RecordSource with labelled=True to leave them out"
-        )
 
 
 def _order(n: int, seed: int) -> grain.MapDataset:

@@ -47,21 +47,14 @@ class PoseError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Pose:
-    """The keypoints of one animal in every frame of a video.
+    """The keypoints of one animal in every frame of a video."""
 
-    Attributes:
-        points: px, x and y; NaN where the tracker found none.
-        likelihood: the tracker's own, 0 to 1 (SLEAP's scores can exceed 1); NaN: not given.
-        names: of the keypoints.
-        tracker: deeplabcut | sleap | jabs.
-        fps: Hz, of the video that was tracked; 0: unknown (no pose file contains it).
-    """
-
-    points: Float[np.ndarray, "frames keypoints 2"]
+    points: Float[np.ndarray, "frames keypoints 2"]  # px, x and y; NaN: the tracker found none
+    # The tracker's own, 0 to 1 (SLEAP's scores can exceed 1); NaN: not given.
     likelihood: Float[np.ndarray, "frames keypoints"]
-    names: tuple[str, ...]
-    tracker: str
-    fps: float = 0.0
+    names: tuple[str, ...]  # of the keypoints
+    tracker: str  # deeplabcut | sleap | jabs
+    fps: float = 0.0  # Hz, of the tracked video; 0: unknown (no pose file contains it)
 
 
 def read_pose(path: epath.PathLike) -> Pose:
@@ -102,14 +95,19 @@ def read_poses(cohort: pd.DataFrame) -> dict[str, Pose]:
     from mpjax.data import video  # PyAV is not needed for anything else here
 
     poses, faults = {}, []
-    rows: list[dict[str, Any]] = cohort.to_dict("records")
-    for row in tqdm.tqdm(rows, desc="reading poses", unit="recording", delay=2):
+    for row in tqdm.tqdm(
+        cohort.to_dict("records"), desc="reading poses", unit="recording", delay=2
+    ):
         try:
             if not row["pose"]:
                 raise PoseError(f"{row['video']}: column pose is empty; name its pose file")
             pose = read_pose(row["pose"])
             info = video.probe(row["path"])
-            _check_frames(pose, info.frames, row)
+            if abs(len(pose.points) - info.frames) > FRAMES_APART:
+                raise PoseError(
+                    f"{row['pose']}: {len(pose.points)} frames, but its video {row['path']} has "
+                    f"{info.frames}; track the whole video that the cohort names"
+                )
             poses[row["video"]] = dataclasses.replace(pose, fps=float(row["fps"] or info.fps))
         except (PoseError, video.VideoError) as error:
             faults.append(str(error))
@@ -117,14 +115,6 @@ def read_poses(cohort: pd.DataFrame) -> dict[str, Pose]:
         shown = faults if len(faults) <= 20 else [*faults[:20], f"... and {len(faults) - 20} more"]
         raise PoseError("\n  ".join(shown))
     return poses
-
-
-def _check_frames(pose: Pose, frames: int, row: dict[str, Any]) -> None:
-    if abs(len(pose.points) - frames) > FRAMES_APART:
-        raise PoseError(
-            f"{row['pose']}: {len(pose.points)} frames, but its video {row['path']} has {frames}; "
-            "track the whole video that the cohort names"
-        )
 
 
 def _read_deeplabcut_csv(path: epath.Path) -> Pose:

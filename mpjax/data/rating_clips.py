@@ -27,21 +27,13 @@ _KEEP = 2  # groups per class that must remain to be rated when others are shown
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """Clips to rate and examples shown before, as rows of the dataset's index.
+    """Clips to rate and examples shown before, as rows of the dataset's index."""
 
-    Attributes:
-        rated: clips to rate, in random order.
-        examples: labelled clips of other animals (cages), ordered by class.
-        wanted: requested clips per class.
-        short: number of clips of each class that has fewer.
-        short_examples: the same for the examples.
-    """
-
-    rated: pd.DataFrame
-    examples: pd.DataFrame
-    wanted: int
-    short: dict[str, int]
-    short_examples: dict[str, int]
+    rated: pd.DataFrame  # in random order
+    examples: pd.DataFrame  # labelled clips of other animals (cages), ordered by class
+    wanted: int  # requested clips per class
+    short: dict[str, int]  # number of clips of each class that has fewer
+    short_examples: dict[str, int]  # the same for the examples
 
 
 @dataclasses.dataclass(frozen=True)

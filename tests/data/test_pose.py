@@ -127,9 +127,7 @@ def test_of_several_individuals_the_one_with_points_is_read(tmp_path, points):
 
 def test_two_individuals_with_points_are_refused_by_name(tmp_path, points):
     path = deeplabcut_csv(tmp_path / "a.csv", {"mouse1": points, "mouse2": points})
-    with pytest.raises(
-        pose.PoseError, match=r"a\.csv: .*2 individuals, mouse1, mouse2; a recording has one"
-    ):
+    with pytest.raises(pose.PoseError, match=r"a\.csv: .*2 individuals, mouse1, mouse2; a rec"):
         pose.read_pose(path)
 
 

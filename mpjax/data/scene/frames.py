@@ -12,19 +12,12 @@ from mpjax.data import clips, records
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """Frames of one recording, RGB.
+    """Frames of one recording, RGB."""
 
-    Attributes:
-        spread: evenly over the recording, in order.
-        runs: whole clips, each a run of consecutive frames, in order.
-        starts: number of the first frame of each run, on the timeline of the records.
-        fps: Hz, of the runs.
-    """
-
-    spread: UInt8[np.ndarray, "frames h w 3"]
-    runs: UInt8[np.ndarray, "runs t h w 3"]
-    starts: Int[np.ndarray, " runs"]
-    fps: float
+    spread: UInt8[np.ndarray, "frames h w 3"]  # evenly over the recording, in order
+    runs: UInt8[np.ndarray, "runs t h w 3"]  # whole clips: consecutive frames, in order
+    starts: Int[np.ndarray, " runs"]  # first frame of each run, on the timeline of the records
+    fps: float  # Hz, of the runs
 
 
 def draw(source: records.RecordSource, rows: pd.DataFrame, *, frames: int, runs: int) -> Sample:

@@ -31,7 +31,6 @@ _EXACT = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolati
 class Clip:
     """A run of consecutive frames of one recording."""
 
-    index: int
     start_frame: int  # on the timeline of the clip's own rate
     start_s: float  # after the recording's first frame
     fps: float  # Hz
@@ -113,7 +112,6 @@ def _clip(
     frames = [frame for _, frame in window]
     padded = config.frames - len(frames)
     return Clip(
-        index=index,
         start_frame=index * config.stride,
         start_s=window[0][0],
         fps=fps,
@@ -130,7 +128,9 @@ def _timeline(
         raise ValueError(f"target {target_fps} and recorded {recorded_fps} fps: neither may be < 0")
     interval = 1 / (recorded_fps or mean_fps)
     frames = decode(path, interval=1 / mean_fps)
-    timed = _count_time(frames, interval) if recorded_fps else _stamped_time(frames, interval)
+    timed = _stamped_time(frames, interval)
+    if recorded_fps:
+        timed = ((i * interval, (i + 1) * interval, frame) for i, frame in enumerate(frames))
     if not target_fps:
         yield from ((time_s, frame) for time_s, _, frame in timed)
         return
@@ -149,14 +149,6 @@ def _timeline(
     while shown is not None and k / target_fps < end_s - _SLACK * interval:
         yield k / target_fps, shown
         k += 1
-
-
-def _count_time(
-    frames: Iterator[av.VideoFrame], interval: float
-) -> Iterator[tuple[float, float, av.VideoFrame]]:
-    """Yields (start, end, frame) of frames one `interval` (s) apart."""
-    for i, frame in enumerate(frames):
-        yield i * interval, (i + 1) * interval, frame
 
 
 def _stamped_time(

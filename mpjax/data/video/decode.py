@@ -4,14 +4,16 @@ A file that is broken, or that ends earlier than its header says, raises `VideoE
 is shortened silently.
 """
 
+import concurrent.futures
 import contextlib
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import av
 import av.container
 import av.stream
+import tqdm
 from etils import epath
 
 from mpjax.io import stores
@@ -93,6 +95,23 @@ def probe(path: epath.PathLike) -> VideoInfo:
         created=tags.get("creation_time", ""),
         size_bytes=int(epath.Path(path).stat().length),
     )
+
+
+def probe_all(paths: Sequence[epath.PathLike]) -> list[VideoInfo | VideoError]:
+    """Probes videos in parallel and shows progress; gives the error of those that cannot be read."""
+
+    def probe_one(path: epath.PathLike) -> VideoInfo | VideoError:
+        try:
+            return probe(path)
+        except VideoError as error:
+            return error
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        probed = pool.map(probe_one, paths)
+        progress = tqdm.tqdm(
+            probed, total=len(paths), desc="probing", unit="video", mininterval=0.5
+        )
+        return list(progress)
 
 
 def _tags(container: av.container.InputContainer, stream: av.VideoStream) -> dict[str, str]:

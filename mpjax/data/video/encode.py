@@ -56,9 +56,7 @@ def encode_clips(
         yield metadata, records.encode_example(metadata, frames)
 
 
-def expected_clips(info: VideoInfo | None, config: VideoConfig) -> int:
-    """Estimates from its header how many clips a recording gives; 0 without a header."""
-    if info is None:
-        return 0
+def expected_clips(info: VideoInfo, config: VideoConfig) -> int:
+    """Estimates from its header how many clips a recording gives."""
     frames = info.duration_s * (config.fps or info.fps)
     return 1 + max(0, int(frames - config.frames)) // config.stride
