@@ -98,7 +98,7 @@ def probe(path: epath.PathLike) -> VideoInfo:
 
 
 def probe_all(paths: Sequence[epath.PathLike]) -> list[VideoInfo | VideoError]:
-    """Probes videos in parallel and shows progress; gives the error of those that cannot be read."""
+    """Probes videos in parallel, with progress; an unreadable one gives its error."""
 
     def probe_one(path: epath.PathLike) -> VideoInfo | VideoError:
         try:
