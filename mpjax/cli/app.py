@@ -18,7 +18,7 @@ from mpjax.cli import commands
 from mpjax.io import stores
 
 # What brings a package that a plain `pip install mpjax` leaves out.
-_EXTRAS = {"apache_beam": "prep", "av": "prep"}
+_EXTRAS = {"apache_beam": "prep", "av": "video"}
 _PATIENCE = 5.0  # s that a failing process gives the others to fail alike
 _HELP = ("--help", "-help", "-h", "--helpshort", "-?")
 

@@ -7,7 +7,6 @@ the projector sees repeated to the length of its clips; all else is as for the c
 """
 
 import dataclasses
-import hashlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,6 +20,7 @@ from jaxtyping import Int
 
 from mpjax.config import ProjectorConfig
 from mpjax.data import clips, embeddings, pipeline, records
+from mpjax.data.dataset import DatasetWriter, Encoded
 from mpjax.data.scene import backgrounds
 from mpjax.embedding import dataset as embedding
 from mpjax.io import files
@@ -120,20 +120,10 @@ def write(
         positions = positions[~pd.Series(videos[positions]).duplicated().to_numpy()]
     positions = positions[_draw(videos[positions], most, seed)]
     stills = _backgrounds(source, positions) if kind == "background" else _frames(source, positions)
-    files.make_folder(folder)
-    manifest.unlink(missing_ok=True)
+    writer = DatasetWriter(folder)
     with tqdm.tqdm(stills, total=len(positions), desc=f"stills ({kind})", unit="still") as bar:
-        index = _write_shard(folder, source, positions, bar)
-    content = records.index_bytes(index)
-    (folder / records.INDEX_FILE).write_bytes(content)
-    about = {
-        "format": records.FORMAT,
-        "fingerprint": fingerprint,
-        "index_sha256": hashlib.sha256(content).hexdigest(),
-        "shards": {_SHARD: len(index)},
-        "failures": [],
-    }
-    files.write_json(manifest, about)
+        writer.write_shard(_SHARD, _encode(source, positions, iter(bar)))
+    writer.finish(fingerprint)
     return True
 
 
@@ -161,20 +151,13 @@ def _backgrounds(source: records.RecordSource, positions: np.ndarray) -> Iterato
         yield jpeg, {"clip_id": video, "start_frame": 0, "padded_frames": 0}
 
 
-def _write_shard(
-    folder: epath.Path, source: records.RecordSource, positions: np.ndarray, stills: Any
-) -> pd.DataFrame:
-    """Writes the stills as the one shard of a dataset; returns its index."""
-    rows, offset = [], 0
-    with files.write_aside(folder / _SHARD) as aside, aside.open("wb") as out:
-        for position, (jpeg, changes) in zip(positions.tolist(), stills, strict=True):
-            about = source.index.iloc[position]
-            metadata = {name: about[name] for name in records.METADATA} | changes
-            framed = records.frame_record(records.encode_example(metadata, [jpeg]))
-            out.write(framed)
-            height, width = clips.frame_size(jpeg)
-            place = {"split": about["split"], "shard": _SHARD, "offset": offset}
-            shape = {"frames": 1, "height": height, "width": width}
-            rows.append(place | {"length": len(framed)} | shape | metadata)
-            offset += len(framed)
-    return pd.DataFrame(rows)
+def _encode(
+    source: records.RecordSource, positions: np.ndarray, stills: Iterator[Still]
+) -> Iterator[Encoded]:
+    """Yields the index row and the Example of each still."""
+    for position, (jpeg, changes) in zip(positions.tolist(), stills, strict=True):
+        row = source.index.iloc[position]
+        about = {name: row[name] for name in ("split", *records.METADATA)} | changes
+        height, width = clips.frame_size(jpeg)
+        about |= {"frames": 1, "height": height, "width": width}
+        yield about, records.encode_example(about, [jpeg])

@@ -33,7 +33,7 @@ from mpjax.config import StudyConfig
 from mpjax.data import embeddings, splits
 from mpjax.data.scene import measure, pixels
 from mpjax.io import files, stores
-from mpjax.models.weights.public import sha256
+from mpjax.io.files import sha256
 from mpjax.report import page
 from mpjax.report.panels import Pictures
 from mpjax.studies import provenance, requirements

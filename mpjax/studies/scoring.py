@@ -16,12 +16,13 @@ from etils import epath
 
 from mpjax.analysis.classification import new_recordings
 from mpjax.data import records, windows
+from mpjax.data.boxes import parse_roi
 from mpjax.data.video import clips as video
 from mpjax.data.video import encode
 from mpjax.data.video.search import VIDEOS, find_videos
 from mpjax.heads import probe
 from mpjax.io import files
-from mpjax.models.weights.public import sha256
+from mpjax.io.files import sha256
 from mpjax.studies.model import TrainedStudy, load
 from mpjax.studies.workdir import check_output_folder
 
@@ -89,7 +90,7 @@ def find_sources(
         FileNotFoundError: a folder without a video.
     """
     if roi:
-        video.parse_roi(roi)
+        parse_roi(roi)
     found = []
     for word in map(str, words):
         inside = find_videos(Path(word)) if Path(word).is_dir() else [word]
@@ -218,7 +219,7 @@ def _embed(
     blank: dict[str, Any] = dict.fromkeys(records.BYTES_FEATURES, "")
     blank |= {"day": records.UNKNOWN_DAY, "label": -1, "video": digest}
     blank |= {"dose_mg_per_kg": float("nan"), "minutes_post_dose": float("nan")}
-    roi = video.parse_roi(source.roi) if source.roi else None
+    roi = parse_roi(source.roi) if source.roi else None
     recording = encode.Recording(0, source.path, blank, source.fps, roi, ())
 
     def encoded() -> Iterator[recordings.Encoded]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tensorboardX.proto import event_pb2
 
-from mpjax.data import records
+from mpjax.data import tfrecord
 from mpjax.training import metric_writer, profiler
 
 STEPS = 12
@@ -38,7 +38,7 @@ def _events(directory):
         while offset < len(data):  # a TFRecord: length, its CRC, the record, its CRC
             size = int.from_bytes(data[offset : offset + 8], "little")
             framed = data[offset : offset + size + 16]
-            payload = records.unframe_record(framed, where=path.name)  # checks both CRCs
+            payload = tfrecord.unframe_record(framed, where=path.name)  # checks both CRCs
             event = event_pb2.Event.FromString(bytes(payload))
             offset += len(framed)
             scalars += [(event.step, v.tag, v.simple_value) for v in event.summary.value]

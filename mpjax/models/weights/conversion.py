@@ -5,6 +5,8 @@ from typing import Any
 
 from etils import epath
 
+from mpjax.io import files
+
 
 def convert(
     checkpoint: str, out: epath.PathLike, *, lora_alpha: float | None = None, classes: str = ""
@@ -34,7 +36,7 @@ def convert(
     swin_files.check_free(out)
     converted = torch_port.load_checkpoint(path, lora_alpha=lora_alpha)
     names = read_classes(classes, converted.config.num_classes) if classes else None
-    digest = public.sha256(path)
+    digest = files.sha256(path)
     known = public.recognise(digest)
     provenance = {
         "source": path.name,

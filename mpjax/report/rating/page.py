@@ -5,14 +5,13 @@ files have the same date.
 """
 
 import os
-import shutil
 import string
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mpjax.analysis.raters.files import CONFIDENCE
+from mpjax.io import files
 from mpjax.report.rendering import environment
 from mpjax.taxonomy import Taxonomy, parse_fine_name
 
@@ -75,21 +74,13 @@ def write(out: Path, page: str, images: Mapping[str, bytes]) -> None:
     Raises:
         FileExistsError: `out` exists.
     """
-    if out.exists():
-        raise FileExistsError(f"{out}: exists already; delete it, or choose another --out")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    aside = out.parent / f".{out.name}.{uuid.uuid4().hex[:8]}.part"
-    try:
-        aside.mkdir()
+    with files.write_folder_aside(out) as aside:
         for name in sorted(images):
             (aside / name).parent.mkdir(exist_ok=True)
             (aside / name).write_bytes(images[name])
         (aside / "index.html").write_text(page, encoding="utf-8")
-        for path in [*aside.rglob("*"), aside]:
+        for path in [*Path(aside).rglob("*"), aside]:
             os.utime(path, (_DATE, _DATE))
-        aside.rename(out)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _questions(package: Mapping[str, Any]) -> list[dict[str, Any]]:
