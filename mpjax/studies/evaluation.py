@@ -202,21 +202,20 @@ def _scenes(config: StudyConfig, workdir: epath.Path) -> pd.DataFrame | None:
 def _confounds(
     config: StudyConfig, out: epath.Path, read: Predictions, scenes: pd.DataFrame | None
 ) -> dict[str, Any]:
-    from mpjax.analysis.confounds import audit, single_frames
-    from mpjax.analysis.confounds.feature_tests import Settings
+    from mpjax.analysis import confounds
     from mpjax.data import embeddings
 
     if not config.confounds.run:
         return absent(_OFF.format("confounds"))
     if scenes is None:
         return absent(_NOT_MADE)
-    settings = Settings(
+    settings = confounds.Settings(
         group=read.group,
         bootstrap=config.eval.bootstrap,
         permutations=config.confounds.permutations,
         seed=config.confounds.seed,
     )
-    found = audit.audit(scenes, read.taxonomy, settings)
+    found = confounds.audit_confounds(scenes, read.taxonomy, settings)
     stills = {}
     for kind in ("frame", "background"):
         path = out / f"still-{kind}.parquet"
@@ -226,7 +225,7 @@ def _confounds(
         still = embeddings.read(path)
         place = pd.Index(scenes["video"])
         mine = read.table["video"].isin(place).to_numpy()
-        stills[kind] = single_frames.compare_stills(
+        stills[kind] = confounds.compare_single_frames(
             scenes,
             read.taxonomy,
             settings,
