@@ -199,7 +199,7 @@ def dates(days: "pd.Series[float]") -> Family:
     """
     title = "Recording date"
     if not days.notna().any():
-        why = "no date is known: neither the cohort's column date nor the files' creation_time"
+        why = "neither the cohort (column date) nor the files (creation_time) give a date"
         return Family("date", title, RECORD, np.zeros((len(days), 0)), [], why)
     names = days.map(lambda day: "" if np.isnan(day) else f"{day:.0f} days after the first")
     values, features = _indicators(names, "date")

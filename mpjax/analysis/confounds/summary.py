@@ -43,7 +43,7 @@ def describe_family(entry: Mapping[str, Any]) -> str:
     """Describes the result of one family: what it predicts, how surely, by which features."""
     title, tasks, why = entry["title"], entry["tasks"], entry.get("why", "").rstrip(".")
     if entry["status"] == "unknown":
-        return f"{title}: not tested: {why}."
+        return f"{title}: not tested ({why})."
     tested = {name: task for name, task in tasks.items() if task.get("value") is not None}
     if not tested:
         whys = dict.fromkeys(task["why"] for task in tasks.values())
@@ -57,7 +57,7 @@ def describe_family(entry: Mapping[str, Any]) -> str:
     detectable = [task.get("detectable", {}).get("value") for task in tasks.values()]
     if least := [percent(value) for value in detectable if value is not None]:
         found += f". 80 % of such cohorts would reveal an accuracy of {' and '.join(least)}"
-    return f"{title}: {found}." + (f" {why}." if why else "")
+    return f"{title}: {found}." + (f" {why[0].upper()}{why[1:]}." if why else "")
 
 
 def _describe_task(name: str, task: Mapping[str, Any], kind: str) -> str:
