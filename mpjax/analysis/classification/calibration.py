@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from scipy.special import softmax
 
 from mpjax.analysis.predictions import Predictions
-from mpjax.analysis.stats.units import NotEstimableError
+from mpjax.analysis.stats.estimates import NotEstimableError
 from mpjax.data.splits import FIXED, calibration_rows
 
 LIMITS = (0.05, 20.0)  # of the temperature; beyond, there is no minimum worth the name

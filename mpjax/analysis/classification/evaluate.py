@@ -10,12 +10,12 @@ from jaxtyping import Float, Int
 from mpjax.analysis.classification.calibration import Calibrated, calibrate
 from mpjax.analysis.classification.reliability import describe_calibration
 from mpjax.analysis.classification.scores import describe_day_distance, score_levels
+from mpjax.analysis.classification.significance import permutation_test
 from mpjax.analysis.drug.trial import analyse_drugs
 from mpjax.analysis.predictions import Predictions, count_leaks
-from mpjax.analysis.progression.analyse import describe_course
+from mpjax.analysis.progression import describe_progression
 from mpjax.analysis.stats import bootstrap as resampling
-from mpjax.analysis.stats.comparisons import absent
-from mpjax.analysis.stats.permutation import permutation_test
+from mpjax.analysis.stats.estimates import absent
 from mpjax.analysis.stats.units import LEVELS, Units, scores_are_constant, unit_levels
 from mpjax.taxonomy import parse_fine_name
 
@@ -90,7 +90,7 @@ def evaluate(
     if taxonomy.coarse and predictions.p_coarse is not None:
         metrics["coarse"]["separate"] = _describe_separate(held, predictions.p_coarse)
     if progression:
-        metrics["progression"] = describe_course(
+        metrics["progression"] = describe_progression(
             predictions, calibrated.p, bootstrap=bootstrap, permutations=permutations, seed=seed
         )
     else:

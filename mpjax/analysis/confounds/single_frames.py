@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from mpjax.analysis.confounds import design, summary
 from mpjax.analysis.confounds.feature_tests import Settings, prepare
 from mpjax.analysis.stats.bootstrap import percentile_interval
-from mpjax.analysis.stats.comparisons import absent
+from mpjax.analysis.stats.estimates import absent
 from mpjax.taxonomy import Taxonomy
 
 

@@ -6,14 +6,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from mpjax.analysis.drug.sessions import VEHICLE, dose_arms
-from mpjax.analysis.stats.comparisons import (
-    absent,
-    dunnett,
-    dunnett_critical,
-    pool,
-    why_not_compared,
-)
+from mpjax.analysis.drug.sessions import VEHICLE, dose_arms, why_not_compared
+from mpjax.analysis.stats.dunnett import dunnett, dunnett_critical, pool
+from mpjax.analysis.stats.estimates import absent
 
 DOSES_FOR_ED50 = 3
 _BOOTSTRAP = 1000

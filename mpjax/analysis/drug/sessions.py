@@ -203,18 +203,6 @@ def left_out(predictions: Predictions, animals: pd.DataFrame) -> list[dict[str, 
     return rows
 
 
-def unit_of(sessions: pd.DataFrame) -> str:
-    """Returns what arms were given to: `cage` where each with several animals holds one arm only.
-
-    Animals of such a cage do not tell of the drug independently of each other.
-    """
-    if (sessions["cage"] == "").any():
-        return "animal"
-    cages = sessions.groupby("cage").agg(arms=("arm", "nunique"), animals=("animal", "nunique"))
-    shared = (cages["arms"] == 1).all() and (cages["animals"] > 1).any()
-    return "cage" if shared else "animal"
-
-
 def changes(sessions: pd.DataFrame, value: str = "score") -> pd.DataFrame:
     """Brings the sessions of an animal into one row.
 
@@ -233,6 +221,21 @@ def changes(sessions: pd.DataFrame, value: str = "score") -> pd.DataFrame:
     means = means.reindex(columns=list(PHASES))
     wide = animals.join(means).dropna(subset=["pre", "post"]).reset_index()
     return wide.assign(change=wide["post"] - wide["pre"])
+
+
+def split_arms(table: pd.DataFrame, column: str = "change") -> dict[str, Float[np.ndarray, "_"]]:
+    """Returns the values of `column` per arm, one per animal, in the order of the table."""
+    return {str(arm): rows[column].to_numpy(float) for arm, rows in table.groupby("arm")}
+
+
+def why_not_compared(groups: dict[str, Float[np.ndarray, "_"]]) -> str | None:
+    """Says why the groups' means cannot be compared; None where they can."""
+    single = [f"{name} has {len(values)}" for name, values in groups.items() if len(values) < 2]
+    if single:
+        return f"each arm needs 2 animals (or cages) with sessions before and after: {single[0]}"
+    if np.isclose(sum(np.ptp(values) for values in groups.values()), 0):
+        return "within every arm all change alike, so there is no variance to judge by"
+    return None
 
 
 def dose_arms(table: pd.DataFrame) -> list[str]:

@@ -1,12 +1,10 @@
 """Is it relief? Where a drug moves animals in embedding space, and whether it only slows them.
 
 The embedding space is that of the frozen projector, standardised, turned to principal components
-and whitened on the untreated, trained animals (`Space`). A drug that takes pain away moves an
+and whitened on the untreated, trained animals. A drug that takes pain away moves an
 animal back along the pain axis; one that sedates, or harms, moves it elsewhere too.
 """
 
-import dataclasses
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,88 +13,35 @@ from jaxtyping import Bool, Float
 from scipy import stats
 from sklearn.neighbors import NearestNeighbors
 
-from mpjax.analysis.drug.sessions import VEHICLE, changes, dose_arms
+from mpjax.analysis.drug.sessions import VEHICLE, changes, dose_arms, split_arms, why_not_compared
 from mpjax.analysis.predictions import Predictions
-from mpjax.analysis.stats.comparisons import (
-    ALPHA,
-    PERMUTATIONS,
-    absent,
-    dunnett,
-    pool,
-    split_arms,
-    why_not_compared,
-)
+from mpjax.analysis.stats.dunnett import dunnett, pool
+from mpjax.analysis.stats.estimates import ALPHA, PERMUTATIONS, absent
+from mpjax.analysis.stats.whitening import fit_space
 from mpjax.data.splits import fit_rows
 from mpjax.taxonomy import NO_PAIN
 
 NEIGHBOURS = 10
 _COMPONENTS = 50
 _VARIANCE = 0.9  # share that the components keep, of _COMPONENTS at most
-_SMALLEST_SCALE = 1e-6  # standard deviation below which a component counts as constant
+_SAME = 1e-6  # distance of two means, in standard deviations, that is rounding alone
 _REFERENCES = 20_000  # clips that stand for the training manifold
 _EXPECTED_FAR = 0.05  # share of the untreated, held-out clips that count as far
-_BLOCK = 8192  # clips whose embeddings are held in float64 at a time
 _FLAG_P = 0.01  # one-sided, of a t test over animals, that more are
 
 
-@dataclasses.dataclass(frozen=True)
-class Space:
-    """Whitened principal components of the trained animals' embeddings, and the pain axis.
-
-    Attributes:
-        mean, scale: of the embedding's components.
-        axes: from standardised embeddings to whitened components.
-        pain: unit vector from the mean of no pain to the mean of pain.
-    """
-
-    mean: Float[np.ndarray, " d"]
-    scale: Float[np.ndarray, " d"]
-    axes: Float[np.ndarray, "d k"]
-    pain: Float[np.ndarray, " k"]
-
-    def project(self, embedding: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n k"]:
-        """Maps embeddings to whitened components."""
-        return np.concatenate(
-            [((block - self.mean) / self.scale) @ self.axes for block in _blocks(embedding)]
-        )
-
-
-def _blocks(embedding: Float[np.ndarray, "n d"]) -> Iterator[Float[np.ndarray, "m d"]]:
-    for start in range(0, len(embedding), _BLOCK):
-        yield embedding[start : start + _BLOCK]
-
-
-def fit_space(embedding: Float[np.ndarray, "n d"], is_pain: Bool[np.ndarray, " n"]) -> Space | str:
-    """Fits the space on the clips of trained animals.
+def pain_axis(
+    components: Float[np.ndarray, "n k"], is_pain: Bool[np.ndarray, " n"]
+) -> Float[np.ndarray, " k"] | None:
+    """Returns the unit vector from the mean of no pain to the mean of pain; None where they agree.
 
     Args:
-        embedding: of their clips.
+        components: of the clips of trained animals.
         is_pain: whether the clip is of a class with pain; both kinds occur.
-
-    Returns:
-        The space; or why there is none.
     """
-    mean = embedding.mean(0, dtype=np.float64)
-    scatter = sum((block - mean).T @ (block - mean) for block in _blocks(embedding))
-    scale = np.sqrt(np.diag(scatter) / len(embedding))
-    varies = scale > _SMALLEST_SCALE
-    if not varies.any():
-        return "the embeddings do not vary"
-    scale = np.where(varies, scale, 1.0)
-    covariance = scatter / np.outer(scale, scale) / (len(embedding) - 1)
-    variance, axes = np.linalg.eigh(covariance)
-    variance, axes = variance[::-1], axes[:, ::-1]
-    share = np.cumsum(variance) / variance.sum()
-    kept = min(_COMPONENTS, int(np.searchsorted(share, _VARIANCE)) + 1, len(embedding) - 1)
-    axes = axes[:, :kept] / np.sqrt(variance[:kept])
-    of_pain, of_none = (
-        embedding.mean(0, dtype=np.float64, where=kind[:, None]) for kind in (is_pain, ~is_pain)
-    )
-    pain = ((of_pain - of_none) / scale) @ axes
-    length = np.linalg.norm(pain)
-    if length == 0:
-        return "the embeddings do not vary between pain and no pain"
-    return Space(mean, scale, axes, pain / length)
+    axis = components[is_pain].mean(0) - components[~is_pain].mean(0)
+    length = np.linalg.norm(axis)
+    return axis / length if length > _SAME else None
 
 
 def describe_specificity(
@@ -132,12 +77,17 @@ def describe_specificity(
     if len(set(coarse == NO_PAIN)) < 2:
         why = absent("the trained animals do not show both pain and no pain")
         return result | {"shift": why, "manifold": why}
-    space = fit_space(predictions.embedding[members], coarse != NO_PAIN)
-    if isinstance(space, str):
-        return result | {"shift": absent(space), "manifold": absent(space)}
-    components = space.project(predictions.embedding)
+    space = fit_space(
+        predictions.embedding, np.flatnonzero(members), components=_COMPONENTS, variance=_VARIANCE
+    )
+    components = space.project(predictions.embedding)[0].astype(np.float64)
+    axis = pain_axis(components[members], coarse != NO_PAIN)
+    if axis is None:
+        between = " between pain and no pain" if space.inverse_sd.any() else ""
+        why = absent(f"the embeddings do not vary{between}")
+        return result | {"shift": why, "manifold": why}
     return result | {
-        "shift": _describe_shifts(predictions, sessions, components, space, seed=seed),
+        "shift": _describe_shifts(predictions, sessions, components, axis, seed=seed),
         "manifold": _describe_manifold(predictions, sessions, components, members, seed=seed),
     }
 
@@ -201,7 +151,7 @@ def _describe_shifts(
     predictions: Predictions,
     sessions: pd.DataFrame,
     components: Float[np.ndarray, "n k"],
-    space: Space,
+    axis: Float[np.ndarray, " k"],
     *,
     seed: int,
 ) -> dict[str, Any]:
@@ -220,7 +170,7 @@ def _describe_shifts(
             result[str(condition)] = absent("no vehicle arm in this condition")
             continue
         result[str(condition)] = [
-            {"arm": arm} | split_shift(moved[arm], moved[VEHICLE], space.pain, seed=seed)
+            {"arm": arm} | split_shift(moved[arm], moved[VEHICLE], axis, seed=seed)
             for arm in dose_arms(rows)
         ]
     return result

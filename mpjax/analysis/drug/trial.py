@@ -6,13 +6,16 @@ import numpy as np
 import pandas as pd
 
 from mpjax.analysis.classification.calibration import Calibrated
-from mpjax.analysis.drug import mixed_model, reversal, specificity
+from mpjax.analysis.drug import interaction, mixed_model, reversal, specificity
 from mpjax.analysis.drug import sessions as drug_sessions
 from mpjax.analysis.drug.sessions import VEHICLE, NoTrial
 from mpjax.analysis.drug.summary import summarise
 from mpjax.analysis.predictions import Predictions
-from mpjax.analysis.stats import comparisons as tests
-from mpjax.analysis.stats.comparisons import absent
+from mpjax.analysis.stats import effect_size
+from mpjax.analysis.stats.dunnett import dunnett, dunnett_critical, pool
+from mpjax.analysis.stats.estimates import absent
+from mpjax.analysis.stats.multiple_testing import holm
+from mpjax.analysis.stats.units import unit_of
 from mpjax.taxonomy import NO_PAIN
 
 _OUTCOMES = {
@@ -99,7 +102,7 @@ def analyse_sessions(sessions: pd.DataFrame, *, seed: int = 0) -> dict[str, Any]
         interaction), reversal, dose_response`. Where the unit is the cage, its animals' sessions
         are averaged before any test.
     """
-    unit = drug_sessions.unit_of(sessions)
+    unit = unit_of(sessions, sessions["arm"].to_numpy())
     tested = sessions.assign(animal=sessions["cage"]) if unit == "cage" else sessions
     animals = drug_sessions.changes(tested)
     conditions = sorted(set(animals["condition"]))
@@ -218,22 +221,22 @@ def compare_arms(animals: pd.DataFrame, *, times: int = 1) -> list[dict[str, Any
         Per arm {"arm", "value", "ci95", "p", "p_adjusted", "method", "n", "hedges_g",
         "detectable"}, or why there is none.
     """
-    groups = tests.split_arms(animals)
+    groups = drug_sessions.split_arms(animals)
     vehicle = groups.get(VEHICLE, np.empty(0))
     arms = {arm: groups[arm] for arm in drug_sessions.dose_arms(animals)}
     able = {arm: values for arm, values in arms.items() if len(values) > 1}
-    why = tests.why_not_compared({VEHICLE: vehicle, **(able or arms)})
-    found = {} if why else tests.dunnett(vehicle, able, families=times)
+    why = drug_sessions.why_not_compared({VEHICLE: vehicle, **(able or arms)})
+    found = {} if why else dunnett(vehicle, able, families=times)
     rows = []
     for arm, values in arms.items():
         n = {"arm": len(values), "vehicle": len(vehicle)}
         if arm not in found:
-            reason = why or tests.why_not_compared({VEHICLE: vehicle, arm: values})
+            reason = why or drug_sessions.why_not_compared({VEHICLE: vehicle, arm: values})
             rows.append({"arm": arm, **absent(str(reason)), "n": n})
             continue
-        spread = tests.pool([vehicle, *able.values()])
+        spread = pool([vehicle, *able.values()])
         se = spread.sd * np.sqrt(1 / n["arm"] + 1 / n["vehicle"])
-        critical = tests.dunnett_critical(vehicle, able, families=times)
+        critical = dunnett_critical(vehicle, able, families=times)
         rows.append(
             {
                 "arm": arm,
@@ -241,11 +244,16 @@ def compare_arms(animals: pd.DataFrame, *, times: int = 1) -> list[dict[str, Any
                 **_note_on_spread(values, vehicle),
                 "method": "Dunnett" if times == 1 else f"Dunnett, Bonferroni over {times} times",
                 "n": n,
-                "hedges_g": tests.hedges_g(values, vehicle),
-                "detectable": tests.detectable(se, spread.df, critical=critical),
+                "hedges_g": _hedges_g(values, vehicle),
+                "detectable": effect_size.detectable(se, spread.df, critical=critical),
             }
         )
     return rows
+
+
+def _hedges_g(arm: np.ndarray, vehicle: np.ndarray) -> dict[str, Any]:
+    found = effect_size.hedges_g(arm[:, None], vehicle[:, None])[0]
+    return found if found["value"] is None else found | {"n": len(arm) + len(vehicle)}
 
 
 def _note_on_spread(arm: np.ndarray, vehicle: np.ndarray) -> dict[str, str]:
@@ -282,7 +290,7 @@ def compare_types(
     ]
     rows = [row for row, _ in found]
     tested = [row for row in rows if row["value"] is not None]
-    adjusted = tests.holm([row["p"] for row in tested]) if tested else []
+    adjusted = holm([row["p"] for row in tested])
     for row, p in zip(tested, adjusted, strict=True):
         row["p_adjusted"] = p
     return rows, found[0][1]
@@ -294,7 +302,7 @@ def _interaction(
     """Returns the interaction of one arm and pair of pain types, and its mixed model."""
     what = {"arm": arm, "of": list(types)}
     groups, members = four_groups(animals, arm, types)
-    if why := tests.why_not_compared(groups):
+    if why := drug_sessions.why_not_compared(groups):
         return absent(why) | what, absent(why)
     counted = sessions[sessions["animal"].isin(members)]
     model = mixed_model.fit_mixed_model(counted, vehicle=VEHICLE, reference=types[1])
@@ -333,15 +341,15 @@ def judge_interaction(
     change = np.concatenate(list(groups.values()))
     sizes = [len(values) for values in groups.values()]
     cell = np.repeat(np.arange(4), sizes)
-    estimate = tests.interaction(change, cell)
-    if why_no_model is None and min(sizes) >= tests.SMALL:
+    estimate = interaction.interaction(change, cell)
+    if why_no_model is None and min(sizes) >= interaction.SMALL:
         # Of complete pairs this is the model's own contrast and t test (tested to agree).
         test = estimate.t_test() | {"method": "mixed model"}
     else:
-        test = tests.permute_interaction(change, cell, seed=seed)
+        test = interaction.permute_interaction(change, cell, seed=seed)
         test["method"] = "permutation or t test, the more cautious"
         test["note"] = why_no_model or f"{min(sizes)} in the smallest of the four groups"
-    detectable = tests.detectable(estimate.se, estimate.df)
-    if min(sizes) < tests.LEAST_FOR_POWER:
+    detectable = effect_size.detectable(estimate.se, estimate.df)
+    if min(sizes) < interaction.LEAST_FOR_POWER:
         detectable = absent(f"with {min(sizes)} in a group, permutations have next to no power")
     return test | {"n": len(change), "detectable": detectable}

@@ -12,7 +12,9 @@ from mpjax.analysis.drug import sessions as drug_sessions
 from mpjax.analysis.drug.sessions import VEHICLE, NoTrial
 from mpjax.analysis.motifs.usage import SESSION, Measured
 from mpjax.analysis.pain_score import why_no_pain_score
-from mpjax.analysis.stats import motif_tests
+from mpjax.analysis.stats import effect_size, permutation
+from mpjax.analysis.stats.multiple_testing import false_discovery_rate
+from mpjax.analysis.stats.units import unit_of
 from mpjax.taxonomy import NO_PAIN, Taxonomy, parse_fine_name
 
 # Of figures that are adjusted together, within one kind of contrast.
@@ -71,8 +73,8 @@ def contrast_all(
     rows = [row for found in made for row in found["rows"]]
     for family in dict.fromkeys(row["family"] for row in rows):
         own = [row for row in rows if row["family"] == family]
-        for row, q in zip(own, motif_tests.adjust(np.array([r["p"] for r in own])), strict=True):
-            row["q"] = float(q)
+        for row, q in zip(own, false_discovery_rate([r["p"] for r in own]), strict=True):
+            row["q"] = q
     return rows, absences
 
 
@@ -137,19 +139,11 @@ def _untreated(recordings: Measured, taxonomy: Taxonomy) -> Measured:
     return dataclasses.replace(kept, table=table).average(SESSION)
 
 
-def _unit_of(table: pd.DataFrame, side: np.ndarray, group: str) -> str:
-    """Returns `cage` where cages are what is divided and each is on one side; else `animal`."""
-    if group != "cage" or (table["cage"] == "").any():
-        return "animal"
-    sides = pd.Series(side).groupby(table["cage"].to_numpy()).nunique()
-    return "cage" if (sides == 1).all() else "animal"
-
-
 def _two_groups(
     sessions: Measured, treated: np.ndarray, setting: Setting, *, what: Row, note: str = ""
 ) -> Row:
     """Compares two groups of animals (or cages) by the mean over each one's sessions."""
-    unit = _unit_of(sessions.table, treated, setting.group)
+    unit = unit_of(sessions.table, treated, group=setting.group)
     marked = dataclasses.replace(sessions, table=sessions.table.assign(treated=treated))
     units = marked.average(["animal", "treated"])
     if unit == "cage":
@@ -163,7 +157,7 @@ def _two_groups(
             f"{what['reference']} {sizes['reference']}",
         )  # fmt: skip
     units = _testable(units)
-    tested = motif_tests.compare_groups(
+    tested = permutation.compare_groups(
         units.values, side, permutations=setting.permutations, seed=setting.seed
     )
     return _rows(
@@ -199,7 +193,7 @@ def _effects(group: Float[np.ndarray, "n m"], reference: Float[np.ndarray, "r m"
             "n": {"group": int(sizes[0][each]), "reference": int(sizes[1][each])},
         }
         for each, (effect, own, other) in enumerate(
-            zip(motif_tests.standardise_difference(group, reference), *sides, strict=True)
+            zip(effect_size.hedges_g(group, reference), *sides, strict=True)
         )
     ]
 
@@ -211,7 +205,7 @@ def _means(values: Float[np.ndarray, "n m"]) -> list[float | None]:
 
 
 def _rows(
-    units: Measured, tested: motif_tests.Tested, effects: Sequence[Row], what: Row, note: str
+    units: Measured, tested: permutation.Tested, effects: Sequence[Row], what: Row, note: str
 ) -> Row:
     """Returns {"rows"}: one per figure that has a p."""
     rows = []
@@ -242,10 +236,10 @@ def _days(recordings: Measured, taxonomy: Taxonomy, setting: Setting) -> Iterato
             continue
         units, time, place = found
         what |= {"reference": "", "unit": _course_unit(sessions.table, setting)}
-        tested = motif_tests.judge_trend(
+        tested = permutation.judge_trend(
             units.values, time, place, permutations=setting.permutations, seed=setting.seed
         )
-        each = motif_tests.slopes(units.values, time, place)
+        each = permutation.slopes(units.values, time, place)
         yield _rows(units, tested, _slope_effects(each), what, "")
         first = units.table.groupby(place).first()
         courses.setdefault(str(kind), []).append(
@@ -256,7 +250,7 @@ def _days(recordings: Measured, taxonomy: Taxonomy, setting: Setting) -> Iterato
 
 
 def _course_unit(table: pd.DataFrame, setting: Setting) -> str:
-    return _unit_of(table, table["condition"].to_numpy(), setting.group)
+    return unit_of(table, table["condition"].to_numpy(), group=setting.group)
 
 
 def _course(
@@ -285,7 +279,7 @@ def _slope_effects(slope: Float[np.ndarray, "n m"]) -> list[Row]:
         {"effect": effect, "difference": mean, "mean": mean, "reference_mean": None,
          "n": {"group": int(n), "reference": 0}}
         for effect, mean, n in zip(
-            motif_tests.standardise_mean(slope), _means(slope), np.isfinite(slope).sum(0),
+            effect_size.standardised_mean(slope), _means(slope), np.isfinite(slope).sum(0),
             strict=True,
         )
     ]  # fmt: skip
@@ -326,7 +320,7 @@ def _drug(recordings: Measured, taxonomy: Taxonomy, setting: Setting) -> Iterato
     except NoTrial as error:
         yield _why(kind, KINDS[kind], str(error))
         return
-    unit = drug_sessions.unit_of(changed.table)
+    unit = unit_of(changed.table, changed.table["arm"].to_numpy())
     for condition in sorted(set(changed.table["condition"])):
         own = changed.take((changed.table["condition"] == condition).to_numpy())
         for arm in drug_sessions.dose_arms(own.table):
@@ -386,10 +380,10 @@ def _within_animals(
     inside = np.array(both)[place]
     held, chosen = _testable(held.take(inside)), chosen[inside]
     place = np.unique(place[inside], return_inverse=True)[1]
-    tested = motif_tests.compare_within(
+    tested = permutation.compare_within(
         held.values, chosen, place, permutations=setting.permutations, seed=setting.seed
     )
-    differences = motif_tests.slopes(held.values, chosen.astype(float), place)
+    differences = permutation.slopes(held.values, chosen.astype(float), place)
     effects = _slope_effects(differences)
     sides = zip(_means(held.values[chosen]), _means(held.values[~chosen]), strict=True)
     for effect, (own, others) in zip(effects, sides, strict=True):

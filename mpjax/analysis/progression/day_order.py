@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from scipy import stats
 
 from mpjax.analysis.stats.bootstrap import estimate_mean
-from mpjax.analysis.stats.comparisons import absent
+from mpjax.analysis.stats.estimates import absent
 from mpjax.analysis.stats.units import Units
 from mpjax.taxonomy import NO_PAIN, Taxonomy, parse_fine_name
 
@@ -73,16 +73,16 @@ def describe_day_order(
         kept = [animal for animal in animals if len(animal) >= LEAST_DAYS]
         if not kept:
             return absent(f"no animal has {LEAST_DAYS} recorded days")
-        rank, error, tau = [], [], []  # rows: animals; columns of both first: true, then shuffled
+        ranks, errors, tau = [], [], []  # of the true order, then of shuffled ones
         for animal in kept:
             day, expected = animal["day"].to_numpy(), animal["expected"].to_numpy()
             shuffled = rng.permuted(np.tile(day, (permutations, 1)), axis=1)
             days = np.vstack([day, shuffled])
-            rank.append(_rank_correlation(days, expected))
-            error.append(np.abs(expected - days).mean(axis=1))
+            ranks.append(_rank_correlation(days, expected))
+            errors.append(np.abs(expected - days).mean(axis=1))
             tau.append(0.0 if np.ptp(expected) == 0 else stats.kendalltau(day, expected).statistic)
         group = np.array([animal["group"].iloc[0] for animal in kept])
-        rank, error = np.array(rank), np.array(error)
+        rank, error = np.array(ranks), np.array(errors)
         values = {"spearman": rank[:, 0], "kendall": tau, "mean_absolute_error": error[:, 0]}
         found: dict[str, Any] = {
             name: estimate_mean(np.array(own), group, weights, unit=unit)

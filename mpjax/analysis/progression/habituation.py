@@ -9,9 +9,9 @@ from scipy import stats
 
 from mpjax.analysis.pain_score import average_by_animal, pain_score
 from mpjax.analysis.predictions import Predictions
-from mpjax.analysis.progression.daily_scores import LEAST_UNITS, own_conditions, t_interval
-from mpjax.analysis.stats.comparisons import absent
-from mpjax.analysis.stats.units import NotEstimableError
+from mpjax.analysis.progression.daily_scores import own_conditions, t_interval
+from mpjax.analysis.stats.bootstrap import LEAST_UNITS
+from mpjax.analysis.stats.estimates import NotEstimableError, absent
 
 BINS = 6
 _LEAST_CLIPS = 3  # of a recording, at as many times, for a slope
@@ -48,7 +48,7 @@ def describe_within_recording(
     """
     mask = predictions.evaluated & (predictions.table["day"] >= 0).to_numpy()
     clips = predictions.table[mask].assign(score=pain_score(predictions.taxonomy, p[mask]))
-    if not (clips.groupby("video")["start_s"].nunique() > 1).any():
+    if not clips.groupby("video")["start_s"].agg(np.ptp).any():
         return absent("no recording has clips that start at different times")
     try:
         clips = clips.assign(condition=own_conditions(clips))

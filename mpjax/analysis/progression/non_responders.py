@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mpjax.analysis.progression.onset import Compared
-from mpjax.analysis.stats.comparisons import ALPHA, absent
+from mpjax.analysis.stats.estimates import ALPHA, absent
 
 LEAST_ANIMALS = 3  # that limits or expectations rest on
 _DRAWS = 10_000

@@ -27,16 +27,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from mpjax.analysis.progression.daily_scores import (
+from mpjax.analysis.progression.daily_scores import DailyScores, t_interval
+from mpjax.analysis.stats.bootstrap import (
     LEAST_UNITS,
-    DailyScores,
-    draw,
+    ROUGH_BELOW,
+    draw_weights,
     moments,
     simultaneous_critical,
-    t_interval,
 )
-from mpjax.analysis.stats.bootstrap import ROUGH_BELOW
-from mpjax.analysis.stats.comparisons import absent
+from mpjax.analysis.stats.estimates import absent
 
 POINTS = ("onset", "peak", "resolution")
 HALF = 0.5  # of the peak's excess: below it, pain counts as resolved
@@ -98,7 +97,8 @@ def compare(scores: DailyScores, condition: str) -> Compared | str:
     if not after.any():
         return "no day from induction on was recorded"
     if len(own) < LEAST_UNITS:
-        return f"{len(own)} {scores.kind}(s) of {condition} held out; at least {LEAST_UNITS} are needed"
+        held_out = f"{len(own)} {scores.kind}(s) of {condition} held out"
+        return f"{held_out}; at least {LEAST_UNITS} are needed"
 
     def has_baseline(score: np.ndarray) -> bool:
         return bool(before.any() and np.isfinite(score[:, before]).any(axis=1).all())
@@ -112,6 +112,7 @@ def compare(scores: DailyScores, condition: str) -> Compared | str:
             "before induction"
         )
     reference = f"{', '.join(scores.no_pain)} on the same day" if controlled else ""
+    other = other if controlled else other[:0]
     if based:
         own, other = (
             score - np.nanmean(score[:, before], axis=1, keepdims=True) for score in (own, other)
@@ -250,8 +251,8 @@ def describe_condition(compared: Compared, *, kind: str, resamples: int, seed: i
         return {"excess": rows, **dict.fromkeys(POINTS, absent(why))}
     rng = np.random.default_rng(seed)
     weights = (
-        draw(len(own), resamples=resamples, rng=rng),
-        draw(others, resamples=resamples, rng=rng),
+        draw_weights(len(own), resamples=resamples, seed=rng),
+        draw_weights(others, resamples=resamples, seed=rng),
     )
     own, other = own[:, kept], None if other is None else other[:, kept]
     found, drawn = find_excess(own, other, ones), find_excess(own, other, weights)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from mpjax.analysis.stats.comparisons import ALPHA
+from mpjax.analysis.stats.estimates import ALPHA
 from mpjax.formatting import number, p_phrase, percent, span
 
 _MANY = 0.05  # share of resamples without an onset from which on it is mentioned

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
-from mpjax.analysis.stats.comparisons import absent
 from mpjax.analysis.stats.crossed_bootstrap import Crossed
+from mpjax.analysis.stats.estimates import absent
 
 _TRY_ALL = 12  # groups; up to so many, all sign flips are tried
 

@@ -16,8 +16,8 @@ from mpjax.analysis.predictions import Predictions
 from mpjax.analysis.raters import agreement, trials
 from mpjax.analysis.raters.comparison import compare
 from mpjax.analysis.raters.files import Answers, Key
-from mpjax.analysis.stats.comparisons import absent
 from mpjax.analysis.stats.crossed_bootstrap import Crossed
+from mpjax.analysis.stats.estimates import absent
 from mpjax.io import files
 
 SCHEMA = "mpjax.raters/1"

@@ -10,8 +10,8 @@ from jaxtyping import Float, Int
 
 from mpjax.analysis.raters.files import CONFIDENCE
 from mpjax.analysis.stats import bootstrap
-from mpjax.analysis.stats.comparisons import absent
 from mpjax.analysis.stats.crossed_bootstrap import Crossed
+from mpjax.analysis.stats.estimates import absent
 
 _STEP = 10  # trials; a slope per trial would be a tiny number
 

@@ -15,8 +15,8 @@ from mpjax.analysis.confounds import (
 )
 from mpjax.analysis.confounds.audit import is_relevant
 from mpjax.analysis.confounds.feature_tests import compare_means
-from mpjax.analysis.stats import confound_null
-from mpjax.analysis.stats.units import NotEstimableError
+from mpjax.analysis.stats import permutation
+from mpjax.analysis.stats.estimates import NotEstimableError
 from mpjax.formatting import percent
 
 CAGES = Settings("cage", bootstrap=200, permutations=249)
@@ -174,7 +174,7 @@ def test_conditions_on_different_days_are_amber():
 def test_too_few_animals_are_amber_with_the_reason():
     found = audit(animals=2, days=(1,), per_cage=1)
     assert found["status"] == "amber"
-    assert "even a perfect accuracy" in found["families"]["background"]["sentence"]
+    assert "Even a perfect accuracy" in found["families"]["background"]["sentence"]
     alone = audit(animals=1, days=(1,))
     assert "fewer than two classes" in " ".join(alone["sentences"])
 
@@ -250,7 +250,7 @@ def test_no_recording_is_named_with_the_help_of_its_own_group():
 def test_exchanged_labels_keep_animals_whole_and_days_in_place():
     recordings, taxonomy = audited_recordings.draw()
     coarse = np.asarray(taxonomy.fine_to_coarse)[recordings["label"]]
-    drawn, unit = confound_null.draw_labels(
+    drawn, unit = permutation.draw_labels(
         recordings, coarse, group="cage", by_condition=True, count=50, seed=0
     )
     assert unit == "cage"
@@ -264,7 +264,7 @@ def test_labels_that_can_hardly_be_exchanged_are_refused():
     recordings, taxonomy = audited_recordings.draw(animals=1, days=(1,))
     coarse = np.asarray(taxonomy.fine_to_coarse)[recordings["label"]]
     with pytest.raises(NotEstimableError, match=r"in 6 way\(s\) only"):
-        confound_null.draw_labels(
+        permutation.draw_labels(
             recordings, coarse, group="animal", by_condition=True, count=99, seed=0
         )
 
