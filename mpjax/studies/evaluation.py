@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from etils import epath
 
-from mpjax.analysis import predictions
+from mpjax.analysis import confounds, predictions
 from mpjax.analysis.classification import (
     baselines,
     calibration,
@@ -21,12 +21,10 @@ from mpjax.analysis.classification import (
     method_table,
     neighbours,
 )
-from mpjax.analysis.confounds import audit, single_frames
-from mpjax.analysis.confounds.feature_tests import Settings
 from mpjax.analysis.drug.trial import analyse_drugs
 from mpjax.analysis.motifs import analyse, codebook
 from mpjax.analysis.predictions import Predictions
-from mpjax.analysis.progression.analyse import describe_course
+from mpjax.analysis.progression import describe_progression
 from mpjax.analysis.raters import score as raters
 from mpjax.analysis.stats.estimates import absent
 from mpjax.config import StudyConfig
@@ -130,7 +128,7 @@ def put_together(
             "demonstration": evaluate.describe_demonstration(demonstration, read, **draws),
         },
         **evaluate.describe_tasks(read, calibrated, **permuted),
-        "progression": describe_course(read, calibrated.p, **permuted)
+        "progression": describe_progression(read, calibrated.p, **permuted)
         if config.eval.progression
         else absent("switched off by config.eval.progression=false"),
         "drug": analyse_drugs(read, calibrated, outcome=config.eval.outcome, seed=config.eval.seed),
@@ -193,13 +191,13 @@ def _confounds(
 ) -> dict[str, Any]:
     if scenes is None:
         return _missing(config, "confounds", workdir.scenes) or absent(_NOT_MADE)
-    settings = Settings(
+    settings = confounds.Settings(
         group=read.group,
         bootstrap=config.eval.bootstrap,
         permutations=config.confounds.permutations,
         seed=config.confounds.seed,
     )
-    found = audit.audit(scenes, read.taxonomy, settings)
+    found = confounds.audit_confounds(scenes, read.taxonomy, settings)
     stills = {}
     for kind in ("frame", "background"):
         path = workdir.still_embeddings(kind)
@@ -209,7 +207,7 @@ def _confounds(
         still = embeddings.read(path)
         place = pd.Index(scenes["video"])
         mine = read.table["video"].isin(place).to_numpy()
-        stills[kind] = single_frames.compare_stills(
+        stills[kind] = confounds.compare_single_frames(
             scenes,
             read.taxonomy,
             settings,
@@ -331,7 +329,7 @@ def _answers(metrics: dict[str, Any]) -> Iterator[str]:
                 f"{task}, recordings: {100 * found['value']:+.1f} points of accuracy compared with "
                 f"{compared['against']} (95 % CI {low:+.1f} to {high:+.1f})"
             )
-    confounds = metrics.get("confounds", {})
-    if "status" in confounds:
-        first = confounds["sentences"][0].rstrip(":")
-        yield f"confounds: {confounds['status']}; {first}"
+    audited = metrics.get("confounds", {})
+    if "status" in audited:
+        first = audited["sentences"][0].rstrip(":")
+        yield f"confounds: {audited['status']}; {first}"

@@ -11,8 +11,7 @@ import simplejpeg
 import small_dataset
 
 from mpjax import taxonomy as taxonomies
-from mpjax.analysis.confounds import audit
-from mpjax.analysis.confounds.feature_tests import Settings
+from mpjax.analysis.confounds import Settings, audit_confounds
 from mpjax.config import ConfoundConfig
 from mpjax.data import records, video_metadata
 from mpjax.data.boxes import Box, scale_to_original
@@ -112,7 +111,7 @@ def audit_of(table, kinds):
     known = {k: v for k, v in audited_recordings.SAME.items() if k not in table}
     recordings = table.assign(**made, **known, bit_rate_kbps=80.0, bytes_per_frame=400.0)
     settings = Settings("animal", bootstrap=100, permutations=399)
-    return audit.audit(recordings, taxonomies.default_taxonomy(fine), settings)
+    return audit_confounds(recordings, taxonomies.default_taxonomy(fine), settings)
 
 
 def test_animals_that_freeze_by_condition_do_not_turn_the_background_red(tmp_path):

@@ -5,8 +5,7 @@ import re
 import audited_recordings
 import pytest
 
-from mpjax.analysis.confounds import audit as confounds
-from mpjax.analysis.confounds.feature_tests import Settings
+from mpjax.analysis.confounds import Settings, audit_confounds
 from mpjax.report import page as html
 from mpjax.report.sections import confounds as confound_tables
 
@@ -15,7 +14,7 @@ CAGES = Settings("cage", bootstrap=100, permutations=199)
 
 def audit(**options):
     recordings, taxonomy = audited_recordings.draw(days=(1, 7), **options)
-    return confounds.audit(recordings, taxonomy, CAGES)
+    return audit_confounds(recordings, taxonomy, CAGES)
 
 
 @pytest.fixture(scope="module")
