@@ -85,7 +85,7 @@ def _identify(config: StudyConfig, made_of: Any, workdir: epath.Path) -> str:
     beside = {
         str(path.relative_to(workdir)): _digest(path) for path in evaluation.files_read(workdir)
     }
-    return files.fingerprint(made_of, settings, config.baseline, config.name, other, code, beside)
+    return files.fingerprint(made_of, settings, config.name, other, code, beside)
 
 
 def _digest(path: epath.Path) -> str:

@@ -61,7 +61,7 @@ def _run_methods(config: StudyConfig, workdir: epath.Path, projector: Any) -> No
     # What is trained on clips is one network: a head on random weights is no match for it.
     if config.baselines.random and config.train.what == "probe":
         random_weights.train(workdir, out / "random", projector, splits, config)
-    if config.baseline == "bsoid":
+    if config.baselines.bsoid:
         _run_bsoid(config, workdir)
 
 
@@ -114,7 +114,7 @@ def _look_at_scenes(config: StudyConfig, workdir: epath.Path, projector: Any) ->
     measure.read_or_measure(dataset, out / measure.FILE, config.confounds)
     for kind in single_frames.KINDS:
         path = out / f"still-{kind}.parquet"
-        most = config.confounds.stills
+        most = config.confounds.single_frames
         single_frames.embed(dataset, path, projector, config.projector, kind=kind, most=most)
 
 
@@ -151,7 +151,7 @@ def _find_motifs(config: StudyConfig, workdir: epath.Path, projector: Any) -> No
                 dataset=workdir / "dataset",
                 views=embedded.views,
                 projector=projector,
-                count=config.motifs.gallery,
+                count=config.motifs.exemplars,
                 made_of=book.fingerprint,
                 out=out / "gallery",
             )

@@ -8,11 +8,11 @@ where it stopped.
 What a lab may want to say besides:
   --config.name='SNI pilot'           the report's title
   --config.video.stride=64            every fourth clip of long recordings; 16: all
-  --config.projector.turns=4          filmed from above or below: headings mean nothing
+  --config.projector.rotations=4      filmed from above or below: headings mean nothing
   --config.video.mask='x:y:w:h'       blacken a burned-in clock
   --config.baselines.random=false     no random weights beside: half the time of embedding
   --config.saliency.run=false         no maps of what decided: half a minute per clip on two cores
-  --config.baseline=bsoid             B-SOiD beside, from the cohort's column pose
+  --config.baselines.bsoid=true       B-SOiD as a baseline, from the cohort's column pose
 """
 
 import dataclasses
@@ -81,7 +81,7 @@ def _check_early(config: StudyConfig, workdir: epath.Path) -> None:
     train.check_what(config)
     train.check_place(config, workdir)
     chosen = config.projector
-    clips.Views(chosen.size, chosen.frames, chosen.views, chosen.crops, chosen.turns)
+    clips.Views(chosen.size, chosen.frames, chosen.views, chosen.crops, chosen.rotations)
     if chosen.weights not in ("kinetics400", "random") and "." not in chosen.kind:
         public.locate(chosen.weights)
 

@@ -127,7 +127,7 @@ def test_flops_count_what_is_done_and_not_how():
     other = dataclasses.replace(
         CONFIG,
         train=dataclasses.replace(CONFIG.train, remat=True, optim=optim),
-        projector=dataclasses.replace(CONFIG.projector, form="blocked"),
+        projector=dataclasses.replace(CONFIG.projector, attention_impl="blocked"),
     )
     assert speed.count_flops("train", other) == speed.count_flops("train", CONFIG)
 

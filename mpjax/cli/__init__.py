@@ -1,5 +1,14 @@
-"""How does a binary begin and end: flags, help, one-line errors, an exit status that is true?"""
+"""How does every binary handle its flags, its help, its errors and its exit status?"""
 
-from mpjax.cli.app import describe, one_word, start, start_plain
+from typing import Any
 
 __all__ = ["describe", "one_word", "start", "start_plain"]
+
+
+def __getattr__(name: str) -> Any:
+    # absl loads on first use: `mpjax --help` does without it.
+    if name in __all__:
+        from mpjax.cli import app
+
+        return vars(app)[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,7 +1,7 @@
 """Windows: the stretches of time that were embedded, clips or parts of clips, one row each.
 
 A clip that is embedded in several views over time (`config.projector.views` and `.frames`) gives as
-many windows, which may overlap; its crops and turns in space are averaged.
+many windows, which may overlap; its crops and rotations in space are averaged.
 """
 
 import numpy as np
@@ -45,7 +45,7 @@ def cut(
     embedding /= np.bincount(window)[:, None].astype(np.float32)
     rows = table[first].reset_index(drop=True)
     # Of the crops, the middle one as filmed stands for the window in pictures.
-    rows["view"] += np.bincount(window) // views.turns // 2
+    rows["view"] += np.bincount(window) // views.rotations // 2
     rows = splits.add_folds(rows) if splits else rows.assign(fold=FINAL)
     rows["offset"], rows["frames"] = offset[first], views.frames or length[first]
     rows["start_s"] = (rows["start_frame"] + rows["offset"]) / rows["fps"]

@@ -92,9 +92,7 @@ def abstract_projector(config: ProjectorConfig, *, form: str, scan: bool = False
 
 def form_on_tpu(config: ProjectorConfig) -> str:
     """Returns the form that a Video Swin takes on a TPU, as `SwinConfig.chosen_form` does there."""
-    if config.form != "auto":
-        return config.form
-    return "pallas" if config.dtype == "bfloat16" else "xla"
+    return "xla" if config.attention_impl == "auto" else config.attention_impl
 
 
 def choose_programs(config: StudyConfig, names: Sequence[str]) -> tuple[str, ...]:

@@ -270,7 +270,7 @@ def _methods(
             others["random weights"] = _random(workdir, random, read)
         else:
             missing["random weights"] = _NOT_MADE
-    if (out / BASELINE).exists() and config.baseline == "bsoid":
+    if (out / BASELINE).exists() and config.baselines.bsoid:
         others["B-SOiD"] = predictions.read_predictions(out / BASELINE)
     if config.eval.against:
         others[config.eval.against] = predictions.read_predictions(config.eval.against)

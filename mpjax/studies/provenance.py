@@ -12,7 +12,7 @@ from mpjax.io import files
 
 NOTE = "study.json"
 # Sections and fields that the report depends on, besides the predictions.
-REPORTED = ("name", "eval", "motifs", "saliency", "confounds", "baselines", "baseline")
+REPORTED = ("name", "eval", "motifs", "saliency", "confounds", "baselines")
 
 
 def claim(workdir: epath.Path, config: StudyConfig) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from mpjax.config import ProjectorConfig, StudyConfig, TrainConfig, from_config_dict
+from mpjax.config import ProjectorConfig, StudyConfig, TrainConfig, from_config_dict, rules
 from mpjax.data import records
 from mpjax.data.splits import Splits
 from mpjax.embedding import dataset as embedding
@@ -44,7 +44,7 @@ def projector_of(config: StudyConfig, workdir: epath.PathLike, *, trained: bool)
         kind=kind,
         seed=chosen.seed,
         dtype=chosen.dtype,
-        form=chosen.form,
+        form=chosen.attention_impl,
         architecture=architecture,
     )
 
@@ -75,7 +75,9 @@ def recall_projector(
     noted: dict[str, Any] = {"projector": {}, "what": "probe"}
     if path.exists():
         noted = files.read_json(path)
-    chosen = from_config_dict(noted["projector"], ProjectorConfig, path=str(path))
+    chosen = from_config_dict(
+        rules.rename_fields(noted["projector"], "projector"), ProjectorConfig, path=str(path)
+    )
     if weights:
         chosen = dataclasses.replace(chosen, weights=weights, kind="")
     config = StudyConfig(projector=chosen, train=TrainConfig(what=noted["what"]))

@@ -191,7 +191,7 @@ def _decoder(dataset: epath.PathLike, config: StudyConfig) -> Callable[[], int]:
     first = np.arange(min(len(source), _CLIPS))
     source = records.RecordSource(dataset, labelled=True, rows=first)
     chosen = config.projector
-    views = Views(chosen.size, chosen.frames, chosen.views, chosen.crops, chosen.turns)
+    views = Views(chosen.size, chosen.frames, chosen.views, chosen.crops, chosen.rotations)
 
     def decode() -> int:
         batches = pipeline.eval_batches(source, batch_size=chosen.batch_size, views=views)

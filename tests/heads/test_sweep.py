@@ -234,7 +234,7 @@ def test_a_study_of_one_fold_has_nothing_to_be_judged_on(tmp_path):
 
 
 def test_an_empty_sweep_is_refused():
-    with pytest.raises(ValueError, match=r"sweep\.seeds is empty"):
+    with pytest.raises(ValueError, match="SweepConfig.seeds must be one or more numbers"):
         SweepConfig(seeds=())
 
 

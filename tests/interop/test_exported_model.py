@@ -58,7 +58,7 @@ def study(tmp_path_factory):
     taxonomy = Taxonomy(("x", "y", "z"), ("pain", "none"), (0, 0, 1))
     write_splits(dataset, Splits("kfold", "animal", taxonomy, [], 0, "cohort.csv", folds))
     config = small_study.study_config(
-        "train.what='probe'", f"projector.turns={TURNS}", "head.l2=(1.0,)"
+        "train.what='probe'", f"projector.rotations={TURNS}", "head.l2=(1.0,)"
     )
     embed.run(config, workdir)
     train.run(config, workdir)

@@ -19,7 +19,9 @@ from mpjax.models.projector import Projector
 from mpjax.taxonomy import Taxonomy, default_taxonomy
 
 FINE = ("sham@d1", "sni@d1")
-CONFIG = SaliencyConfig(grid=(2, 4, 4), levels=4, steps=4, drawn=2, most=6, batch_size=8)
+CONFIG = SaliencyConfig(
+    grid=(2, 4, 4), levels=4, steps=4, random_clips=2, max_clips=6, batch_size=8
+)
 VIDEOS = 6
 
 

@@ -27,11 +27,14 @@ from mpjax.io import files
 FORMAT = "mpjax.codebook/1"
 _RESTARTS = 10  # of k-means
 _SPACE = tuple(field.name for field in dataclasses.fields(Space))
-# What a codebook depends on, of the config.
-_SETTINGS = (
-    "candidates", "components", "variance", "shrinkage", "sample", "halves", "half_sample", "gate",
-    "seed",
-)  # fmt: skip
+# What a codebook depends on, of the config, by the names that its file has for it.
+_SETTINGS = {
+    name: name for name in ("candidates", "components", "variance", "shrinkage", "gate", "seed")
+} | {
+    "sample": "max_windows",
+    "halves": "stability_draws",
+    "half_sample": "max_windows_per_half",
+}
 _ARRAYS = (*_SPACE, "centres", "gate", "usage")
 
 
@@ -135,7 +138,7 @@ def fit(
     _check_finite(embedding, rows)
     count, chosen, stability = _choose(embedding, rows, codes, config=config)
     generator = np.random.default_rng(config.seed)
-    sample = whitening.even_sample(codes, config.sample, generator)
+    sample = whitening.even_sample(codes, config.max_windows, generator)
     space = whitening.fit_space(
         embedding,
         rows[sample],
@@ -272,7 +275,9 @@ def _fingerprint(
 
 def _settings(config: MotifConfig) -> dict[str, Any]:
     """Returns the settings that a codebook depends on, as JSON gives them back."""
-    return json.loads(json.dumps({name: getattr(config, name) for name in _SETTINGS}))
+    return json.loads(
+        json.dumps({name: getattr(config, field) for name, field in _SETTINGS.items()})
+    )
 
 
 def save(path: epath.PathLike, codebook: Codebook) -> None:

@@ -60,7 +60,12 @@ def read_or_measure(
         was built without them.
     """
     path = epath.Path(path)
-    identity = [_VERSION, config.frames, config.runs, records.read_manifest(dataset)["fingerprint"]]
+    identity = [
+        _VERSION,
+        config.frames,
+        config.clips,
+        records.read_manifest(dataset)["fingerprint"],
+    ]
     stamp = files.fingerprint(identity)
     table = None
     if path.exists():
@@ -69,7 +74,7 @@ def read_or_measure(
         if (read.schema.metadata or {}).get(_META_KEY, b"").decode() == stamp:
             table = read.to_pandas()
     if table is None:
-        table = measure(dataset, frames=config.frames, runs=config.runs)
+        table = measure(dataset, frames=config.frames, runs=config.clips)
         columns = pa.Table.from_pandas(table, preserve_index=False)
         with files.write_aside(path) as aside, aside.open("wb") as out:
             pq.write_table(columns.replace_schema_metadata({_META_KEY: stamp}), out)

@@ -79,11 +79,15 @@ class SwinConfig:
 
     def chosen_form(self) -> str:
         """Returns the form to compute in: `form`, or what suits JAX's default backend."""
+        backend = jax.default_backend()
+        if self.form == "pallas" and backend == "gpu":
+            raise ValueError(
+                "projector.attention_impl 'pallas' is a kernel for TPUs; on a GPU choose "
+                "auto or xla"
+            )
         if self.form != "auto":
             return self.form
-        if jax.default_backend() == "tpu":  # whose compiler is very slow on the float32 kernel
-            return "pallas" if self.dtype == "bfloat16" else "xla"
-        one_cpu = jax.default_backend() == "cpu" and jax.device_count() == 1
+        one_cpu = backend == "cpu" and jax.device_count() == 1
         return "blocked" if one_cpu and self.dtype == "float32" else "xla"
 
     def scans(self, stage: int) -> bool:

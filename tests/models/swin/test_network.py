@@ -291,7 +291,7 @@ def test_an_architecture_that_would_have_no_effect_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("backend", "devices", "dtype", "form"),
     [
-        ("tpu", 4, "bfloat16", "pallas"),
+        ("tpu", 4, "bfloat16", "xla"),
         ("tpu", 4, "float32", "xla"),
         ("cpu", 1, "float32", "blocked"),
         ("cpu", 1, "bfloat16", "xla"),
@@ -305,5 +305,10 @@ def test_the_form_follows_the_machine_unless_it_is_named(
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
     monkeypatch.setattr(jax, "device_count", lambda: devices)
     assert SwinConfig(dtype=dtype).chosen_form() == form
-    for named in ("xla", "pallas"):
-        assert SwinConfig(dtype=dtype, form=named).chosen_form() == named
+    assert SwinConfig(dtype=dtype, form="xla").chosen_form() == "xla"
+    by_kernel = SwinConfig(dtype=dtype, form="pallas")
+    if backend == "gpu":
+        with pytest.raises(ValueError, match="'pallas' is a kernel for TPUs; on a GPU choose auto"):
+            by_kernel.chosen_form()
+    else:
+        assert by_kernel.chosen_form() == "pallas"
