@@ -14,19 +14,18 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 import tqdm
-from absl import flags
 from etils import epath
 
 from data_prep import cohort as cohorts
-from data_prep.build import publish, runner, video_metadata
-from mpjax.data.video import clips as video, encode
 from data_prep.build import pipeline as shard_pipeline
+from data_prep.build import publish, runner, video_metadata
 from data_prep.build.publish import BuildError
-from mpjax import cli
-from mpjax.io import files, stores
-from mpjax.config import BuildConfig, StudyConfig, VideoConfig
+from mpjax.config import BuildConfig, VideoConfig
 from mpjax.data import records
 from mpjax.data.splits import Splits, write_splits
+from mpjax.data.video import clips as video
+from mpjax.data.video import encode
+from mpjax.io import files, stores
 
 FAILURES_FILE = "failures.csv"
 _HASH_CACHE = ".video_hashes.json"

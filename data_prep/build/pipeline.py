@@ -14,12 +14,12 @@ from typing import Any
 import pandas as pd
 from etils import epath
 
-from mpjax.data.video import clips as video
-from mpjax.data.video.encode import Recording, encode_clips
 from data_prep.build._beam import beam
-from mpjax.io import files, stores
 from mpjax.config import VideoConfig
 from mpjax.data import records
+from mpjax.data.video import clips as video
+from mpjax.data.video.encode import Recording, encode_clips
+from mpjax.io import files, stores
 
 SPILL = "spill"  # subfolder of the unfinished dataset
 _FETCHED_AT_ONCE = 16  # records from a store, whose answers take longer to begin than to come

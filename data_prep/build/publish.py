@@ -4,8 +4,8 @@ import re
 
 from etils import epath
 
-from mpjax.io import files, stores
 from mpjax.data import records
+from mpjax.io import files, stores
 
 
 class BuildError(ValueError):

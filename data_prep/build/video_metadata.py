@@ -1,4 +1,4 @@
-"""Gathers what a cohort's files and rows tell of each recording, for `mpjax.data.video_metadata`."""
+"""Gathers what a cohort's files and rows say of each recording, for `data.video_metadata`."""
 
 import concurrent.futures
 from collections.abc import Sequence
@@ -8,9 +8,9 @@ import tqdm
 from etils import epath
 
 from data_prep import cohort as cohorts
-from mpjax.data.video import decode
 from mpjax.config import VideoConfig
 from mpjax.data import video_metadata
+from mpjax.data.video import decode
 
 
 def probe(cohort: cohorts.Cohort) -> list[decode.VideoInfo | None]:
@@ -59,8 +59,12 @@ def write(
             "bytes_per_frame": info.size_bytes / max(1, info.frames),
         }
         rows.append(told)
-    types = dict.fromkeys(video_metadata.WHOLE, "int64") | dict.fromkeys(video_metadata.REAL, "float64")
-    video_metadata.write(dataset, pd.DataFrame(rows, columns=list(video_metadata.COLUMNS)).astype(types))
+    types = dict.fromkeys(video_metadata.WHOLE, "int64") | dict.fromkeys(
+        video_metadata.REAL, "float64"
+    )
+    video_metadata.write(
+        dataset, pd.DataFrame(rows, columns=list(video_metadata.COLUMNS)).astype(types)
+    )
 
 
 def refresh(dataset: epath.PathLike, cohort: cohorts.Cohort) -> bool:

@@ -1,6 +1,9 @@
 """How does every binary handle its flags, its help, its errors and its exit status?"""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mpjax.cli.app import describe, one_word, start, start_plain
 
 __all__ = ["describe", "one_word", "start", "start_plain"]
 
@@ -10,5 +13,5 @@ def __getattr__(name: str) -> Any:
     if name in __all__:
         from mpjax.cli import app
 
-        return vars(app)[name]
+        return getattr(app, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -42,7 +42,7 @@ def fit_rows(
     split = table["split"]
     if scheme == FIXED:
         return used & split.isin(["train", "val"] if with_validation else ["train"]).to_numpy()
-    used &= (split == "test").to_numpy()
+    used = used & (split == "test").to_numpy()
     return used if fold == FINAL else used & (table["fold"] != fold).to_numpy()
 
 

@@ -40,11 +40,13 @@ def test_a_true_signal_is_found_under_both_splits():
 def test_folds_keep_animals_or_clips_whole_and_have_every_class(monkeypatch):
     seen = []
     monkeypatch.setattr(
-        leakage.heads,
+        leakage.logistic,
         "fit_all",
         lambda rows, problems, *rest: seen.append(rows) or dict.fromkeys(problems),
     )
-    monkeypatch.setattr(leakage.heads, "predict", lambda head, x: np.zeros((len(x), 2), np.float32))
+    monkeypatch.setattr(
+        leakage.logistic, "predict", lambda head, x: np.zeros((len(x), 2), np.float32)
+    )
     embedded = make_embeddings()
     leakage.demonstrate(embedded, make_division(), CONFIG, l2=0.1)
     animal = embedded.table["animal"][embedded.table["split"] != "drug"].factorize()[0]

@@ -177,7 +177,7 @@ def make_study(scheme, *, splits=("train", "train", "val", "test")):
     embedding = (rng.standard_normal((len(table), 5)) + (animal % 2)[:, None]).astype(np.float32)
     folds = {f"v{a}": a // 2 % 4 if a < 16 else -1 for a in range(17)}
     splits = Splits(scheme, "animal", Taxonomy(("x", "y")), [], 0, "cohort.csv", folds)
-    return Embeddings(table, embedding, {"fingerprint": "e"}), division
+    return Embeddings(table, embedding, {"fingerprint": "e"}), splits
 
 
 def run(embedded, splits, out):

@@ -15,6 +15,7 @@ import video_files
 from etils import epath
 
 from data_prep import build, cohort
+from data_prep.build import dataset as build_dataset
 from mpjax import cli, study
 from mpjax import config as configs
 from mpjax.config import BuildConfig, VideoConfig
@@ -222,7 +223,7 @@ def test_a_video_that_is_replaced_in_the_store_is_built_anew(cohorts, folder):
     content = bytearray((folder / "cohort" / "v1.mp4").read_bytes())
     content[-1] ^= 1  # of the same length
     (folder / "cohort" / "v1.mp4").write_bytes(bytes(content))
-    again = build._identity(
+    again = build_dataset._identity(
         read_cohort(folder / "cohort" / "cohort.csv"), folder / "dataset", CLIPS, ONE
     )
     assert files.fingerprint(again) != first["fingerprint"]
@@ -340,7 +341,7 @@ def test_a_store_that_refuses_is_told_in_one_line(s3, monkeypatch, capsys):
         raise NoCredentialsError
 
     monkeypatch.setattr(app, "run", lambda main, **_: main(["x"]))
-    monkeypatch.setattr(cli.flags, "DEFINE_bool", lambda *_: type("Off", (), {"value": False}))
+    monkeypatch.setattr(app.flags, "DEFINE_bool", lambda *_: type("Off", (), {"value": False}))
     with pytest.raises(SystemExit, match="1"):
         cli.start_plain(deny)
     told = "error: the store refuses (NoCredentialsError: Unable to locate credentials)"

@@ -5,6 +5,7 @@ from motif_cohorts import TAXONOMY, make_cohort, make_labelled
 from mpjax.analysis.motifs import pain_score
 from mpjax.analysis.motifs.codebook import Assigned
 from mpjax.config import MotifConfig
+from mpjax.data.splits import FINAL
 from mpjax.taxonomy import Taxonomy
 
 CONFIG = MotifConfig(penalties=(1.0, 0.3, 0.1))
@@ -72,7 +73,7 @@ def test_a_fold_is_judged_by_its_own_codebook_and_trained_on_other_animals(plant
 
 def test_a_fixed_split_is_scored_on_its_test_animals():
     windows, assigned = make_cohort(shift=PAIN, animals=6, recordings=1, scheme="fixed")
-    found = score(windows, {pain_score.FIXED: assigned})
+    found = score(windows, {FINAL: assigned})
     assert found["coarse"]["accuracy"]["n"] == 18
     assert found["coarse"]["accuracy"]["value"] > 0.7
     assert found["coarse"]["folds"][0]["fold"] is None
@@ -96,12 +97,3 @@ def test_what_cannot_be_scored_says_why(planted):
     part = Assigned(*(each[two.index] for each in assigned))
     alone = score(two.reset_index(drop=True), {0: part})
     assert "2 training animals" in alone["fine"]["why"]
-
-
-def test_the_windows_a_fold_may_be_fitted_on_are_of_other_animals():
-    windows, _ = make_cohort(animals=3, drug=1, windows=2, recordings=1)
-    own = pain_score.usable(windows, fold=1)
-    assert set(windows["fold"][own]) == {0, 2}
-    assert not (windows["split"][own] == "drug").any()
-    fixed, _ = make_cohort(animals=3, windows=2, recordings=1, scheme="fixed")
-    assert set(fixed["split"][pain_score.usable(fixed, fold=pain_score.FIXED)]) == {"train"}

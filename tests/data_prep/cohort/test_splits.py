@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from data_prep import cohort as cohorts
 from data_prep.cohort import CohortError
+from data_prep.cohort.splits import assign_split
 from mpjax.config import SplitConfig
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -237,7 +238,7 @@ def tables(draw):
 def divide(table, group, **options):
     """Returns the divided table and scheme; None where the cohort is too small for it."""
     try:
-        return cohorts.assign_split(table, "cohort.csv", group, SplitConfig(**options))
+        return assign_split(table, "cohort.csv", group, SplitConfig(**options))
     except CohortError as error:
         reasons = ("two or more", "too few", "no recording in train")
         if not all(any(reason in fault.rule for reason in reasons) for fault in error.faults):

@@ -12,6 +12,7 @@ import pytest
 from data_prep import cohort as cohorts
 from data_prep import synthetic
 from data_prep.synthetic import behaviour
+from data_prep.synthetic import cohort as cohort_writer
 from data_prep.synthetic import motion as mouse
 from data_prep.synthetic import plan as synthetic_plan
 from mpjax.config import SplitConfig, SyntheticConfig
@@ -36,7 +37,7 @@ def motions(name, *, seconds=2.0):
     for recording in synthetic_plan.plan(config):
         if recording.label == name:
             drawn = synthetic_plan.draw_behaviour(config, recording)
-            yield synthetic.draw_motion(config, recording, *drawn)
+            yield cohort_writer.draw_motion(config, recording, *drawn)
 
 
 # Animals and labels
@@ -115,7 +116,7 @@ def test_bouts_differ_in_place_heading_and_paw():
     places, headings, left = [], [], []
     for recording in recordings:
         labels, sides = synthetic_plan.draw_behaviour(config, recording)
-        motion = synthetic.draw_motion(config, recording, labels, sides)
+        motion = cohort_writer.draw_motion(config, recording, labels, sides)
         places.append(motion.spine[0, mouse.PELVIS])
         headings.append(motion.direction[0, mouse.PELVIS])
         left.append(sides[0])

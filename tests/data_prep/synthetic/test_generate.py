@@ -14,6 +14,7 @@ import pytest
 
 from data_prep import synthetic
 from data_prep.synthetic import behaviour, render
+from data_prep.synthetic import cohort as cohort_writer
 from data_prep.synthetic import motion as mouse
 from data_prep.synthetic import plan as synthetic_plan
 from mpjax.config import SyntheticConfig
@@ -331,10 +332,10 @@ def test_pose_labels_and_keypoints_agree_with_each_other(cohort):
 def test_pose_outliers_are_rare_unlikely_and_more_often_in_the_air():
     rng = np.random.default_rng(8)
     points, contact = np.full((20_000, 6, 2), 60.0), np.tile([1.0, 1.0, 0.0, 1.0], (20_000, 1))
-    estimated, likelihood = synthetic.estimate_pose(points, contact, size=128, rng=rng)
+    estimated, likelihood = cohort_writer.estimate_pose(points, contact, size=128, rng=rng)
     unlikely = (likelihood < 0.3).mean(axis=0)
-    assert unlikely[3] == pytest.approx(synthetic.OUTLIER_IN_AIR, abs=0.01)
-    assert unlikely[4] == pytest.approx(synthetic.OUTLIER_ON_FLOOR, abs=0.003)
+    assert unlikely[3] == pytest.approx(cohort_writer.OUTLIER_IN_AIR, abs=0.01)
+    assert unlikely[4] == pytest.approx(cohort_writer.OUTLIER_ON_FLOOR, abs=0.003)
     spread = [estimated[likelihood[:, k] > 0.5, k].std() for k in (3, 4)]
     assert spread == pytest.approx([1.4, 0.7], rel=0.05)
 
