@@ -99,7 +99,7 @@ def describe(converted: Any, provenance: dict[str, Any], names: tuple[str, ...] 
     """
     import jax
 
-    from mpjax.models.swin.network import SwinConfig
+    from mpjax.models.swin import SwinConfig
 
     config, lora = converted.config, converted.lora
     published = {"Swin-T": SwinConfig.tiny(), "Swin-S": SwinConfig.small()}

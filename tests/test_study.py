@@ -190,11 +190,11 @@ def test_a_config_that_does_not_exist_is_one_clear_error(flags, tmp_path):
 
 
 def test_a_video_swin_takes_the_projectors_place_by_one_field(finished, tmp_path):
+    from mpjax.models import swin
     from mpjax.models.swin import checkpoint as swin_files
-    from mpjax.models.swin import network
 
-    narrow = network.SwinConfig(embed_dim=8, depths=(2, 2), num_heads=(1, 2), num_classes=None)
-    params = network.init_params(narrow, jax.random.key(0))
+    narrow = swin.SwinConfig(embed_dim=8, depths=(2, 2), num_heads=(1, 2), num_classes=None)
+    params = swin.init_params(narrow, jax.random.key(0))
     swin_files.save(tmp_path / "projector", narrow, params, provenance={"source": "random"})
     shutil.copytree(finished, tmp_path / "study")
     config = load_config("ci")

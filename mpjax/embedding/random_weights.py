@@ -9,9 +9,8 @@ from mpjax.data.splits import Splits
 from mpjax.embedding import dataset as embedding
 from mpjax.heads import probe
 from mpjax.io import files
-from mpjax.models.i3d import network as i3d
+from mpjax.models import i3d, swin
 from mpjax.models.projector import Projector
-from mpjax.models.swin import network as swin
 from mpjax.training import partitioning
 
 

@@ -17,9 +17,9 @@ from jax import export
 from jaxtyping import Array, UInt8
 
 from mpjax.io import files
+from mpjax.models import swin
 from mpjax.models.classifier import LinearHead
 from mpjax.models.projector import Projector
-from mpjax.models.swin import network
 from mpjax.models.swin.config import SwinConfig
 
 MODEL, DESCRIPTION, LOADER = "model.stablehlo", "model.json", "load.py"
@@ -134,7 +134,7 @@ def portable(projector: Projector) -> Projector:
     if not isinstance(projector.config, SwinConfig):
         return projector
     config = dataclasses.replace(projector.config, form="xla", scan=False)
-    return network.make_projector(config, projector.params, projector.classes)
+    return swin.make_projector(config, projector.params, projector.classes)
 
 
 def _count_classes(heads: dict[str, Any]) -> int:

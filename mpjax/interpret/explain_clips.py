@@ -23,8 +23,8 @@ from mpjax.data.splits import FINAL, read_splits
 from mpjax.heads import logistic, probe
 from mpjax.interpret import attribution, faithfulness
 from mpjax.io import files
+from mpjax.models import swin
 from mpjax.models.projector import Projector
-from mpjax.models.swin import network as swin
 from mpjax.taxonomy import NO_PAIN, Taxonomy
 from mpjax.training import artifacts
 

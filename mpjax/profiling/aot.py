@@ -19,8 +19,8 @@ from jax.sharding import Mesh
 
 from mpjax.config import MeshConfig, ProjectorConfig, StudyConfig
 from mpjax.embedding import dataset
+from mpjax.models import swin
 from mpjax.models.projector import Projector, load_projector
-from mpjax.models.swin import network as swin
 from mpjax.profiling import costs
 from mpjax.profiling.costs import Costs
 from mpjax.training import compiled_steps, partitioning

@@ -17,9 +17,8 @@ from flax import struct
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from mpjax.config import TrainConfig
-from mpjax.models import lora
+from mpjax.models import lora, swin
 from mpjax.models.projector import Projector
-from mpjax.models.swin import network as swin
 from mpjax.training import optim
 
 # What a head learns from: (projector's weights, clips, key of dropped paths or None) -> [b, d].

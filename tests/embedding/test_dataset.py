@@ -13,7 +13,7 @@ import small_dataset
 from mpjax.config import MeshConfig, ProjectorConfig
 from mpjax.data import embeddings, pipeline
 from mpjax.embedding import dataset as embedding
-from mpjax.models.i3d import network
+from mpjax.models import i3d
 from mpjax.models.projector import Projector
 from mpjax.training import partitioning
 
@@ -225,14 +225,14 @@ def test_a_process_reads_the_rows_of_its_devices(monkeypatch, processes, process
 def test_projectors_that_differ_in_their_weights_share_a_program():
     mesh = partitioning.make_mesh(MeshConfig(), devices=jax.local_devices()[:1])
     one, other = (
-        network.load("random", seed=0, dtype="float32"),
-        network.load("random", seed=1, dtype="float32"),
+        i3d.load("random", seed=0, dtype="float32"),
+        i3d.load("random", seed=1, dtype="float32"),
     )
     assert one.fingerprint != other.fingerprint
     program = embedding.embed_program(one, mesh)
     assert embedding.embed_program(other, mesh) is program
     for change in (
         {"mean": (0.0, 0.0, 0.0)},
-        {"apply": network.load("random", seed=0, dtype="bfloat16").apply},
+        {"apply": i3d.load("random", seed=0, dtype="bfloat16").apply},
     ):
         assert embedding.embed_program(dataclasses.replace(one, **change), mesh) is not program

@@ -191,17 +191,17 @@ def disturb(embedded, rows):
     return dataclasses.replace(embedded, embedding=embedding)
 
 
-@pytest.mark.parametrize("splits", [("train", "train", "val", "test"), ("train",) * 3 + ("test",)])
-def test_animals_of_the_test_and_the_drug_part_do_not_enter(splits, tmp_path):
-    embedded, splits = make_study("fixed", splits=splits)
+@pytest.mark.parametrize("sides", [("train", "train", "val", "test"), ("train",) * 3 + ("test",)])
+def test_animals_of_the_test_and_the_drug_part_do_not_enter(sides, tmp_path):
+    embedded, splits = make_study("fixed", splits=sides)
     best, table = run(embedded, splits, tmp_path)
-    assert set(table["judged_on"]) == {"val" if "val" in splits else "fold 0"}
+    assert set(table["judged_on"]) == {"val" if "val" in sides else "fold 0"}
     assert best == tuple(sweep.summarise(table).iloc[0][["learning_rate", "weight_decay"]])
     unused = embedded.table["split"].isin(["test", "drug"]).to_numpy()
     again = run(disturb(embedded, unused), splits, tmp_path)
     assert again[0] == best
     pd.testing.assert_frame_equal(table, again[1])
-    for split in set(splits) - {"test"}:
+    for split in set(sides) - {"test"}:
         used = (embedded.table["split"] == split).to_numpy()
         changed = run(disturb(embedded, np.flatnonzero(used)[::2]), splits, tmp_path)[1]
         assert not np.allclose(table["loss"], changed["loss"])

@@ -12,13 +12,13 @@ import small_study
 from scipy.special import logsumexp, softmax
 
 from mpjax import embed, export, train
-from mpjax import eval as evaluation
 from mpjax.analysis import predictions
 from mpjax.data import pipeline, records
 from mpjax.data.clips import Views
 from mpjax.data.splits import Splits, write_splits
 from mpjax.interop import stablehlo
 from mpjax.io import files
+from mpjax.studies import evaluation
 from mpjax.taxonomy import Taxonomy
 
 small_dataset = small_study.small_dataset
@@ -62,7 +62,7 @@ def study(tmp_path_factory):
     )
     embed.run(config, workdir)
     train.run(config, workdir)
-    table, meta = evaluation.findings.predict(workdir)
+    table, meta = evaluation.predict(workdir)
     predictions.write_predictions(workdir / "predictions.parquet", table, meta)
     return config, workdir
 

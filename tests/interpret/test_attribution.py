@@ -4,8 +4,8 @@ import pytest
 
 from mpjax.config import ArchitectureConfig
 from mpjax.interpret import attribution
+from mpjax.models import swin
 from mpjax.models.projector import Projector, load_projector
-from mpjax.models.swin import network
 
 T, H, W = 4, 12, 12
 SHAPE = (T, H, W)
@@ -166,7 +166,7 @@ TINY = ArchitectureConfig(
 
 
 def test_gradients_reach_the_pixels_of_a_video_swin():
-    projector = network.load("random", seed=0, dtype="float32", architecture=TINY)
+    projector = swin.load("random", seed=0, dtype="float32", architecture=TINY)
     check_network(projector, (4, 24, 24))
 
 

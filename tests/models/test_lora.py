@@ -11,8 +11,8 @@ from flax.traverse_util import flatten_dict
 from mpjax.config import StudyConfig
 from mpjax.models import lora
 from mpjax.models.lora import LoraConfig
+from mpjax.models.swin import SwinConfig, VideoSwin
 from mpjax.models.swin import network as swin
-from mpjax.models.swin.network import SwinConfig, VideoSwin
 from mpjax.models.weights.torch_port import load_checkpoint
 
 NETWORK = SwinConfig(

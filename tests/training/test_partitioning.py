@@ -10,14 +10,14 @@ import pytest
 from jax.sharding import PartitionSpec
 
 from mpjax.config import MeshConfig
-from mpjax.models.swin import network
+from mpjax.models import swin
 from mpjax.training import partitioning
 
-SWIN = network.SwinConfig(embed_dim=32, depths=(1, 1), num_heads=(2, 4), num_classes=None)
+SWIN = swin.SwinConfig(embed_dim=32, depths=(1, 1), num_heads=(2, 4), num_classes=None)
 
 
 def shapes():
-    return jax.eval_shape(lambda key: network.init_params(SWIN, key), jax.random.key(0))
+    return jax.eval_shape(lambda key: swin.init_params(SWIN, key), jax.random.key(0))
 
 
 def specs(tree, data, model, **options):

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mpjax.models.swin import attention_blocked, network
-from mpjax.models.swin.network import SwinConfig, VideoSwin
+from mpjax.models import swin
+from mpjax.models.swin import SwinConfig, VideoSwin, attention_blocked
 
 # Two blocks, the second with shifted windows.
 CONFIG = SwinConfig(embed_dim=8, depths=(2,), num_heads=(2,), window=(2, 3, 3), num_classes=5)
@@ -18,7 +18,7 @@ WHOLE, PADDED, SMALL = (4, 24, 24), (6, 28, 20), (2, 8, 16)  # SMALL: than a win
 
 def _params(config):
     """Parameters with no zeros among them, so that every one of them matters."""
-    shapes = jax.eval_shape(lambda key: network.init_params(config, key), jax.random.key(0))
+    shapes = jax.eval_shape(lambda key: swin.init_params(config, key), jax.random.key(0))
     rng = np.random.default_rng(0)
     return jax.tree.map(lambda p: rng.normal(size=p.shape, scale=0.2).astype("float32"), shapes)
 

@@ -6,9 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mpjax.models import swin
 from mpjax.models.projector import load_projector
-from mpjax.models.swin import checkpoint, network
-from mpjax.models.swin.network import SwinConfig, VideoSwin
+from mpjax.models.swin import SwinConfig, VideoSwin, checkpoint
+from mpjax.models.swin.projector import MEAN, STD
 
 SMALL = SwinConfig(embed_dim=16, depths=(2,), num_heads=(2,), window=(2, 3, 3), num_classes=5)
 
@@ -16,7 +17,7 @@ SMALL = SwinConfig(embed_dim=16, depths=(2,), num_heads=(2,), window=(2, 3, 3), 
 @functools.cache
 def _params(config):
     """Parameters with no zeros among them, so that every one of them matters."""
-    shapes = jax.eval_shape(lambda key: network.init_params(config, key), jax.random.key(0))
+    shapes = jax.eval_shape(lambda key: swin.init_params(config, key), jax.random.key(0))
     rng = np.random.default_rng(0)
     return jax.tree.map(lambda p: rng.normal(size=p.shape, scale=0.2).astype("float32"), shapes)
 
@@ -28,12 +29,12 @@ def _run(config, clips):
 def test_a_saved_projector_gives_the_same_embeddings(tmp_path):
     clips = np.random.default_rng(0).integers(0, 256, (1, 2, 12, 12, 3), np.uint8)
     checkpoint.save(tmp_path / "new", SMALL, _params(SMALL), provenance={"source": "test"})
-    projector = network.load(str(tmp_path / "new"), seed=0, dtype="float32")
-    normalised = ((clips - np.array(network.MEAN)) / np.array(network.STD)).astype("float32")
+    projector = swin.load(str(tmp_path / "new"), seed=0, dtype="float32")
+    normalised = ((clips - np.array(MEAN)) / np.array(STD)).astype("float32")
     expected = _run(SMALL, normalised)
     np.testing.assert_allclose(projector(clips), expected.embedding, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(projector.logits(clips), expected.logits, rtol=1e-4, atol=1e-5)
-    assert projector.fingerprint == network.make_projector(SMALL, _params(SMALL)).fingerprint
+    assert projector.fingerprint == swin.make_projector(SMALL, _params(SMALL)).fingerprint
     assert projector.num_classes == 5
     assert projector.embedding_dim == 16
 
@@ -82,4 +83,4 @@ def test_a_half_written_projector_is_refused(tmp_path):
     checkpoint.save(tmp_path / "new", SMALL, _params(SMALL), provenance={})
     (tmp_path / "new" / "projector.json").unlink()
     with pytest.raises(ValueError, match=r"new: no projector\.json"):
-        network.load(str(tmp_path / "new"), seed=0, dtype="float32")
+        swin.load(str(tmp_path / "new"), seed=0, dtype="float32")

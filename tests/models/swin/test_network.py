@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpjax.config import ArchitectureConfig
+from mpjax.models import swin
 from mpjax.models.projector import load_projector
-from mpjax.models.swin import network
-from mpjax.models.swin.network import SwinConfig, VideoSwin
+from mpjax.models.swin import SwinConfig, VideoSwin, network
 from mpjax.models.weights.torch_port import load_checkpoint
 
 SMALL = SwinConfig(embed_dim=16, depths=(2, 1), num_heads=(2, 4), window=(2, 3, 3), num_classes=5)
@@ -234,7 +234,7 @@ def test_contradictory_hyperparameters_are_refused(changes, message):
 
 def test_the_fingerprint_follows_what_decides_the_embeddings_alone():
     def of(**changes):
-        return network.make_projector(
+        return swin.make_projector(
             dataclasses.replace(SMALL, **changes), _params(SMALL)
         ).fingerprint
 
@@ -244,17 +244,17 @@ def test_the_fingerprint_follows_what_decides_the_embeddings_alone():
 
 def test_a_missing_checkpoint_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"absent\.pth: no such checkpoint"):
-        network.load(str(tmp_path / "absent.pth"), seed=0, dtype="float32")
+        swin.load(str(tmp_path / "absent.pth"), seed=0, dtype="float32")
 
 
 def test_a_pth_loads_as_a_projector(shared):
-    projector = network.load(str(shared / "parity" / "uas_xs.pth"), seed=0, dtype="float32")
+    projector = swin.load(str(shared / "parity" / "uas_xs.pth"), seed=0, dtype="float32")
     assert (projector.embedding_dim, projector.num_classes) == (128, 15)
 
 
 @pytest.mark.slow
 def test_random_weights_follow_their_seed():
-    first, again, other = (network.load("random", seed=s, dtype="float32") for s in (0, 0, 1))
+    first, again, other = (swin.load("random", seed=s, dtype="float32") for s in (0, 0, 1))
     assert first.embedding_dim == 768
     assert first.num_classes is None
     assert first.fingerprint == again.fingerprint != other.fingerprint
@@ -275,8 +275,8 @@ def test_random_weights_are_of_the_architecture_asked_for():
 
 
 def test_an_architecture_leaves_other_hyperparameters_at_their_defaults():
-    assert network.config_of(ArchitectureConfig()) == SwinConfig.tiny()
-    changed = network.config_of(NARROW, num_classes=None, window=(1, 3, 3))
+    assert swin.config_of(ArchitectureConfig()) == SwinConfig.tiny()
+    changed = swin.config_of(NARROW, num_classes=None, window=(1, 3, 3))
     assert (changed.depths, changed.num_classes, changed.window) == ((1, 2), None, (1, 3, 3))
 
 
