@@ -133,7 +133,7 @@ def test_flops_count_what_is_done_and_not_how():
 
 
 def test_flops_of_a_layer_are_two_per_weight_and_token():
-    network = aot.abstract_projector(WIDE.projector, form="xla")
+    network = aot.abstract_projector(WIDE.projector, attention_impl="xla")
     tokens = {"patch": 2 * 8 * 8, "stage0": 2 * 8 * 8, "stage0_merging": 2 * 4 * 4}
     tokens["stage1"] = tokens["stage0_merging"]
     products = 0

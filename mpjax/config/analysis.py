@@ -73,7 +73,7 @@ class MotifConfig(rules.Section):
     # Numbers of motifs; one is chosen by its stability over halves of the animals
     candidates: MotifNumbers = (4, 6, 8, 10, 12, 16, 20, 24, 32, 48)
     components: rules.Count = 32  # principal components at most
-    variance: rules.Share = 0.9  # share of the variance within animals that is enough
+    variance: rules.Share = 0.9  # within animals, enough to explain with fewer components
     # Of the components' variances towards their mean, before whitening
     shrinkage: Annotated[float, rules.between(0, 1)] = 0.5
     max_windows: int = 100_000  # that a codebook is fitted on, evenly over the animals

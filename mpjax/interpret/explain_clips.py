@@ -304,7 +304,7 @@ def _plain_form(projector: Projector) -> Projector:
     """
     if not isinstance(projector.config, swin.SwinConfig):
         return projector
-    network = dataclasses.replace(projector.config, form="xla")
+    network = dataclasses.replace(projector.config, attention_impl="xla")
     return dataclasses.replace(
         swin.make_projector(network, projector.params, projector.classes),
         fingerprint=projector.fingerprint,

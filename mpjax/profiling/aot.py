@@ -68,12 +68,14 @@ def devices_of(topology: str) -> list[Any]:
         ) from error
 
 
-def abstract_projector(config: ProjectorConfig, *, form: str, scan: bool = False) -> Projector:
+def abstract_projector(
+    config: ProjectorConfig, *, attention_impl: str, scan: bool = False
+) -> Projector:
     """Returns the projector that `config` names, with shapes in place of its weights.
 
     Args:
         config: of the projector; random weights are not made, others are read.
-        form: see `swin.SwinConfig`; only a Video Swin has one.
+        attention_impl: see `swin.SwinConfig`; of a Video Swin only.
         scan: see `swin.SwinConfig`.
     """
     if config.kind == "swin" and config.weights == "random":
@@ -85,13 +87,13 @@ def abstract_projector(config: ProjectorConfig, *, form: str, scan: bool = False
         if not isinstance(loaded.config, swin.SwinConfig):
             return dataclasses.replace(loaded, params=_shapes(loaded.params))
         network = loaded.config
-    network = dataclasses.replace(network, form=form, scan=scan)
+    network = dataclasses.replace(network, attention_impl=attention_impl, scan=scan)
     params = jax.eval_shape(functools.partial(swin.init_params, network), jax.random.key(0))
     return dataclasses.replace(swin.make_projector(network, {}), params=params)
 
 
-def form_on_tpu(config: ProjectorConfig) -> str:
-    """Returns the form that a Video Swin takes on a TPU, as `SwinConfig.chosen_form` does there."""
+def attention_on_tpu(config: ProjectorConfig) -> str:
+    """Returns what `SwinConfig.chosen_attention` returns on a TPU."""
     return "xla" if config.attention_impl == "auto" else config.attention_impl
 
 
@@ -112,7 +114,7 @@ def choose_programs(config: StudyConfig, names: Sequence[str]) -> tuple[str, ...
 
 
 def lower(
-    name: str, config: StudyConfig, mesh: Mesh, *, form: str, scan: bool = False
+    name: str, config: StudyConfig, mesh: Mesh, *, attention_impl: str, scan: bool = False
 ) -> jax.stages.Lowered:
     """Lowers a program for a mesh.
 
@@ -120,14 +122,14 @@ def lower(
         name: of `PROGRAMS`.
         config: of the study; `train`, `mesh`, `projector` and `video.frames` are read.
         mesh: of `partitioning.make_mesh`.
-        form: of a Video Swin.
+        attention_impl: of a Video Swin.
         scan: whether its deep stages are loops, as on TPUs; XLA counts the FLOPs of a loop once.
 
     Raises:
         ValueError: there is no such program, or its batch does not fit the mesh.
     """
     choose_programs(config, [name])
-    projector = abstract_projector(config.projector, form=form, scan=scan)
+    projector = abstract_projector(config.projector, attention_impl=attention_impl, scan=scan)
     if name == "embed":
         program, arguments = _embed_program(config, projector, mesh)
     else:
@@ -192,7 +194,7 @@ def _shapes(tree: Any) -> Any:
 
 
 def compile_costs(
-    name: str, config: StudyConfig, mesh: Mesh, *, form: str, scan: bool = False
+    name: str, config: StudyConfig, mesh: Mesh, *, attention_impl: str, scan: bool = False
 ) -> Costs:
     """Compiles a program for a mesh and reads what it costs per chip.
 
@@ -200,14 +202,14 @@ def compile_costs(
         name: of `PROGRAMS`.
         config: of the study.
         mesh: of `partitioning.make_mesh`, over `devices_of` a topology or devices that are there.
-        form: of a Video Swin.
+        attention_impl: of a Video Swin.
         scan: whether its deep stages are loops.
 
     Raises:
         DoesNotFit: the chips' memory is too small.
         ValueError: as `lower`.
     """
-    compiled = _compile(lower(name, config, mesh, form=form, scan=scan))
+    compiled = _compile(lower(name, config, mesh, attention_impl=attention_impl, scan=scan))
     return costs.measure(compiled, devices=mesh.size)
 
 
@@ -242,7 +244,7 @@ def model_flops(name: str, config: StudyConfig) -> float:
         mesh=MeshConfig(),
     )
     mesh = partitioning.make_mesh(plain.mesh, jax.local_devices(backend="cpu")[:1])
-    counted: Any = lower(name, plain, mesh, form="xla").cost_analysis()
+    counted: Any = lower(name, plain, mesh, attention_impl="xla").cost_analysis()
     return counted["flops"]
 
 
@@ -262,7 +264,9 @@ def report(name: str, config: StudyConfig, topology: str) -> costs.Report:
     costs.chip_of(topology)
     mesh = partitioning.make_mesh(config.mesh, devices_of(topology))
     start = time.perf_counter()
-    measured = compile_costs(name, config, mesh, form=form_on_tpu(config.projector), scan=True)
+    measured = compile_costs(
+        name, config, mesh, attention_impl=attention_on_tpu(config.projector), scan=True
+    )
     size = config.train.batch_size
     if name == "embed":
         size = dataset.round_up(config.projector.batch_size, mesh)

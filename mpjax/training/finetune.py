@@ -44,7 +44,7 @@ def projector_of(config: StudyConfig, workdir: epath.PathLike, *, trained: bool)
         kind=kind,
         seed=chosen.seed,
         dtype=chosen.dtype,
-        form=chosen.attention_impl,
+        attention_impl=chosen.attention_impl,
         architecture=architecture,
     )
 

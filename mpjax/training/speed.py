@@ -280,7 +280,7 @@ def count_flops(name: str, config: StudyConfig) -> float:
         config, train=dataclasses.replace(config.train, remat=False, optim=optim)
     )
     alone = partitioning.make_mesh(MeshConfig(), devices=jax.devices()[:1])
-    cost: Any = aot.lower(name, plain, alone, form="xla").cost_analysis()
+    cost: Any = aot.lower(name, plain, alone, attention_impl="xla").cost_analysis()
     size = config.projector.batch_size if name == "embed" else config.train.batch_size
     return float(cost["flops"]) / size
 

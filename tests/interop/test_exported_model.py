@@ -157,5 +157,5 @@ def test_a_video_swin_is_exported_in_plain_xla(study):
     config, workdir = study
     projector = exports.projector_of(config, workdir, trained=True)
     portable = stablehlo.portable(projector)
-    assert (portable.config.form, portable.config.scan) == ("xla", False)
+    assert (portable.config.attention_impl, portable.config.scan) == ("xla", False)
     assert portable.fingerprint == projector.fingerprint
