@@ -1,14 +1,10 @@
-"""The pain score of a clip, an animal and a day."""
-
-from typing import Any
+"""The pain score of a clip, and its mean over an animal's recordings."""
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 from scipy.special import logit
 
-from mpjax.analysis.predictions import Predictions
-from mpjax.analysis.stats.estimates import absent
 from mpjax.taxonomy import NO_PAIN, Taxonomy
 
 # A clip's probability is kept this far from 0 and 1, so that one clip cannot outweigh a session:
@@ -51,38 +47,10 @@ def average_by_animal(rows: pd.DataFrame, value: str, *, by: list[str]) -> pd.Da
     Args:
         rows: clips, with the columns `animal`, `video`, `value` and those of `by`.
         value: the column to average.
-        by: what distinguishes an animal's sessions.
+        by: what tells an animal's sessions apart.
 
     Returns:
         A row per `by` and animal, sorted by them.
     """
     recordings = rows.groupby([*by, "animal", "video"], as_index=False)[value].mean()
     return recordings.groupby([*by, "animal"], as_index=False)[value].mean()
-
-
-def describe_days(predictions: Predictions, p: Float[np.ndarray, "n fine"]) -> dict[str, Any]:
-    """Tabulates the probability of pain per condition and day, over the held-out animals.
-
-    Args:
-        predictions: of a study.
-        p: calibrated probabilities of the fine classes, rows as in `predictions.table`.
-
-    Returns:
-        {"rows": [{"condition", "day", "value", "n", "animals": {name: value}}]}: `value` is the
-        mean of the `n` animals' own means; or {"value": None, "why": …}.
-    """
-    if why := why_no_pain_score(predictions.taxonomy):
-        return absent(why)
-    mask = predictions.evaluated
-    if not mask.any():
-        return absent("no held-out clip of a trained class")
-    by = ["condition", "day"]
-    clips = predictions.table[mask].assign(pain=pain_probability(predictions.taxonomy, p[mask]))
-    rows = []
-    for (condition, day), part in average_by_animal(clips, "pain", by=by).groupby(by):
-        own = part.set_index("animal")["pain"]
-        rows.append(
-            {"condition": str(condition), "day": int(day), "value": float(own.mean()),
-             "n": len(own), "animals": {str(name): float(value) for name, value in own.items()}}
-        )  # fmt: skip
-    return {"rows": rows}
