@@ -14,11 +14,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 from scipy.special import softmax
 
+from mpjax.analysis.stats import bootstrap
 from mpjax.config import SaliencyConfig
 from mpjax.interpret import attribution
 
 _RESAMPLES = 2000
-_ROUGH_BELOW = 6  # animals, as in the rest of the report
 _REVERSED = " reversed"
 
 
@@ -134,6 +134,8 @@ def summarise(
         "high"}, the band from the least to the largest of the random orders' mean curves.
     """
     levels = np.linspace(0, 1, config.levels + 1)
+    names, group = np.unique(groups, return_inverse=True)
+    weights = bootstrap.draw_weights(len(names), resamples=_RESAMPLES, seed=config.seed)
     maps = [name for name in rows[0]["curves"] if name != "random"]
     check: dict[str, Any] = {name: {} for name in maps}
     curves: dict[str, Any] = {"levels": levels.tolist(), "random": {}} | {n: {} for n in maps}
@@ -152,37 +154,12 @@ def summarise(
             better = (area - random_area) * (-1 if test == "deletion" else 1)
             curves[name][test] = own.mean(axis=0).tolist()
             check[name][test] = {
-                "better": _estimate(better, groups, unit=unit, seed=config.seed),
-                "share": _estimate((better > 0).astype(float), groups, unit=unit, seed=config.seed),
+                "better": bootstrap.estimate_mean(better, group, weights, unit=unit),
+                "share": bootstrap.estimate_mean(better > 0, group, weights, unit=unit),
                 "area": float(area.mean()),
                 "random_area": float(random_area.mean()),
             }
     return {"check": check, "curves": curves}
-
-
-def _estimate(
-    values: Float[np.ndarray, " n"], groups: Shaped[np.ndarray, " n"], *, unit: str, seed: int
-) -> dict[str, Any]:
-    """Returns the mean over clips and its 95 % percentile interval, whole groups resampled."""
-    _, group = np.unique(groups, return_inverse=True)
-    count = int(group.max()) + 1
-    entry: dict[str, Any] = {"value": float(values.mean()), "n": len(values)}
-    if count < 2:
-        why = f"no interval from a single {unit}; at least 2 are needed"
-        return entry | {"ci95": None, "why": why}
-    times = np.random.default_rng(seed).multinomial(
-        count, np.full(count, 1 / count), size=_RESAMPLES
-    )
-    total = times @ np.bincount(group, values, minlength=count)
-    low, high = np.quantile(total / (times @ np.bincount(group)), [0.025, 0.975])
-    notes = []
-    if low == high:
-        notes.append("all resamples score alike, so its width says nothing")
-    if count < _ROUGH_BELOW:
-        notes.append(f"rough, as it rests on {count} {unit}s only")
-    return (
-        entry | {"ci95": [float(low), float(high)]} | ({"note": "; ".join(notes)} if notes else {})
-    )
 
 
 def without_curves(row: Mapping[str, Any]) -> dict[str, Any]:

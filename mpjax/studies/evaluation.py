@@ -14,6 +14,7 @@ import pandas as pd
 from etils import epath
 
 from mpjax.analysis.predictions import Predictions
+from mpjax.analysis.stats.estimates import absent
 from mpjax.config import StudyConfig
 from mpjax.report.panels import Pictures
 
@@ -125,11 +126,6 @@ def files_read(workdir: epath.PathLike) -> list[epath.Path]:
     names += ["scenes.parquet", "pixels.parquet", "still-frame.parquet", "still-background.parquet"]
     paths = [out / name for name in names] + [epath.Path(workdir) / RATERS]
     return [path for path in paths if path.exists()]
-
-
-def absent(why: str) -> dict[str, Any]:
-    """Returns what stands in place of a part that cannot be told."""
-    return {"value": None, "why": why}
 
 
 def _motifs(config: StudyConfig, out: epath.Path, read: Predictions) -> dict[str, Any]:

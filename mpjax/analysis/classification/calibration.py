@@ -14,8 +14,8 @@ from jaxtyping import Bool, Float, Int
 from scipy.special import softmax
 
 from mpjax.analysis.predictions import Predictions
-from mpjax.analysis.stats.comparisons import absent
-from mpjax.analysis.stats.units import NotEstimableError, Units
+from mpjax.analysis.stats.estimates import NotEstimableError, absent
+from mpjax.analysis.stats.units import Units
 from mpjax.data.splits import FIXED, calibration_rows
 
 LIMITS = (0.05, 20.0)  # of the temperature

@@ -9,7 +9,7 @@ from jaxtyping import Int
 from mpjax.analysis.classification.scores import tasks_of
 from mpjax.analysis.predictions import Predictions
 from mpjax.analysis.stats import bootstrap as resampling
-from mpjax.analysis.stats.comparisons import absent
+from mpjax.analysis.stats.estimates import absent
 from mpjax.analysis.stats.units import LEVELS, Units, unit_levels
 
 FIGURES = ("accuracy", "mean_class_accuracy")

@@ -13,12 +13,12 @@ from mpjax.analysis.classification.calibration import (
     describe_calibration,
 )
 from mpjax.analysis.classification.scores import describe_day_distance, score_levels, tasks_of
+from mpjax.analysis.classification.significance import permutation_test
 from mpjax.analysis.drug.trial import analyse_drugs
 from mpjax.analysis.predictions import Predictions, count_leaks
 from mpjax.analysis.progression.analyse import describe_course
 from mpjax.analysis.stats import bootstrap as resampling
-from mpjax.analysis.stats.comparisons import absent
-from mpjax.analysis.stats.permutation import permutation_test
+from mpjax.analysis.stats.estimates import absent
 from mpjax.analysis.stats.units import LEVELS, Units, scores_are_constant, unit_levels
 from mpjax.taxonomy import parse_fine_name
 

@@ -8,7 +8,7 @@ from mpjax.analysis.classification.comparison import FIGURES
 from mpjax.analysis.classification.scores import score_units, tasks_of
 from mpjax.analysis.predictions import Predictions
 from mpjax.analysis.stats import bootstrap as resampling
-from mpjax.analysis.stats.comparisons import absent
+from mpjax.analysis.stats.estimates import absent
 from mpjax.analysis.stats.units import unit_levels
 
 OURS = "this model"

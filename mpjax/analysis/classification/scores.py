@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from sklearn.metrics import confusion_matrix
 
 from mpjax.analysis.stats import bootstrap
-from mpjax.analysis.stats.comparisons import absent
+from mpjax.analysis.stats.estimates import absent
 from mpjax.analysis.stats.units import Units
 from mpjax.taxonomy import Taxonomy, parse_fine_name
 

@@ -20,7 +20,7 @@ from jaxtyping import Float
 from mpjax.analysis.confounds import classifier, design, features, summary
 from mpjax.analysis.confounds.feature_tests import Settings, adjust, try_task
 from mpjax.analysis.confounds.features import BEHAVIOUR, RECORD, Family
-from mpjax.analysis.stats.comparisons import ALPHA, absent
+from mpjax.analysis.stats.estimates import ALPHA, absent
 from mpjax.taxonomy import Taxonomy
 
 _STRONGEST = 3  # features named per family

@@ -16,6 +16,8 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from mpjax.analysis.stats.whitening import fit_space
+
 _CONSTANT = 1e-9  # standard deviation, relative to the largest value, of a feature that is none
 _MOST = 30  # components
 _CELLS = 4_000_000  # numbers held at once
@@ -41,9 +43,10 @@ def whiten(features: Float[np.ndarray, "n d"], *, groups: int) -> Float[np.ndarr
     varies = scale > _CONSTANT * np.maximum(np.abs(mean), 1.0)
     if not varies.any():
         return np.zeros((len(features), 0))
-    left, size, _ = np.linalg.svd(values[:, varies] / scale[varies], full_matrices=False)
-    kept = min(int((size > 1e-6 * size[0]).sum()), max(2, groups // 2), _MOST)
-    return left[:, :kept] * np.sqrt(len(values))
+    scaled = values[:, varies] / scale[varies]
+    most = min(max(2, groups // 2), _MOST)
+    space = fit_space(scaled, np.arange(len(scaled)), components=most, variance=1.0)
+    return space.project(scaled)[0].astype(np.float64)
 
 
 def predict(

@@ -12,15 +12,15 @@ from scipy import stats
 from mpjax.analysis.confounds import classifier
 from mpjax.analysis.confounds.design import Task
 from mpjax.analysis.confounds.features import BEHAVIOUR, SCENE, Family
-from mpjax.analysis.stats import confound_null
 from mpjax.analysis.stats.bootstrap import (
     count_by_group,
     draw_weights,
     percentile_interval,
     resample_scores,
 )
-from mpjax.analysis.stats.comparisons import ALPHA, POWER, absent, holm
-from mpjax.analysis.stats.units import NotEstimableError
+from mpjax.analysis.stats.estimates import ALPHA, POWER, NotEstimableError, absent
+from mpjax.analysis.stats.multiple_testing import holm
+from mpjax.analysis.stats.permutation import draw_labels
 
 _FEW_FEATURES = 16  # up to so many are compared as they are; of more, their components
 _LEAST_DF = 4  # groups beyond one per class, for their spread to be known
@@ -101,7 +101,7 @@ def try_task(
         if (p := compare_means(compared, task.label, group)) is not None:
             entry["means"] = {"p": p}
     try:
-        drawn, unit = confound_null.draw_labels(
+        drawn, unit = draw_labels(
             rows, task.label, group=settings.group, by_condition=task.by_condition,
             count=settings.permutations, seed=settings.seed,
         )  # fmt: skip

@@ -15,7 +15,7 @@ from mpjax.analysis.stats.bootstrap import (
     percentile_interval,
     resample_scores,
 )
-from mpjax.analysis.stats.comparisons import absent
+from mpjax.analysis.stats.estimates import absent
 from mpjax.taxonomy import Taxonomy
 
 

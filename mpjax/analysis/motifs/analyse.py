@@ -15,7 +15,7 @@ from mpjax.analysis.motifs import contrasts, pain_score, summary, usage
 from mpjax.analysis.motifs.codebook import Assigned, Codebook
 from mpjax.analysis.motifs.contrasts import Setting
 from mpjax.analysis.motifs.usage import SESSION, Measured
-from mpjax.analysis.stats.comparisons import ALPHA, absent
+from mpjax.analysis.stats.estimates import ALPHA, absent
 from mpjax.config import MotifConfig
 from mpjax.taxonomy import Taxonomy, parse_fine_name
 

@@ -12,8 +12,10 @@ from mpjax.analysis.drug import sessions as drug_sessions
 from mpjax.analysis.drug.sessions import VEHICLE, NoTrial
 from mpjax.analysis.motifs.usage import SESSION, Measured
 from mpjax.analysis.pain_score import why_no_pain_score
-from mpjax.analysis.stats import motif_tests
-from mpjax.analysis.stats.comparisons import ALPHA
+from mpjax.analysis.stats import effect_size, permutation
+from mpjax.analysis.stats.estimates import ALPHA
+from mpjax.analysis.stats.multiple_testing import false_discovery_rate
+from mpjax.analysis.stats.units import unit_of
 from mpjax.taxonomy import NO_PAIN, Taxonomy, parse_fine_name
 
 # The figures that are adjusted together, within one kind of contrast.
@@ -62,8 +64,8 @@ def contrast_all(
     found = [row for part in parts for row in part(recordings, taxonomy, setting)]
     rows = [row for row in found if "why" not in row]
     for own in _by_family(rows).values():
-        for row, q in zip(own, motif_tests.adjust(np.array([r["p"] for r in own])), strict=True):
-            row["q"] = float(q)
+        for row, q in zip(own, false_discovery_rate([r["p"] for r in own]), strict=True):
+            row["q"] = q
     return rows, [row for row in found if "why" in row]
 
 
@@ -131,14 +133,6 @@ def _untreated(recordings: Measured, taxonomy: Taxonomy) -> Measured:
     return kept.assign(coarse=coarse_of(kept, taxonomy)).average(SESSION)
 
 
-def _unit_of(table: pd.DataFrame, side: np.ndarray, group: str) -> str:
-    """Returns `cage` where cages are what is divided and each is on one side; else `animal`."""
-    if group != "cage" or (table["cage"] == "").any():
-        return "animal"
-    sides = pd.Series(side).groupby(table["cage"].to_numpy()).nunique()
-    return "cage" if (sides == 1).all() else "animal"
-
-
 def _per_unit(sessions: Measured, unit: str, by: str) -> Measured:
     """Averages sessions per animal (then per cage, where cages are the units) and value of `by`."""
     units = sessions.average(["animal", by])
@@ -147,7 +141,7 @@ def _per_unit(sessions: Measured, unit: str, by: str) -> Measured:
 
 def _two_groups(sessions: Measured, treated: pd.Series, setting: Setting, what: Row) -> list[Row]:
     """Compares two groups of animals (or cages) by the mean over each one's sessions."""
-    unit = _unit_of(sessions.table, treated.to_numpy(), setting.group)
+    unit = unit_of(sessions.table, treated.to_numpy(), group=setting.group)
     units = _per_unit(sessions.assign(treated=treated), unit, "treated")
     side = units.table["treated"].to_numpy(bool)
     sizes = {"group": int(side.sum()), "reference": int((~side).sum())}
@@ -158,7 +152,7 @@ def _two_groups(sessions: Measured, treated: pd.Series, setting: Setting, what: 
         )
         return [_why(what["kind"], what["contrast"], why)]
     units = _testable(units)
-    tested = motif_tests.compare_groups(
+    tested = permutation.compare_groups(
         units.values, side, permutations=setting.permutations, seed=setting.seed
     )
     effects = _effects(units.values[side], units.values[~side])
@@ -186,7 +180,7 @@ def _effects(group: Float[np.ndarray, "n m"], reference: Float[np.ndarray, "r m"
             "n": {"group": int(n), "reference": int(n_other)},
         }
         for effect, own, other, n, n_other in zip(
-            motif_tests.standardise_difference(group, reference),
+            effect_size.hedges_g(group, reference),
             _means(group), _means(reference), *sizes, strict=True,
         )
     ]  # fmt: skip
@@ -199,7 +193,7 @@ def _means(values: Float[np.ndarray, "n m"]) -> list[float | None]:
 
 
 def _rows(
-    units: Measured, tested: motif_tests.Tested, effects: Sequence[Row], what: Row
+    units: Measured, tested: permutation.Tested, effects: Sequence[Row], what: Row
 ) -> list[Row]:
     """Returns a row per figure that has a p."""
     return [
@@ -229,10 +223,10 @@ def _days(recordings: Measured, taxonomy: Taxonomy, setting: Setting) -> Iterato
             continue
         units, time, place = found
         what |= {"reference": "", "unit": _course_unit(sessions.table, setting)}
-        tested = motif_tests.judge_trend(
+        tested = permutation.judge_trend(
             units.values, time, place, permutations=setting.permutations, seed=setting.seed
         )
-        each = motif_tests.slopes(units.values, time, place)
+        each = permutation.slopes(units.values, time, place)
         yield from _rows(units, tested, _slope_effects(each), what)
         first = units.table.groupby(place).first()
         courses.setdefault(str(kind), []).append(
@@ -243,7 +237,7 @@ def _days(recordings: Measured, taxonomy: Taxonomy, setting: Setting) -> Iterato
 
 
 def _course_unit(table: pd.DataFrame, setting: Setting) -> str:
-    return _unit_of(table, table["condition"].to_numpy(), setting.group)
+    return unit_of(table, table["condition"].to_numpy(), group=setting.group)
 
 
 def _course(
@@ -270,7 +264,7 @@ def _slope_effects(slope: Float[np.ndarray, "n m"]) -> list[Row]:
         {"effect": effect, "difference": mean, "mean": mean, "reference_mean": None,
          "n": {"group": int(n), "reference": 0}}
         for effect, mean, n in zip(
-            motif_tests.standardise_mean(slope), _means(slope), np.isfinite(slope).sum(0),
+            effect_size.standardised_mean(slope), _means(slope), np.isfinite(slope).sum(0),
             strict=True,
         )
     ]  # fmt: skip
@@ -308,7 +302,7 @@ def _drug(recordings: Measured, taxonomy: Taxonomy, setting: Setting) -> Iterato
     except NoTrial as error:
         yield _why("drug", KINDS["drug"], str(error))
         return
-    unit = drug_sessions.unit_of(changed.table)
+    unit = unit_of(changed.table, changed.table["arm"].to_numpy())
     for condition in sorted(set(changed.table["condition"])):
         own = changed.take(changed.table["condition"] == condition)
         for arm in drug_sessions.dose_arms(own.table):
@@ -367,10 +361,10 @@ def _within_animals(held: Measured, chosen: np.ndarray, setting: Setting, what: 
     inside = np.array(both)[place]
     held, chosen = _testable(held.take(inside)), chosen[inside]
     place = np.unique(place[inside], return_inverse=True)[1]
-    tested = motif_tests.compare_within(
+    tested = permutation.compare_within(
         held.values, chosen, place, permutations=setting.permutations, seed=setting.seed
     )
-    differences = motif_tests.slopes(held.values, chosen.astype(float), place)
+    differences = permutation.slopes(held.values, chosen.astype(float), place)
     effects = _slope_effects(differences)
     sides = zip(_means(held.values[chosen]), _means(held.values[~chosen]), strict=True)
     for effect, (own, others) in zip(effects, sides, strict=True):

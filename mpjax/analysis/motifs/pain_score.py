@@ -27,7 +27,7 @@ from mpjax.analysis.classification.scores import Task, score_units, tasks_of
 from mpjax.analysis.motifs import usage
 from mpjax.analysis.motifs.codebook import Assigned
 from mpjax.analysis.stats import bootstrap as resampling
-from mpjax.analysis.stats.comparisons import absent
+from mpjax.analysis.stats.estimates import absent
 from mpjax.analysis.stats.units import Units
 from mpjax.config import MotifConfig
 from mpjax.data.splits import FINAL, FIXED, fit_rows, tested_rows

@@ -5,7 +5,7 @@ from typing import Any
 
 from mpjax import formatting
 from mpjax.analysis.motifs.contrasts import KINDS
-from mpjax.analysis.stats.comparisons import ALPHA
+from mpjax.analysis.stats.estimates import ALPHA
 
 _NAMED = 3  # motifs of a sentence
 _COMPARED = ("pain", "label", "drug")

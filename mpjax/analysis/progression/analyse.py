@@ -14,14 +14,8 @@ from mpjax.analysis.progression.mixed_model import fit_course
 from mpjax.analysis.progression.non_responders import flag_unaffected
 from mpjax.analysis.progression.summary import summarise
 from mpjax.analysis.stats import bootstrap as resampling
-from mpjax.analysis.stats.comparisons import absent
-from mpjax.analysis.stats.units import (
-    LEVELS,
-    NotEstimableError,
-    Units,
-    scores_are_constant,
-    unit_levels,
-)
+from mpjax.analysis.stats.estimates import NotEstimableError, absent
+from mpjax.analysis.stats.units import LEVELS, Units, scores_are_constant, unit_levels
 from mpjax.taxonomy import Taxonomy
 
 _POINTS = ("onset", "peak", "resolution")

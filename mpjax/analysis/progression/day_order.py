@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from scipy import stats
 
 from mpjax.analysis.stats import bootstrap
-from mpjax.analysis.stats.comparisons import absent
+from mpjax.analysis.stats.estimates import absent
 from mpjax.analysis.stats.units import Units
 from mpjax.taxonomy import NO_PAIN, Taxonomy, parse_fine_name
 

@@ -10,9 +10,9 @@ from scipy import stats
 
 from mpjax.analysis.pain_score import average_by_animal, pain_score
 from mpjax.analysis.predictions import Predictions
-from mpjax.analysis.progression.daily_scores import LEAST_UNITS, own_conditions
-from mpjax.analysis.stats.comparisons import ALPHA, absent
-from mpjax.analysis.stats.units import NotEstimableError
+from mpjax.analysis.progression.daily_scores import own_conditions
+from mpjax.analysis.stats.bootstrap import LEAST_UNITS
+from mpjax.analysis.stats.estimates import ALPHA, NotEstimableError, absent
 
 BINS = 6
 _LEAST_CLIPS = 3  # of a recording, at as many times, for a slope

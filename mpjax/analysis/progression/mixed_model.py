@@ -7,18 +7,16 @@ and fades has no shape that few knots follow.
 
 import dataclasses
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import statsmodels.formula.api as smf
-from jaxtyping import Float
 from scipy import stats
-from statsmodels.tools.sm_exceptions import ConvergenceWarning
 
-from mpjax.analysis.stats.comparisons import ALPHA, absent
+from mpjax.analysis.stats import mixed_model
+from mpjax.analysis.stats.estimates import ALPHA, NotEstimableError, absent
+from mpjax.analysis.stats.mixed_model import MixedModel
 
 Term = dict[str, str]  # level (a number, as text) by factor
 Names = Mapping[str, Sequence[str] | None]  # of a factor's levels; None: the number itself
@@ -34,9 +32,6 @@ class Freedom:
     def of(self, term: Term) -> int:
         """Returns those of a term."""
         return self.within if "day" in term else self.between
-
-
-_REFUSALS = (np.linalg.LinAlgError, ConvergenceWarning, ValueError, ZeroDivisionError)
 
 
 def fit_course(sessions: pd.DataFrame, *, reference: str) -> dict[str, Any]:
@@ -72,8 +67,7 @@ def fit_course(sessions: pd.DataFrame, *, reference: str) -> dict[str, Any]:
     if np.isclose(np.ptp(rows["score"]), 0):
         return absent("all scores are alike, so there is nothing to fit")
     sexes = [] if (rows["sex"] == "").any() else sorted(set(rows["sex"]))
-    caged = bool((rows["cage"] != "").all()) and rows["cage"].nunique() < rows["animal"].nunique()
-    groups = "cage" if caged else "animal"
+    groups = mixed_model.outer_group(rows)
     df = Freedom(
         within=rows["animal"].nunique() - len(conditions),
         between=rows[groups].nunique() - len(conditions) - max(0, len(sexes) - 1),
@@ -83,31 +77,25 @@ def fit_course(sessions: pd.DataFrame, *, reference: str) -> dict[str, Any]:
     rows["condition"] = rows["condition"].map(conditions.index)  # names may hold anything
     rows["sex"] = rows["sex"].map(sexes.index) if sexes else 0
     formula = "score ~ C(condition) * C(day)" + (" + C(sex)" if len(sexes) > 1 else "")
-    fitted = _fit(formula, rows, groups=groups, nested=caged)
-    if isinstance(fitted, str):
-        return absent(fitted)
+    try:
+        model = mixed_model.fit(formula, rows)
+    except NotEstimableError as error:
+        return absent(str(error))
     names: Names = {"condition": conditions, "sex": sexes, "day": None}
-    terms = [_parse(name) for name in fitted.fe_params.index]
-    spread = {"residual": float(np.sqrt(fitted.scale))}
-    spread[groups] = float(np.sqrt(np.asarray(fitted.cov_re)[0, 0]))
-    if caged:
-        spread["animal"] = float(np.sqrt(fitted.vcomp[0]))
+    terms = [_parse(name) for name in model.names]
     return {
         "formula": "score ~ condition * day (categorical)"
         + (" + sex" if len(sexes) > 1 else "")
-        + (" + (1|cage/animal)" if caged else " + (1|animal)"),
+        + model.random,
         "method": "REML; t and F tests, degrees of freedom by animals (with the day) or units",
         "days": days,
         "left_out_days": sorted({int(day) for day in sessions["day"]} - set(days)),
-        "n": {
-            "animals": rows["animal"].nunique(),
-            "sessions": len(rows),
-            "cages": rows["cage"].nunique() if caged else 0,
-        },
-        "sd": spread,
-        "terms": _describe_terms(fitted, terms, df, names=names),
-        "tests": _test(fitted, terms, df),
-        "means": _means(fitted, terms, rows, names=names, df=df.between),
+        **model.describe(),
+        "terms": [
+            model.test_term(_plain(term, names), i, df.of(term)) for i, term in enumerate(terms)
+        ],
+        "tests": _test(model, terms, df),
+        "means": _means(model, terms, names=names, df=df.between),
     }
 
 
@@ -117,63 +105,23 @@ def _common_days(sessions: pd.DataFrame) -> list[int]:
     return [int(day) for day in conditions.index[conditions == sessions["condition"].nunique()]]
 
 
-def _fit(formula: str, rows: pd.DataFrame, *, groups: str, nested: bool) -> Any:
-    """Returns the fitted model, or why it could not be fitted."""
-    random = {"animal": "0 + C(animal)"} if nested else None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", ConvergenceWarning)
-            # A variance at its bound, 0, is found on the way and is no fault.
-            warnings.simplefilter("ignore", UserWarning)
-            warnings.simplefilter("ignore", RuntimeWarning)
-            model = smf.mixedlm(formula, rows, groups=groups, re_formula="1", vc_formula=random)
-            if (rank := np.linalg.matrix_rank(model.exog)) < model.exog.shape[1]:
-                return (
-                    f"the mixed model is not determined: {model.exog.shape[1]} terms, but only "
-                    f"{rank} that differ (are sexes and conditions the same animals?)"
-                )
-            fitted = model.fit(reml=True, method=["lbfgs", "powell"])
-    except _REFUSALS as error:
-        return f"the mixed model could not be fitted ({str(error).splitlines()[0]})"
-    if not fitted.converged or not np.isfinite(fitted.bse_fe).all():
-        return "the mixed model's fit did not converge"
-    return fitted
-
-
-def _fixed(fitted: Any) -> tuple[Float[np.ndarray, " terms"], Float[np.ndarray, "terms terms"]]:
-    """Returns the fixed effects and their covariance."""
-    count = len(fitted.fe_params)
-    return np.asarray(fitted.fe_params), np.asarray(fitted.cov_params())[:count, :count]
-
-
 def _parse(name: str) -> Term:
     """Turns patsy's name of a term into its factors and their levels; the intercept has none."""
     return dict(re.findall(r"C\((\w+)\)\[T\.(-?\d+)\]", name))
 
 
-def _describe_terms(
-    fitted: Any, terms: Sequence[Term], freedom: Freedom, *, names: Names
-) -> list[dict[str, Any]]:
-    values, covariance = _fixed(fitted)
-    rows = []
-    for term, value, se in zip(terms, values, np.sqrt(np.diag(covariance)), strict=True):
-        df = freedom.of(term)
-        half = stats.t.isf(ALPHA / 2, df) * se
-        told = [
-            f"{factor} {level if (known := names[factor]) is None else known[int(level)]}"
-            for factor, level in term.items()
-        ]
-        rows.append(
-            {"term": " × ".join(told) or "Intercept", "value": float(value), "se": float(se),
-             "ci95": [float(value - half), float(value + half)],
-             "p": float(2 * stats.t.sf(abs(value) / se, df)), "df": int(df)}
-        )  # fmt: skip
-    return rows
+def _plain(term: Term, names: Names) -> str:
+    """Returns a term as `condition sni × day 7`."""
+    parts = [
+        f"{factor} {level if (known := names[factor]) is None else known[int(level)]}"
+        for factor, level in term.items()
+    ]
+    return " × ".join(parts) or "Intercept"
 
 
-def _test(fitted: Any, terms: Sequence[Term], freedom: Freedom) -> list[dict[str, Any]]:
+def _test(model: MixedModel, terms: Sequence[Term], freedom: Freedom) -> list[dict[str, Any]]:
     """Tests by F whether conditions differ on any day, and whether their courses do."""
-    values, covariance = _fixed(fitted)
+    values, covariance = model.values, model.covariance
     conditions = [i for i, term in enumerate(terms) if "condition" in term]
     families = {
         "condition, on any day": (conditions, min(freedom.within, freedom.between)),
@@ -189,15 +137,15 @@ def _test(fitted: Any, terms: Sequence[Term], freedom: Freedom) -> list[dict[str
 
 
 def _means(
-    fitted: Any, terms: Sequence[Term], rows: pd.DataFrame, *, names: Names, df: int
+    model: MixedModel, terms: Sequence[Term], *, names: Names, df: int
 ) -> list[dict[str, Any]]:
     """Estimates the mean of each condition and day, both sexes counted alike."""
-    values, covariance = _fixed(fitted)
+    values, covariance, rows = model.values, model.covariance, model.rows
     conditions, sexes = names["condition"] or [], names["sex"] or []
     sexed = ["sex" in term for term in terms]
     found = []
     for (code, day), members in rows.groupby(["condition", "day"]).groups.items():
-        line = np.array(fitted.model.exog[members[0]])
+        line = np.array(model.fitted.model.exog[members[0]])
         line[sexed] = 1 / max(1, len(sexes))
         value, half = line @ values, stats.t.isf(ALPHA / 2, df)
         half *= np.sqrt(line @ covariance @ line)

@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from mpjax.analysis.progression.daily_scores import Courses
 from mpjax.analysis.progression.onset import Compared
-from mpjax.analysis.stats.comparisons import ALPHA, absent
+from mpjax.analysis.stats.estimates import ALPHA, absent
 
 LEAST_ANIMALS = 3  # whose spread limits or expectations rest on
 _DRAWS = 10_000

@@ -29,15 +29,15 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import stats
 
-from mpjax.analysis.progression.daily_scores import (
+from mpjax.analysis.progression.daily_scores import Courses
+from mpjax.analysis.stats.bootstrap import (
     LEAST_UNITS,
-    Courses,
-    draw,
+    ROUGH_BELOW,
+    draw_weights,
     moments,
     simultaneous_critical,
 )
-from mpjax.analysis.stats.bootstrap import ROUGH_BELOW
-from mpjax.analysis.stats.comparisons import ALPHA, absent
+from mpjax.analysis.stats.estimates import ALPHA, absent
 
 HALF = 0.5  # of the peak's excess: below it, pain counts as resolved
 _SET = 0.95
@@ -245,8 +245,8 @@ def describe_condition(compared: Compared, *, kind: str, resamples: int, seed: i
         return {"excess": rows, **dict.fromkeys(("onset", "peak", "resolution"), absent(why))}
     rng = np.random.default_rng(seed)
     weights = (
-        draw(len(own), resamples=resamples, rng=rng),
-        draw(others, resamples=resamples, rng=rng),
+        draw_weights(len(own), resamples=resamples, seed=rng),
+        draw_weights(others, resamples=resamples, seed=rng),
     )
     own, other = own[:, kept], None if other is None else other[:, kept]
     found, drawn = find_excess(own, other, ones), find_excess(own, other, weights)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from mpjax.analysis.stats.comparisons import ALPHA
+from mpjax.analysis.stats.estimates import ALPHA
 
 _MANY = 0.05  # share of resamples without an onset that is told
 

@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from mpjax.analysis.stats import bootstrap
-from mpjax.analysis.stats.comparisons import absent
 from mpjax.analysis.stats.crossed_bootstrap import Crossed
+from mpjax.analysis.stats.estimates import absent
 
 
 def describe(

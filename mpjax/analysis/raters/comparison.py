@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
-from mpjax.analysis.stats.comparisons import absent
 from mpjax.analysis.stats.crossed_bootstrap import Crossed
+from mpjax.analysis.stats.estimates import absent
 
 _TRY_ALL = 12  # groups; with no more than these, all sign flips are tried
 

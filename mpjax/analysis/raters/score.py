@@ -21,8 +21,8 @@ from mpjax.analysis.raters import agreement
 from mpjax.analysis.raters.comparison import compare
 from mpjax.analysis.raters.files import CONFIDENCE, Answers, Key
 from mpjax.analysis.stats import bootstrap as resampling
-from mpjax.analysis.stats.comparisons import absent
 from mpjax.analysis.stats.crossed_bootstrap import Crossed
+from mpjax.analysis.stats.estimates import absent
 from mpjax.io import files
 
 SCHEMA = "mpjax.raters/1"

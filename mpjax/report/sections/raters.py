@@ -5,7 +5,7 @@ from typing import Any
 
 from mpjax import formatting
 from mpjax.analysis.raters.score import MODEL
-from mpjax.analysis.stats.comparisons import ALPHA
+from mpjax.analysis.stats.estimates import ALPHA
 from mpjax.report.tables import (
     WHY,
     Column,

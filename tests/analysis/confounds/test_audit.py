@@ -11,8 +11,8 @@ from mpjax.analysis.confounds import audit as confounds
 from mpjax.analysis.confounds import classifier
 from mpjax.analysis.confounds.feature_tests import Settings, compare_means
 from mpjax.analysis.confounds.single_frames import compare_stills
-from mpjax.analysis.stats import confound_null
-from mpjax.analysis.stats.units import NotEstimableError
+from mpjax.analysis.stats import permutation
+from mpjax.analysis.stats.estimates import NotEstimableError
 
 CAGES = Settings("cage", bootstrap=200, permutations=249)
 ANIMALS = Settings("animal", bootstrap=200, permutations=249)
@@ -245,7 +245,7 @@ def test_no_recording_is_named_with_the_help_of_its_own_group():
 def test_exchanged_labels_keep_animals_whole_and_days_in_place():
     recordings, taxonomy = audited_recordings.draw()
     coarse = np.asarray(taxonomy.fine_to_coarse)[recordings["label"]]
-    drawn, unit = confound_null.draw_labels(
+    drawn, unit = permutation.draw_labels(
         recordings, coarse, group="cage", by_condition=True, count=50, seed=0
     )
     assert unit == "cage"
@@ -259,7 +259,7 @@ def test_labels_that_can_hardly_be_exchanged_are_refused():
     recordings, taxonomy = audited_recordings.draw(animals=1, days=(1,))
     coarse = np.asarray(taxonomy.fine_to_coarse)[recordings["label"]]
     with pytest.raises(NotEstimableError, match=r"in 6 way\(s\) only"):
-        confound_null.draw_labels(
+        permutation.draw_labels(
             recordings, coarse, group="animal", by_condition=True, count=99, seed=0
         )
 
