@@ -3,7 +3,7 @@ import json
 
 import pytest
 from full_study import make_full_study
-from prediction_tables import make_answers, make_meta, make_study
+from prediction_tables import evaluate, make_answers, make_meta, make_study
 
 pytest.importorskip("jsonschema", reason="jsonschema comes with the extra `dev`")
 
@@ -11,8 +11,8 @@ import jsonschema
 from metrics_schema import check, read_schema
 
 from mpjax.analysis.classification.comparison import compare
-from mpjax.analysis.classification.evaluate import SCHEMA, evaluate
 from mpjax.analysis.predictions import read_predictions, write_predictions
+from mpjax.studies.evaluation import SCHEMA
 from mpjax.taxonomy import Taxonomy
 
 

@@ -1,4 +1,4 @@
-"""metrics.json: fine and coarse accuracy at clip, recording and animal x day level."""
+"""Fine and coarse accuracy at the level of clips, recordings and animal-days."""
 
 import dataclasses
 from typing import Any
@@ -9,20 +9,16 @@ from jaxtyping import Float, Int
 
 from mpjax.analysis.classification.calibration import (
     Calibrated,
-    calibrate,
     describe_calibration,
 )
 from mpjax.analysis.classification.scores import describe_day_distance, score_levels, tasks_of
 from mpjax.analysis.classification.significance import permutation_test
-from mpjax.analysis.drug.trial import analyse_drugs
-from mpjax.analysis.predictions import Predictions, count_leaks
-from mpjax.analysis.progression.analyse import describe_course
+from mpjax.analysis.predictions import Predictions
 from mpjax.analysis.stats import bootstrap as resampling
 from mpjax.analysis.stats.estimates import absent
 from mpjax.analysis.stats.units import LEVELS, Units, scores_are_constant, unit_levels
 from mpjax.taxonomy import parse_fine_name
 
-SCHEMA = "mpjax.metrics/2"
 _NO_DEMONSTRATION = (
     "no head was trained under both splits; that takes a head on cached embeddings "
     "(config.train.what=probe) and at least 2 groups of animals"
@@ -44,62 +40,40 @@ class _Held:
         return self.predictions.group
 
 
-def evaluate(
+def describe_tasks(
     predictions: Predictions,
+    calibrated: Calibrated,
     *,
-    bootstrap: int = 2000,
-    permutations: int = 2000,
-    seed: int = 0,
-    outcome: str = "pain",
-    progression: bool = True,
-    demonstration: pd.DataFrame | None = None,
+    bootstrap: int,
+    permutations: int,
+    seed: int,
 ) -> dict[str, Any]:
-    """Computes the content of metrics.json; figures on the held-out clips of trained classes only.
+    """Scores the held-out clips of trained classes.
 
     Args:
         predictions: checked predictions.
+        calibrated: their calibration.
         bootstrap: resamples of whole animals (or cages) behind every interval.
         permutations: of the labels over animals, behind every p of the accuracy.
-        seed: of the resampling and the permutations.
-        outcome: of the drug part, see `drug_sessions.score_sessions`.
-        progression: whether the course of pain over days is estimated.
-        demonstration: what one head predicts under two splits of the same clips: `clip_id`,
-            `animal`, `cage`, `label`, `predicted_by_animal_split`, `predicted_by_clip_split`.
+        seed: of both.
 
     Returns:
-        A JSON-safe dict; what cannot be estimated is {"value": None, "why": …}.
+        `fine`, `coarse` (where there are coarse classes) and `calibration` of metrics.json.
     """
-    table, taxonomy = predictions.table, predictions.taxonomy
-    rows = table[predictions.evaluated]
+    rows = predictions.table[predictions.evaluated]
     groups = rows[predictions.group].nunique()
     weights = resampling.draw_weights(groups, resamples=bootstrap, seed=seed) if groups else None
     held = _Held(rows, predictions, weights, permutations, seed)
-    calibrated = calibrate(predictions)
-    metrics: dict[str, Any] = {
-        "schema": SCHEMA,
-        **{key: predictions.meta.get(key) for key in ("fingerprint", "scheme", "group", "exclude")},
-        "bootstrap": {"unit": held.unit, "groups": groups, "resamples": bootstrap, "seed": seed},
-        "n": _count(rows) | _count_clips(table, rows),
-        "splits": _describe_splits(table),
-        "leak": {
-            "animals": count_leaks(table, "animal"),
-            "groups": count_leaks(table, predictions.group),
-            "demonstration": describe_demonstration(
-                demonstration, predictions, bootstrap=bootstrap, seed=seed
-            ),
-        },
-        **_describe_tasks(held, calibrated),
-    }  # fmt: skip
-    if taxonomy.coarse and predictions.p_coarse is not None:
-        metrics["coarse"]["separate"] = _describe_separate(held, predictions.p_coarse)
-    if progression:
-        metrics["progression"] = describe_course(
-            predictions, calibrated.p, bootstrap=bootstrap, permutations=permutations, seed=seed
-        )
-    else:
-        metrics["progression"] = absent("switched off by config.eval.progression=false")
-    metrics["drug"] = analyse_drugs(predictions, calibrated, outcome=outcome, seed=seed)
-    return metrics
+    described = _describe_tasks(held, calibrated)
+    if predictions.taxonomy.coarse and predictions.p_coarse is not None:
+        described["coarse"]["separate"] = _describe_separate(held, predictions.p_coarse)
+    return described
+
+
+def count_evaluated(predictions: Predictions) -> dict[str, int]:
+    """Counts what is evaluated, and the held-out clips that are not: of no trained class."""
+    rows = predictions.table[predictions.evaluated]
+    return _count(rows) | _count_clips(predictions.table, rows)
 
 
 def _describe_tasks(held: _Held, calibrated: Calibrated) -> dict[str, Any]:
@@ -217,7 +191,7 @@ def _count_clips(table: pd.DataFrame, rows: pd.DataFrame) -> dict[str, int]:
     }
 
 
-def _describe_splits(table: pd.DataFrame) -> list[dict[str, Any]]:
+def describe_splits(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Counts clips, recordings, animals and cages per split, and per fold of each."""
     order = {"train": 0, "val": 1, "test": 2, "drug": 3}
     parts = [

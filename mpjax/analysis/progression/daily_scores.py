@@ -1,4 +1,4 @@
-"""Trajectories of the pain score: one score per held-out animal and day, and their means."""
+"""The pain score of every held-out animal and day, and its mean per condition and day."""
 
 import dataclasses
 from typing import Any
@@ -8,16 +8,23 @@ import pandas as pd
 from jaxtyping import Float
 from scipy import stats
 
-from mpjax.analysis.pain_score import average_by_animal, pain_score
+from mpjax.analysis.pain_score import (
+    average_by_animal,
+    pain_probability,
+    pain_score,
+    why_no_pain_score,
+)
 from mpjax.analysis.predictions import Predictions
 from mpjax.analysis.stats.bootstrap import draw_weights, moments, simultaneous_critical
-from mpjax.analysis.stats.estimates import ALPHA, NotEstimableError
+from mpjax.analysis.stats.estimates import ALPHA, NotEstimableError, absent
 from mpjax.analysis.stats.units import unit_of
 from mpjax.taxonomy import NO_PAIN, Taxonomy, parse_fine_name
 
+_NOBODY = "no held-out clip of a trained class"
+
 
 @dataclasses.dataclass(frozen=True)
-class Courses:
+class DailyScores:
     """The scores of all units over the recorded days.
 
     Attributes:
@@ -43,14 +50,39 @@ class Courses:
         return self.score[[name in conditions for name in self.condition]]
 
 
+def describe_days(predictions: Predictions, p: Float[np.ndarray, "n fine"]) -> dict[str, Any]:
+    """Tabulates the probability of pain per condition and day, over the held-out animals.
+
+    Args:
+        predictions: of a study.
+        p: calibrated probabilities of the fine classes, rows as in `predictions.table`.
+
+    Returns:
+        {"rows": [{"condition", "day", "value", "n", "animals": {name: value}}]}: `value` is the
+        mean of the `n` animals' own means; or {"value": None, "why": …}.
+    """
+    mask = predictions.evaluated
+    if why := why_no_pain_score(predictions.taxonomy) or ("" if mask.any() else _NOBODY):
+        return absent(why)
+    clips = predictions.table[mask].assign(pain=pain_probability(predictions.taxonomy, p[mask]))
+    rows = []
+    for (condition, day), part in average_by_animal(clips, "pain", by=["condition", "day"]).groupby(
+        ["condition", "day"]
+    ):
+        animals = {str(k): float(v) for k, v in zip(part["animal"], part["pain"], strict=True)}
+        row = {"condition": str(condition), "day": int(day), "value": float(part["pain"].mean())}
+        rows.append(row | {"n": len(part), "animals": animals})
+    return {"rows": rows}
+
+
 def score_days(predictions: Predictions, p: Float[np.ndarray, "n fine"]) -> pd.DataFrame:
-    """Scores every held-out animal on every day, as `drug_sessions.score_sessions` does.
+    """Scores every held-out animal on every day, as the drug test scores its sessions.
 
     Clips are averaged within a recording, recordings within a day. Rows before induction belong
     to the condition that the animal has after it.
 
     Args:
-        predictions: of a study whose classes tell of pain (see `why_no_pain_score`).
+        predictions: of a study whose classes include pain (see `why_no_pain_score`).
         p: calibrated probabilities of the fine classes, rows as in `predictions.table`.
 
     Returns:
@@ -61,15 +93,17 @@ def score_days(predictions: Predictions, p: Float[np.ndarray, "n fine"]) -> pd.D
     """
     mask = predictions.evaluated
     if not mask.any():
-        raise NotEstimableError("no held-out clip of a trained class")
+        raise NotEstimableError(_NOBODY)
     clips = predictions.table[mask].assign(score=pain_score(predictions.taxonomy, p[mask]))
     clips = clips.assign(condition=own_conditions(clips))
-    sessions = average_by_animal(clips, "score", by=["condition", "day"])
-    kept = clips.groupby(["condition", "day", "animal"], as_index=False).agg(
-        cage=("cage", "first"), sex=("sex", "first"), recordings=("video", "nunique"),
+    keys = ["condition", "day", "animal"]
+    facts = clips.groupby(keys, as_index=False).agg(
+        cage=("cage", "first"),
+        sex=("sex", "first"),
+        recordings=("video", "nunique"),
         clips=("video", "size"),
-    )  # fmt: skip
-    sessions = sessions.merge(kept, on=["condition", "day", "animal"])
+    )
+    sessions = average_by_animal(clips, "score", by=["condition", "day"]).merge(facts, on=keys)
     columns = ["animal", "cage", "sex", "condition", "day", "score", "recordings", "clips"]
     return sessions.sort_values(["condition", "animal", "day"], ignore_index=True)[columns]
 
@@ -85,14 +119,14 @@ def own_conditions(clips: pd.DataFrame) -> pd.Series:
     if (several > 1).any():
         first = several.index[several > 1][0]
         raise NotEstimableError(
-            f"animal {first!r} has several conditions after induction, so its days are no course "
-            "of one"
+            f"animal {first!r} has several conditions after induction, so its days do not form one "
+            "course"
         )
     return clips["animal"].map(after.first()).fillna(clips["condition"])
 
 
 def painful_conditions(taxonomy: Taxonomy) -> dict[str, bool]:
-    """Tells per condition whether any of its days from induction on is a class with pain."""
+    """Says for each condition whether any of its days from induction on is a class with pain."""
     painful: dict[str, bool] = {}
     for name, group in zip(taxonomy.fine, taxonomy.fine_to_coarse, strict=True):
         condition, day = parse_fine_name(name) or (name, 0)
@@ -102,12 +136,12 @@ def painful_conditions(taxonomy: Taxonomy) -> dict[str, bool]:
     return painful
 
 
-def arrange(sessions: pd.DataFrame, taxonomy: Taxonomy, *, group: str) -> Courses:
-    """Lays the scores out as units x days; see `units.unit_of`.
+def arrange(sessions: pd.DataFrame, taxonomy: Taxonomy, *, group: str) -> DailyScores:
+    """Arranges the scores as units x days; see `units.unit_of` for the unit.
 
     Args:
-        sessions: of `score_days`.
-        taxonomy: tells which conditions are painful.
+        sessions: from `score_days`.
+        taxonomy: says which conditions are painful.
         group: of the split, `animal` or `cage`.
     """
     kind = unit_of(sessions, sessions["condition"].to_numpy(), group=group)
@@ -116,7 +150,7 @@ def arrange(sessions: pd.DataFrame, taxonomy: Taxonomy, *, group: str) -> Course
     )
     painful = painful_conditions(taxonomy)
     found = sorted(set(sessions["condition"]))
-    return Courses(
+    return DailyScores(
         score=wide.to_numpy(float),
         name=tuple(str(name) for name in wide.index.get_level_values(1)),
         condition=tuple(str(name) for name in wide.index.get_level_values(0)),
@@ -127,17 +161,23 @@ def arrange(sessions: pd.DataFrame, taxonomy: Taxonomy, *, group: str) -> Course
     )
 
 
-def describe_means(courses: Courses, *, resamples: int, seed: int) -> list[dict[str, Any]]:
+def t_interval(value: float, se: float, df: float) -> list[float]:
+    """Returns the 95 % t interval of an estimate."""
+    half = stats.t.isf(ALPHA / 2, df) * se
+    return [float(value - half), float(value + half)]
+
+
+def describe_means(scores: DailyScores, *, resamples: int, seed: int) -> list[dict[str, Any]]:
     """Estimates the mean score per condition and day.
 
     The interval of one day is the t interval over units: with the few animals of a condition a
     percentile bootstrap is too narrow (with 4, it holds the mean in some 80 % of samples). The
-    band over all days of a condition is the studentised bootstrap's over whole units.
+    band over all days of a condition comes from a studentised bootstrap of whole units.
 
     Args:
-        courses: of `arrange`.
+        scores: from `arrange`.
         resamples: bootstrap resamples of units.
-        seed: of the drawing.
+        seed: of the resamples.
 
     Returns:
         [{"condition", "day", "value", "ci95", "band95", "n"}]; both intervals None, with "why",
@@ -145,22 +185,22 @@ def describe_means(courses: Courses, *, resamples: int, seed: int) -> list[dict[
     """
     rows = []
     rng = np.random.default_rng(seed)
-    for condition in sorted(set(courses.condition)):
-        score = courses.of(condition)
+    for condition in sorted(set(scores.condition)):
+        score = scores.of(condition)
         found = moments(score, np.ones((1, len(score)), int))
         drawn = moments(score, draw_weights(len(score), resamples=resamples, seed=rng))
-        mean, se, df = found.mean[0], np.sqrt(found.variance[0]), float(found.df[0])
-        known = np.isfinite(se)
-        deviation = (drawn.mean - mean) / np.sqrt(drawn.variance)
+        means, ses, df = found.mean[0], np.sqrt(found.variance[0]), float(found.df[0])
+        known = np.isfinite(ses)
+        deviation = (drawn.mean - means) / np.sqrt(drawn.variance)
         critical = simultaneous_critical(deviation[:, known], df) if known.any() else np.nan
         for i in np.flatnonzero(found.n[0] > 0):
-            row = {"condition": condition, "day": courses.days[i], "value": float(mean[i])}
+            mean, se = float(means[i]), float(ses[i])
+            row = {"condition": condition, "day": scores.days[i], "value": mean}
             if known[i]:
-                half = se[i] * np.array([stats.t.isf(ALPHA / 2, df), critical])
-                row["ci95"] = [float(mean[i] - half[0]), float(mean[i] + half[0])]
-                row["band95"] = [float(mean[i] - half[1]), float(mean[i] + half[1])]
+                band = [mean - critical * se, mean + critical * se]
+                row |= {"ci95": t_interval(mean, se, df), "band95": band}
             else:
-                why = f"no interval from a single {courses.kind}, or from scores that are all alike"
+                why = f"no interval from a single {scores.kind}, or from equal scores"
                 row |= {"ci95": None, "band95": None, "why": why}
             rows.append(row | {"n": int(found.n[0, i])})
     return rows

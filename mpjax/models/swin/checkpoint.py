@@ -1,13 +1,12 @@
 """Video Swin on disk: an Orbax checkpoint, and a JSON file that tells what it is."""
 
-import uuid
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from etils import epath
 
-from mpjax.config import from_config_dict
+from mpjax.config import from_config_dict, rules
 from mpjax.io import files, stores
 from mpjax.io.files import read_json, write_json
 from mpjax.models.swin.network import SwinConfig, init_params
@@ -68,20 +67,10 @@ def save(
             _write(folder, params)
         write_json(directory / _ABOUT, about)  # the mark of a whole one, hence the last
         return
-    aside = directory.parent / f".{directory.name}.{uuid.uuid4().hex[:8]}.part"
-    try:
-        # Not left to Orbax, whose threads wait 5 minutes for a directory that cannot be made.
-        aside.mkdir(parents=True)
-    except OSError as error:
-        raise OSError(f"{directory}: cannot be written ({error})") from error
-    try:
+    # Not left to Orbax, whose threads wait 5 minutes for a directory that cannot be made.
+    with files.write_folder_aside(directory) as aside:
         _write(aside, params)
         write_json(aside / _ABOUT, about)
-        if directory.exists():  # and is empty, else it was refused
-            directory.rmdir()
-        aside.rename(directory)
-    finally:
-        aside.rmtree(missing_ok=True)
 
 
 def _write(directory: epath.Path, params: Any) -> None:
@@ -106,7 +95,8 @@ def restore(
     values = read_json(about)
     if values.get("kind") != "swin" or "config" not in values:
         raise ValueError(f"{about}: does not tell of a Video Swin; convert the checkpoint again")
-    config = from_config_dict(values["config"], SwinConfig, path=f"{about}: config")
+    noted = rules.rename_fields(values["config"], "projector")
+    config = from_config_dict(noted, SwinConfig, path=f"{about}: config")
     classes = tuple(values["classes"]) if values.get("classes") else None
     if classes is not None and len(classes) != config.num_classes:
         raise ValueError(

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from prediction_tables import make_meta, make_table
+from prediction_tables import evaluate, make_meta, make_table
 from sklearn.cluster import KMeans
 
 from mpjax.analysis.bsoid import clustering, predict
 from mpjax.analysis.bsoid.features import bin_frames, fill_lost
-from mpjax.analysis.classification import comparison, evaluate
+from mpjax.analysis.classification import comparison
 from mpjax.config import BsoidConfig
 from mpjax.taxonomy import Taxonomy
 
@@ -218,7 +218,7 @@ def test_the_table_is_the_projectors_with_other_probabilities(kmeans, check):
     for name in set(ours.columns) - {"p", "logits"}:
         np.testing.assert_array_equal(ours[name].to_numpy(), given[name].to_numpy())
     theirs, mine = check(table, meta), check(ours, meta)
-    figures = evaluate.evaluate(mine, bootstrap=50, permutations=20)
+    figures = evaluate(mine, bootstrap=50, permutations=20)
     difference = comparison.compare(mine, theirs, bootstrap=50)["fine"]["recording"]["accuracy"]
     assert figures["fine"]["recording"]["accuracy"]["n"] == difference["n"] == 16
     assert difference["value"] > 0.2
@@ -310,7 +310,7 @@ def test_a_planted_difference_is_found_in_other_animals_and_clusters_are_kept(
     table, poses, meta = make_study()
     config = dataclasses.replace(CONFIG, max_bins=400)
     ours, own = run(table, poses, config=config, cache=tmp_path)
-    figures = evaluate.evaluate(check(ours, meta), bootstrap=50, permutations=20)
+    figures = evaluate(check(ours, meta), bootstrap=50, permutations=20)
     assert figures["fine"]["recording"]["accuracy"]["value"] >= 0.9
     assert own["motifs"] >= 2
     assert own["held_out_accuracy"] > own["majority"]

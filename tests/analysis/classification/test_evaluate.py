@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from prediction_tables import make_answers, make_meta, make_study, make_table
+from prediction_tables import evaluate, make_answers, make_meta, make_study, make_table
 from sklearn.metrics import (
     accuracy_score,
     balanced_accuracy_score,
@@ -12,7 +12,6 @@ from sklearn.metrics import (
     top_k_accuracy_score,
 )
 
-from mpjax.analysis.classification.evaluate import evaluate
 from mpjax.taxonomy import Taxonomy, default_taxonomy
 
 ABC = Taxonomy(("a", "b", "c"))

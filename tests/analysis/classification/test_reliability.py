@@ -1,11 +1,10 @@
 import numpy as np
 import pytest
-from prediction_tables import make_meta, make_study
+from prediction_tables import evaluate, make_meta, make_study
 from scipy.special import softmax
 
 from mpjax.analysis.classification import calibration
 from mpjax.analysis.classification.calibration import calibrate
-from mpjax.analysis.classification.evaluate import evaluate
 from mpjax.analysis.predictions import read_predictions, write_predictions
 
 
