@@ -59,14 +59,9 @@ def calibrate(predictions: Predictions) -> Calibrated:
         return fit_temperature(log_p[mask], label[mask], animal[mask])
 
     if not fitted.any():
-        return Calibrated(
-            predictions.p,
-            absent(
-                "no validation animals to fit the temperature on"
-                if fixed
-                else "no held-out clip of a trained class"
-            ),
-        )
+        fixed_why = "no validation animals to fit the temperature on"
+        why = fixed_why if fixed else "no held-out clip of a trained class"
+        return Calibrated(predictions.p, absent(why))
     try:
         shared = fit(fitted)
         temperature = np.full(len(table), shared)
