@@ -59,8 +59,9 @@ def calibrate(predictions: Predictions) -> Calibrated:
         return fit_temperature(log_p[mask], label[mask], animal[mask])
 
     if not fitted.any():
-        fixed_why = "no validation animals to fit the temperature on"
-        why = fixed_why if fixed else "no held-out clip of a trained class"
+        why = "no held-out clip of a trained class"
+        if fixed:
+            why = "no validation animals to fit the temperature on"
         return Calibrated(predictions.p, absent(why))
     try:
         shared = fit(fitted)
