@@ -121,7 +121,7 @@ if FAST:
         "split.group": "animal",
         "build.workers": 1,
         "projector.size": 32,
-        "projector.form": "xla",
+        "projector.attention_impl": "xla",
         "projector.architecture.embed_dim": 32,
         "projector.architecture.depths": (1,),
         "projector.architecture.num_heads": (2,),

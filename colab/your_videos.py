@@ -136,7 +136,7 @@ recipe = "lab.py" if given else "tiny.py"
 folder = folder if given else pathlib.Path("example")
 changes = {"cohort": str(folder / "cohort.csv"), **CHANGES}
 if FROM_ABOVE_OR_BELOW:
-    changes["projector.turns"] = 4
+    changes["projector.rotations"] = 4
 with notebook.plain_errors():
     config = notebook.load_config(SOURCE / "configs" / recipe, changes)
 if not given:

@@ -61,7 +61,7 @@ def load_config(path: epath.PathLike, changes: Mapping[str, Any] | None = None) 
 
     Args:
         path: of the file, e.g. configs/demo.py.
-        changes: single fields by their dotted names, e.g. {"projector.turns": 4}.
+        changes: single fields by their dotted names, e.g. {"projector.rotations": 4}.
 
     Raises:
         FileNotFoundError: there is no such file.

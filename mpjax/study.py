@@ -8,11 +8,11 @@ where it stopped.
 Settings that a lab may want to change:
   --config.name='SNI pilot'           the report's title
   --config.video.stride=64            every fourth clip of long recordings; 16: all
-  --config.projector.turns=4          filmed from above or below: headings mean nothing
+  --config.projector.rotations=4      filmed from above or below: headings mean nothing
   --config.video.mask='x:y:w:h'       blacken a burned-in clock
   --config.baselines.random=false     no random weights as a baseline: half the time of embedding
   --config.saliency.run=false         no saliency maps: saves half a minute per clip on two cores
-  --config.baseline=bsoid             B-SOiD as a baseline, from the cohort's column pose
+  --config.baselines.bsoid=true       B-SOiD as a baseline, from the cohort's column pose
 """
 
 import dataclasses

@@ -54,7 +54,7 @@ def toy(name):
     config.split.group = "animal"
     config.projector.kind = "swin"
     config.projector.weights = "random"
-    config.projector.form = "xla"  # compiles faster
+    config.projector.attention_impl = "xla"  # compiles faster
     config.projector.size = 32
     config.projector.crops = 1
     config.projector.batch_size = 8

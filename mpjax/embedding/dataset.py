@@ -39,8 +39,8 @@ def describe(dataset_fingerprint: str, projector: Projector, config: ProjectorCo
         "views": config.views,
         "crops": config.crops,
     }
-    if config.turns != 1:  # embeddings from before there were turns keep their fingerprint
-        views["turns"] = config.turns
+    if config.rotations != 1:  # older embeddings, under this name, keep their fingerprint
+        views["turns"] = config.rotations
     meta = {
         "dataset": dataset_fingerprint,
         "projector": {"name": projector.name, "fingerprint": projector.fingerprint},
@@ -215,7 +215,7 @@ class _Parts:
     def __init__(
         self, folder: epath.Path, source: records.RecordSource, config: ProjectorConfig, done: int
     ):
-        self.views = Views(config.size, config.frames, config.views, config.crops, config.turns)
+        self.views = Views(config.size, config.frames, config.views, config.crops, config.rotations)
         self._position, self._view = pipeline.plan_views(source, self.views)
         self.total = -(-len(self._position) // config.batch_size)
         self._folder = folder

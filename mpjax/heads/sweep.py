@@ -117,7 +117,7 @@ def sweep(
         steps=max(1, round(config.epochs * steps_per_epoch)),
         steps_per_epoch=steps_per_epoch,
         batch_size=config.batch_size,
-        at_once=config.at_once,
+        at_once=config.parallel_trials,
     )
     trials = [(*trial, seed) for seed in config.seeds for trial in grid]
     named = {name: np.asarray(values).ravel() for name, values in figures.items()}

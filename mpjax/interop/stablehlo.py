@@ -137,7 +137,7 @@ def portable(projector: Projector) -> Projector:
     """Returns the projector in a form that every platform lowers: for a Video Swin, plain XLA."""
     if not isinstance(projector.config, SwinConfig):
         return projector
-    config = dataclasses.replace(projector.config, form="xla", scan=False)
+    config = dataclasses.replace(projector.config, attention_impl="xla", scan=False)
     return swin.make_projector(config, projector.params, projector.classes)
 
 

@@ -144,7 +144,7 @@ def choose(table: pd.DataFrame, task: Task, config: SaliencyConfig) -> list[Chos
     """Chooses held-out clips: per class the most confident right and wrong ones; some at random.
 
     Clips come from different animals as far as possible. Of more classes than
-    `config.most` allows for, some are drawn by seed.
+    `config.max_clips` allows for, some are drawn by seed.
 
     Args:
         table: predictions, a row per clip.
@@ -156,12 +156,12 @@ def choose(table: pd.DataFrame, task: Task, config: SaliencyConfig) -> list[Chos
     named = task.p.argmax(axis=1)
     shuffled = generator.permutation(len(table))  # breaks ties
     by_surety = shuffled[np.argsort(-task.p.max(axis=1)[shuffled], kind="stable")]
-    picker = _Picker(table["animal"].to_numpy(), config.most)
+    picker = _Picker(table["animal"].to_numpy(), config.max_clips)
     for k in generator.permutation(len(task.classes)):
         own = tested & (task.label == k)
-        picker.take(by_surety[(own & (named == k))[by_surety]], config.right, "right")
-        picker.take(by_surety[(own & (named != k))[by_surety]], config.wrong, "wrong")
-    picker.take(shuffled[tested[shuffled]], config.drawn, "drawn")
+        picker.take(by_surety[(own & (named == k))[by_surety]], config.correct_per_class, "right")
+        picker.take(by_surety[(own & (named != k))[by_surety]], config.incorrect_per_class, "wrong")
+    picker.take(shuffled[tested[shuffled]], config.random_clips, "drawn")
     shown = [each for each in picker.chosen if each.kind != "drawn"]
     shown.sort(key=lambda each: (task.label[each.row], each.kind))
     return shown + [each for each in picker.chosen if each.kind == "drawn"]
@@ -276,8 +276,8 @@ class _Study:
         position = int(np.flatnonzero(index["clip_id"] == clip_id)[0])
         rows = np.flatnonzero(table["clip_id"] == clip_id)
         starts = len(self._views.starts(int(index["frames"].iloc[position])))
-        crops = len(rows) // starts // self._views.turns
-        as_filmed = table["view"].to_numpy()[rows] // crops % self._views.turns == 0
+        crops = len(rows) // starts // self._views.rotations
+        as_filmed = table["view"].to_numpy()[rows] // crops % self._views.rotations == 0
         rows = rows[as_filmed]
         scores = logistic.predict(head, self._embedded.embedding[rows]) @ weights
         return position, int(table["view"].iloc[rows[scores.argmax()]])
@@ -287,7 +287,7 @@ class _Study:
         index = self._source.index
         positions = np.flatnonzero(index["video"] == video)
         height, width = (int(index[k].iloc[positions[0]]) for k in ("height", "width"))
-        spatial = dataclasses.replace(self._views, frames=0, clips=1, turns=1)
+        spatial = dataclasses.replace(self._views, frames=0, clips=1, rotations=1)
         crop = view % spatial.count(1, height, width)
         place = (height, width, crop)
         if place not in self._chambers:
@@ -308,7 +308,7 @@ def _plain_form(projector: Projector) -> Projector:
     """
     if not isinstance(projector.config, swin.SwinConfig):
         return projector
-    network = dataclasses.replace(projector.config, form="xla")
+    network = dataclasses.replace(projector.config, attention_impl="xla")
     return dataclasses.replace(
         swin.make_projector(network, projector.params, projector.classes),
         fingerprint=projector.fingerprint,

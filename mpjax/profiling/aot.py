@@ -68,7 +68,9 @@ def devices_of(topology: str) -> list[Any]:
         ) from error
 
 
-def abstract_projector(config: ProjectorConfig, *, form: str, scan: bool = False) -> Projector:
+def abstract_projector(
+    config: ProjectorConfig, *, attention_impl: str, scan: bool = False
+) -> Projector:
     """Returns the projector of a config with shapes instead of weights; see `swin.SwinConfig`.
 
     Random weights are not made; others are read for their architecture.
@@ -83,16 +85,14 @@ def abstract_projector(config: ProjectorConfig, *, form: str, scan: bool = False
             shapes = jax.eval_shape(lambda x: x, loaded.params)
             return dataclasses.replace(loaded, params=shapes)
         network = loaded.config
-    network = dataclasses.replace(network, form=form, scan=scan)
+    network = dataclasses.replace(network, attention_impl=attention_impl, scan=scan)
     params = jax.eval_shape(functools.partial(swin.init_params, network), jax.random.key(0))
     return dataclasses.replace(swin.make_projector(network, {}), params=params)
 
 
-def form_on_tpu(config: ProjectorConfig) -> str:
-    """Returns the form that a Video Swin takes on a TPU, as `SwinConfig.chosen_form` does there."""
-    if config.form != "auto":
-        return config.form
-    return "pallas" if config.dtype == "bfloat16" else "xla"
+def attention_on_tpu(config: ProjectorConfig) -> str:
+    """Returns what `SwinConfig.chosen_attention` returns on a TPU."""
+    return "xla" if config.attention_impl == "auto" else config.attention_impl
 
 
 def choose_programs(config: StudyConfig, names: Sequence[str]) -> tuple[str, ...]:
@@ -112,17 +112,17 @@ def choose_programs(config: StudyConfig, names: Sequence[str]) -> tuple[str, ...
 
 
 def lower(
-    name: str, config: StudyConfig, mesh: Mesh, *, form: str, scan: bool = False
+    name: str, config: StudyConfig, mesh: Mesh, *, attention_impl: str, scan: bool = False
 ) -> jax.stages.Lowered:
     """Lowers a program of `PROGRAMS` for a mesh.
 
-    `form` is that of a Video Swin; with `scan`, its deep stages are loops, as on TPUs.
+    `attention_impl` is that of a Video Swin; with `scan`, its deep stages are loops, as on TPUs.
 
     Raises:
         ValueError: there is no such program, or the mesh does not divide its batch.
     """
     choose_programs(config, [name])
-    projector = abstract_projector(config.projector, form=form, scan=scan)
+    projector = abstract_projector(config.projector, attention_impl=attention_impl, scan=scan)
     if name == "embed":
         program, arguments = _embed_program(config, projector, mesh)
     else:
@@ -179,7 +179,7 @@ def _batch(config: StudyConfig, size: int, mesh: Mesh) -> dict[str, jax.ShapeDty
 
 
 def compile_costs(
-    name: str, config: StudyConfig, mesh: Mesh, *, form: str, scan: bool = False
+    name: str, config: StudyConfig, mesh: Mesh, *, attention_impl: str, scan: bool = False
 ) -> Costs:
     """Compiles a program for a mesh and reads what it costs per chip; arguments as for `lower`.
 
@@ -189,7 +189,7 @@ def compile_costs(
         DoesNotFit: the chips' memory is too small.
         ValueError: as `lower`.
     """
-    lowered = lower(name, config, mesh, form=form, scan=scan)
+    lowered = lower(name, config, mesh, attention_impl=attention_impl, scan=scan)
     try:
         compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
@@ -216,7 +216,7 @@ def model_flops(name: str, config: StudyConfig) -> float:
         mesh=MeshConfig(),
     )
     mesh = partitioning.make_mesh(plain.mesh, jax.local_devices(backend="cpu")[:1])
-    counted: Any = lower(name, plain, mesh, form="xla").cost_analysis()
+    counted: Any = lower(name, plain, mesh, attention_impl="xla").cost_analysis()
     return counted["flops"]
 
 
@@ -231,7 +231,9 @@ def report(name: str, config: StudyConfig, topology: str) -> costs.Report:
     costs.chip_of(topology)
     mesh = partitioning.make_mesh(config.mesh, devices_of(topology))
     start = time.perf_counter()
-    measured = compile_costs(name, config, mesh, form=form_on_tpu(config.projector), scan=True)
+    measured = compile_costs(
+        name, config, mesh, attention_impl=attention_on_tpu(config.projector), scan=True
+    )
     size = config.train.batch_size
     if name == "embed":
         size = dataset.round_up(config.projector.batch_size, mesh)

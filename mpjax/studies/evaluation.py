@@ -222,7 +222,7 @@ def _methods(
 ) -> dict[str, Any]:
     """Compares the model with baselines, B-SOiD and another method's predictions."""
     found = dict(_run_baselines(config, workdir, read, scenes))
-    if config.baseline == "bsoid" and workdir.bsoid_predictions.exists():
+    if config.baselines.bsoid and workdir.bsoid_predictions.exists():
         found["B-SOiD"] = predictions.read_predictions(workdir.bsoid_predictions)
     if config.eval.against:
         found[config.eval.against] = predictions.read_predictions(config.eval.against)
@@ -301,7 +301,7 @@ def _identify(config: StudyConfig, made_of: Any, workdir: Workdir) -> str:
     settings = (config.eval, config.motifs, config.saliency, config.confounds, config.baselines)
     code = (SCHEMA, importlib.metadata.version("mpjax"))
     other = sha256(against) if against else ""
-    return files.fingerprint(made_of, settings, config.baseline, config.name, other, code, digests)
+    return files.fingerprint(made_of, settings, config.name, other, code, digests)
 
 
 def _notes(config: StudyConfig, workdir: Workdir) -> Iterator[str]:

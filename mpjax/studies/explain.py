@@ -111,7 +111,7 @@ def _measure_scenes(config: StudyConfig, workdir: Workdir, projector: Any) -> No
             projector,
             config.projector,
             kind=kind,
-            most=config.confounds.stills,
+            most=config.confounds.single_frames,
         )
 
 
@@ -147,7 +147,7 @@ def _find_motifs(config: StudyConfig, workdir: Workdir, projector: Any) -> None:
                 dataset=workdir.dataset,
                 views=embedded.views,
                 projector=projector,
-                count=config.motifs.gallery,
+                count=config.motifs.exemplars,
                 made_of=book.fingerprint,
                 out=workdir.gallery,
             )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from etils import epath
 
-from mpjax.config import ProjectorConfig, StudyConfig, TrainConfig, from_config_dict
+from mpjax.config import ProjectorConfig, StudyConfig, TrainConfig, from_config_dict, rules
 from mpjax.io import files
 from mpjax.studies.workdir import Workdir
 
@@ -40,7 +40,7 @@ def projector_of(config: StudyConfig, trained: epath.PathLike | None = None) -> 
         kind=kind,
         seed=chosen.seed,
         dtype=chosen.dtype,
-        form=chosen.form,
+        attention_impl=chosen.attention_impl,
         architecture=architecture,
     )
 
@@ -71,7 +71,9 @@ def recall_projector(
     noted: dict[str, Any] = {"projector": {}, "what": "probe"}
     if path.exists():
         noted = files.read_json(path)
-    chosen = from_config_dict(noted["projector"], ProjectorConfig, path=str(path))
+    chosen = from_config_dict(
+        rules.rename_fields(noted["projector"], "projector"), ProjectorConfig, path=str(path)
+    )
     if weights:
         chosen = dataclasses.replace(chosen, weights=weights, kind="")
     config = StudyConfig(projector=chosen, train=TrainConfig(what=noted["what"]))

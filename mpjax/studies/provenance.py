@@ -10,7 +10,7 @@ from mpjax.io import files
 from mpjax.studies.workdir import Workdir
 
 # Sections and fields that the report depends on, besides the predictions.
-REPORTED = ("name", "eval", "motifs", "saliency", "confounds", "baselines", "baseline")
+REPORTED = ("name", "eval", "motifs", "saliency", "confounds", "baselines")
 
 
 def claim(workdir: Workdir, config: StudyConfig) -> None:

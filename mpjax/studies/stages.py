@@ -74,7 +74,7 @@ def _check_early(config: StudyConfig, workdir: Workdir) -> None:
     requirements.parse(config.require)
     _check_training(config, workdir)
     chosen = config.projector
-    clips.Views(chosen.size, chosen.frames, chosen.views, chosen.crops, chosen.turns)
+    clips.Views(chosen.size, chosen.frames, chosen.views, chosen.crops, chosen.rotations)
     if chosen.weights not in ("kinetics400", "random") and "." not in chosen.kind:
         public.locate(chosen.weights)
 
@@ -229,6 +229,6 @@ def explain(config: StudyConfig, workdir: epath.PathLike) -> None:
 
     workdir = Workdir(workdir)
     poses = None
-    if config.baseline == "bsoid":
+    if config.baselines.bsoid:
         poses = read_cohort(config, workdir).table
     explaining.run(config, workdir, poses=poses)

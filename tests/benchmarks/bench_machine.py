@@ -82,7 +82,7 @@ def measure(dataset: epath.PathLike, config: StudyConfig) -> dict[str, Any]:
         kind=chosen.kind,
         seed=chosen.seed,
         dtype=chosen.dtype,
-        form=chosen.form,
+        attention_impl=chosen.attention_impl,
         architecture=(
             chosen.architecture if (chosen.weights, chosen.kind) == ("random", "swin") else None
         ),
@@ -146,7 +146,7 @@ def decoder(dataset: epath.PathLike, config: StudyConfig) -> Callable[[], int]:
     first = np.arange(min(len(source), CLIPS))
     source = records.RecordSource(dataset, labelled=True, rows=first)
     chosen = config.projector
-    views = Views(chosen.size, chosen.frames, chosen.views, chosen.crops, chosen.turns)
+    views = Views(chosen.size, chosen.frames, chosen.views, chosen.crops, chosen.rotations)
 
     def decode() -> int:
         batches = pipeline.eval_batches(source, batch_size=chosen.batch_size, views=views)

@@ -108,7 +108,7 @@ def main() -> None:
         for program in flags.programs:
             for path in flags.paths:
                 config = swin.SwinConfig.base(
-                    dtype="bfloat16", form=path, depths=tuple(flags.depths), scan=True
+                    dtype="bfloat16", attention_impl=path, depths=tuple(flags.depths), scan=True
                 )
                 seen = measure(program, config, mesh, flags.clips)
                 print(

@@ -63,7 +63,7 @@ def test_the_order_of_trials_and_how_many_run_at_once_do_not_matter():
         learning_rates=CONFIG.learning_rates[::-1],
         weight_decays=CONFIG.weight_decays[::-1],
         seeds=CONFIG.seeds[::-1],
-        at_once=4,
+        parallel_trials=4,
     )
     turned = sweep.sweep(ROWS, HELD_OUT, 3, other).sort_values(key, ignore_index=True)
     pd.testing.assert_frame_equal(table, turned, rtol=1e-6)
@@ -234,7 +234,7 @@ def test_a_study_of_one_fold_has_nothing_to_be_judged_on(tmp_path):
 
 
 def test_an_empty_sweep_is_refused():
-    with pytest.raises(ValueError, match=r"sweep\.seeds is empty"):
+    with pytest.raises(ValueError, match="SweepConfig.seeds must be one or more numbers"):
         SweepConfig(seeds=())
 
 

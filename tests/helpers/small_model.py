@@ -39,7 +39,7 @@ def study_config():
     config.projector.architecture.window = (2, 2, 2)
     config.head.l2 = (0.1,)
     config.motifs.candidates = (2,)
-    config.motifs.gallery = 1
+    config.motifs.exemplars = 1
     for part in ("saliency", "confounds", "baselines"):
         config[part].run = False
     config.baselines.random = False

@@ -59,7 +59,7 @@ def study(tmp_path_factory):
     taxonomy = Taxonomy(("x", "y", "z"), ("pain", "none"), (0, 0, 1))
     write_splits(dataset, Splits("kfold", "animal", taxonomy, [], 0, "cohort.csv", folds))
     config = small_study.study_config(
-        "train.what='probe'", f"projector.turns={TURNS}", "head.l2=(1.0,)"
+        "train.what='probe'", f"projector.rotations={TURNS}", "head.l2=(1.0,)"
     )
     stages.embed(config, workdir)
     stages.train(config, workdir)
@@ -155,5 +155,5 @@ def test_a_projector_that_is_not_the_studys_is_refused_and_nothing_is_written(st
 def test_a_video_swin_is_exported_in_plain_xla(study):
     projector = projector_of(study[0])
     portable = stablehlo.portable(projector)
-    assert (portable.config.form, portable.config.scan) == ("xla", False)
+    assert (portable.config.attention_impl, portable.config.scan) == ("xla", False)
     assert portable.fingerprint == projector.fingerprint

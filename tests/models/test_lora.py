@@ -180,10 +180,10 @@ def test_adapters_of_another_rank_are_refused():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"rank": 0}, "lora.rank must be 1 or more, got 0"),
-        ({"alpha": 0.0}, "lora.alpha must be positive and finite, got 0.0"),
-        ({"alpha": float("nan")}, "lora.alpha must be positive and finite, got nan"),
-        ({"alpha": float("inf")}, "lora.alpha must be positive and finite, got inf"),
+        ({"rank": 0}, "LoraConfig.rank must be 1 or more, got 0"),
+        ({"alpha": 0.0}, "LoraConfig.alpha must be above 0 and finite, got 0.0"),
+        ({"alpha": float("nan")}, "LoraConfig.alpha must be above 0 and finite, got nan"),
+        ({"alpha": float("inf")}, "LoraConfig.alpha must be above 0 and finite, got inf"),
     ],
 )
 def test_impossible_numbers_are_refused(fields, message):

@@ -34,13 +34,13 @@ def test_flops_count_what_is_done_and_not_how():
     other = dataclasses.replace(
         CONFIG,
         train=dataclasses.replace(CONFIG.train, remat=True, optim=optim),
-        projector=dataclasses.replace(CONFIG.projector, form="blocked"),
+        projector=dataclasses.replace(CONFIG.projector, attention_impl="blocked"),
     )
     assert aot.model_flops("train", other) == aot.model_flops("train", CONFIG)
 
 
 def test_flops_of_a_layer_are_two_per_weight_and_token():
-    network = aot.abstract_projector(CONFIG.projector, form="xla")
+    network = aot.abstract_projector(CONFIG.projector, attention_impl="xla")
     tokens = {"patch": 2 * 8 * 8, "stage0": 2 * 8 * 8, "stage0_merging": 2 * 4 * 4}
     tokens["stage1"] = tokens["stage0_merging"]
     products = 0

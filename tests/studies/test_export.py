@@ -19,7 +19,7 @@ from mpjax.data import records, video_metadata
 from mpjax.io import files
 from mpjax.studies import export
 
-MOTIFS = MotifConfig(candidates=(2, 3), halves=2, half_sample=50, sample=100)
+MOTIFS = MotifConfig(candidates=(2, 3), stability_draws=2, max_windows_per_half=50, max_windows=100)
 FRAMES = 16  # of a clip
 
 

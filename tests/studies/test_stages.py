@@ -197,7 +197,7 @@ def test_a_video_swin_takes_the_projectors_place_by_one_field(finished, tmp_path
     shutil.copytree(finished, tmp_path / "study")
     config = load_config("ci")
     field = dataclasses.replace(config.projector, weights=str(tmp_path / "projector"))
-    few = dataclasses.replace(config.saliency, most=1)
+    few = dataclasses.replace(config.saliency, max_clips=1)
     none = dataclasses.replace(config.confounds, run=False)
     trained_only = dataclasses.replace(config.baselines, random=False)
     config = dataclasses.replace(

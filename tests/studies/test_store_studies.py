@@ -49,9 +49,13 @@ def tiny_config():
     architecture.embed_dim, architecture.depths, architecture.num_heads = 8, (1, 1), (2, 4)
     architecture.window = (2, 2, 2)
     config.head.l2, config.baselines.random = (0.1,), False
-    config.motifs.candidates, config.motifs.halves = (3,), 2
-    config.motifs.permutations, config.motifs.gallery = 99, 1
-    config.saliency.wrong, config.saliency.drawn, config.saliency.most = 0, 0, 1
+    config.motifs.candidates, config.motifs.stability_draws = (3,), 2
+    config.motifs.permutations, config.motifs.exemplars = 99, 1
+    config.saliency.incorrect_per_class, config.saliency.random_clips, config.saliency.max_clips = (
+        0,
+        0,
+        1,
+    )
     config.saliency.grid, config.saliency.steps = (2, 2, 2), 2
     config.saliency.levels, config.saliency.random = 2, 1
     config.confounds.run = False  # its stills are embedded as the clips are

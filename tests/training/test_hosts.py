@@ -71,7 +71,7 @@ def cache(tmp_path_factory):
 def test_two_processes_train_embed_and_evaluate_to_the_numbers_of_one(tmp_path, cache):
     one, two = (small_study.write(tmp_path / name) for name in ("one", "two"))
     for binary in ("mpjax.train", "mpjax.embed"):
-        finish(start(binary, one, "--config.projector.form=xla", cache=cache))
+        finish(start(binary, one, "--config.projector.attention_impl=xla", cache=cache))
         finish(*start_two(binary, two, "--config.mesh.fully_sharded=true", cache=cache))
     for workdir in (one, two):
         finish(start("mpjax.eval", workdir, cache=cache))

@@ -28,11 +28,14 @@ from mpjax.io import files
 FORMAT = "mpjax.codebook/1"
 _RESTARTS = 10  # of k-means
 _SPACE = tuple(field.name for field in dataclasses.fields(Space))
-# The settings of the config that a codebook depends on.
-_SETTINGS = (
-    "candidates", "components", "variance", "shrinkage", "sample", "halves", "half_sample", "gate",
-    "seed",
-)  # fmt: skip
+# The settings that a codebook depends on: name in its file, and field of the config.
+_SETTINGS = {
+    name: name for name in ("candidates", "components", "variance", "shrinkage", "gate", "seed")
+} | {
+    "sample": "max_windows",
+    "halves": "stability_draws",
+    "half_sample": "max_windows_per_half",
+}
 _ARRAYS = (*_SPACE, "centres", "gate", "usage")
 
 
@@ -131,7 +134,7 @@ def fit(
     _check_finite(embedding, rows)
     count, chosen, stability = _choose(embedding, rows, codes, config=config)
     generator = np.random.default_rng(config.seed)
-    sample = whitening.even_sample(codes, config.sample, generator)
+    sample = whitening.even_sample(codes, config.max_windows, generator)
     space = model_selection.fit_space(embedding, rows[sample], codes[sample], config)
     points = np.concatenate([space.project(embedding[block])[0] for block in _blocks(rows[sample])])
     centres = model_selection.cluster(points, count, restarts=_RESTARTS, seed=config.seed)
@@ -244,7 +247,9 @@ def _fingerprint(
 
 def _settings(config: MotifConfig) -> dict[str, Any]:
     """Returns the settings that a codebook depends on, as they are read back from JSON."""
-    return json.loads(json.dumps({name: getattr(config, name) for name in _SETTINGS}))
+    return json.loads(
+        json.dumps({name: getattr(config, field) for name, field in _SETTINGS.items()})
+    )
 
 
 def save(path: epath.PathLike, codebook: Codebook) -> None:

@@ -152,10 +152,10 @@ def measure_stability(
     group, note = _divisible(group)
     candidates = sorted(set(config.candidates))
     observed, chance = [], []
-    for draw in range(config.halves):
+    for draw in range(config.stability_draws):
         generator = np.random.default_rng([config.seed, draw])
         held_out, *halves = (
-            mine[whitening.even_sample(group[mine], config.half_sample, generator)]
+            mine[whitening.even_sample(group[mine], config.max_windows_per_half, generator)]
             for mine in _divide(group, generator)
         )
         fitted = []

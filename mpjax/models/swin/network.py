@@ -119,7 +119,7 @@ class PatchEmbed(nn.Module):
         # of a patch lies together in memory; moved as a whole, it is moved faster.
         rows = rearrange(clips, "b t h w c -> b t h (w c)")
         rows = rearrange(rows, "b (t i) (h j) (w kc) -> b t h w i j kc", i=i, j=j, kc=3 * k)
-        if _takes_blocked_form(self, self.config):
+        if _is_blocked(self, self.config):
             params = self.variables["params"]
             patches = rearrange(rows, "b t h w i j kc -> b t h w (i j kc)")
             return attention_blocked.embed_patches(patches, params["proj"], params["norm"])
@@ -147,7 +147,7 @@ class PatchMerging(nn.Module):
         x = pad_to(x, padded_size(x.shape[1:4], (1, 2, 2)))
         # The published order: (even, even), (odd, even), (even, odd), (odd, odd) of (h, w).
         x = rearrange(x, "b t (h i) (w j) c -> b t h w (j i c)", i=2, j=2)
-        if _takes_blocked_form(self, self.config):
+        if _is_blocked(self, self.config):
             params = self.variables["params"]
             return attention_blocked.reduce_merged(x, params["norm"], params["reduction"])
         x = _layer_norm("norm", self.config.dtype)(x)
@@ -178,7 +178,7 @@ class SwinBlock(nn.Module):
             scales: of the two branches, for every clip; None: 1. See `drop_path_scales`.
         """
         config = self.config
-        if _takes_blocked_form(self, config):
+        if _is_blocked(self, config):
             return self._blocked(x, scales)
         attention = WindowAttention(
             num_heads=self.num_heads,
@@ -186,7 +186,7 @@ class SwinBlock(nn.Module):
             shift=self._shift(),
             dtype=config.dtype,
             precision=config.precision,
-            fused=config.chosen_form() == "pallas",
+            fused=config.chosen_attention() == "pallas",
             name="attn",
         )
         x = x + _scaled(attention(_layer_norm("norm1", config.dtype)(x)), scales, 0)
@@ -245,9 +245,9 @@ def _as_function(block: SwinBlock) -> scan.Block:
     return lambda params, x, scales: block.apply({"params": params}, x, scales)
 
 
-def _takes_blocked_form(module: nn.Module, config: SwinConfig) -> bool:
+def _is_blocked(module: nn.Module, config: SwinConfig) -> bool:
     """Whether `mpjax.models.swin.attention_blocked` computes, with the declared parameters."""
-    return config.chosen_form() == "blocked" and not module.is_initializing()
+    return config.chosen_attention() == "blocked" and not module.is_initializing()
 
 
 def _layer_norm(name: str, dtype: str) -> nn.LayerNorm:

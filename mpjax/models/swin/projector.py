@@ -32,7 +32,7 @@ def load(
     *,
     seed: int,
     dtype: str,
-    form: str = "auto",
+    attention_impl: str = "auto",
     architecture: ArchitectureConfig | None = None,
 ) -> Projector:
     """Loads Video Swin as a projector.
@@ -43,7 +43,7 @@ def load(
             "random".
         seed: of random weights.
         dtype: compute type, "float32" or "bfloat16".
-        form: see `SwinConfig`.
+        attention_impl: see `SwinConfig`.
         architecture: of random weights, None: Swin-T's; all others bring their own.
 
     Raises:
@@ -63,7 +63,9 @@ def load(
         converted = torch_port.load_checkpoint(path)
         config, params = converted.config, converted.params
     classes = classes or kinetics.names_of(config.num_classes)
-    return make_projector(dataclasses.replace(config, dtype=dtype, form=form), params, classes)
+    return make_projector(
+        dataclasses.replace(config, dtype=dtype, attention_impl=attention_impl), params, classes
+    )
 
 
 @functools.cache  # so that projectors of one kind share their compiled programs
@@ -81,8 +83,13 @@ def make_projector(
     config: SwinConfig, params: Any, classes: tuple[str, ...] | None = None
 ) -> Projector:
     """Wraps `VideoSwin(config)`, its parameters and its classes' names as a projector."""
-    # What acts in training alone does not decide the embeddings, nor does the form.
-    decisive = dataclasses.replace(config, drop_path_rate=0.0, remat=False, form="auto", scan=None)
+    # What acts in training alone does not decide the embeddings, nor does the attention's form.
+    decisive = dataclasses.asdict(
+        dataclasses.replace(
+            config, drop_path_rate=0.0, remat=False, attention_impl="auto", scan=None
+        )
+    )
+    decisive["form"] = decisive.pop("attention_impl")  # its name in older fingerprints
     return Projector(
         name="swin",
         fingerprint=fingerprint_params(params, "swin", decisive, MEAN, STD),

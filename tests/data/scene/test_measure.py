@@ -20,7 +20,7 @@ from mpjax.data.scene import measure as scenes
 from mpjax.data.scene import overlays
 
 SIDE, FRAMES, PER_RECORDING = 64, small_dataset.FRAMES, 4
-CONFIG = ConfoundConfig(frames=24, runs=2)
+CONFIG = ConfoundConfig(frames=24, clips=2)
 
 
 def chamber(recording, *, light=1.0):
@@ -67,7 +67,7 @@ def write(folder, recordings, kind_of, *, light_of=lambda r: 1.0):
 
 def measure(folder, recordings, kind_of, **options):
     write(folder, recordings, kind_of, **options)
-    table = scenes.measure(folder, frames=CONFIG.frames, runs=CONFIG.runs)
+    table = scenes.measure(folder, frames=CONFIG.frames, runs=CONFIG.clips)
     order = table["video"].str.extract(r"v(\d+)", expand=False).astype(int)
     return table.set_index(order).sort_index()
 
@@ -160,7 +160,7 @@ def test_a_table_is_measured_once_and_again_for_other_settings(tmp_path, monkeyp
     pd.testing.assert_frame_equal(first, again)
     assert first["camera"].eq("").all()  # built without videos.parquet
     assert first["bit_rate_kbps"].isna().all()
-    other = ConfoundConfig(frames=8, runs=1)
+    other = ConfoundConfig(frames=8, clips=1)
     smaller = scenes.read_or_measure(dataset, tmp_path / scenes.FILE, other)
     assert (smaller["looked_at"] < first["looked_at"]).all()
 

@@ -26,7 +26,7 @@ def _params(config):
 @functools.cache
 def _loss_and_gradients(form, size, *, train):
     clips = jnp.asarray(np.random.default_rng(2).standard_normal((3, *size, 3)), jnp.float32)
-    model = VideoSwin(dataclasses.replace(CONFIG, form=form, drop_path_rate=0.5))
+    model = VideoSwin(dataclasses.replace(CONFIG, attention_impl=form, drop_path_rate=0.5))
     weights = np.random.default_rng(1).normal(size=5)
 
     def loss(params, clips):
@@ -62,7 +62,7 @@ def test_the_logits_of_many_windows_are_never_in_memory_at_once():
     logits_bytes = 6 * 16 * 2 * 392**2 * 4  # clips, windows, heads
 
     def temporaries(form):
-        model = VideoSwin(dataclasses.replace(config, form=form))
+        model = VideoSwin(dataclasses.replace(config, attention_impl=form))
         loss = jax.jit(jax.grad(lambda p, x: model.apply({"params": p}, x).embedding.sum()))
         compiled = loss.lower(_params(config), clips).compile()
         return compiled.memory_analysis().temp_size_in_bytes
@@ -73,6 +73,6 @@ def test_the_logits_of_many_windows_are_never_in_memory_at_once():
 
 def test_blocked_needs_float32():
     with pytest.raises(ValueError, match="'blocked' computes in float32, not in bfloat16"):
-        SwinConfig.tiny(form="blocked", dtype="bfloat16")
-    with pytest.raises(ValueError, match="form 'fast': choose auto, xla"):
-        SwinConfig.tiny(form="fast")
+        SwinConfig.tiny(attention_impl="blocked", dtype="bfloat16")
+    with pytest.raises(ValueError, match="attention_impl 'fast': choose auto, xla"):
+        SwinConfig.tiny(attention_impl="fast")

@@ -155,7 +155,7 @@ def test_the_network_gives_the_same_in_both_forms():
     params = jax.tree.map(lambda p: rng.normal(size=p.shape, scale=0.2).astype("float32"), shapes)
 
     def logits(form):
-        model = swin.VideoSwin(dataclasses.replace(config, form=form))
+        model = swin.VideoSwin(dataclasses.replace(config, attention_impl=form))
         declared = jax.eval_shape(model.init, jax.random.key(0), clips)["params"]
         assert jax.tree.map(jnp.shape, declared) == jax.tree.map(jnp.shape, shapes)
         return jax.jit(lambda params: model.apply({"params": params}, clips).logits)(params)

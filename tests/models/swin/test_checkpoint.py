@@ -65,18 +65,29 @@ def test_a_projector_whose_files_were_cut_is_told_with_its_path(tmp_path):
         checkpoint.restore(tmp_path / "new")
 
 
-def test_the_form_is_a_field_of_the_config_and_changes_no_embedding(tmp_path):
+def test_the_attention_is_a_field_of_the_config_and_changes_no_embedding(tmp_path):
     checkpoint.save(tmp_path / "new", SMALL, _params(SMALL), provenance={})
     clips = np.random.default_rng(0).integers(0, 256, (1, 2, 12, 12, 3), np.uint8)
     plain, blocked = (
-        load_projector(str(tmp_path / "new"), form=form) for form in ("xla", "blocked")
+        load_projector(str(tmp_path / "new"), attention_impl=form) for form in ("xla", "blocked")
     )
     np.testing.assert_allclose(plain(clips), blocked(clips), rtol=1e-4, atol=1e-5)
     assert plain.fingerprint == blocked.fingerprint
-    with pytest.raises(ValueError, match="form 'fast'; choose auto, xla, blocked, pallas"):
-        load_projector(str(tmp_path / "new"), form="fast")
-    with pytest.raises(ValueError, match="'i3d' has no form 'xla'; choose auto"):
-        load_projector("random", form="xla")
+    with pytest.raises(
+        ValueError, match="attention_impl 'fast'; choose auto, xla, blocked, pallas"
+    ):
+        load_projector(str(tmp_path / "new"), attention_impl="fast")
+    with pytest.raises(ValueError, match="'i3d' has no attention_impl 'xla'; choose auto"):
+        load_projector("random", attention_impl="xla")
+
+
+def test_a_projector_that_an_older_version_wrote_is_read(tmp_path):
+    checkpoint.save(tmp_path / "new", SMALL, _params(SMALL), provenance={})
+    new = load_projector(str(tmp_path / "new")).fingerprint
+    about = json.loads((tmp_path / "new" / "projector.json").read_text())
+    about["config"]["form"] = about["config"].pop("attention_impl")
+    (tmp_path / "new" / "projector.json").write_text(json.dumps(about))
+    assert load_projector(str(tmp_path / "new")).fingerprint == new
 
 
 def test_a_half_written_projector_is_refused(tmp_path):

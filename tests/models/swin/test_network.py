@@ -51,7 +51,7 @@ def _checkpoint(path):
 @pytest.mark.parametrize("form", ["xla", "blocked"])
 def test_outputs_equal_the_pytorch_originals(shared, name, case, form):
     config, params = _checkpoint(shared / "parity" / f"{name}.pth")
-    config = dataclasses.replace(config, form=form)
+    config = dataclasses.replace(config, attention_impl=form)
     expected = np.load(shared / "parity" / f"{name}.npz")
     shape, seed = expected[f"case{case}/shape"], int(expected[f"case{case}/seed"])
     outputs = _jitted(config)(params, _clips(tuple(shape), seed))
@@ -291,7 +291,7 @@ def test_an_architecture_that_would_have_no_effect_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("backend", "devices", "dtype", "form"),
     [
-        ("tpu", 4, "bfloat16", "pallas"),
+        ("tpu", 4, "bfloat16", "xla"),
         ("tpu", 4, "float32", "xla"),
         ("cpu", 1, "float32", "blocked"),
         ("cpu", 1, "bfloat16", "xla"),
@@ -304,6 +304,11 @@ def test_the_form_follows_the_machine_unless_it_is_named(
 ):
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
     monkeypatch.setattr(jax, "device_count", lambda: devices)
-    assert SwinConfig(dtype=dtype).chosen_form() == form
-    for named in ("xla", "pallas"):
-        assert SwinConfig(dtype=dtype, form=named).chosen_form() == named
+    assert SwinConfig(dtype=dtype).chosen_attention() == form
+    assert SwinConfig(dtype=dtype, attention_impl="xla").chosen_attention() == "xla"
+    by_kernel = SwinConfig(dtype=dtype, attention_impl="pallas")
+    if backend == "gpu":
+        with pytest.raises(ValueError, match="'pallas' is a kernel for TPUs; on a GPU choose auto"):
+            by_kernel.chosen_attention()
+    else:
+        assert by_kernel.chosen_attention() == "pallas"

@@ -18,7 +18,12 @@ from mpjax.models.swin import SwinConfig, VideoSwin
 
 # Two pairs and a block, of windows that do not fit.
 CONFIG = SwinConfig(
-    embed_dim=8, depths=(5,), num_heads=(2,), window=(2, 2, 2), num_classes=None, form="xla"
+    embed_dim=8,
+    depths=(5,),
+    num_heads=(2,),
+    window=(2, 2, 2),
+    num_classes=None,
+    attention_impl="xla",
 )
 # Numbers are compared here, for which nothing need be fast but the compiler.
 jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
@@ -138,7 +143,7 @@ ON_A_MESH = """
 
     config = swin.SwinConfig(
         embed_dim=32, depths=(4,), num_heads=(2,), window=(2, 2, 2), num_classes=None,
-        form="xla", drop_path_rate=0.3,
+        attention_impl="xla", drop_path_rate=0.3,
     )
     mesh = partitioning.make_mesh(MeshConfig(data=4, model=2))
     params = jax.jit(swin.init_params, static_argnums=0)(config, jax.random.key(0))
