@@ -147,7 +147,7 @@ if not given:
 # %% [markdown]
 # ## Check
 #
-# All errors of the table are listed at once, each with its row, column, value and the rule it broke;
+# All errors of the table are listed at once, each with row, column, value and the rule it broke;
 # so are videos that cannot be read. Fix them and continue from here. Then look at the counts: are
 # they those of your experiment?
 
