@@ -2,7 +2,8 @@
 
 Compiles the steps of training, evaluation and embedding for a TPU topology by libtpu
 (`pip install libtpu`) and prints, per chip: memory, FLOPs, collective operations, and the limits
-that they set to time and MFU. Each program takes minutes. The exit status is 1 where one does not fit.
+that they set to time and MFU. Each program takes minutes. The exit status is 1 where one does not
+fit.
 """
 
 import json
