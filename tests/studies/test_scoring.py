@@ -300,9 +300,7 @@ def test_a_study_from_before_settings_were_renamed_is_read(model, study, tmp_pat
     assert loaded.projector.fingerprint == model[0].projector.fingerprint
     assert loaded.views == model[0].views
     place.projector_note.write_text('{"projector": {"bogus": 1}, "what": "probe"}')
-    with pytest.raises(
-        ValueError, match=r"projector\.json.*run `mpjax study` in this folder"
-    ):
+    with pytest.raises(ValueError, match=r"projector\.json.*run `mpjax study` in this folder"):
         trained.load(place)
 
 
