@@ -17,7 +17,7 @@
 # A whole study on mice that are drawn, so that the truth is known. A video network that learned
 # human actions (Kinetics) turns clips into an action space; a linear head on it learns condition
 # and day from some animals and is judged on others; recordings under a drug, never trained on, are
-# scored by it. At the end stands the report that a study of your own videos gives too
+# scored by it. The result is the same report that a study of your own videos gives
 # (`your_videos.ipynb`).
 #
 # *Runtime > Run all.* It runs on a CPU, GPU or TPU runtime alike, in less than 10 minutes.
@@ -78,7 +78,7 @@ study = notebook.run_study(config, WORKDIR)
 # %% [markdown]
 # ## The figures
 #
-# Every figure of the report stands in `metrics.json`. All of these are of animals that the head was
+# Every figure of the report is in `metrics.json`. All of these are of animals that the head was
 # not trained on; intervals resample animals (cages), never clips. The last row is the interaction:
 # negative where the drug relieves more in neuropathic than in inflammatory pain.
 

@@ -119,6 +119,7 @@ if not (SOURCE / "configs").exists():
 
 # %%
 from data_prep import cohort, synthetic
+from data_prep.cohort.__main__ import main as check
 from mpjax import notebook
 
 folder = pathlib.Path(FOLDER or "my_videos")
@@ -146,18 +147,18 @@ if not given:
 # %% [markdown]
 # ## Check
 #
-# All faults of the table are told at once, each with its row, column, value and the rule it broke;
-# so are videos that cannot be read. Mend them and run on from here. Then look at the counts: are
+# All errors of the table are listed at once, each with row, column, value and the rule it broke;
+# so are videos that cannot be read. Fix them and continue from here. Then look at the counts: are
 # they those of your experiment?
 
 # %%
 with notebook.plain_errors():
-    unreadable = cohort.main(config, config.cohort)
+    unreadable = check(config, config.cohort)
 if unreadable:
-    raise notebook.Stop("mend the videos named above, or leave their rows out of the table")
+    raise notebook.Stop("fix the videos named above, or remove their rows from the table")
 
 # %% [markdown]
-# So that you know faults when you see them, a table that has some:
+# This is what errors look like, in a table that has some:
 
 # %%
 faulty = pathlib.Path("faulty.csv")
@@ -174,7 +175,7 @@ except cohort.CohortError as error:
 # %% [markdown]
 # ## Study
 #
-# A study that was interrupted goes on where it stopped when you run this cell again; what is done
+# A study that was interrupted continues where it stopped when you run this cell again; what is done
 # already is skipped. A GPU runtime (*Runtime > Change runtime type*) is far faster.
 
 # %%
@@ -193,7 +194,7 @@ metrics = study.metrics.to_dict()
 notebook.key_figures(metrics)
 
 # %% [markdown]
-# The drug, in words, and whether anything but behaviour could have told the classes:
+# The drug effect in words, and whether anything but behaviour could explain the classes:
 
 # %%
 for sentence in metrics["drug"].get("summary", []):
