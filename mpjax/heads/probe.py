@@ -11,7 +11,15 @@ from jaxtyping import Float, Int
 
 from mpjax.config import HeadConfig
 from mpjax.data import embeddings
-from mpjax.data.splits import FINAL, FIXED, Splits, fit_rows, folds_of, predicting_fold
+from mpjax.data.splits import (
+    FINAL,
+    FIXED,
+    Splits,
+    calibration_rows,
+    fit_rows,
+    folds_of,
+    predicting_fold,
+)
 from mpjax.heads import leakage, logistic
 from mpjax.io import files
 from mpjax.taxonomy import Taxonomy
@@ -102,8 +110,8 @@ def training_rows(
     used = fit_rows(table, splits.scheme, with_validation=True)
     predicted = folds_of(table, splits.scheme)
     fold, validation = table["fold"].to_numpy(), None
-    if splits.scheme == FIXED and (table["split"] == "val").any():
-        fold, validation = np.where(table["split"] == "val", _VALIDATION, _TRAIN), _VALIDATION
+    if splits.scheme == FIXED and (chooses := calibration_rows(table, FIXED)).any():
+        fold, validation = np.where(chooses, _VALIDATION, _TRAIN), _VALIDATION
     elif splits.scheme == FIXED:
         fold = pd.factorize(table[splits.group], sort=True)[0] % _CHOICE_FOLDS
     clip = pd.factorize(table["clip_id"])[0]
