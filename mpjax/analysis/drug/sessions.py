@@ -9,6 +9,7 @@ from scipy.special import logit
 
 from mpjax.analysis.pain_score import MARGIN, pain_probability, why_no_pain_score
 from mpjax.analysis.predictions import Predictions
+from mpjax.analysis.stats.units import unit_of
 from mpjax.taxonomy import NO_PAIN, Taxonomy, parse_fine_name
 
 VEHICLE = "vehicle"
@@ -198,6 +199,13 @@ def left_out(predictions: Predictions, animals: pd.DataFrame) -> list[dict[str, 
             arm = str(arms.get(animal, ""))
             rows.append({"animal": str(animal), "condition": condition, "arm": arm, "why": why})
     return rows
+
+
+def unit_of_trial(sessions: pd.DataFrame) -> str:
+    """Returns `cage` where cages hold several animals and each was given one arm; else `animal`."""
+    several = sessions.groupby("cage")["animal"].nunique().max() > 1
+    group = "cage" if several else "animal"
+    return unit_of(sessions, sessions["arm"].to_numpy(), group=group)
 
 
 def changes(sessions: pd.DataFrame, value: str = "score") -> pd.DataFrame:

@@ -16,7 +16,6 @@ from mpjax.analysis.stats import effect_size
 from mpjax.analysis.stats.dunnett import Dunnett
 from mpjax.analysis.stats.estimates import absent
 from mpjax.analysis.stats.multiple_testing import holm
-from mpjax.analysis.stats.units import unit_of
 from mpjax.taxonomy import NO_PAIN
 
 _OUTCOMES = {
@@ -99,7 +98,7 @@ def analyse_sessions(sessions: pd.DataFrame, *, seed: int = 0) -> dict[str, Any]
         interaction), reversal, dose_response`. Where the unit is the cage, its animals' sessions
         are averaged before any test.
     """
-    unit = unit_of(sessions, sessions["arm"].to_numpy())
+    unit = drug_sessions.unit_of_trial(sessions)
     tested = sessions.assign(animal=sessions["cage"]) if unit == "cage" else sessions
     animals = drug_sessions.changes(tested)
     conditions = sorted(set(animals["condition"]))

@@ -302,7 +302,7 @@ def _drug(recordings: Measured, taxonomy: Taxonomy, setting: Setting) -> Iterato
     except NoTrial as error:
         yield _why("drug", KINDS["drug"], str(error))
         return
-    unit = unit_of(changed.table, changed.table["arm"].to_numpy())
+    unit = drug_sessions.unit_of_trial(changed.table)
     for condition in sorted(set(changed.table["condition"])):
         own = changed.take(changed.table["condition"] == condition)
         for arm in drug_sessions.dose_arms(own.table):

@@ -96,12 +96,11 @@ def unit_of(table: pd.DataFrame, side: Shaped[np.ndarray, " n"], *, group: str =
     once. Cages with animals on several sides favour none of them.
 
     Args:
-        table: with `animal` and `cage` ("" where not known).
+        table: with `cage` ("" where not known).
         side: of each row, what is compared: an arm, a condition.
         group: what the cohort is divided by; with `animal` the animal stays the unit.
     """
     if group != "cage" or (table["cage"] == "").any():
         return "animal"
-    cages = table.assign(side=side).groupby("cage")
-    sides, animals = cages["side"].nunique(), cages["animal"].nunique()
-    return "cage" if sides.max() == 1 and animals.max() > 1 else "animal"
+    sides = table.assign(side=side).groupby("cage")["side"].nunique()
+    return "cage" if sides.max() == 1 else "animal"
