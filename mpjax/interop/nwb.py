@@ -154,14 +154,33 @@ def write(
     subject = f"sub-{_safe(animal)}"
     path = epath.Path(out) / subject / f"{subject}_ses-{_safe(video)}.nwb"
     content = _describe(session, identifier, provenance)
-    content.subject = _subject(session.recording, species, age)
+    row = session.recording
+    content.subject = pynwb.file.Subject(
+        subject_id=animal,
+        species=species,
+        sex=SEXES.get(str(row["sex"]).lower(), "U"),
+        age=age or None,
+        description=f"{_group(row)}; cage {row['cage'] or 'unknown'}; part {row['split']}",
+    )
     _add_video(content, session.recording, folder=path.parent)
     _add_probabilities(content, session)
-    extra = session.clips.drop(columns=["start_s", "stop_s"])
-    about = {name: f"{name} of the clip" for name in extra}
-    _add_intervals(content, CLIPS, "The clips that were classified.", session.clips, extra, about)
-    if session.bouts is not None:
-        _add_bouts(content, session.bouts)
+    clips, bouts = session.clips, session.bouts
+    columns = {
+        name: (f"{name} of the clip", clips[name].to_list())
+        for name in clips.columns.drop(["start_s", "stop_s"])
+    }
+    _add_intervals(content, CLIPS, "The clips that were classified.", clips, columns)
+    if bouts is not None:
+        what = "Runs of windows of one motif, found without labels by clustering embeddings."
+        motif = bouts["motif"].fillna(-1).astype(np.int64)
+        columns = {
+            "motif": ("number of the motif, the most used one is 0; -1: none", motif.to_list()),
+            "unlike": (
+                "whether the windows are unlike any that the motifs were found in",
+                bouts["unlike"].astype(bool).to_list(),
+            ),
+        }
+        _add_intervals(content, BOUTS, what, bouts, columns)
     buffer = io.BytesIO()  # HDF5 writes at random places, which a bucket does not allow
     with h5py.File(buffer, "w") as file, pynwb.NWBHDF5IO(file=file, mode="w") as writer:
         writer.write(content)
@@ -214,18 +233,6 @@ def _describe(session: Session, identifier: str, provenance: Any) -> "NWBFile":
         pharmacology=_pharmacology(row),
         notes=json.dumps(provenance, sort_keys=True),
         was_generated_by=[[name, str(version)] for name, version in versions.items()] or None,
-    )
-
-
-def _subject(row: Mapping[str, Any], species: str, age: str) -> Any:
-    from pynwb.file import Subject
-
-    return Subject(
-        subject_id=str(row["animal"]),
-        species=species,
-        sex=SEXES.get(str(row["sex"]).lower(), "U"),
-        age=age or None,
-        description=f"{_group(row)}; cage {row['cage'] or 'unknown'}; part {row['split']}",
     )
 
 
@@ -286,37 +293,23 @@ def _add_probabilities(content: "NWBFile", session: Session) -> None:
     module.add(behaviour)
 
 
-def _add_bouts(content: "NWBFile", bouts: pd.DataFrame) -> None:
-    extra = pd.DataFrame(
-        {
-            "motif": bouts["motif"].fillna(-1).astype(np.int64),
-            "unlike": bouts["unlike"].astype(bool),
-        }
-    )
-    about = {
-        "motif": "number of the motif, the most used one is 0; -1: none",
-        "unlike": "whether the windows are unlike any that the motifs were found in",
-    }
-    what = "Runs of windows of one motif, found without labels by clustering embeddings."
-    _add_intervals(content, BOUTS, what, bouts, extra, about)
-
-
 def _add_intervals(
     content: "NWBFile",
     name: str,
     description: str,
     rows: pd.DataFrame,
-    extra: pd.DataFrame,
-    about: Mapping[str, str],
+    columns: Mapping[str, tuple[str, list[Any]]],
 ) -> None:
+    """Adds a table of intervals with further columns: their descriptions and values."""
     from hdmf.common import VectorData
     from pynwb.epoch import TimeIntervals
 
-    times = {name: rows[f"{name}_s"].to_numpy(float) for name in ("start", "stop")}
-    columns = [
-        VectorData(name=f"{name}_time", description="s from the recording's start", data=values)
-        for name, values in times.items()
-    ] + [
-        VectorData(name=name, description=about[name], data=extra[name].to_list()) for name in extra
+    whole = {
+        f"{each}_time": ("s from the recording's start", rows[f"{each}_s"].to_numpy(float))
+        for each in ("start", "stop")
+    } | dict(columns)
+    vectors = [
+        VectorData(name=each, description=about, data=values)
+        for each, (about, values) in whole.items()
     ]
-    content.add_time_intervals(TimeIntervals(name=name, description=description, columns=columns))
+    content.add_time_intervals(TimeIntervals(name=name, description=description, columns=vectors))

@@ -47,23 +47,6 @@ def make_folder(path: epath.PathLike) -> epath.Path:
     return path
 
 
-def check_tables_folder(folder: epath.PathLike) -> None:
-    """Refuses a folder (`--out`) into which no tables may be written.
-
-    Raises:
-        ValueError: an empty name, or the folder of a study, whose own files have the same names.
-        NotADirectoryError: a file.
-    """
-    path = stores.ready(folder)
-    if path.exists() and not path.is_dir():
-        raise NotADirectoryError(f"{path}: --out names a folder, and this is a file")
-    if any((path / name).exists() for name in ("dataset", "heads", ".report.json")):
-        raise ValueError(
-            f"{path}: holds a study, whose own files would be overwritten; name another folder, "
-            f"e.g. --out={path / 'tables'}"
-        )
-
-
 @contextlib.contextmanager
 def write_aside(path: epath.PathLike) -> Iterator[epath.Path]:
     """Yields a temporary file next to `path` to write to; renames it to `path` on success.

@@ -1,4 +1,4 @@
-"""What training on clips leaves behind: a projector and a head, as the later stages read them."""
+"""Trains on clips; writes the projector and the head as the later stages read them."""
 
 import dataclasses
 from typing import Any
