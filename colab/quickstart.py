@@ -69,12 +69,11 @@ if not (SOURCE / "configs").exists():
 
 # %%
 from mpjax import notebook
-from mpjax.io import files
 
 if FAST:
     print("Tiny settings: a narrow network of random weights, so the scores mean nothing.")
 config = notebook.load_config(SOURCE / "configs" / ("tiny.py" if FAST else "demo.py"))
-notebook.run_study(config, WORKDIR)
+study = notebook.run_study(config, WORKDIR)
 
 # %% [markdown]
 # ## Results
@@ -84,7 +83,7 @@ notebook.run_study(config, WORKDIR)
 # is negative if the drug relieves neuropathic pain more than inflammatory pain.
 
 # %%
-metrics = files.read_json(f"{WORKDIR}/metrics.json")
+metrics = study.metrics.to_dict()
 notebook.key_figures(metrics)
 
 # %% [markdown]
@@ -101,10 +100,10 @@ for sentence in metrics["drug"]["summary"]:
 # One self-contained page. It works offline, and every table downloads as CSV.
 
 # %% tags=["large-output"]
-notebook.report_frame(f"{WORKDIR}/report.html")
+notebook.report_frame(study.workdir.report)
 
 # %% [markdown]
 # Download it, with clips and recordings as CSV:
 
 # %%
-notebook.download(notebook.pack_results(WORKDIR))
+notebook.download(study.pack_results())

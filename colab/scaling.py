@@ -177,12 +177,12 @@ plt.show()
 # How the parameters are laid out:
 
 # %%
-from mpjax.training import checkpoint_manager
+from mpjax.training import checkpoint_manager, partitioning
 
 last = max(row["step"] for row in log)
 learned = checkpoint_manager.restore_params(workdir / "unbroken" / "train" / "checkpoints", last)
 axes = {"data": devices // config.mesh.model, "model": config.mesh.model}
-notebook.layout_table(learned, axes, fully_sharded=config.mesh.fully_sharded).head(12)
+partitioning.layout_table(learned, axes, fully_sharded=config.mesh.fully_sharded).head(12)
 
 # %% [markdown]
 # ## Killed, and resumed

@@ -120,7 +120,6 @@ if not (SOURCE / "configs").exists():
 # %%
 from data_prep import cohort, synthetic
 from mpjax import notebook
-from mpjax.io import files
 
 folder = pathlib.Path(FOLDER or "my_videos")
 if notebook.on_colab() and any(path.startswith("/content/drive") for path in (FOLDER, WORKDIR)):
@@ -179,7 +178,7 @@ except cohort.CohortError as error:
 # (*Runtime > Change runtime type*) is far faster.
 
 # %%
-notebook.run_study(config, WORKDIR)
+study = notebook.run_study(config, WORKDIR)
 
 # %% [markdown]
 # ## Results
@@ -190,7 +189,7 @@ notebook.run_study(config, WORKDIR)
 # why.
 
 # %%
-metrics = files.read_json(f"{WORKDIR}/metrics.json")
+metrics = study.metrics.to_dict()
 notebook.key_figures(metrics)
 
 # %% [markdown]
@@ -206,7 +205,7 @@ if metrics["confounds"].get("sentences"):
 # ## The report
 
 # %% tags=["large-output"]
-notebook.report_frame(f"{WORKDIR}/report.html")
+notebook.report_frame(study.workdir.report)
 
 # %% [markdown]
 # ## Download
@@ -215,4 +214,4 @@ notebook.report_frame(f"{WORKDIR}/report.html")
 # and every window's motif.
 
 # %%
-notebook.download(notebook.pack_results(WORKDIR))
+notebook.download(study.pack_results())

@@ -1,1 +1,1 @@
-"""Videos and a cohort table in, TFRecord shards out."""
+"""How do videos and a cohort table become TFRecord shards?"""

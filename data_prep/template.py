@@ -1,18 +1,18 @@
 """Writes a cohort table for a folder of videos to fill in: `python -m data_prep.template DIR`.
 
-What the name of a file tells by a pattern is filled in; the rest stays empty, for you to fill in
-with a spreadsheet or an editor. Nothing is ever overwritten.
+File names fill in what a pattern finds in them; the rest stays empty, for you to complete in a
+spreadsheet or an editor. An existing table is never overwritten.
 
-A pattern is a file's name without its ending, and folders above it where wanted, in which {FIELD}
-stands for a value, * for anything, and _ for a space, a dot or a dash too:
+A pattern is a file's name without its ending, with folders above it where needed. {FIELD} stands
+for a value, * for anything, and _ also matches a space, a dot or a dash:
 
   --pattern='{animal}_d{day}'                   m07_d14.mp4: animal m07, day 14
   --pattern='{condition}/{animal}_{day}_*'      cfa/m07_14_cam2.mp4: condition cfa, m07, day 14
   --pattern='{animal}_d{day}_{drug}_{dose}mgkg_{minutes}min'
 
 Fields are animal, condition, day, cage, sex, drug, dose (mg/kg), minutes (after the dose) and label
-(any other class, in place of condition and day). Several --pattern are tried in turn. Without any,
-these are:
+(any other class, instead of condition and day). The first --pattern that fits is used. The default
+patterns are:
 
   {animal}_d{day}    {animal}_day{day}    {animal}_d{day}_{drug}
   {animal}_d{day}_{drug}_{dose}mgkg       {animal}_d{day}_{drug}_{dose}mgkg_{minutes}min
@@ -27,15 +27,12 @@ import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import tqdm
 from absl import app, flags
 
 from mpjax import cli
+from mpjax.data.video.search import VIDEOS, find_videos
 from mpjax.io import files
 
-VIDEOS = frozenset(
-    (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".webm", ".wmv")
-)
 PATTERNS = (
     "{animal}_d{day}",
     "{animal}_day{day}",
@@ -43,7 +40,7 @@ PATTERNS = (
     "{animal}_d{day}_{drug}_{dose}mgkg",
     "{animal}_d{day}_{drug}",
 )
-# Of each field of a pattern: the column of the table, and what may stand for it.
+# For each field of a pattern: the column of the table, and the values that it matches.
 FIELDS = {
     "animal": ("animal", r"[^/]+?"),
     "condition": ("condition", r"[^/]+?"),
@@ -59,26 +56,20 @@ COLUMNS = (
     *("video", "animal", "cage", "sex", "condition", "day"),
     *("drug", "dose_mg_per_kg", "route", "minutes_post_dose", "fps", "roi"),
 )
+_CLASS = ("condition", "day")
 _SHOWN = 5  # files named in a sentence
 _SEPARATOR = r"[_\-. ]"
 
 
 @dataclasses.dataclass(frozen=True)
 class Pattern:
-    """A readable pattern of file names, ready to be matched.
-
-    Attributes:
-        text: as it was written.
-        fields: names of its fields, in order.
-        expression: matches a path without its ending, as many folders of it as the pattern has.
-    """
+    """A pattern of file names: as it was written, and as an expression for paths."""
 
     text: str
-    fields: tuple[str, ...]
-    expression: re.Pattern[str]
+    expression: re.Pattern[str]  # a path without its ending, with as many folders as the pattern
 
     def read(self, path: Path) -> dict[str, str] | None:
-        """Returns the cells that a path tells, by column; None where the pattern does not fit."""
+        """Returns the cells that a path gives, by column; None if the pattern does not fit."""
         depth = self.text.count("/") + 1
         match = self.expression.fullmatch("/".join(path.with_suffix("").parts[-depth:]))
         if match is None:
@@ -97,12 +88,11 @@ def parse_pattern(text: str) -> Pattern:
     """Reads a pattern such as '{condition}/{animal}_d{day}'.
 
     Raises:
-        ValueError: a field that there is not, one given twice, or none at all.
+        ValueError: a field is unknown or given twice, or there is none.
     """
-    parts = re.split(r"(\{[^{}]*\}|\*|_)", text.strip("/"))
     fields: list[str] = []
     expression = ""
-    for part in parts:
+    for part in re.split(r"(\{[^{}]*\}|\*|_)", text.strip("/")):
         if part.startswith("{"):
             name = part[1:-1].strip()
             if name not in FIELDS or name in fields:
@@ -116,44 +106,19 @@ def parse_pattern(text: str) -> Pattern:
             expression += {"*": "[^/]*", "_": _SEPARATOR}.get(part, re.escape(part))
     if not fields:
         raise ValueError(f"pattern {text!r}: holds no field; write e.g. '{{animal}}_d{{day}}'")
-    return Pattern(text, tuple(fields), re.compile(expression, re.IGNORECASE | re.ASCII))
-
-
-def find_videos(folder: Path, *, recursive: bool = True) -> list[Path]:
-    """Lists the videos in a folder by their endings (`VIDEOS`), sorted; hidden ones are left out.
-
-    Raises:
-        FileNotFoundError: there is no such folder.
-    """
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder; name the folder of the videos")
-    found = []
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if recursive and not name.startswith("."))
-        visible = (name for name in names if not name.startswith("."))
-        found += [Path(parent, name) for name in visible if Path(name).suffix.lower() in VIDEOS]
-    return sorted(found)
+    return Pattern(text, re.compile(expression, re.IGNORECASE | re.ASCII))
 
 
 @dataclasses.dataclass(frozen=True)
 class Template:
-    """A table that was written, and what is to be said of it.
+    """A table that was written, and what to report about it."""
 
-    Attributes:
-        path: of the csv.
-        rows: a dict of cells per recording.
-        patterns: per recording, the pattern that fitted; "" where none did.
-        minutes: of all recordings together.
-        failures: what was wrong with the videos that could not be read, and are left out.
-        deeper: videos in folders within it that were not looked at.
-    """
-
-    path: Path
-    rows: list[dict[str, str]]
-    patterns: list[str]
-    minutes: float
-    failures: list[str]
-    deeper: int = 0
+    path: Path  # of the csv
+    rows: list[dict[str, str]]  # cells per recording
+    patterns: list[str]  # per recording, the pattern that fitted; "" if none did
+    minutes: float  # of all recordings together
+    failures: list[str]  # why videos could not be read; these are left out
+    deeper: int = 0  # number of videos in subfolders, which were not searched
 
 
 def write(
@@ -169,106 +134,86 @@ def write(
         folder: of the videos.
         out: path of the csv; None: cohort.csv in the folder. Videos are named relative to it.
         patterns: of file names; none: `PATTERNS`.
-        recursive: whether folders within it are looked through too; a pattern with a / says so.
+        recursive: whether to search subfolders; a pattern with a / implies it.
 
     Raises:
         FileExistsError: `out` exists.
         FileNotFoundError: there is no such folder.
-        ValueError: no video, none that can be read, or a pattern that is faulty or fits none.
+        ValueError: there is no video, none can be read, or a pattern is faulty or fits none.
     """
+    from mpjax.data import video  # PyAV: not for --help
+
     out = out or folder / "cohort.csv"
     if out.exists():
         raise FileExistsError(
-            f"{out}: exists already, and is left as it is; check it (mpjax check "
+            f"{out}: exists already and was not changed; check it (mpjax check "
             f"{shlex.quote(str(out))}), or write another: --out=OTHER.csv"
         )
     parsed = [parse_pattern(text) for text in patterns or PATTERNS]
     recursive = recursive or any("/" in text for text in patterns)
     videos = find_videos(folder, recursive=recursive)
+    deeper = [] if recursive else find_videos(folder)[len(videos) :]
+    if deeper and not videos:
+        raise ValueError(
+            f"{folder}: holds no video, but its subfolders hold {len(deeper)}: add --recursive"
+        )
     if not videos:
-        raise ValueError(f"{folder}: holds no video{_elsewhere(folder, recursive)}")
-    minutes, failures, kept = _probe(videos)
+        raise ValueError(
+            f"{folder}: holds no video ({', '.join(sorted(VIDEOS))}); name the folder of the videos"
+        )
+    probed = dict(zip(videos, video.probe_all(videos), strict=True))
+    failures = [str(info) for info in probed.values() if isinstance(info, video.VideoError)]
+    kept = {path: info for path, info in probed.items() if isinstance(info, video.VideoInfo)}
     if not kept:
         raise ValueError("none of the videos can be read:\n  " + "\n  ".join(failures))
-    rows, fitted = _fill(kept, parsed, folder=folder, beside=out.parent)
+    rows, fitted = [], []
+    for path in kept:
+        read = ((each.text, each.read(path.relative_to(folder.parent))) for each in parsed)
+        text, cells = next(((text, cells) for text, cells in read if cells is not None), ("", {}))
+        rows.append({"video": Path(os.path.relpath(path, out.parent)).as_posix()} | cells)
+        fitted.append(text)
     if patterns and not any(fitted):
         raise ValueError(
             f"{' and '.join(map(repr, patterns))} fits no video, such as "
-            f"{kept[0].relative_to(folder).as_posix()}; nothing was written. Correct the pattern, "
-            "or leave --pattern out"
+            f"{next(iter(kept)).relative_to(folder).as_posix()}; nothing was written. Correct the "
+            "pattern, or leave --pattern out"
         )
-    _write_rows(out, rows, label=any("label" in row for row in rows))
-    deeper = 0 if recursive else len(find_videos(folder)) - len(videos)
-    return Template(out, rows, fitted, minutes, failures, deeper)
+    _write_rows(out, rows)
+    minutes = sum(info.duration_s for info in kept.values()) / 60
+    return Template(out, rows, fitted, minutes, failures, len(deeper))
 
 
-def _elsewhere(folder: Path, recursive: bool) -> str:
-    deeper = [] if recursive else find_videos(folder)
-    if deeper:
-        return f", but folders within it hold {len(deeper)}: look there too with --recursive"
-    return f" ({', '.join(sorted(VIDEOS))}); name the folder of the videos"
-
-
-def _probe(videos: Sequence[Path]) -> tuple[float, list[str], list[Path]]:
-    """Returns the minutes of the videos that can be read, what is wrong with others, and those."""
-    from mpjax.data.video import clips
-
-    minutes, failures, kept = 0.0, [], []
-    for path in tqdm.tqdm(videos, desc="probing", unit="video", delay=2):
-        try:
-            minutes += clips.probe(path).duration_s / 60
-            kept.append(path)
-        except clips.VideoError as error:
-            failures.append(str(error))
-    return minutes, failures, kept
-
-
-def _fill(
-    videos: Sequence[Path], patterns: Sequence[Pattern], *, folder: Path, beside: Path
-) -> tuple[list[dict[str, str]], list[str]]:
-    """Returns a row per video, and the pattern that fitted it."""
-    rows, fitted = [], []
-    for path in videos:
-        named = Path(os.path.relpath(path, beside)).as_posix()
-        row, text = {"video": named}, ""
-        for pattern in patterns:
-            cells = pattern.read(path.relative_to(folder.parent))
-            if cells is not None:
-                row, text = row | cells, pattern.text
-                break
-        rows.append(row)
-        fitted.append(text)
-    return rows, fitted
-
-
-def _write_rows(path: Path, rows: Sequence[dict[str, str]], *, label: bool) -> None:
+def _write_rows(path: Path, rows: Sequence[dict[str, str]]) -> None:
+    label = ["label"] if any("label" in row for row in rows) else []
     text = io.StringIO(newline="")
-    columns = [*COLUMNS[:5], "label", *COLUMNS[5:]] if label else list(COLUMNS)
+    columns = [*COLUMNS[:5], *label, *COLUMNS[5:]]
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     content = text.getvalue()
     with files.write_aside(path) as aside:
-        # Spreadsheets take text for UTF-8 by its byte order mark alone.
+        # Spreadsheets recognise UTF-8 by its byte order mark alone.
         aside.write_bytes(content.encode("utf-8" if content.isascii() else "utf-8-sig"))
 
 
 def describe(template: Template) -> Iterator[str]:
-    """Yields lines on what was found, guessed and left out, what is to be filled in, what next."""
+    """Yields lines on what was found and left out, what to fill in, and what comes next."""
     rows, path = template.rows, template.path
     yield f"{path}: {len(rows)} recording(s), {template.minutes:.1f} minutes"
     if template.deeper:
-        yield f"left out: {template.deeper} video(s) in folders within it; --recursive takes them"
-    for text in dict.fromkeys(filter(None, template.patterns)):
-        mine = [row for row, of in zip(rows, template.patterns, strict=True) if of == text]
+        yield f"left out: {template.deeper} video(s) in subfolders; --recursive includes them"
+    by_pattern: dict[str, list[dict[str, str]]] = {}
+    for row, text in zip(rows, template.patterns, strict=True):
+        by_pattern.setdefault(text, []).append(row)
+    unread = [row["video"] for row in by_pattern.pop("", [])]
+    for text, mine in by_pattern.items():
         cells = ", ".join(f"{k} {v}" for k, v in mine[0].items() if k != "video" and v)
-        yield f"guessed by {text!r}: {len(mine)} file(s), e.g. {mine[0]['video']}: {cells}"
-    unread = [row["video"] for row, of in zip(rows, template.patterns, strict=True) if not of]
+        yield f"filled in by {text!r}: {len(mine)} file(s), e.g. {mine[0]['video']}: {cells}"
     if unread:
-        yield f"nothing guessed of {len(unread)} file(s), whose names fit no pattern: " + _some(
-            unread
-        )
-        yield "  (--pattern='{animal}_d{day}' says how yours are built; see --help)"
+        more = f" and {len(unread) - _SHOWN} more" if len(unread) > _SHOWN else ""
+        names = ", ".join(unread[:_SHOWN]) + more
+        yield f"not filled in: {len(unread)} file(s) whose names fit no pattern: {names}"
+        yield "  (--pattern='{animal}_d{day}' describes how your names are built; see --help)"
     for failure in template.failures:
         yield f"left out, unreadable: {failure}"
     needed = ["animal", *(["label"] if any("label" in row for row in rows) else _CLASS)]
@@ -277,25 +222,17 @@ def describe(template: Template) -> Iterator[str]:
         yield "fill in: " + ", ".join(f"{k} ({n} rows)" for k, n in empty.items() if n)
     yield (
         "where they apply: drug (`vehicle` for the control arm, empty for untreated), "
-        "dose_mg_per_kg, minutes_post_dose, route; cage and sex; roi (x:y:w:h in px) where "
-        "more than the chamber is in the picture"
+        "dose_mg_per_kg, minutes_post_dose, route; cage and sex; roi (x:y:w:h in px) if the "
+        "image shows more than the chamber"
     )
     yield f"then: mpjax check {shlex.quote(str(path))}"
 
 
-_CLASS = ("condition", "day")
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
-
-
 def main() -> None:
     """Runs the binary."""
-    out = flags.DEFINE_string("out", "", "Path of the csv; empty: DIR/cohort.csv.")
+    out = flags.DEFINE_string("out", "", "Path of the csv; default: DIR/cohort.csv.")
     pattern = flags.DEFINE_multi_string("pattern", [], "How file names are built, see above.")
-    recursive = flags.DEFINE_bool("recursive", False, "Look through folders within DIR too.")
+    recursive = flags.DEFINE_bool("recursive", False, "Search subfolders of DIR too.")
 
     def run(*words: str) -> int:
         if len(words) != 1:

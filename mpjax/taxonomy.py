@@ -1,7 +1,7 @@
 """Fine classes, their coarse groups, and the file that names both.
 
-A fine class is `<condition>@d<day>`, e.g. `neuropathic@d7`, or a label of the cohort's own. The
-coarse group of a fine class comes from `taxonomy.toml` beside `cohort.csv`:
+A fine class is `<condition>@d<day>`, e.g. `neuropathic@d7`, or one of the cohort's own labels. The
+coarse group of a fine class comes from `taxonomy.toml` next to `cohort.csv`:
 
     fine = ["sham@d7", "sni@d7"]          # optional: which fine classes, in which order
 
@@ -9,7 +9,7 @@ coarse group of a fine class comes from `taxonomy.toml` beside `cohort.csv`:
     neuropathic = ["neuropathic@*", "sni@*"]
     no_pain = ["sham@*"]
 
-or else from the condition's own name (`default_coarse`).
+or else from the name of the condition (`default_coarse`).
 """
 
 import dataclasses
@@ -24,8 +24,8 @@ from etils import epath
 from jaxtyping import Float
 
 NO_PAIN = "no_pain"
-# Names of conditions without pain, as labs write them. A condition "vehicle" is the carrier of an
-# inducing agent (saline for CFA), not an arm of a drug test.
+# Conditions without pain, as labs name them. A condition "vehicle" is the carrier of an inducing
+# agent (saline for CFA), not an arm of a drug test.
 NO_PAIN_CONDITIONS = frozenset(
     ("none", "naive", "sham", "control", "saline", "vehicle", "no_pain", "baseline", "healthy")
 )
@@ -33,20 +33,11 @@ NO_PAIN_CONDITIONS = frozenset(
 
 @dataclasses.dataclass(frozen=True)
 class Taxonomy:
-    """Fine classes in the order of the logits, and the coarse group of each.
-
-    Attributes:
-        fine: names of the fine classes.
-        coarse: names of the coarse groups; empty where the cohort has none.
-        fine_to_coarse: per fine class, the index of its group in `coarse`; empty without groups.
-
-    Raises:
-        ValueError: a name twice, or indices that do not fit the names.
-    """
+    """Fine classes in the order of the logits, and the coarse group of each."""
 
     fine: tuple[str, ...]
-    coarse: tuple[str, ...] = ()
-    fine_to_coarse: tuple[int, ...] = ()
+    coarse: tuple[str, ...] = ()  # empty if the cohort has no groups
+    fine_to_coarse: tuple[int, ...] = ()  # per fine class, the index of its group in `coarse`
 
     def __post_init__(self) -> None:
         for kind, names in (("fine", self.fine), ("coarse", self.coarse)):
@@ -72,13 +63,13 @@ class Taxonomy:
             p: probability of each fine class, in the order of `fine`.
 
         Returns:
-            The probability of each group, in the order of `coarse` and of the dtype of `p`.
+            The probability of each group, in the order of `coarse` and with the dtype of `p`.
 
         Raises:
-            ValueError: there are no groups, or `p` has not one column per fine class.
+            ValueError: there are no groups, or `p` does not have one column per fine class.
         """
         if not self.coarse:
-            raise ValueError("this cohort has no coarse classes; give them in a taxonomy.toml")
+            raise ValueError("this cohort has no coarse groups; define them in a taxonomy.toml")
         if p.ndim != 2 or p.shape[1] != len(self.fine):
             raise ValueError(f"p has shape {p.shape}, needs (n, {len(self.fine)} fine classes)")
         membership = np.eye(len(self.coarse), dtype=p.dtype)[list(self.fine_to_coarse)]
@@ -107,7 +98,7 @@ def fine_name(condition: str, day: int) -> str:
 
 
 def parse_fine_name(name: str) -> tuple[str, int] | None:
-    """Returns the (condition, day) that `fine_name` turns into `name`; None for other names."""
+    """Returns the (condition, day) of a name from `fine_name`; None for other names."""
     match = re.fullmatch(r"(.+)@d(0|-?[1-9]\d*)", name, flags=re.DOTALL | re.ASCII)
     return (match[1], int(match[2])) if match else None
 
@@ -118,29 +109,25 @@ def sort_fine(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def default_coarse(fine: str) -> str:
-    """Returns the coarse group of a class `<condition>@d<day>` where no taxonomy.toml says it.
+    """Returns the coarse group of a class `<condition>@d<day>` without a taxonomy.toml.
 
-    A day before induction (negative) is no pain, whatever the condition; so is a condition of
-    `NO_PAIN_CONDITIONS`, whatever its case and whether it is written with `_`, `-` or a space.
-    Any other condition is a group of its own name.
+    A day before induction (negative) is no pain, for any condition; so is a condition of
+    `NO_PAIN_CONDITIONS`, in any case and written with `_`, `-` or a space. Any other condition is
+    its own group.
 
     Raises:
-        ValueError: the name is not of that form.
+        ValueError: the name does not have that form.
     """
     parsed = parse_fine_name(fine)
     if parsed is None:
-        raise ValueError(f"{fine!r}: no default coarse class; it is not <condition>@d<day>")
+        raise ValueError(f"{fine!r}: not <condition>@d<day>, so it has no default coarse group")
     condition, day = parsed
     plain = re.sub(r"[\s-]+", "_", condition.strip().casefold())
     return NO_PAIN if day < 0 or plain in NO_PAIN_CONDITIONS else condition
 
 
 def default_taxonomy(fine: Iterable[str]) -> Taxonomy:
-    """Groups classes `<condition>@d<day>`, in the order given, by `default_coarse`.
-
-    Raises:
-        ValueError: a name is not of that form.
-    """
+    """Groups classes `<condition>@d<day>`, in the order given, by `default_coarse`."""
     fine = tuple(fine)
     groups = [default_coarse(name) for name in fine]
     return _grouped(fine, groups, order=sorted(set(groups)))
@@ -154,16 +141,16 @@ def _grouped(fine: tuple[str, ...], groups: Sequence[str], *, order: Iterable[st
 def read_taxonomy(path: epath.PathLike, fine: Iterable[str]) -> Taxonomy:
     """Reads a `taxonomy.toml` (format: this module's docstring) for the classes of a cohort.
 
-    Groups keep the order of the file; a group whose patterns match no class is left out. Without
-    `[coarse]`, `default_coarse` groups classes `<condition>@d<day>`; other labels have no groups.
+    Groups keep the file's order; a group that matches no class is left out. Without `[coarse]`,
+    `default_coarse` groups classes `<condition>@d<day>`; other labels have no groups.
 
     Args:
         path: the file.
         fine: the fine classes of the cohort's trainable recordings.
 
     Raises:
-        ValueError: the file is not TOML or not of the format, names a class that the cohort has
-            not, or does not put each fine class into exactly one group; all faults at once.
+        ValueError: the file is not TOML or not in this format, names a class that the cohort does
+            not have, or does not put each fine class into exactly one group; all faults at once.
     """
     path = epath.Path(path)
     try:

@@ -109,7 +109,7 @@ def test_exit_status_and_error_of_a_binary_pass_through(tmp_path):
     ("words", "told"),
     [
         (("check",), "name one file, as FILE or --cohort=FILE; got none"),
-        (("study", "a.csv", "b.csv", "--workdir=w"), "one cohort, please, not a.csv and b.csv"),
+        (("study", "a.csv", "b.csv", "--workdir=w"), "give one cohort; got a.csv and b.csv"),
         (("init",), "name one folder of videos; got none"),
         (("predict", "v.mp4", "--model=m"), "the flag --out=… is required"),
         (("predict", "--modl=m"), "Unknown command line flag 'modl'. Did you mean: model ?"),

@@ -67,7 +67,7 @@ def test_coarse_probabilities_are_the_sums_over_each_group():
 
 
 def test_coarse_probabilities_refuse_what_they_cannot_sum():
-    with pytest.raises(ValueError, match="no coarse classes"):
+    with pytest.raises(ValueError, match="no coarse groups"):
         Taxonomy(("a", "b")).coarse_probabilities(np.ones((1, 2)))
     with pytest.raises(ValueError, match=r"\(1, 3\).*2 fine"):
         Taxonomy(("a", "b"), ("x",), (0, 0)).coarse_probabilities(np.ones((1, 3)))

@@ -1,6 +1,5 @@
-"""How do the videos of a cohort become one dataset of clips, whole or not at all?"""
+"""How do a cohort's videos become a dataset of records?"""
 
-from data_prep.build.dataset import FAILURES_FILE, build, report_failures
-from data_prep.build.publish import BuildError
+from data_prep.build.dataset import BuildError, build, report_failures
 
-__all__ = ["FAILURES_FILE", "BuildError", "build", "report_failures"]
+__all__ = ["BuildError", "build", "report_failures"]

@@ -1,7 +1,7 @@
-"""Imports Apache Beam without its warning of Google clients that nobody asked for.
+"""Imports Apache Beam without its warning about Google clients.
 
-And without its look for a notebook: there, Beam 2.77 labels steps by cell, for which it imports its
-interactive runner, and that does not import beside pandas 3 (no `DataFrame.first`).
+It also must not detect a notebook: there, Beam 2.77 imports its interactive runner to label steps
+by cell, which fails with pandas 3 (no `DataFrame.first`).
 """
 
 import logging

@@ -1,10 +1,9 @@
-"""Builds the TFRecord shards of a cohort, or leaves them where they are the same already."""
+"""Builds the dataset of a cohort, unless the same one is there already."""
 
 import concurrent.futures
 import contextlib
 import csv
 import dataclasses
-import hashlib
 import json
 import re
 import sys
@@ -17,20 +16,20 @@ import tqdm
 from etils import epath
 
 from data_prep import cohort as cohorts
-from data_prep.build import pipeline as shard_pipeline
-from data_prep.build import publish, runner, video_metadata
+from data_prep.build import pipeline, publish, runner, video_metadata
 from data_prep.build.publish import BuildError
 from mpjax.config import BuildConfig, VideoConfig
 from mpjax.data import records
+from mpjax.data.boxes import parse_mask, parse_roi
+from mpjax.data.dataset import DatasetWriter
 from mpjax.data.splits import Splits, write_splits
-from mpjax.data.video import clips as video
-from mpjax.data.video import encode
+from mpjax.data.video import Recording, VideoError, VideoInfo, expected_clips, probe_all
 from mpjax.io import files, stores
 
 FAILURES_FILE = "failures.csv"
 _HASH_CACHE = ".video_hashes.json"
 _TFDS_FILES = ("dataset_info.json", "features.json")
-# The last line of a worker's traceback, where it is an error of the system's, not of the code.
+# The last line of a worker's traceback, if the error is the system's, not the code's.
 _WORKERS_OS_ERROR = re.compile(
     r"\b(?:OS|Permission|FileNotFound|FileExists|IsADirectory|NotADirectory|Timeout|Connection\w*)"
     r"Error: (.+) \[while running"
@@ -45,14 +44,14 @@ def build(
     config: BuildConfig = BuildConfig(),
     beam_options: Sequence[str] = (),
 ) -> dict:
-    """Builds the dataset of `cohort` in `out`, or leaves it where it is the same already.
+    """Builds the dataset of `cohort` in `out`, unless the same one is there already.
 
     Args:
         cohort: the checked cohort.
-        out: folder of the dataset; replaced as a whole, once the new one is complete.
+        out: folder of the dataset; replaced as a whole once the new one is complete.
         clip_config: clip geometry.
         config: shards and workers.
-        beam_options: Beam pipeline options; none: the local runner with `config.workers` processes.
+        beam_options: Beam pipeline options; none: its local runner with `config.workers` processes.
 
     Returns:
         The manifest: format, fingerprint, shards, clips per split, failures.
@@ -62,7 +61,7 @@ def build(
         ValueError: a box of `clip_config.mask` cannot be read.
     """
     out = files.absolute(out)
-    video.parse_mask(clip_config.mask)
+    parse_mask(clip_config.mask)
     publish.check_writable(out)
     publish.finish_interrupted_swap(out)
     publish.check_free(out)
@@ -71,23 +70,25 @@ def build(
     manifest = _read_same(out, stamp)
     if manifest is not None and (config.allow_failures or not manifest["failures"]):
         print(f"dataset {out}: unchanged ({stamp}), not built again", file=sys.stderr)
-        write_splits(out, _divide(cohort))
+        write_splits(out, _splits(cohort))
         if not video_metadata.refresh(out, cohort):
-            infos = video_metadata.probe(cohort)
+            infos = probe_all(list(cohort.table["path"]))
             video_metadata.write(out, cohort, infos, clip_config)
         return manifest
     aside = out.parent / f".{out.name}.{stamp}.part"
     for stale in publish.unfinished(out):
         if stale != aside:
             stale.rmtree()
-    infos = video_metadata.probe(cohort)
+    infos = probe_all(list(cohort.table["path"]))
     shards = _plan_shards(cohort, infos, clip_config, config)
-    _forget_failures(aside)
-    pipeline = runner.make_pipeline(beam_options, workers=config.workers)
+    # A restarted build tries failures again: their cause may be gone.
+    for failure in (aside / pipeline.SPILL).glob("*.failure"):
+        failure.unlink()
+    beam = runner.make_pipeline(beam_options, workers=config.workers)
     with _writing(out.parent):
-        with _progress(aside / shard_pipeline.SPILL, len(cohort.table)):
-            shard_pipeline.run(_recordings(cohort, shards), aside, clip_config, pipeline)
-        write_splits(aside, _divide(cohort))
+        with _progress(aside / pipeline.SPILL, len(cohort.table)):
+            pipeline.run(_recordings(cohort, shards), aside, clip_config, beam)
+        write_splits(aside, _splits(cohort))
         video_metadata.write(aside, cohort, infos, clip_config)
         manifest = _finish(aside, shards, stamp, clip_config, config)
         publish.replace(out, aside)
@@ -95,10 +96,9 @@ def build(
 
 
 def _read_same(out: epath.Path, stamp: str) -> dict | None:
-    """Returns the manifest of the dataset that is there, if it is the same one and whole.
+    """Returns the manifest of the dataset in `out` if it is the same one and complete.
 
-    Whole: all files have their sizes, except tables that are written again anyway (splits,
-    videos). What is damaged is told.
+    Tables that are written again anyway (splits, videos) are not checked. Damage is reported.
     """
     if not (out / records.MANIFEST_FILE).exists():
         return None
@@ -112,35 +112,35 @@ def _read_same(out: epath.Path, stamp: str) -> dict | None:
                 raise records.RecordError(f"{out / name}: missing or empty")
     except records.RecordError as error:
         reason = str(error).split(";")[0]
-        print(f"dataset {out}: damaged, built anew ({reason})", file=sys.stderr)
+        print(f"dataset {out}: damaged, built again ({reason})", file=sys.stderr)
         return None
     return manifest
 
 
 @contextlib.contextmanager
 def _writing(folder: epath.Path) -> Iterator[None]:
-    """Tells in one line of a disk that is full or a file that cannot be written.
+    """Reports a full disk, or a file that cannot be written, in one line.
 
-    Beam hands on what a worker raised as it is, or as the text of a RuntimeError.
+    Beam passes on a worker's error unchanged, or as the text of a RuntimeError.
     """
     try:
         yield
     except (OSError, RuntimeError) as error:
         is_own = isinstance(error, OSError)
-        told = [str(error)] if is_own else _WORKERS_OS_ERROR.findall(str(error))
-        if not told:
+        causes = [str(error)] if is_own else _WORKERS_OS_ERROR.findall(str(error))
+        if not causes:
             raise
-        reason = told[-1].split(" [while running")[0]
+        reason = causes[-1].split(" [while running")[0]
         raise BuildError(
-            f"{folder}: cannot write the dataset ({reason}); what is done stays, and the same "
-            "command goes on"
+            f"{folder}: cannot write the dataset ({reason}); what is done is kept, and the same "
+            "command continues from there"
         ) from error
 
 
 def _identity(
     cohort: cohorts.Cohort, out: epath.Path, clip_config: VideoConfig, config: BuildConfig
 ) -> list:
-    """Returns all that decides the dataset's bytes: rows, video contents, geometry, shards."""
+    """Returns all that determines the dataset's bytes: rows, video contents, geometry, shards."""
     names = ["video", "animal", "cage", "sex", "condition", "day", "label", "drug", "route"]
     names += ["dose_mg_per_kg", "minutes_post_dose", "fps", "roi", "split"]
     rows = json.loads(cohort.table[names].to_json(orient="values"))
@@ -152,53 +152,42 @@ def _identity(
 
 
 def _video_hashes(paths: pd.Series, cache_path: epath.Path) -> list[str]:
-    """Hashes the videos' contents; unchanged ones (path, size, time of change) from a cache.
-
-    Of a video in a store, the store's own checksum is taken instead.
-    """
+    """Hashes the videos' contents; unchanged ones (path, size, modification time) are cached."""
     cache = files.read_json(cache_path) if cache_path.exists() else {}
 
     def hash_one(path: str) -> tuple[str, str]:
-        if stores.is_remote(path):  # which knows a checksum; to make one, all would be fetched
+        if stores.is_remote(path):  # to hash it here, all of it would be fetched
             return "", stores.version(path)
         key = f"{path}|{stores.version(path)}"
-        if key not in cache:
-            digest = hashlib.sha256()
-            try:
-                with epath.Path(path).open("rb") as stream:
-                    while block := stream.read(1 << 22):
-                        digest.update(block)
-            except OSError as error:  # decoding it will fail too, and be listed
-                return "", f"unreadable: {error}"
-            cache[key] = digest.hexdigest()
-        return key, cache[key]
+        try:
+            return key, cache.get(key) or files.sha256(path)
+        except OSError as error:  # decoding it will fail too, and be listed
+            return "", f"unreadable: {error}"
 
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        hashed = tqdm.tqdm(
-            pool.map(hash_one, paths), total=len(paths), desc="hashing", unit="video", delay=2
-        )
-        pairs = list(hashed)
+        hashed = pool.map(hash_one, paths)
+        pairs = list(tqdm.tqdm(hashed, total=len(paths), desc="hashing", unit="video", delay=2))
     files.write_json(cache_path, dict(sorted(pair for pair in pairs if pair[0])))
     return [digest for _, digest in pairs]
 
 
 def _geometry(clip_config: VideoConfig) -> dict:
-    """Returns what makes the clips; a mask only where there is one, as in older datasets."""
+    """Returns what determines the clips; a mask only if there is one, as in older datasets."""
     values = dataclasses.asdict(clip_config)
     return values if clip_config.mask else {k: v for k, v in values.items() if k != "mask"}
 
 
 def _plan_shards(
     cohort: cohorts.Cohort,
-    infos: list[video.VideoInfo | None],
+    infos: list[VideoInfo | VideoError],
     clip_config: VideoConfig,
     config: BuildConfig,
 ) -> dict[str, tuple[str, ...]]:
     """Names the shards of each split, about `clips_per_shard` clips in each."""
-
-    counts = pd.Series(
-        [encode.expected_clips(info, clip_config) for info in infos], index=cohort.table.index
-    )
+    expected = [
+        0 if isinstance(info, VideoError) else expected_clips(info, clip_config) for info in infos
+    ]
+    counts = pd.Series(expected, index=cohort.table.index)
     plan = {}
     for split, clips in counts.groupby(cohort.table["split"]).sum().items():
         n = max(1, -(-int(clips) // config.clips_per_shard))
@@ -208,9 +197,7 @@ def _plan_shards(
     return plan
 
 
-def _recordings(
-    cohort: cohorts.Cohort, shards: dict[str, tuple[str, ...]]
-) -> list[encode.Recording]:
+def _recordings(cohort: cohorts.Cohort, shards: dict[str, tuple[str, ...]]) -> list[Recording]:
     fine = {name: i for i, name in enumerate(cohort.taxonomy.fine)}
     recordings = []
     for number, row in enumerate(cohort.table.to_dict("records")):
@@ -220,19 +207,19 @@ def _recordings(
         metadata |= {name: float(row[name]) for name in ("dose_mg_per_kg", "minutes_post_dose")}
         metadata |= {"day": day, "label": fine.get(row["label"], -1)}
         recordings.append(
-            encode.Recording(
+            Recording(
                 number=number,
                 path=row["path"],
                 metadata=metadata,
                 recorded_fps=row["fps"],
-                roi=video.parse_roi(row["roi"]) if row["roi"] else None,
+                roi=parse_roi(row["roi"]) if row["roi"] else None,
                 shards=shards[row["split"]],
             )
         )
     return recordings
 
 
-def _divide(cohort: cohorts.Cohort) -> Splits:
+def _splits(cohort: cohorts.Cohort) -> Splits:
     folds = zip(cohort.table["video"], cohort.table["fold"], strict=True)
     return Splits(
         scheme=cohort.scheme,
@@ -245,15 +232,9 @@ def _divide(cohort: cohorts.Cohort) -> Splits:
     )
 
 
-def _forget_failures(aside: epath.Path) -> None:
-    # A restarted build tries again what failed: the cause may be gone.
-    for failure in (aside / shard_pipeline.SPILL).glob("*.failure"):
-        failure.unlink()
-
-
 @contextlib.contextmanager
 def _progress(spill: epath.Path, total: int) -> Iterator[None]:
-    """Shows recordings done, counted in the spill folder, whatever the runner."""
+    """Shows how many recordings are done, counted in the spill folder for any runner."""
     stop = threading.Event()
     bar = tqdm.tqdm(total=total, desc="decoding", unit="recording", mininterval=0.5)
 
@@ -283,45 +264,37 @@ def _finish(
     clip_config: VideoConfig,
     config: BuildConfig,
 ) -> dict:
-    """Writes index, failures, TFDS metadata and, last, the manifest."""
-    split_of = {shard: split for split, shards in sorted(plan.items()) for shard in shards}
-    index = shard_pipeline.collect_index(aside, split_of)
-    failures = shard_pipeline.collect_failures(aside)
-    if index.empty:
-        listed = "\n".join(failure["reason"] for failure in failures[:20])
-        raise BuildError(f"no video could be read, nothing was built:\n{listed}")
-    with (aside / FAILURES_FILE).open("w") as file:
-        writer = csv.DictWriter(file, ["video", "reason"], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(failures)
-    content = records.index_bytes(index)
-    (aside / records.INDEX_FILE).write_bytes(content)
-    lengths = index["shard"].value_counts()
-    shard_clips = {shard: int(lengths.get(shard, 0)) for shard in split_of}
-    for shards in plan.values():
-        if sum(shard_clips[shard] for shard in shards) == 0:
+    """Writes failures, TFDS metadata, index and, last, the manifest."""
+    failures = pipeline.read_failures(aside)
+    writer = DatasetWriter(aside)
+    clips: dict[str, int] = {}
+    kept: dict[str, dict[str, int]] = {}  # by split, clips of each shard
+    for split, shards in sorted(plan.items()):
+        rows = {shard: pipeline.read_rows(aside, shard) for shard in shards}
+        counts = {shard: len(each) for shard, each in rows.items()}
+        if not sum(counts.values()):
             for shard in shards:
                 (aside / shard).unlink()
-                del split_of[shard], shard_clips[shard]
-    _write_tfds_metadata(aside, shard_clips, split_of, clip_config, config)
-    (aside / shard_pipeline.SPILL).rmtree()
-    manifest = {
-        "format": records.FORMAT,
-        "fingerprint": stamp,
-        "index_sha256": hashlib.sha256(content).hexdigest(),
-        "shards": shard_clips,
-        "clips": {str(k): int(v) for k, v in index["split"].value_counts().sort_index().items()},
-        "video": _geometry(clip_config),
-        "failures": failures,
-    }
-    files.write_json(aside / records.MANIFEST_FILE, manifest)
-    return files.read_json(aside / records.MANIFEST_FILE)
+            continue
+        kept[split], clips[split] = counts, sum(counts.values())
+        for shard, each in rows.items():
+            writer.add_shard(shard, [{"split": split} | row for row in each])
+    if not clips:
+        listed = "\n".join(failure["reason"] for failure in failures[:20])
+        raise BuildError(f"no video could be read, so nothing was built:\n{listed}")
+    with (aside / FAILURES_FILE).open("w") as file:
+        table = csv.DictWriter(file, ["video", "reason"], lineterminator="\n")
+        table.writeheader()
+        table.writerows(failures)
+    _write_tfds_metadata(aside, kept, clip_config, config)
+    writer.write_index()  # while the spill files are there: a full disk costs no work
+    (aside / pipeline.SPILL).rmtree()
+    return writer.finish(stamp, clips=clips, video=_geometry(clip_config), failures=failures)
 
 
 def _write_tfds_metadata(
     directory: epath.Path,
-    shard_clips: dict[str, int],
-    split_of: dict[str, str],
+    kept: dict[str, dict[str, int]],
     clip_config: VideoConfig,
     config: BuildConfig,
 ) -> None:
@@ -339,17 +312,15 @@ def _write_tfds_metadata(
         dataset_name=config.name,
         filetype_suffix="tfrecord",
     )
-    splits = []
-    for split in sorted(set(split_of.values())):
-        shards = [shard for shard in shard_clips if split_of[shard] == split]
-        splits.append(
-            tfds.core.SplitInfo(
-                name=split,
-                shard_lengths=[shard_clips[shard] for shard in shards],
-                num_bytes=sum((directory / shard).stat().length for shard in shards),
-                filename_template=template.replace(split=split),
-            )
+    splits = [
+        tfds.core.SplitInfo(
+            name=split,
+            shard_lengths=list(shards.values()),
+            num_bytes=sum((directory / shard).stat().length for shard in shards),
+            filename_template=template.replace(split=split),
         )
+        for split, shards in kept.items()
+    ]
     tfds.folder_dataset.write_metadata(
         data_dir=directory,
         features={**scalars, "frames": frames},

@@ -1,9 +1,9 @@
 """The Beam pipeline from recordings to TFRecord shards.
 
-Recordings are decoded one by one into spill files beside the dataset; only references to clips go
-through Beam's shuffle, so that no runner holds the frames of a cohort in memory. A clip's shard
-follows from the hash of its id, and a shard is sorted by clip id: the bytes are the same for any
-runner and any number of workers. A spill that is whole is reused by a restarted build.
+Recordings are decoded one by one into spill files next to the shards. Only references to clips go
+through Beam's shuffle, so no runner holds the frames of a cohort in memory. The hash of a clip's id
+gives its shard, and a shard is sorted by clip id: the bytes are the same for any runner and any
+number of workers. A restarted build uses the spill files that are complete.
 """
 
 import hashlib
@@ -11,18 +11,21 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import pandas as pd
 from etils import epath
 
 from data_prep.build._beam import beam
 from mpjax.config import VideoConfig
-from mpjax.data import records
-from mpjax.data.video import clips as video
-from mpjax.data.video.encode import Recording, encode_clips
+from mpjax.data.dataset import write_shard
+from mpjax.data.tfrecord import unframe_record
+from mpjax.data.video import Recording, VideoError, encode_clips
 from mpjax.io import files, stores
 
 SPILL = "spill"  # subfolder of the unfinished dataset
-_FETCHED_AT_ONCE = 16  # records from a store, whose answers take longer to begin than to come
+_FETCHED_AT_ONCE = 16  # records from a store, where the wait for an answer is the longest part
+
+Row = dict[
+    str, Any
+]  # of a clip: `shard` (a spill file, then a shard), `offset`, `length`, metadata
 
 
 def shard_of(clip_id: str, shards: tuple[str, ...]) -> str:
@@ -32,103 +35,72 @@ def shard_of(clip_id: str, shards: tuple[str, ...]) -> str:
 
 
 class DecodeRecording(beam.DoFn):
-    """Recording -> (shard, reference to a clip in its spill file); failures go to a file each."""
+    """Recording -> (shard, row of a clip in its spill file); each failure is written to a file."""
 
     def __init__(self, directory: str, config: VideoConfig):
         self.directory = directory
         self.config = config
 
-    def process(self, recording: Recording) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yields a reference per clip; nothing when the recording cannot be read."""
+    def process(self, recording: Recording) -> Iterator[tuple[str, Row]]:
+        """Yields the row of each clip; nothing if the recording cannot be read."""
         folder = stores.ready(self.directory) / SPILL
-        listing = folder / f"{recording.stem}.json"
+        listing = folder / f"{recording.stem}.rows.json"
         if not listing.exists():
             try:
-                references = self._spill(recording, folder)
-            except video.VideoError as error:
+                clips = encode_clips(recording, self.config)
+                rows = write_shard(folder / f"{recording.stem}.tfrecord", clips)
+            except VideoError as error:
                 failure = {"video": recording.metadata["video"], "reason": str(error)}
                 files.write_json(folder / f"{recording.stem}.failure", failure)
                 return
-            _write_rows(listing, references)
-        for reference in json.loads(listing.read_text()):
-            yield shard_of(reference["metadata"]["clip_id"], recording.shards), reference
-
-    def _spill(self, recording: Recording, folder: epath.Path) -> list[dict[str, Any]]:
-        references = []
-        name = f"{recording.stem}.tfrecord"
-        with files.write_aside(folder / name) as aside, aside.open("wb") as out:
-            offset = 0
-            for metadata, payload in encode_clips(recording, self.config):
-                framed = records.frame_record(payload)
-                out.write(framed)
-                references.append(
-                    {"spill": name, "offset": offset, "length": len(framed), "metadata": metadata}
-                )
-                offset += len(framed)
-        return references
+            _write_rows(listing, rows)
+        for row in json.loads(listing.read_text()):
+            yield shard_of(row["clip_id"], recording.shards), row
 
 
 class WriteShard(beam.DoFn):
-    """(shard, references) -> the shard file, and its part of the index."""
+    """(shard, rows of clips in spill files) -> the shard file, and its part of the index."""
 
     def __init__(self, directory: str):
         self.directory = directory
 
-    def process(self, element: tuple[str, Iterable[dict[str, Any] | None]]) -> Iterator[str]:
+    def process(self, element: tuple[str, Iterable[Row | None]]) -> Iterator[str]:
         """Writes one shard, records sorted by clip id; yields its file name."""
-        shard, references = element
-        chosen = [reference for reference in references if reference is not None]
-        chosen.sort(key=lambda reference: reference["metadata"]["clip_id"])
+        shard, rows = element
+        chosen = sorted((row for row in rows if row is not None), key=lambda row: row["clip_id"])
         directory = stores.ready(self.directory)
-        rows, offset = [], 0
-        with files.write_aside(directory / shard) as aside, aside.open("wb") as out:
-            for reference, framed in self._read(chosen):
-                out.write(framed)
-                length = reference["length"]
-                place = {"shard": shard, "offset": offset, "length": length}
-                rows.append(place | reference["metadata"])
-                offset += length
-        _write_rows(directory / SPILL / f"{shard}.rows", rows)
+        written = write_shard(directory / shard, self._read(chosen))
+        _write_rows(directory / SPILL / f"{shard}.rows", written)
         yield shard
 
-    def _read(self, references: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], bytes]]:
-        """Yields references with the framed records they are of."""
+    def _read(self, rows: list[Row]) -> Iterator[tuple[Row, memoryview]]:
+        """Yields what describes each clip, and its record."""
         folder = epath.Path(self.directory) / SPILL
         at_once = _FETCHED_AT_ONCE if stores.is_remote(folder) else 1
-        for first in range(0, len(references), at_once):
-            some = references[first : first + at_once]
-            wanted = [(folder / each["spill"], each["offset"], each["length"]) for each in some]
-            found = stores.read_ranges(wanted) if at_once > 1 else [_read_local(*wanted[0])]
-            for reference, framed in zip(some, found, strict=True):
-                records.unframe_record(framed, where=reference["spill"])
-                yield reference, framed
+        for first in range(0, len(rows), at_once):
+            some = rows[first : first + at_once]
+            wanted = [(folder / row["shard"], row["offset"], row["length"]) for row in some]
+            for row, framed in zip(some, stores.read_ranges(wanted), strict=True):
+                about = {k: v for k, v in row.items() if k not in ("shard", "offset", "length")}
+                yield about, unframe_record(framed, where=row["shard"])
 
 
-def _read_local(path: epath.Path, offset: int, length: int) -> bytes:
-    with path.open("rb") as spill:
-        spill.seek(offset)
-        return spill.read(length)
-
-
-def _write_rows(path: epath.Path, rows: list[dict[str, Any]]) -> None:
-    # Between our own stages only: NaN marks what a cohort does not state.
+def _write_rows(path: epath.Path, rows: list[Row]) -> None:
+    # Not files.write_json: NaN stands for what the cohort does not give.
     with files.write_aside(path) as aside:
         aside.write_text(json.dumps(rows))
 
 
 def run(
-    recordings: list[Recording],
-    directory: epath.Path,
-    config: VideoConfig,
-    pipeline: Any,
+    recordings: list[Recording], directory: epath.Path, config: VideoConfig, pipeline: Any
 ) -> None:
     """Runs the pipeline: shards and their index parts appear in `directory`.
 
     Args:
         recordings: the cohort's rows.
-        directory: folder of the unfinished dataset, reachable by every worker.
+        directory: folder of the unfinished dataset, which every worker can reach.
         config: clip geometry.
-        pipeline: an empty Beam pipeline on the runner of choice.
+        pipeline: an empty Beam pipeline on the chosen runner.
     """
     shards = sorted({shard for recording in recordings for shard in recording.shards})
     with pipeline:
@@ -144,25 +116,12 @@ def run(
         _ = written | "Write" >> beam.ParDo(WriteShard(str(directory)))
 
 
-def collect_index(directory: epath.Path, shards: dict[str, str]) -> pd.DataFrame:
-    """Joins the index parts that `run` left.
-
-    Args:
-        directory: folder of the unfinished dataset.
-        shards: split of each shard file name.
-    """
-    rows = []
-    for shard, split in shards.items():
-        part = files.read_json(directory / SPILL / f"{shard}.rows")
-        rows += [{"split": split} | row for row in part]
-    columns = ["split", "shard", "offset", "length", *records.SHAPE, *records.METADATA]
-    index = pd.DataFrame(rows, columns=columns)
-    integers = ["offset", "length", *records.SHAPE, *records.INT_FEATURES]
-    types = dict.fromkeys(integers, "int64") | dict.fromkeys(records.FLOAT_FEATURES, "float64")
-    return index.astype(types)
+def read_rows(directory: epath.Path, shard: str) -> list[Row]:
+    """Returns the rows of the index that `run` left for a shard."""
+    return files.read_json(directory / SPILL / f"{shard}.rows")
 
 
-def collect_failures(directory: epath.Path) -> list[dict[str, str]]:
+def read_failures(directory: epath.Path) -> list[dict[str, str]]:
     """Returns `video` and `reason` of each recording that failed, in cohort order."""
     paths = sorted((directory / SPILL).glob("*.failure"), key=lambda path: path.name)
     return [files.read_json(path) for path in paths]

@@ -1,4 +1,4 @@
-"""Puts a finished dataset where it belongs, whatever is there and whenever it is killed."""
+"""Moves a finished dataset to its folder, safely even if the process is killed."""
 
 import re
 
@@ -13,7 +13,7 @@ class BuildError(ValueError):
 
 
 def check_writable(out: epath.Path) -> None:
-    """Raises BuildError where nothing can be written beside `out`."""
+    """Raises BuildError if nothing can be written next to `out`."""
     try:
         files.make_folder(out.parent)
         probe = out.parent / f".{out.name}.writable"
@@ -30,19 +30,19 @@ def check_free(out: epath.Path) -> None:
     if out.exists() and any(out.iterdir()) and not (out / records.MANIFEST_FILE).exists():
         raise BuildError(
             f"{out}: holds other files; name a new or empty folder for the dataset (or delete this "
-            f"one, where it is a dataset that has lost its {records.MANIFEST_FILE})"
+            f"one, if it is a dataset that has lost its {records.MANIFEST_FILE})"
         )
 
 
 def unfinished(out: epath.Path) -> list[epath.Path]:
-    """Returns the folders of builds of `out` that did not come to their end."""
+    """Returns the folders of unfinished builds of `out`."""
     pattern = re.compile(re.escape(f".{out.name}.") + r"[0-9a-f]{16}\.part")
-    beside = out.parent.iterdir() if out.parent.exists() else ()  # a store has no empty folders
-    return [path for path in beside if pattern.fullmatch(path.name)]
+    siblings = out.parent.iterdir() if out.parent.exists() else ()  # a store has no empty folders
+    return [path for path in siblings if pattern.fullmatch(path.name)]
 
 
 def finish_interrupted_swap(out: epath.Path) -> None:
-    """Puts a finished dataset in place whose build was killed within `replace`."""
+    """Moves a finished dataset to its place if its build was killed within `replace`."""
     if not (out if not stores.is_remote(out) else out / records.MANIFEST_FILE).exists():
         for finished in unfinished(out):
             if (finished / records.MANIFEST_FILE).exists():
@@ -54,7 +54,7 @@ def finish_interrupted_swap(out: epath.Path) -> None:
 
 
 def replace(out: epath.Path, aside: epath.Path) -> None:
-    """Puts the finished dataset in place of the older one, if any."""
+    """Replaces the older dataset, if any, by the finished one."""
     if stores.is_remote(out):
         stores.move_folder(aside, out, mark=records.MANIFEST_FILE)
         return

@@ -1,4 +1,4 @@
-"""Beam's local runner on all cores, without its chatter."""
+"""Beam's local runner on all cores, without its log output."""
 
 import logging
 import os
@@ -8,8 +8,8 @@ from typing import Any
 
 from data_prep.build._beam import beam
 
-# What Beam's multi_processing mode starts, but silent: the workers of the local runner never see
-# `--default_sdk_harness_log_level`, and print and log what they raise, which the caller gets too.
+# The worker of Beam's multi_processing mode, but silent: the local runner's workers ignore
+# `--default_sdk_harness_log_level`, and print and log errors that the caller gets anyway.
 _WORKER = (
     "import logging; logging.disable(logging.ERROR); "
     "from apache_beam.runners.worker import sdk_worker; sdk_worker.print = lambda *_, **__: None; "

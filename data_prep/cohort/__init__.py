@@ -1,4 +1,4 @@
-"""Which recordings are there, of which animals, and which may be learned from?"""
+"""Which recordings does a cohort have, of which animals, and which may be trained on?"""
 
 from data_prep.cohort.checks import COLUMNS, check_no_leak
 from data_prep.cohort.errors import CohortError, Fault

@@ -1,4 +1,4 @@
-"""Checks a cohort table: what columns, cells and rows must be, and how their faults are told."""
+"""Checks a cohort table: the rules for columns, cells and rows."""
 
 import collections
 import datetime
@@ -26,24 +26,24 @@ COLUMNS = (
     *("route", "minutes_post_dose", "fps", "roi", "pose", "split", "date", "camera"),
 )
 NUMERIC = ("dose_mg_per_kg", "minutes_post_dose", "fps")
-FASTEST_FPS = 10_000  # beyond which a rate is a slip of the pen
+FASTEST_FPS = 10_000  # a higher rate is a typing error
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 DAY = re.compile(r"([+-]?\d{1,5})(\.0*)?", re.ASCII)  # pandas writes 7.0 where a day is missing
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _ROI = re.compile(r"\d{1,6}:\d{1,6}:0*[1-9]\d{0,5}:0*[1-9]\d{0,5}", re.ASCII)
 SEXES = {"": "", "m": "M", "male": "M", "f": "F", "female": "F"}
-# What a cell that is not empty must be.
+# Rules for a cell that is not empty.
 _RULES: dict[str, tuple[Callable[[str], bool], str]] = {
     "sex": (lambda cell: cell.lower() in SEXES, "must be M or F"),
     "day": (
         lambda cell: bool(DAY.fullmatch(cell)),
-        "must be a whole number of days after induction, such as 7; before it, 0 or negative "
-        "(not a date: the days from induction to it)",
+        "must be a whole number of days after induction, such as 7 (0 or negative before it), "
+        "not a date",
     ),
     "dose_mg_per_kg": (lambda cell: parse_number(cell) >= 0, "must be a number, 0 or more"),
     "minutes_post_dose": (
         lambda cell: parse_number(cell) >= 0,
-        "must be a number, 0 or more; before the dose an animal is untreated: leave drug empty",
+        "must be a number, 0 or more; for a recording before the dose, leave drug empty",
     ),
     "fps": (
         lambda cell: 0 <= parse_number(cell) <= FASTEST_FPS,
@@ -55,11 +55,8 @@ _RULES: dict[str, tuple[Callable[[str], bool], str]] = {
 }
 
 
-# Shared with the reading and the division.
-
-
 def iterate_rows(table: pd.DataFrame) -> Iterator[Any]:
-    """Yields rows as named tuples; typed as Any, for their fields are columns."""
+    """Yields rows as named tuples; typed as Any because their fields are columns."""
     return iter(table.itertuples())
 
 
@@ -70,13 +67,10 @@ def parse_number(cell: str) -> float:
 
 
 def _is_date(cell: str) -> bool:
-    if not _DATE.fullmatch(cell):
-        return False
     try:
-        datetime.date.fromisoformat(cell)
+        return bool(_DATE.fullmatch(cell) and datetime.date.fromisoformat(cell))
     except ValueError:  # such as February 30
         return False
-    return True
 
 
 def locate(names: pd.Series, csv_path: epath.Path) -> list[str]:
@@ -86,7 +80,7 @@ def locate(names: pd.Series, csv_path: epath.Path) -> list[str]:
 
 
 def condition_classes(table: pd.DataFrame) -> list[str]:
-    """Returns the class that condition and day make per row; '' where one is missing."""
+    """Returns the class of condition and day per row; '' where one of them is missing."""
     return [
         "" if pd.isna(day) or not condition else taxonomies.fine_name(condition, int(day))
         for condition, day in zip(table["condition"], table["day"], strict=True)
@@ -94,30 +88,25 @@ def condition_classes(table: pd.DataFrame) -> list[str]:
 
 
 def has_labels(table: pd.DataFrame) -> bool:
-    """Says whether classes are the cohort's own labels, not made of condition and day."""
+    """Returns whether classes are the cohort's own labels, not made of condition and day."""
     return table["label"].tolist() != condition_classes(table)
 
 
 def is_drug_animal(table: pd.DataFrame) -> pd.Series:
-    """Says of each row whether its animal has a drug or vehicle row."""
+    """Returns for each row whether its animal has a drug or vehicle row."""
     treated = set(table["animal"][table["drug"] != ""])
     return table["animal"].isin(treated)
 
 
-# Checks.
-
-
 def cell_faults(cells: pd.DataFrame) -> list[Fault]:
-    """Checks each column by itself with the schema library."""
+    """Checks each column by itself, with pandera."""
     labelled = "label" in cells and bool(cells["label"].any())
     filled = dict.fromkeys(("video", "animal"), "must not be empty")
     if labelled:
         filled["label"] = "must not be empty: give a label on all rows or on none"
     else:
-        filled |= dict.fromkeys(
-            ("condition", "day"),
-            "must not be empty (or give every recording a label, in their place)",
-        )
+        rule = "must not be empty (or give every recording a label instead)"
+        filled |= dict.fromkeys(("condition", "day"), rule)
     required = set(filled)
     if "split" in cells and cells["split"].any():
         filled["split"] = "must not be empty: give a split on all rows or on none"
@@ -143,7 +132,7 @@ def _from_pandera(case: Any) -> Fault:
     """Turns a row of pandera's `failure_cases` into a fault."""
     value = case.failure_case
     if case.check == "column_in_dataframe":
-        return Fault(1, value, "", "required column is missing (label may replace condition, day)")
+        return Fault(1, value, "", "required column is missing (label can replace condition, day)")
     if case.check == "column_in_schema":
         near = difflib.get_close_matches(value.lower(), COLUMNS, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
@@ -159,22 +148,18 @@ def table_faults(table: pd.DataFrame, config: SplitConfig) -> list[Fault]:
 
 
 def _animal_faults(table: pd.DataFrame) -> list[Fault]:
-    return [
-        Fault(
-            row.row,
-            name,
-            getattr(row, name),
-            f"animal {row.animal} has one {name}: {was!r} on row {at}",
-        )
-        for name in ("condition", "sex", "cage")
-        for row, was, at in _differing(table, "animal", name)
-    ]
+    faults = []
+    for name in ("condition", "sex", "cage"):
+        for row, was, at in _differing(table, "animal", name):
+            rule = f"an animal has one {name}, and {row.animal} has {was!r} on row {at}"
+            faults.append(Fault(row.row, name, getattr(row, name), rule))
+    return faults
 
 
 def _differing(table: pd.DataFrame, key: str, value: str) -> Iterator[tuple[Any, str, int]]:
-    """Yields rows whose `value` is not that of the first row with their `key`, that value and row.
+    """Yields rows whose `value` differs from the first with their `key`, that value and its row.
 
-    Rows where either is '' do not count; a row has these columns and `row`.
+    Rows where either is '' do not count.
     """
     first: dict[str, tuple[str, int]] = {}
     for row in iterate_rows(table[[key, value, "row"]]):
@@ -186,13 +171,13 @@ def _differing(table: pd.DataFrame, key: str, value: str) -> Iterator[tuple[Any,
 
 
 def _spelling_faults(table: pd.DataFrame) -> list[Fault]:
-    """Finds names that are most likely another name, miswritten: they would split a class."""
+    """Finds names that are most likely another name, misspelt: they would split a class."""
     faults = []
     names = ["animal", "cage", "condition", "drug", "route", "camera"]
     for name in [*names, "label"] if has_labels(table) else names:
         usual = _usual_drugs(table) if name == "drug" else _usual_spellings(table[name])
         faults += [
-            Fault(row, name, value, f"write {usual[value]!r}, as elsewhere or as the format has it")
+            Fault(row, name, value, f"write {usual[value]!r}, as in other rows or in the format")
             for row, value in zip(table["row"], table[name], strict=True)
             if usual.get(value, value) != value
         ]
@@ -210,7 +195,7 @@ def _usual_spellings(column: pd.Series, *, reserved: tuple[str, ...] = ()) -> di
 
 
 def _usual_drugs(table: pd.DataFrame) -> dict[str, str]:
-    """Maps each drug name to its usual spelling, `vehicle` and slips of the pen included."""
+    """Maps each drug name to its usual spelling, including `vehicle` and typing errors."""
     usual = {}
     known: list[str] = []
     for value, name in _usual_spellings(table["drug"], reserved=(VEHICLE,)).items():
@@ -221,10 +206,10 @@ def _usual_drugs(table: pd.DataFrame) -> dict[str, str]:
 
 
 def _is_slip(a: str, b: str) -> bool:
-    """Says whether one name is most likely the other, mistyped.
+    """Returns whether one name is most likely the other, mistyped.
 
-    For drugs that is one letter more, less, changed or swapped with the next. Codes (`drugA` and
-    `drugB`, names with digits) and prefixes (S-ketamine, R-ketamine) do tell drugs apart.
+    For drugs that is one letter added, missing, changed or swapped with the next. Codes (`drugA`
+    and `drugB`, names with digits) and prefixes (S-ketamine, R-ketamine) are different drugs.
     """
     if VEHICLE in (a, b):
         return difflib.SequenceMatcher(None, a, b).ratio() > 0.8
@@ -257,13 +242,13 @@ def _dose_faults(table: pd.DataFrame) -> list[Fault]:
         if not row.drug:
             for name in ("dose_mg_per_kg", "minutes_post_dose"):
                 if not math.isnan(getattr(row, name)):
-                    broken[name] = "must be empty: drug is empty, so the animal is untreated"
+                    broken[name] = "must be empty because drug is empty: the animal is untreated"
         elif usual[row.drug] == VEHICLE and dose > 0:
-            broken["dose_mg_per_kg"] = "must be 0 or empty: vehicle is the arm without a drug"
+            broken["dose_mg_per_kg"] = "must be 0 or empty for vehicle, the arm without a drug"
         elif usual[row.drug] != VEHICLE and not dose > 0:
             broken["dose_mg_per_kg"] = (
-                f"must be above 0 for drug {row.drug!r}; the control arm is written vehicle, "
-                "and untreated is an empty drug"
+                f"must be above 0 for drug {row.drug!r}; for the control arm write vehicle, for "
+                "untreated leave drug empty"
             )
         for name, rule in broken.items():
             value = getattr(row, name)
@@ -276,23 +261,29 @@ def _duplicate_faults(table: pd.DataFrame) -> list[Fault]:
     keys = listed["path"].map(os.path.normpath)
     first = listed.groupby(keys)["row"].transform("first")
     copies = listed.drop(columns="row").duplicated()
-    return [
-        Fault(
-            *(row, "video", video),
-            f"repeats row {at}: delete one"
-            if same
-            else f"is listed already on row {at}; where it shows several animals, give each a copy "
-            "(or link) of the file under a name of its own, and its roi",
-        )
-        for row, video, at, same in zip(listed["row"], listed["video"], first, copies, strict=True)
-        if row != at
-    ]
+    faults = []
+    rows = zip(listed["row"], listed["video"], first, copies, strict=True)
+    for row, video, at, same in rows:
+        rule = f"repeats row {at}: delete one"
+        if not same:
+            rule = (
+                f"is listed already on row {at}; if it shows several animals, give each its own "
+                "copy (or link) of the file, with its own name and roi"
+            )
+        if row != at:
+            faults.append(Fault(row, "video", video, rule))
+    return faults
 
 
 def _given_split_faults(table: pd.DataFrame, config: SplitConfig) -> list[Fault]:
     drug = is_drug_animal(table)
     faults = [
-        Fault(row.row, "split", row.split, f"animal {row.animal} has drug rows: all its are drug")
+        Fault(
+            row.row,
+            "split",
+            row.split,
+            f"animal {row.animal} has drug rows: all are drug",
+        )
         for row in iterate_rows(table[drug])
         if row.split not in ("", "drug")
     ]
@@ -302,7 +293,7 @@ def _given_split_faults(table: pd.DataFrame, config: SplitConfig) -> list[Fault]
 def _leak_faults(table: pd.DataFrame, group: str) -> list[Fault]:
     fold = [f" fold {fold}" if fold >= 0 else "" for fold in table["fold"]]
     table = table.assign(side=table["split"] + pd.Series(fold, table.index, dtype=str))
-    # The drug's animals may share a cage with others: no side is trained and tested there.
+    # Animals of the split drug may share a cage with others: they are neither trained nor tested.
     sides = {"animal": table, group: table[table["split"] != "drug"] if group == "cage" else table}
     return [
         Fault(row.row, "split", row.side, f"{name} {getattr(row, name)} is in {was} on row {at}")
@@ -312,17 +303,17 @@ def _leak_faults(table: pd.DataFrame, group: str) -> list[Fault]:
 
 
 def check_no_leak(table: pd.DataFrame, group: str) -> None:
-    """Checks that no animal, and no cage where `group` is cage, lies on two sides.
+    """Checks that no animal, and with `group` cage no cage, is on two sides of the split.
 
-    A side is a split and, where folds apply, the fold. An animal stays on one side, those in the
-    split `drug` included; a cage may hold drug animals beside others.
+    A side is a split and, under folds, the fold. This includes animals in the split `drug`, but a
+    cage may hold drug animals and others.
 
     Args:
         table: `Cohort.table`.
         group: animal or cage.
 
     Raises:
-        CohortError: some do; all of them, by row.
+        CohortError: some are; all of them, by row.
     """
     faults = _leak_faults(table, group)
     if faults:
@@ -342,7 +333,7 @@ def file_faults(table: pd.DataFrame, csv_path: epath.Path) -> list[Fault]:
                 continue
             try:
                 path = stores.ready(location)
-            except (ImportError, ValueError) as error:  # no such store, or not without its package
+            except (ImportError, ValueError) as error:  # no such store, or no package for it
                 faults.append(Fault(row, name, value, str(error)))
                 continue
             if path.is_dir():

@@ -1,4 +1,4 @@
-"""The faults of a cohort table, and how they are told: all of them at once."""
+"""The faults of a cohort table, reported all at once."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from etils import epath
 
 @dataclasses.dataclass(frozen=True)
 class Fault:
-    """A broken rule and where: `row` as a spreadsheet numbers it (header: 1; the whole file: 0)."""
+    """A broken rule and its place: `row` as in a spreadsheet (header: 1; the whole file: 0)."""
 
     row: int
     column: str
@@ -24,26 +24,26 @@ class Fault:
 class CohortError(ValueError):
     """The faults of a cohort: `faults` holds them all, the message the first `SHOWN`.
 
-    Cells of a column that are all left empty against one rule are told in one line.
+    Several empty cells of a column that break one rule are one line.
     """
 
     SHOWN = 50
 
     def __init__(self, path: object, faults: Sequence[Fault]):
         self.faults = tuple(faults)
-        told = _tell(self.faults)
-        lines = told[: self.SHOWN]
+        found = _lines(self.faults)
+        lines = found[: self.SHOWN]
         if len(self.faults) > 1:
             lines.insert(0, f"{len(self.faults)} faults")
-        if len(told) > self.SHOWN:
-            lines.append(f"... and {len(told) - self.SHOWN} more")
+        if len(found) > self.SHOWN:
+            lines.append(f"... and {len(found) - self.SHOWN} more")
         super().__init__(f"{path}: " + "\n  ".join(lines))
 
 
-_LEFT_EMPTY = 3  # cells of a column, from which on they are told together
+_LEFT_EMPTY = 3  # empty cells of a column from which on they share a line
 
 
-def _tell(faults: Sequence[Fault]) -> list[str]:
+def _lines(faults: Sequence[Fault]) -> list[str]:
     """Returns a line per fault, or per column that was left empty."""
     empty: dict[tuple[str, str], list[int]] = {}
     for fault in faults:
@@ -71,5 +71,5 @@ def _ranges(rows: Sequence[int]) -> str:
 
 
 def file_error(path: epath.PathLike, rule: str) -> CohortError:
-    """Returns the error of a cohort that is at fault as a whole, not in a row."""
+    """Returns the error of a cohort that is faulty as a whole, not in one row."""
     return CohortError(path, [Fault(0, "", "", rule)])

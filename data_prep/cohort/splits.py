@@ -1,4 +1,4 @@
-"""Chooses a cohort's classes and divides its animals or cages: splits and folds."""
+"""Chooses a cohort's classes and splits its animals or cages into train, val and test or folds."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from mpjax import taxonomy as taxonomies
 from mpjax.config import SplitConfig
 from mpjax.taxonomy import NO_PAIN
 
-FEW_ANIMALS = 3  # per class, below which next to nothing can be said
+FEW_ANIMALS = 3  # per class; with fewer, almost nothing can be estimated
 
 
 def check_config(config: SplitConfig) -> None:
@@ -40,7 +40,7 @@ def check_config(config: SplitConfig) -> None:
 def choose_classes(
     table: pd.DataFrame, path: epath.Path, exclude: Sequence[str]
 ) -> tuple[pd.DataFrame, taxonomies.Taxonomy]:
-    """Returns the rows that stay, and the taxonomy of those that may be trained on."""
+    """Returns the rows that are used, and the taxonomy of those that may be trained on."""
     known = taxonomies.sort_fine(table["label"])
     unknown = [name for name in exclude if name not in known]
     if unknown:
@@ -53,7 +53,7 @@ def choose_classes(
     fine = taxonomies.sort_fine(table["label"][trainable])
     if not fine:
         raise file_error(
-            path, "no recording is left to train on: all are excluded or of drug animals"
+            path, "no recording is left to train on: all are excluded or from drug animals"
         )
     file = path.parent / "taxonomy.toml"
     if file.exists():
@@ -66,7 +66,7 @@ def choose_classes(
 
 
 def choose_group(table: pd.DataFrame, path: epath.Path, config: SplitConfig) -> str:
-    """Returns what is kept on one side: the cage where every trainable row names one."""
+    """Returns the unit that is never split: the cage if every trainable row names one."""
     caged = table["cage"][table["split"] != "drug"] != ""
     if config.group == "cage" and not caged.all():
         row = table["row"][caged.index[~caged][0]]
@@ -81,19 +81,19 @@ def choose_group(table: pd.DataFrame, path: epath.Path, config: SplitConfig) -> 
 def assign_split(
     table: pd.DataFrame, path: epath.PathLike, group: str, config: SplitConfig
 ) -> tuple[pd.DataFrame, str]:
-    """Divides the trainable animals or cages, stratified, by seed, whatever the rows' order.
+    """Splits the trainable animals or cages at random, stratified; row order does not matter.
 
-    Strata are the conditions (a cage of several: the combination); with labels, a group's most
-    frequent label. Where labels or combinations leave a stratum below 3 groups, there are none.
-    Scheme auto is
+    Strata are the conditions (of a mixed cage: the combination); with labels, a group's most
+    frequent label. If labels or combinations leave a stratum with fewer than 3 groups, there are no
+    strata. Scheme auto is
 
-    - fixed where the fractions give every stratum at least 3 groups to train, 1 to validate and 2
-      to test (6 groups with the default fractions), and train is sure to see every class;
-    - else leave_one_group_out where there are no more groups than `config.folds`;
+    - fixed if the fractions give every stratum at least 3 groups to train, 1 to validate and 2 to
+      test (6 groups with the default fractions), and train certainly has every class;
+    - else leave_one_group_out if there are no more groups than `config.folds`;
     - else kfold, with as many folds as the rarest condition has groups, from 2 to `config.folds`.
 
     Args:
-        table: as `Cohort.table`; rows whose `split` is drug stay as they are.
+        table: as `Cohort.table`; rows whose `split` is drug are not changed.
         path: of the csv, for errors.
         group: animal or cage.
         config: fractions, folds, seed and scheme.
@@ -108,8 +108,11 @@ def assign_split(
     strata = _permuted_strata(trainable, group, config.seed)
     names = [name for members in strata.values() for name in members]
     if len(names) < 2:
-        raise file_error(path, f"one {group} to train on, {names[0]}; needs two or more")
-    scheme = _choose_scheme(trainable, group, strata, config)
+        raise file_error(path, f"only one {group} to train on, {names[0]}; needs two or more")
+    scheme = config.scheme
+    if scheme == "auto":
+        scheme = "leave_one_group_out" if len(names) <= config.folds else "kfold"
+        scheme = "fixed" if _is_large(trainable, group, strata, config) else scheme
     side = dict.fromkeys(names, "test")
     fold = dict.fromkeys(names, -1)
     if scheme == "fixed":
@@ -128,21 +131,10 @@ def assign_split(
     return table, scheme
 
 
-def _choose_scheme(
-    table: pd.DataFrame, group: str, strata: dict[str, list[str]], config: SplitConfig
-) -> str:
-    if config.scheme != "auto":
-        return config.scheme
-    if _is_large(table, group, strata, config):
-        return "fixed"
-    groups = sum(map(len, strata.values()))
-    return "leave_one_group_out" if groups <= config.folds else "kfold"
-
-
 def _is_large(
     table: pd.DataFrame, group: str, strata: dict[str, list[str]], config: SplitConfig
 ) -> bool:
-    """Says whether a fixed division is enough (see `assign_split`)."""
+    """Returns whether the cohort is large enough for a fixed split (see `assign_split`)."""
     held_out = {}
     for stratum, members in strata.items():
         train, val, test = _counts(len(members), config)
@@ -166,7 +158,7 @@ def _fixed_sides(
             raise file_error(
                 path,
                 f"split.scheme is fixed, but {stratum or 'the cohort'} has {len(members)} "
-                f"{group}(s), too few for train, val and test; take kfold",
+                f"{group}(s), too few for train, val and test; use kfold",
             )
         sides = ["train"] * train + ["val"] * val + ["test"] * test
         side |= dict(zip(members, sides, strict=True))
@@ -181,7 +173,7 @@ def _counts(groups: int, config: SplitConfig) -> tuple[int, int, int]:
 
 
 def _fold_count(table: pd.DataFrame, group: str, config: SplitConfig) -> int:
-    """Returns the folds of a k-fold division: no more than the rarest condition has groups."""
+    """Returns the number of folds: no more than the rarest condition has groups."""
     groups = table[group].nunique()
     if not has_labels(table):
         groups = int(table.groupby("condition")[group].nunique().min())
@@ -205,9 +197,12 @@ def _permuted_strata(table: pd.DataFrame, group: str, seed: int) -> dict[str, li
 
 
 def check_given_split(table: pd.DataFrame, path: epath.PathLike, config: SplitConfig) -> None:
-    """Raises CohortError where a hand-made split contradicts the scheme or lacks a class."""
+    """Raises CohortError if a hand-made split contradicts the scheme or lacks a class."""
     if config.scheme not in ("auto", "fixed"):
-        raise file_error(path, f"has a split column, but split.scheme is {config.scheme}: drop one")
+        raise file_error(
+            path,
+            f"has a split column, but split.scheme is {config.scheme}: remove one of them",
+        )
     _check_trained(table, path)
 
 
@@ -229,30 +224,30 @@ def warn_of_weaknesses(table: pd.DataFrame, group: str, coarse: Sequence[str] = 
 
     Args:
         table: the cohort.
-        group: what its division keeps together, animal or cage.
+        group: the unit that is never split, animal or cage.
         coarse: the coarse classes; empty for a label cohort.
     """
     if coarse and NO_PAIN not in coarse:
         logging.warning(
-            "no painless animals (condition sham, naive or none, or days before induction): "
-            "there will be no score of pain and no drug test"
+            "no animals without pain (condition sham, naive or none, or days before induction): "
+            "there will be no pain score and no drug test"
         )
-    learnt = table.loc[table["split"] != "drug", "label"].unique()
-    if len(learnt) == 1:
+    classes = table.loc[table["split"] != "drug", "label"].unique()
+    if len(classes) == 1:
         logging.warning(
-            "all recordings to learn from are of one class, %s: there is nothing to tell it from, "
-            "and no figure of accuracy can be estimated", learnt[0],
-        )  # fmt: skip
+            "all recordings to train on are of one class, %s: no accuracy can be estimated",
+            classes[0],
+        )
     if "test" not in set(table["split"]):
         logging.warning(
-            "column split says test on no row: no recording is held out to test on, and no figure "
-            "of accuracy can be estimated; say test for some animals"
+            "column split has no row with test: no recording is held out, so no accuracy can be "
+            "estimated; write test for some animals"
         )
     animals = table[table["split"] != "drug"].groupby("label")["animal"].nunique()
     few = animals[animals < FEW_ANIMALS]
     if len(few):
         logging.warning(
-            "%d of %d classes have fewer than %d animals to learn from, the least %s with %d: "
+            "%d of %d classes have fewer than %d animals to train on (fewest: %s with %d): "
             "expect wide intervals, and parts of the report that cannot be estimated",
             *(len(few), len(animals), FEW_ANIMALS, few.idxmin(), few.min()),
         )
@@ -265,12 +260,14 @@ def warn_of_weaknesses(table: pd.DataFrame, group: str, coarse: Sequence[str] = 
     without = int((table["cage"][~drug] == "").sum())
     if group == "animal" and 0 < without < (~drug).sum():
         logging.warning(
-            "cage is empty on %d trainable rows: animals are divided, cage mates may part", without
+            "cage is empty on %d trainable rows, so animals are split: cage mates may be on both "
+            "sides",
+            without,
         )
     groups = table[~drug].groupby("label")[group].unique()
     for name, only in groups[groups.map(len) == 1].items():
         logging.warning(
-            "class %s is in one %s only (%s): whatever else is special there looks like the class; "
-            "leave it out (--config.exclude), or tell readers of it",
+            "class %s is in one %s only (%s): anything else that is special there looks like the "
+            "class; leave it out (--config.exclude), or report it",
             *(name, group, only[0]),
         )

@@ -10,49 +10,34 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import tqdm
 from absl import logging
 from etils import epath
 
 from data_prep.cohort import checks, splits
-from data_prep.cohort.checks import COLUMNS, SPLITS, VEHICLE, check_no_leak
+from data_prep.cohort.checks import COLUMNS, SPLITS, VEHICLE
 from data_prep.cohort.errors import CohortError, Fault, file_error
 from data_prep.cohort.splits import assign_split
 from mpjax import taxonomy as taxonomies
 from mpjax.config import SplitConfig
 from mpjax.io import stores
 
-__all__ = [
-    "COLUMNS",
-    "SPLITS",
-    "VEHICLE",
-    "Cohort",
-    "CohortError",
-    "Fault",
-    "assign_split",
-    "check_no_leak",
-    "probe_minutes",
-    "read_cohort",
-    "summarise",
-]
-
 
 @dataclasses.dataclass(frozen=True)
 class Cohort:
-    """A checked and divided cohort.
+    """A checked cohort and its split.
 
     Attributes:
-        table: a row per recording in the csv's order, with all columns of `COLUMNS`; text is ''
-            where not given; `day` Int64, NA; `dose_mg_per_kg` (vehicle: 0) and
-            `minutes_post_dose` float, NaN; `fps` 0; `pose` absolute; `label` the fine class.
-            Also `path` (the video's, absolute), `row` (in the csv) and `fold` (-1: in none).
+        table: a row per recording in the csv's order, with all columns of `COLUMNS`. A missing
+            value is '' (text), NA (`day`, Int64), NaN (`dose_mg_per_kg`, 0 for vehicle, and
+            `minutes_post_dose`) or 0 (`fps`); `pose` is absolute, `label` the fine class. Also
+            `path` (of the video, absolute), `row` (in the csv) and `fold` (-1: none).
         taxonomy: of the rows that are not in the split `drug`.
-        scheme: fixed (train, val, test), or kfold or leave_one_group_out (all of them test, in
-            turn: `fold` says when).
-        group: animal or cage, whichever stays on one side as a whole.
+        scheme: fixed (train, val, test), or kfold or leave_one_group_out (all are test rows, each
+            in its `fold`).
+        group: animal or cage, the unit that is never split.
         path: of the csv.
         exclude: fine classes left out.
-        seed: of the division; None where chance had no part in it.
+        seed: of the random split; None if it was not random.
     """
 
     table: pd.DataFrame
@@ -71,20 +56,20 @@ def read_cohort(
     exclude: Sequence[str] = (),
     check_files: bool = True,
 ) -> Cohort:
-    """Reads a cohort table, checks it as a whole and divides its animals.
+    """Reads a cohort table, checks all of it and splits its animals.
 
-    Classes come from the table and from a `taxonomy.toml` beside it (`mpjax.taxonomy`); trainable
+    Classes come from the table and from a `taxonomy.toml` next to it (`mpjax.taxonomy`); trainable
     rows of a class that its `fine` leaves out are dropped.
 
     Args:
         path: of the csv.
-        split: how animals are divided where the table has no `split` column (`assign_split`).
-        exclude: fine classes whose rows are dropped, in the split `drug` too.
+        split: how animals are split if the table has no `split` column (`assign_split`).
+        exclude: fine classes whose rows are dropped, also from the split `drug`.
         check_files: whether videos and pose files must exist.
 
     Raises:
         CohortError: the table cannot be used; all its faults together.
-        ValueError: `split` or the `taxonomy.toml` is at fault.
+        ValueError: `split` or the `taxonomy.toml` is faulty.
     """
     splits.check_config(split)
     path = stores.ready(path)
@@ -92,7 +77,7 @@ def read_cohort(
     table = _typed(cells, path)
     has_split = bool((table["split"] != "").any())
     faults += checks.cell_faults(cells)
-    reported = {(fault.row, fault.column) for fault in faults}  # a bad cell once
+    reported = {(fault.row, fault.column) for fault in faults}  # each bad cell once
     found = checks.table_faults(table, split)
     found += checks.file_faults(table, path) if check_files else []
     faults += [fault for fault in found if (fault.row, fault.column) not in reported]
@@ -123,14 +108,14 @@ def read_cohort(
 
 
 def read_recordings(path: epath.PathLike) -> pd.DataFrame:
-    """Reads the table of recordings that are to be scored, of which classes need not be known.
+    """Reads a table of recordings to score, whose classes may be unknown.
 
     Args:
-        path: of a csv as for `read_cohort`; `video` is required, `roi` and `fps` are read where
-            they stand, all else is left alone.
+        path: of a csv as for `read_cohort`; `video` is required, `roi` and `fps` are optional, and
+            other columns are ignored.
 
     Returns:
-        A row per recording: `video` (as written), `path` (absolute), `roi` ('' : all) and `fps`
+        A row per recording: `video` (as written), `path` (absolute), `roi` ('': all) and `fps`
         (0: the file's own).
 
     Raises:
@@ -151,15 +136,15 @@ def read_recordings(path: epath.PathLike) -> pd.DataFrame:
 # Reading.
 
 _NOT_GIVEN = re.compile(r"^(?:na|n/a|nan|-)$", re.IGNORECASE)
-_HAVE_NO_NAMES = ("day", "sex", "roi", "pose", "date", *checks.NUMERIC)  # so NA is none either
+_HAVE_NO_NAMES = ("day", "sex", "roi", "pose", "date", *checks.NUMERIC)  # so NA means empty
 _REQUIRED = {"video", "animal", "condition", "day", "label"}
-_SEPARATOR_LINE = re.compile(r"\A\"?sep=.\"?\r?\n")  # which Excel writes and hides
+_SEPARATOR_LINE = re.compile(r"\A\"?sep=.\"?\r?\n")  # Excel writes and hides it
 
 
 def _read_cells(path: epath.Path) -> tuple[pd.DataFrame, list[Fault]]:
     """Returns the stripped cells, indexed by spreadsheet row, and the faults of their layout."""
     text = _read_text(path)
-    delimiter = max(",;\t", key=lambda d: len(set(_header(text, d)) & set(COLUMNS)))
+    delimiter = max(",;\t", key=lambda d: len(set(_read_header(text, d)) & set(COLUMNS)))
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         header, *lines = ([cell.strip() for cell in line] for line in reader)
@@ -170,8 +155,8 @@ def _read_cells(path: epath.Path) -> tuple[pd.DataFrame, list[Fault]]:
     if not _REQUIRED & {name.lower() for name in header}:
         raise file_error(
             path,
-            f"row 1 is not the header, but {delimiter.join(header)[:80]!r}: it names the columns, "
-            "video, animal, condition, day and others, separated by comma, semicolon or tab",
+            f"row 1 is not the header, but {delimiter.join(header)[:80]!r}; name the columns there "
+            "(video, animal, condition, day, …), separated by comma, semicolon or tab",
         )
     rows = {number: line for number, line in enumerate(lines, start=2) if any(line)}
     if not rows:
@@ -179,7 +164,7 @@ def _read_cells(path: epath.Path) -> tuple[pd.DataFrame, list[Fault]]:
     while header and not header[-1]:  # spreadsheets pad rows with empty cells
         header.pop()
     faults = [
-        Fault(1, name, name, "column given twice" if name else "a column without a name")
+        Fault(1, name, name, "column given twice" if name else "column without a name")
         for i, name in enumerate(header)
         if not name or name in header[:i]
     ]
@@ -221,14 +206,14 @@ def _read_text(path: epath.Path) -> str:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = data.decode("cp1252", errors="replace")
-        logging.warning("%s: not UTF-8, read as Windows-1252; better save as 'CSV UTF-8'", path)
+        logging.warning("%s: not UTF-8, read as Windows-1252; save it as 'CSV UTF-8' instead", path)
     text = _SEPARATOR_LINE.sub("", text)
     if not text.strip():
         raise file_error(path, "is empty")
     return text
 
 
-def _header(text: str, delimiter: str) -> list[str]:
+def _read_header(text: str, delimiter: str) -> list[str]:
     first = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     return [cell.strip() for cell in next(first)]
 
@@ -250,27 +235,20 @@ def _typed(cells: pd.DataFrame, path: epath.Path) -> pd.DataFrame:
     return table
 
 
-# The summary.
-
-
 def probe_minutes(cohort: Cohort) -> tuple[list[float], list[str]]:
-    """Reads the length of each video off its file, and whether its roi is within the picture.
+    """Reads each video's length from its file and checks its roi against the image.
 
     Returns:
-        Minutes per row of the table, NaN where unreadable, and a line per video that cannot be
-        used.
+        Minutes per row of the table (NaN: unreadable), and a line per video that cannot be used.
     """
-    from mpjax.data.video import boxes, clips
+    from mpjax.data import boxes, video
 
     minutes, failures = [], []
-    rows = checks.iterate_rows(cohort.table)
-    total = len(cohort.table)
-    for row in tqdm.tqdm(rows, total=total, desc="probing", unit="video", mininterval=0.5):
-        try:
-            info = clips.probe(row.path)
-        except clips.VideoError as error:
+    infos = video.probe_all(list(cohort.table["path"]))
+    for row, info in zip(checks.iterate_rows(cohort.table), infos, strict=True):
+        if isinstance(info, video.VideoError):
             minutes.append(math.nan)
-            failures.append(f"unreadable: {error}")
+            failures.append(f"unreadable: {info}")
             continue
         minutes.append(info.duration_s / 60)
         try:
@@ -286,12 +264,12 @@ def probe_minutes(cohort: Cohort) -> tuple[list[float], list[str]]:
 def summarise(cohort: Cohort, minutes: Sequence[float]) -> str:
     """Tabulates animals, recordings and minutes per class, day, arm and split.
 
-    Classes are those of the rows that are not in the split `drug`, each with its coarse group;
-    days and arms are those of all rows.
+    Classes are those outside the split `drug`, each with its coarse group; days and arms are those
+    of all rows.
 
     Args:
         cohort: the cohort.
-        minutes: length of each recording; NaN (unknown) makes the sums it enters a `?`.
+        minutes: length of each recording; a sum with NaN (unknown) is shown as `?`.
     """
     table = cohort.table.assign(minutes=list(minutes))
     lines = [("", "animals", "recordings", "minutes")]
@@ -310,7 +288,7 @@ def summarise(cohort: Cohort, minutes: Sequence[float]) -> str:
 def _sections(
     table: pd.DataFrame, taxonomy: taxonomies.Taxonomy
 ) -> Iterator[tuple[str, pd.Series]]:
-    """Yields titles and what each row counts under, ordered as it is to be printed."""
+    """Yields titles and the entry under which each row counts, in the order of printing."""
     trainable = table[table["split"] != "drug"]
     label = trainable["label"].sort_values(key=lambda names: names.map(taxonomy.fine.index))
     if taxonomy.coarse:
@@ -327,13 +305,9 @@ def _sections(
     yield "arm", arms["arm"]
     arms = arms[arms["split"] == "drug"].sort_values("condition", kind="stable")
     yield "split drug, by condition", arms["condition"] + ", " + arms["arm"]
-    sides = table.sort_values(["split", "fold"], key=_side_order)
+    sides = table.assign(order=table["split"].map(SPLITS.index)).sort_values(["order", "fold"])
     folds = sides["fold"].map(lambda fold: f", fold {fold}" if fold >= 0 else "")
     yield "split", sides["split"] + folds
-
-
-def _side_order(column: pd.Series) -> pd.Series:
-    return column.map(SPLITS.index) if column.name == "split" else column
 
 
 def _count(rows: pd.DataFrame) -> tuple[str, str, str]:

@@ -1,4 +1,4 @@
-"""What would a cohort look like of which the truth is known?"""
+"""What does a cohort look like whose truth is known?"""
 
 from data_prep.synthetic.cohort import generate
 

@@ -2,9 +2,8 @@
 
 Effect sizes are fields of `SyntheticConfig`: `--config.synthetic.severity=0.5`,
 `--config.synthetic.null=true`. With `--config.synthetic.task=behaviours`, each recording shows one
-behaviour, its label, of animals that are in no pain cohort. `cohort.csv` names videos/ and pose/;
-labels/ (behaviour per frame), keypoints/ (exact positions, contact) and `truth.json` hold what was
-true.
+behaviour, its label, by animals that are in no pain cohort. `cohort.csv` names videos/ and pose/;
+the truth is in labels/ (behaviour per frame), keypoints/ (exact positions, contact) and truth.json.
 """
 
 from absl import flags
@@ -17,7 +16,7 @@ from mpjax.config import StudyConfig
 def main() -> None:
     """Runs the binary."""
     out = flags.DEFINE_string("out", None, "Folder to write the cohort to.", required=True)
-    workers = flags.DEFINE_integer("workers", 0, "Processes; 0: one per core.", lower_bound=0)
+    workers = flags.DEFINE_integer("workers", 0, "Processes; default: one per core.", lower_bound=0)
 
     def run(config: StudyConfig) -> None:
         print(generate(out.value, config.synthetic, workers=workers.value))

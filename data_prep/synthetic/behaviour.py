@@ -1,8 +1,8 @@
-"""The latent behaviour of a synthetic mouse: what pain, drug and chance make it do, frame by frame.
+"""The behaviour of a synthetic mouse: what pain, drug and chance make it do, frame by frame.
 
-Nothing here is measured on animals. The curves, profiles and the dose response below are a stated
-truth for analyses to recover; their directions follow the literature (inflammatory pain: licking,
-less weight on the paw, less walking and rearing; neuropathic pain: lifted paw, flinches, shakes).
+Nothing here is measured on animals. Curves, profiles and dose response are a known truth for
+analyses to recover; their directions follow the literature (inflammatory pain: licking, less weight
+on the paw, less walking and rearing; neuropathic pain: lifted paw, flinches, shakes).
 """
 
 import dataclasses
@@ -13,7 +13,6 @@ from jaxtyping import Bool, Float, Int
 
 CONDITIONS = ("neuropathic", "inflammatory", "none")
 BEHAVIOURS = ("walk", "still", "rear", "groom", "lick_hind_paw", "guard_hind_paw", "flinch")
-PAW_DIRECTED = BEHAVIOURS[4:]
 INJURED_SIDE = "left"  # hind paw, in every injured animal, as in a unilateral model
 
 # Share of the time in each of BEHAVIOURS without pain, and at pain level 1 of either type.
@@ -45,7 +44,7 @@ POSTURES = {
 
 @dataclasses.dataclass(frozen=True)
 class Drive:
-    """What determines the behaviour in one recording, besides chance."""
+    """What determines the behaviour in one recording, apart from chance."""
 
     condition: str  # type of the pain, one of CONDITIONS
     pain: float  # level after any drug; 1 = full
@@ -53,13 +52,13 @@ class Drive:
     animal_effect: tuple[float, ...] = (0.0,) * len(BEHAVIOURS)  # on the log rates
 
     def posture(self) -> Posture:
-        """Scales the condition's posture by the pain level (at most 1.2 of the full one)."""
+        """Returns the condition's posture, scaled by the pain level (at most 1.2)."""
         full, level = POSTURES[self.condition], min(self.pain, 1.2)
         return Posture(full.hunch * level, min(full.limp * level, 1.0), full.slow * level)
 
 
 def pain_level(condition: str, day: int) -> float:
-    """Gives the untreated pain level on `day` after induction, at severity 1.
+    """Returns the untreated pain level on `day` after induction, at severity 1.
 
     Neuropathic pain rises from 0.4 on day 1 to 1 on day 21 and stays (time constant 7 days);
     inflammatory pain peaks at 1 on day 1 and falls exponentially to 0.25 on day 21.
@@ -76,20 +75,16 @@ def pain_level(condition: str, day: int) -> float:
 
 
 def relative_effect(dose: float, top_dose: float) -> float:
-    """Gives a dose's effect as a share of the top dose's.
+    """Returns the effect of a dose (mg/kg; 0: vehicle) as a share of the top dose's.
 
     An Emax curve, E = dose / (dose + ED50) with ED50 = half the top dose, divided by E(top dose).
-
-    Args:
-        dose: mg/kg; 0 for vehicle.
-        top_dose: mg/kg, positive.
     """
     half = top_dose / 2
     return dose / (dose + half) * (top_dose + half) / top_dose
 
 
 def time_shares(drive: Drive) -> Float[np.ndarray, "behaviours"]:
-    """Gives the expected share of the time in each of BEHAVIOURS; they sum to 1.
+    """Returns the expected share of the time in each of BEHAVIOURS; they sum to 1.
 
     The log rates move linearly with the pain level from the painless profile to the condition's;
     sedation scales walking and rearing; the animal's random effect is added on the log scale.
@@ -117,8 +112,8 @@ def simulate(
         rng: source of chance.
 
     Returns:
-        Index into BEHAVIOURS, and whether the bout concerns the left hind paw; the more pain, the
-        more often it is the injured one (with equal chances at no pain, always at level 1).
+        Index into BEHAVIOURS, and whether the bout concerns the left hind paw: with probability
+        0.5 without pain, rising to 1 at level 1 (the injured paw).
     """
     means = np.array(MEAN_BOUT_S)
     weights = time_shares(drive) / means

@@ -14,8 +14,7 @@ import tqdm
 from etils import epath
 from jaxtyping import Bool, Float, Int
 
-from data_prep.synthetic import behaviour, plan, render
-from data_prep.synthetic import motion as mouse
+from data_prep.synthetic import behaviour, motion, plan, render
 from data_prep.synthetic.plan import Recording
 from mpjax.config import SyntheticConfig
 from mpjax.io import files, stores
@@ -25,8 +24,8 @@ MARKER_FILE = ".synthetic.json"  # the cohort being written, and its recordings
 TRUTH_FILE, COHORT_FILE = "truth.json", "cohort.csv"
 FOLDERS = {"videos": "mp4", "labels": "csv", "pose": "csv", "keypoints": "npz"}
 
-# A recording of one behaviour begins after a walk to some place in the chamber, when the body has
-# settled into what it does there (behaviours blend with an sd of up to 0.16 s).
+# A recording of one behaviour begins after a walk to some place in the chamber, once the behaviour
+# there has settled (behaviours blend with an sd of up to 0.16 s).
 WALK_IN_S, SETTLE_S = 3.0, 0.7
 
 # A pose estimator's errors: sd at 128 px, twice that for a paw in the air, and outliers.
@@ -37,19 +36,19 @@ OUTLIER_ON_FLOOR, OUTLIER_IN_AIR = 0.005, 0.06  # probability per point and fram
 def generate(out_dir: epath.PathLike, config: SyntheticConfig, *, workers: int = 0) -> epath.Path:
     """Writes a synthetic cohort, the same bytes for the same config.
 
-    A complete cohort of the same config is left as it is; one left half-written is completed; an
-    earlier one of another config is replaced.
+    A complete cohort of the same config is not changed, an incomplete one is completed, and one of
+    another config is replaced.
 
     Args:
         out_dir: local folder.
         config: the cohort, its effects and nuisances.
-        workers: processes; 0 = one per core.
+        workers: processes; 0: one per core.
 
     Returns:
         The path of `cohort.csv`.
 
     Raises:
-        ValueError: a bad config, or `out_dir` holds another cohort than this generator's.
+        ValueError: a bad config, or `out_dir` holds a cohort that is not from this generator.
         OSError: `out_dir` cannot be written.
     """
     plan.check_config(config)
@@ -57,7 +56,9 @@ def generate(out_dir: epath.PathLike, config: SyntheticConfig, *, workers: int =
     recordings = plan.plan(config)
     stamp = files.fingerprint(plan.describe(config), GENERATOR_VERSION)
     missing = [r for r in recordings if not all(path.exists() for path in _paths(out, r.stem))]
-    if not missing and _is_complete(out, stamp):
+    head = out / TRUTH_FILE
+    complete = not missing and (out / COHORT_FILE).exists() and head.exists()
+    if complete and files.read_json(head).get("fingerprint") == stamp:
         print(f"synthetic cohort {out}: unchanged ({stamp}), not generated again", file=sys.stderr)
         return out / COHORT_FILE
     if _claim(out, stamp, recordings):
@@ -68,8 +69,8 @@ def generate(out_dir: epath.PathLike, config: SyntheticConfig, *, workers: int =
         table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         table.writeheader()
         table.writerows(rows)
-    head = {"fingerprint": stamp, "generator_version": GENERATOR_VERSION}
-    files.write_json(out / TRUTH_FILE, {**head, **plan.truth(config, recordings)})
+    about = {"fingerprint": stamp, "generator_version": GENERATOR_VERSION}
+    files.write_json(out / TRUTH_FILE, about | plan.truth(config, recordings))
     return out / COHORT_FILE
 
 
@@ -77,23 +78,17 @@ def _paths(out: epath.Path, stem: str) -> list[epath.Path]:
     return [out / folder / f"{stem}.{suffix}" for folder, suffix in FOLDERS.items()]
 
 
-def _is_complete(out: epath.Path, stamp: str) -> bool:
-    if not ((out / COHORT_FILE).exists() and (out / TRUTH_FILE).exists()):
-        return False
-    return files.read_json(out / TRUTH_FILE).get("fingerprint") == stamp
-
-
 def _claim(out: epath.Path, stamp: str, recordings: Sequence[Recording]) -> bool:
-    """Marks `out` as this cohort's; says whether files of another one were (or had to be) removed.
+    """Marks `out` as this cohort's; returns whether it was another's, whose files are removed.
 
-    Only what an earlier run listed in its marker is removed, never anything else.
+    Only files that an earlier run listed in its marker are removed.
     """
     marker = out / MARKER_FILE
     foreign = [name for name in (COHORT_FILE, TRUTH_FILE, *FOLDERS) if (out / name).exists()]
     if not marker.exists() and foreign:
         raise ValueError(
-            f"{out}: holds {', '.join(foreign)}, but not of this generator (no {MARKER_FILE}); "
-            "name another folder"
+            f"{out}: holds {', '.join(foreign)} that this generator did not write (there is no "
+            f"{MARKER_FILE}); name another folder"
         )
     earlier = files.read_json(marker) if marker.exists() else {"fingerprint": "", "stems": []}
     (out / TRUTH_FILE).unlink(missing_ok=True)
@@ -115,8 +110,7 @@ def _write_recordings(
 ) -> None:
     for folder in FOLDERS:
         files.make_folder(out / folder)
-    progress = tqdm.tqdm(total=len(recordings), desc="synthetic videos", unit="video")
-    with progress:
+    with tqdm.tqdm(total=len(recordings), desc="synthetic videos", unit="video") as progress:
         if workers == 1 or len(recordings) == 1:
             for recording in recordings:
                 _write_recording(out, config, recording)
@@ -143,17 +137,17 @@ def _write_recording(out: epath.Path, config: SyntheticConfig, recording: Record
         return plan.stream(config, purpose, recording.stem)
 
     labels, left = plan.draw_behaviour(config, recording)
-    motion = draw_motion(config, recording, labels, left)
+    moved = draw_motion(config, recording, labels, left)
     scratches = zlib.crc32(recording.cage.encode()) + config.seed
     scene = render.draw_scene(rng("scene"), nuisance=config.nuisance, scratches=scratches)
     if config.confound and recording.condition == config.confound:
         scene = render.brighten(scene)
     camera = render.camera_path(scene, frames=len(labels), size=size, rng=rng("camera"))
-    points = render.to_pixels(motion.keypoints(), camera, size)
+    points = render.to_pixels(moved.keypoints(), camera, size)
     _write_labels(labels_path, labels)
-    _write_pose(pose_path, *estimate_pose(points, motion.contact, size=size, rng=rng("pose")))
-    _write_keypoints(keypoints_path, points, motion.contact)
-    frames = render.render(motion, coat, scene, camera, size=size, rng=rng("noise"))
+    _write_pose(pose_path, *estimate_pose(points, moved.contact, size=size, rng=rng("pose")))
+    _write_keypoints(keypoints_path, points, moved.contact)
+    frames = render.render(moved, coat, scene, camera, size=size, rng=rng("noise"))
     with files.write_aside(video_path) as aside:
         render.encode(os.fspath(aside), frames, fps=config.fps, size=size)
 
@@ -163,20 +157,20 @@ def draw_motion(
     recording: Recording,
     labels: Int[np.ndarray, "frames"],
     left: Bool[np.ndarray, "frames"],
-) -> mouse.Motion:
+) -> motion.Motion:
     """Draws a recording's motion, as `generate` films it.
 
     Args:
         config: of the cohort.
         recording: one of its recordings.
-        labels: its behaviour per frame, from `synthetic_plan.draw_behaviour`.
-        left: whether the left hind paw is concerned, from there too.
+        labels: its behaviour per frame, from `plan.draw_behaviour`.
+        left: whether it concerns the left hind paw, from there too.
     """
     walk_in = settle = 0
     if recording.label:
         walk_in, settle = round(WALK_IN_S * config.fps), round(SETTLE_S * config.fps)
     walk = np.full(walk_in, behaviour.BEHAVIOURS.index("walk"))
-    motion = mouse.move(
+    moved = motion.move(
         np.concatenate([walk, np.repeat(labels[0], settle), labels]),
         np.concatenate([np.repeat(left[0], walk_in + settle), left]),
         recording.drive,
@@ -185,11 +179,11 @@ def draw_motion(
         rng=plan.stream(config, "motion", recording.stem),
     )
     filmed = {
-        field.name: getattr(motion, field.name)[walk_in + settle :]
-        for field in dataclasses.fields(motion)
+        field.name: getattr(moved, field.name)[walk_in + settle :]
+        for field in dataclasses.fields(moved)
         if field.name != "size"
     }
-    return dataclasses.replace(motion, **filmed)
+    return dataclasses.replace(moved, **filmed)
 
 
 def estimate_pose(
@@ -202,7 +196,7 @@ def estimate_pose(
     """Adds a pose estimator's errors to the true keypoints.
 
     Args:
-        points: true px of `mouse.KEYPOINTS`.
+        points: true px of `motion.KEYPOINTS`.
         contact: of the four paws, 0 to 1.
         size: of the frame in px; errors scale with it.
         rng: source of chance.
@@ -227,7 +221,7 @@ def _write_labels(path: epath.Path, labels: np.ndarray) -> None:
 
 def _write_pose(path: epath.Path, points: np.ndarray, likelihood: np.ndarray) -> None:
     """Writes keypoints as DeepLabCut does: three header rows, then a row per frame."""
-    names, n = mouse.KEYPOINTS, len(mouse.KEYPOINTS)
+    names, n = motion.KEYPOINTS, len(motion.KEYPOINTS)
     head = [
         ",".join(["scorer"] + ["mpjax_synthetic"] * 3 * n),
         ",".join(["bodyparts", *(name for name in names for _ in range(3))]),
@@ -245,5 +239,5 @@ def _write_keypoints(path: epath.Path, points: np.ndarray, contact: np.ndarray) 
             file,
             keypoints=points.astype(np.float32),
             contact=contact.astype(np.float32),
-            names=np.array(mouse.KEYPOINTS),
+            names=np.array(motion.KEYPOINTS),
         )

@@ -1,8 +1,8 @@
 """The body of a synthetic mouse: from its behaviour in every frame to spine, paws and tail.
 
 Lengths are in cm, in a square chamber of side CHAMBER_CM seen from below: x to the right, y down,
-so that the animal's left lies at heading + 90 degrees. All motion is continuous: behaviours are
-blended by smoothed weights, planted paws stay where they are and step when the body leaves them.
+so the animal's left lies at heading + 90 degrees. All motion is continuous: behaviours are blended
+by smoothed weights; planted paws stay where they are and step when the body leaves them.
 """
 
 import dataclasses
@@ -48,7 +48,7 @@ class Motion:
     size: float  # of the animal, 1 = BODY_CM long
 
     def keypoints(self) -> Float[np.ndarray, "frames 6 2"]:
-        """Gives the true positions of KEYPOINTS, in cm."""
+        """Returns the true positions of KEYPOINTS, in cm."""
         return np.concatenate([self.spine[:, SNOUT:], self.paws, self.spine[:, :1]], axis=1)
 
 
@@ -207,7 +207,7 @@ def _body_profile() -> np.ndarray:
 
 
 def _push_inside(spine: np.ndarray, width: np.ndarray) -> np.ndarray:
-    """Gives the shift [t, 2] that keeps the body's outline within the walls."""
+    """Returns the shift [t, 2] that keeps the body's outline within the walls."""
     margin = WALL_CM + 0.8 * width[..., None]
     below = np.maximum(0, (margin - spine).max(axis=1))
     above = np.maximum(0, (spine - (CHAMBER_CM - margin)).max(axis=1))
@@ -226,8 +226,8 @@ def _paws(
     stations = [CHEST, CHEST, PELVIS, PELVIS]
     base, facing = spine[:, stations], direction[:, stations]
 
-    def beside(forward: np.ndarray | float, outward: float) -> np.ndarray:
-        """Points [t, 4, 2] at a distance (cm) from each paw's place, outward from the midline."""
+    def near(forward: np.ndarray | float, outward: float) -> np.ndarray:
+        """Returns points [t, 4, 2] at a distance (cm) from each paw's place."""
         ahead = _HOMES[:, 0] * (1 - 0.6 * rear[:, None]) + forward
         aside = _HOMES[:, 1] + _SIDES * outward
         return base + size * (ahead[..., None] * _unit(facing) + aside[:, None] * _normal(facing))
@@ -235,16 +235,16 @@ def _paws(
     tremble = 0.06 * channels.rhythm(8.0)[:, None]
     mouth, wash = _at_the_snout(channels, spine[:, SNOUT], direction[:, SNOUT], size)
     lifts = [  # what takes paws off the floor: (weight [t, 4], where to [t, 4, 2])
-        (_fore(rear), beside(0.3 + tremble, -0.15)),
+        (_fore(rear), near(0.3 + tremble, -0.15)),
         (_fore(channels.on("groom", 0.15)), wash),
-        (_hind(_limp(channels, drive)), beside(0.6, -0.4)),
-        (_hind(channels.by_side("guard_hind_paw")), beside(0.9 + tremble, -0.5)),
+        (_hind(_limp(channels, drive)), near(0.6, -0.4)),
+        (_hind(channels.by_side("guard_hind_paw")), near(0.9 + tremble, -0.5)),
         (_hind(channels.by_side("lick_hind_paw", 0.15)), mouth),
-        (_hind(channels.kicks), beside(-0.9, 0.8)),
+        (_hind(channels.kicks), near(-0.9, 0.8)),
     ]
     free = np.max([weight for weight, _ in lifts], axis=0)
     splay = _SIDES * np.array([0.15, 0.15, 0.3, 0.3])
-    paws, angle, contact = _plant(beside(0.0, 0.0), facing + splay, free, channels.fps)
+    paws, angle, contact = _plant(near(0.0, 0.0), facing + splay, free, channels.fps)
     for weight, target in lifts:
         paws = paws + weight[..., None] * (target - paws)
         contact = contact * np.clip(1 - 1.5 * weight, 0, 1)
@@ -255,7 +255,7 @@ def _paws(
 def _at_the_snout(
     channels: _Channels, snout: np.ndarray, facing: np.ndarray, size: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Gives where a licked paw is held and where grooming fore paws stroke, both [t, 4, 2]."""
+    """Returns where a licked paw is held and where grooming fore paws stroke, both [t, 4, 2]."""
     ahead = size * _unit(facing)[:, None]
     mouth = snout[:, None] - 0.4 * ahead
     stroke = (0.55 + 0.45 * channels.rhythm(5.5))[:, None, None]
@@ -316,7 +316,7 @@ def _plant(
 
 
 def _tail(channels: _Channels, base: np.ndarray, facing: np.ndarray, size: float) -> np.ndarray:
-    """Lays the tail [t, points, 2]: it follows the rump late and curls slowly."""
+    """Returns the tail [t, points, 2]: it follows the rump with a delay and curls slowly."""
     along = np.linspace(0, 1, TAIL_POINTS)
     delayed = channels.seconds[:, None] - 0.5 * along
     behind = np.stack(

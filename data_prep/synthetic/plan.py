@@ -1,6 +1,6 @@
-"""The plan and the truth of a synthetic cohort: who is filmed when, in what pain, on what drug.
+"""The plan of a synthetic cohort: which animal is filmed when, in what pain, on what drug.
 
-Or, of the task `behaviours`: who is filmed doing what.
+For the task `behaviours`: which animal is filmed doing what.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ LABEL_COLUMNS = ("video", "animal", "cage", "sex", "label", "fps", "pose")  # of
 
 @dataclasses.dataclass(frozen=True)
 class Recording:
-    """One planned recording and everything that determines it, besides the seed."""
+    """One planned recording and all that determines it, apart from the seed."""
 
     stem: str
     animal: str
@@ -38,10 +38,10 @@ class Recording:
     dose: float  # mg/kg
     drive: behaviour.Drive
     coat: render.Coat
-    label: str = ""  # the one behaviour shown throughout; empty: all of them, as driven
+    label: str = ""  # the one behaviour shown; empty: all of them, as driven
 
     def row(self, fps: float) -> dict[str, object]:
-        """Gives the recording's row of `cohort.csv`, filmed at `fps` frames per second."""
+        """Returns the recording's row of `cohort.csv`, filmed at `fps` frames per second."""
         treated = bool(self.drug)
         cells = {
             "video": f"videos/{self.stem}.mp4",
@@ -62,11 +62,7 @@ class Recording:
 
 
 def check_config(config: SyntheticConfig) -> None:
-    """Refuses a config that makes no cohort.
-
-    Raises:
-        ValueError: all faults at once, each with its field and value.
-    """
+    """Raises ValueError for a config that makes no cohort; all faults at once."""
     c = config
     shares = ("drug_neuropathic", "drug_inflammatory", "sedation")
     confounded = ("", *(behaviour.CONDITIONS if c.task == "pain" else ()))
@@ -85,11 +81,7 @@ def check_config(config: SyntheticConfig) -> None:
         ("doses_mg_per_kg", len(set(c.doses_mg_per_kg)) == len(c.doses_mg_per_kg), "all different"),
         ("size", c.size >= 64 and c.size % 2 == 0, "an even number of pixels, 64 or more"),
         ("fps", 5 <= c.fps <= 1000, "5 to 1000, for motion to be resolved"),
-        (
-            "seconds",
-            math.isfinite(c.seconds * c.fps) and c.seconds * c.fps >= 2,
-            "2 frames or more",
-        ),
+        ("seconds", 2 <= c.seconds * c.fps < math.inf, "2 frames or more"),
         *((name, 0 <= getattr(c, name) <= 1, "a share from 0 to 1") for name in shares),
         ("severity", 0 <= c.severity <= 3, "0 (no pain) to 3"),
         ("animal_sd", 0 <= c.animal_sd <= 2, "0 to 2"),
@@ -106,21 +98,21 @@ def check_config(config: SyntheticConfig) -> None:
 
 
 def describe(config: SyntheticConfig) -> dict:
-    """Returns the config's fields; the planted confound only where there is one, as ever."""
+    """Returns the config's fields; the planted confound only if there is one."""
     values = dataclasses.asdict(config)
     return values if config.confound else {k: v for k, v in values.items() if k != "confound"}
 
 
 def plan(config: SyntheticConfig) -> list[Recording]:
-    """Lays out the cohort of the config's task.
+    """Plans the cohort of the config's task.
 
-    Of task pain: the classification part, then the drug part with its own animals. Cages hold two
+    Task pain: the classification part, then the drug part with its own animals. Cages hold two
     animals of one condition and sex; sexes alternate from cage to cage, arms from animal to
     animal. A drug-part animal is recorded before induction (baseline), on the drug day (pre), and
     after its arm's dose (post).
 
-    Of task behaviours: every animal does each behaviour as often, without pain. Names differ from
-    those of task pain, and with them all that is drawn: no animal is in both.
+    Task behaviours: every animal shows each behaviour equally often, without pain. Names, and with
+    them all random draws, differ from those of task pain: no animal is in both.
     """
     return _plan_behaviours(config) if config.task == "behaviours" else _plan_pain(config)
 
@@ -142,7 +134,7 @@ def _plan_behaviours(config: SyntheticConfig) -> list[Recording]:
 
 
 def _only(name: str) -> behaviour.Drive:
-    """Drives a painless animal to one behaviour: the rates of all others are 0."""
+    """Drives an animal without pain to one behaviour: the rates of all others are 0."""
     log_rates = tuple(0.0 if other == name else -math.inf for other in behaviour.BEHAVIOURS)
     return behaviour.Drive("none", 0.0, animal_effect=log_rates)
 
@@ -187,7 +179,7 @@ def _animal(
 
 
 def _name(prefix: str, k: int) -> tuple[str, str, str]:
-    """Gives animal, cage and sex of the k-th animal of a group."""
+    """Returns animal, cage and sex of the k-th animal of a group."""
     return f"{prefix}{k + 1:02d}", f"{prefix}-cage{k // 2 + 1:02d}", "FM"[k // 2 % 2]
 
 
@@ -208,20 +200,16 @@ def _drive(
 
 
 def drug_effect(config: SyntheticConfig, condition: str, dose: float) -> tuple[float, float]:
-    """Gives the shares of pain and of locomotion that a dose (mg/kg; 0 = vehicle) removes."""
+    """Returns the shares of pain and of locomotion that a dose (mg/kg; 0: vehicle) removes."""
     if config.null or dose == 0:
         return 0.0, 0.0
-    tops = {
-        "neuropathic": config.drug_neuropathic,
-        "inflammatory": config.drug_inflammatory,
-        "none": 0.0,
-    }
+    tops = {"neuropathic": config.drug_neuropathic, "inflammatory": config.drug_inflammatory}
     share = behaviour.relative_effect(dose, max(config.doses_mg_per_kg))
-    return tops[condition] * share, config.sedation * share
+    return tops.get(condition, 0.0) * share, config.sedation * share
 
 
 def stream(config: SyntheticConfig, *keys: str) -> np.random.Generator:
-    """Gives a generator of its own for each purpose, whatever is drawn elsewhere."""
+    """Returns a generator that depends on the seed and its keys alone."""
     return np.random.default_rng([config.seed, *(zlib.crc32(key.encode()) for key in keys)])
 
 
@@ -234,20 +222,22 @@ def draw_behaviour(
 
 
 def truth(config: SyntheticConfig, recordings: Sequence[Recording]) -> dict:
-    """Gathers what is true of the cohort: pain, drug effects, random effects, time budgets."""
+    """Returns the truth about the cohort: pain, drug effects, random effects, time budgets."""
     if config.task == "behaviours":
         return {
             "config": describe(config),
             "animals": {r.animal: dataclasses.asdict(r.coat) for r in recordings},
             "recordings": {r.stem: {"time_share": _time_share(config, r)} for r in recordings},
         }
-    drug: dict[str, dict] = {}
-    for condition in behaviour.CONDITIONS:
-        drug[condition] = {}
-        for dose in (0.0, *config.doses_mg_per_kg):
-            relief, sedation = drug_effect(config, condition, dose)
-            arm = f"{DRUG} {dose:g}" if dose else "vehicle"
-            drug[condition][arm] = {"pain_removed": relief, "locomotion_removed": sedation}
+    arms = {"vehicle": 0.0} | {f"{DRUG} {dose:g}": dose for dose in config.doses_mg_per_kg}
+    removed = ("pain_removed", "locomotion_removed")
+    drug = {
+        condition: {
+            arm: dict(zip(removed, drug_effect(config, condition, dose), strict=True))
+            for arm, dose in arms.items()
+        }
+        for condition in behaviour.CONDITIONS
+    }
     animals: dict[str, dict] = {}
     per_recording: dict[str, dict] = {}
     for r in recordings:

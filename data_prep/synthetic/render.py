@@ -1,8 +1,8 @@
 """Draws a synthetic mouse in its chamber, from below and in infrared, and encodes it as H.264.
 
-Shapes are drawn antialiased by OpenCV at twice the frame's size with sub-pixel coordinates and
-averaged down, which also applies the camera's jitter. Light is multiplied in at the end, so every
-brightness before that is a reflectance.
+OpenCV draws antialiased shapes at twice the frame's size with sub-pixel coordinates; scaling down
+also applies the camera's jitter. Light is multiplied at the end, so every brightness before that is
+a reflectance.
 """
 
 import dataclasses
@@ -15,33 +15,32 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from data_prep.synthetic import motion as mouse
-from data_prep.synthetic.motion import CHAMBER_CM, WALL_CM, Motion
+from data_prep.synthetic.motion import CHAMBER_CM, CHEST, SNOUT, WALL_CM, Motion
 
 SCALE = 2  # drawing pixels per frame pixel
 _SHIFT = 4  # fractional bits of OpenCV coordinates
 PAW_ON_FLOOR, PAW_IN_AIR = 215.0, 0.3  # reflectance; share of the way from the belly's to it
 CRF = 20
-# With its lookahead on, libx264 (of PyAV 18, AVX-512) gave one of several outputs for the same
-# 64 px frames, even on one thread; without it, and faster, always the same (1000 runs).
+# With lookahead, libx264 (PyAV 18, AVX-512) gave one of several outputs for the same 64 px frames,
+# even on one thread; without it the output is always the same (1000 runs), and faster.
 _NO_LOOKAHEAD = {"tune": "zerolatency", "x264-params": "scenecut=0:weightp=0"}
 _NOISE_FRAMES = 16
-# Of a planted confound. At nuisance 1 the light itself differs by a factor from 0.89 to 1.13, so
-# that the two kinds of recording do not overlap.
+# Of a planted confound. At nuisance 1 the light differs by a factor from 0.89 to 1.13, so the two
+# kinds of recording do not overlap.
 PLANTED_LIGHT = 1.35
 
 
 @dataclasses.dataclass(frozen=True)
 class Coat:
-    """What an animal looks like."""
+    """An animal's appearance."""
 
-    size: float  # 1 = mouse.BODY_CM long
+    size: float  # 1 = motion.BODY_CM long
     shade: float  # of the fur: 0 = black, 1 = white
 
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
-    """How one recording was taken; by `draw_scene`, it depends on no condition, day or drug."""
+    """How one recording was filmed; independent of condition, day and drug."""
 
     brightness: float  # of the light; 1 = the usual
     gradient: tuple[float, float]  # relative change of the light over the chamber, in x and y
@@ -52,11 +51,11 @@ class Scene:
 
 
 def draw_scene(rng: np.random.Generator, *, nuisance: float, scratches: int) -> Scene:
-    """Draws how a recording was taken.
+    """Draws how a recording is filmed.
 
     Args:
         rng: source of chance.
-        nuisance: scale of the differences; 0 = all recordings alike.
+        nuisance: scale of the differences; 0: all recordings alike.
         scratches: seed of the chamber's own texture.
     """
     return Scene(
@@ -70,14 +69,14 @@ def draw_scene(rng: np.random.Generator, *, nuisance: float, scratches: int) -> 
 
 
 def brighten(scene: Scene) -> Scene:
-    """Returns the scene in light brighter by `PLANTED_LIGHT`, all else the same: a confound."""
+    """Returns the scene with light brighter by `PLANTED_LIGHT`: a confound."""
     return dataclasses.replace(scene, brightness=PLANTED_LIGHT * scene.brightness)
 
 
 def camera_path(
     scene: Scene, *, frames: int, size: int, rng: np.random.Generator
 ) -> Float[np.ndarray, "frames 2"]:
-    """Gives the camera's displacement in px per frame: an AR(1) process."""
+    """Draws the camera's displacement in px per frame: an AR(1) process."""
     shift = np.zeros((frames, 2))
     steps = rng.standard_normal((frames, 2)) * scene.jitter_px * size / 128 * math.sqrt(1 - 0.8**2)
     for t in range(1, frames):
@@ -101,7 +100,7 @@ def render(
     size: int,
     rng: np.random.Generator,
 ) -> Iterator[UInt8[np.ndarray, "size size"]]:
-    """Draws the frames of a recording, one at a time.
+    """Yields the frames of a recording.
 
     Args:
         motion: where the mouse is.
@@ -173,13 +172,13 @@ class _Painter:
             self._fixed(_outline(spine, normal * (width * share)[..., None]))
             for share in (1.0, 0.78, 0.5)
         ]
-        head = mouse.SNOUT - 4
+        head = SNOUT - 4
         ears = (
             spine[:, head, None]
             + np.array([[1.0], [-1.0]]) * 0.95 * motion.size * normal[:, head, None]
         )
-        self.ears, self.snout = self._fixed(ears), self._fixed(spine[:, mouse.SNOUT :])
-        self.chin = self._fixed(spine[:, mouse.SNOUT - 2 :][:, :1])
+        self.ears, self.snout = self._fixed(ears), self._fixed(spine[:, SNOUT:])
+        self.chin = self._fixed(spine[:, SNOUT - 2 :][:, :1])
         joints = spine[:, [11, 11, 4, 4]] + (
             np.array([0.7, -0.7, 0.9, -0.9])[:, None] * motion.size * normal[:, [11, 11, 4, 4]]
         )
@@ -188,7 +187,7 @@ class _Painter:
         self.tail = self._fixed(_tail_outline(motion))
 
         fur = 48 + 92 * coat.shade
-        dimming = 1 - 0.3 * motion.height[:, mouse.CHEST]
+        dimming = 1 - 0.3 * motion.height[:, CHEST]
         self.fur = [np.rint(fur * share * dimming) for share in (0.66, 0.85, 1.0)]
         self.leg = fur * 1.12 + 6
         air = fur + PAW_IN_AIR * (PAW_ON_FLOOR - fur)
@@ -233,7 +232,7 @@ class _Painter:
 
 
 def _outline(line: np.ndarray, half: np.ndarray) -> np.ndarray:
-    """Gives the closed polygon [t, 2 n, 2] at vectors ±half [t, n, 2] beside a line [t, n, 2]."""
+    """Returns the closed polygon [t, 2 n, 2] at vectors ±half [t, n, 2] from a line [t, n, 2]."""
     return np.concatenate([line + half, (line - half)[:, ::-1]], axis=1)
 
 
@@ -246,9 +245,9 @@ def _tail_outline(motion: Motion) -> np.ndarray:
 
 
 def _paw_outlines(motion: Motion) -> np.ndarray:
-    """Turns the two paw shapes to each paw's place: [t, 4, points, 2].
+    """Rotates and moves the two paw shapes to each paw's place: [t, 4, points, 2].
 
-    A paw in the air is further from the camera and closed: smaller, its toes drawn in.
+    A paw in the air is smaller: further from the camera and closed.
     """
     hind = _paw_shape(length=1.15, width=0.27, toes=5, toe=0.55, spread=0.75)
     fore = _paw_shape(length=0.4, width=0.25, toes=4, toe=0.42, spread=1.0)

@@ -28,7 +28,6 @@ GROUPS: dict[str, dict[str, str]] = {
         "weights": "mpjax.weights",
         "convert": "mpjax.convert",
         "export": "mpjax.export",
-        "bench": "mpjax.bench",
         "aot": "mpjax.aot",
     },
 }

@@ -1,4 +1,4 @@
-"""Moving pictures for a report: clips read back from records, colour overlays, animated WebP."""
+"""Animations for a report: clips read back from records, colour overlays, animated WebP."""
 
 import base64
 import io
@@ -12,9 +12,9 @@ from PIL import Image, ImageDraw, ImageFont
 from mpjax.data import clips, records
 
 _QUALITIES = (80, 65, 50, 35, 20)  # of WebP, tried in this order
-_SHRINK = 0.8  # then the size, again and again
-_SMALLEST = 32  # px of the short side; smaller pictures show nothing
-# Encoder effort 0-6: 4 is the library's default; more takes several times as long for few bytes.
+_SHRINK = 0.8  # then the size, repeatedly
+_SMALLEST = 32  # px of the short side; smaller images show nothing
+# Encoder effort 0-6; more than the default 4 takes several times as long and saves few bytes.
 _EFFORT = 4
 # Okabe & Ito, Color Universal Design (2008), https://jfly.uni-koeln.de/color/
 _FOR, _AGAINST = (213, 94, 0), (0, 114, 178)  # vermillion and blue
@@ -27,7 +27,7 @@ _GAP = 4  # px between pictures
 def read_view(
     source: records.RecordSource, position: int, views: clips.Views, view: int = 0
 ) -> UInt8[np.ndarray, "t h w 3"]:
-    """Reads one view of a clip, with the pixels that were embedded.
+    """Reads one view of a clip: the pixels that were embedded.
 
     Args:
         source: the records.
@@ -42,14 +42,14 @@ def read_view(
 def overlay(
     frames: UInt8[np.ndarray, "t h w 3"], saliency: Float[np.ndarray, "t h w"]
 ) -> UInt8[np.ndarray, "t h w 3"]:
-    """Lays saliency over a clip in grey: vermillion speaks for, blue against, fainter is less.
+    """Draws saliency over a clip in grey: vermillion for, blue against, fainter is weaker.
 
-    The two colours are told apart with any kind of colour vision. One scale serves all frames of
-    the clip, so that strength can be compared over time.
+    The two colours are distinct for any colour vision. All frames of the clip share one scale, so
+    strength can be compared over time.
 
     Args:
         frames: the clip.
-        saliency: signed, of any scale; 0 leaves the grey picture.
+        saliency: signed, of any scale; 0 leaves the grey frame.
     """
     magnitude = np.abs(saliency)
     full = np.percentile(magnitude, _FULL)
@@ -63,12 +63,7 @@ def overlay(
 def side_by_side(
     pictures: Sequence[UInt8[np.ndarray, "t h w 3"]], captions: Sequence[str] = ()
 ) -> UInt8[np.ndarray, "t h2 w2 3"]:
-    """Joins clips of one shape from left to right, each below its caption, if there are any.
-
-    Args:
-        pictures: one or more.
-        captions: a short text each; empty: none.
-    """
+    """Joins one or more clips of one shape from left to right, each below its caption, if any."""
     t, h, w, _ = pictures[0].shape
     top = _CAPTION if captions else 0
     width = len(pictures) * (w + _GAP) - _GAP
@@ -82,7 +77,7 @@ def side_by_side(
 
 
 def _write(text: str, width: int) -> UInt8[np.ndarray, "h w 3"]:
-    """Draws a line of text, as large as fits the width."""
+    """Draws a line of text, as large as the width allows."""
     image = Image.new("RGB", (width, _CAPTION), "white")
     draw = ImageDraw.Draw(image)
     size = _TEXT
@@ -95,18 +90,18 @@ def _write(text: str, width: int) -> UInt8[np.ndarray, "h w 3"]:
 def encode_webp(
     frames: UInt8[np.ndarray, "t h w 3"], *, fps: float, max_bytes: int, short_side: int
 ) -> bytes:
-    """Encodes frames as an animated WebP that loops; the same input gives the same bytes.
+    """Encodes RGB frames as an animated WebP that loops; the same input gives the same bytes.
 
-    Where it does not fit, quality is lowered first, then size.
+    If it does not fit, quality is lowered first, then size.
 
     Args:
         frames: RGB.
         fps: frames shown per second.
-        max_bytes: what it may take.
+        max_bytes: its size, at most.
         short_side: px to resize the shorter side to.
 
     Raises:
-        ValueError: even a tiny picture of these frames takes more.
+        ValueError: even tiny frames take more.
     """
     size = short_side
     while size >= min(_SMALLEST, short_side):

@@ -1,18 +1,15 @@
-"""Memory used again: a fresh page costs more than the pixel that is written to it.
+"""Memory that is used again: a fresh page costs more than the pixel that is written to it.
 
 The kernel clears every page of a new large array at its first touch. For decoded clips that takes
 as long as decoding itself, so pipelines draw their arrays from a pool.
 """
 
 import math
-import sys
 import threading
+import weakref
 from collections.abc import Sequence
 
 import numpy as np
-
-# Held by the list, by the loop variable and by the argument of getrefcount.
-_IDLE_REFERENCES = 3
 
 
 def _capacity(size: int) -> int:
@@ -22,11 +19,11 @@ def _capacity(size: int) -> int:
 
 
 class BufferPool:
-    """Gives out uint8 arrays, and again their memory once nothing refers to it any more.
+    """Lends uint8 arrays, and lends their memory again once nothing refers to it.
 
-    A block is idle when its reference count says that neither an array nor a view of it lives:
-    whoever keeps an array, jax included, keeps its block. Safe among threads; a pickled pool
-    arrives empty.
+    Each array is a view of a lease: a small array over a block of the pool, which numpy keeps alive
+    as long as any view of it, memoryview or jax array lives. When the lease is gone, its finalizer
+    returns the block. Safe among threads; a pickled pool arrives empty.
     """
 
     def __init__(self, limit: int = 1 << 30):
@@ -36,38 +33,41 @@ class BufferPool:
             limit: bytes kept at most; arrays beyond it are ordinary ones.
         """
         self._limit = limit
-        self._blocks: list[np.ndarray] = []
+        self._kept = 0  # bytes, lent or idle
+        self._idle: list[np.ndarray] = []
         self._lock = threading.Lock()
 
     def empty(self, shape: Sequence[int]) -> np.ndarray:
         """Returns an uninitialised uint8 array [*shape]."""
         size = math.prod(shape)
-        capacity = _capacity(size)
         with self._lock:
-            for block in self._blocks:
-                if block.nbytes == capacity and sys.getrefcount(block) == _IDLE_REFERENCES:
-                    return block[:size].reshape(shape)
-            return self._new(capacity)[:size].reshape(shape)
+            block = self._take(_capacity(size))
+        if block is None:
+            return np.empty(shape, np.uint8)
+        # Over a memoryview, at which numpy ends the chain of bases: views refer to the lease. Over
+        # the block itself they would refer to the block.
+        lease = np.frombuffer(block.data, np.uint8, count=size)
+        # Without the lock: a finalizer may run while this thread holds it. Appending is atomic.
+        weakref.finalize(lease, self._idle.append, block).atexit = False
+        return lease.reshape(shape)
 
     def stack(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
         """Returns `np.stack` of uint8 arrays of one shape, in memory of the pool."""
         out = self.empty((len(arrays), *arrays[0].shape))
         return np.stack(arrays, out=out)
 
-    def _new(self, size: int) -> np.ndarray:
-        block = np.empty(size, np.uint8)
-        kept = sum(block.nbytes for block in self._blocks)
-        if kept + size > self._limit:
-            kept -= self._drop_idle()
-        if kept + size <= self._limit:
-            self._blocks.append(block)
-        return block
-
-    def _drop_idle(self) -> int:
-        busy = [block for block in self._blocks if sys.getrefcount(block) > _IDLE_REFERENCES]
-        dropped = sum(block.nbytes for block in self._blocks) - sum(b.nbytes for b in busy)
-        self._blocks = busy
-        return dropped
+    def _take(self, capacity: int) -> np.ndarray | None:
+        """Returns an idle or a new block; None where the limit leaves no room for one."""
+        for i, block in enumerate(self._idle):
+            if block.nbytes == capacity:
+                return self._idle.pop(i)
+        if self._kept + capacity > self._limit:
+            while self._idle:
+                self._kept -= self._idle.pop().nbytes
+        if self._kept + capacity > self._limit:
+            return None
+        self._kept += capacity
+        return np.empty(capacity, np.uint8)
 
     def __reduce__(self) -> tuple:
         return BufferPool, (self._limit,)

@@ -7,20 +7,20 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 import simplejpeg
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 
-# torchvision's RandomResizedCrop: tries before falling back to a central crop.
+# As torchvision's RandomResizedCrop: tries before a central crop is used.
 _CROP_TRIES = 10
 
 
 def decode_frames(
-    frames: Sequence[bytes | memoryview], out: UInt8[np.ndarray, "t h w 3"] | None = None
+    frames: Sequence[bytes], out: UInt8[np.ndarray, "t h w 3"] | None = None
 ) -> UInt8[np.ndarray, "t h w 3"]:
     """Decodes JPEG frames of one size, RGB.
 
     Args:
         frames: one JPEG each.
-        out: where to decode to; None takes new memory.
+        out: where to decode to; None: new memory.
 
     Raises:
         ValueError: a frame is no JPEG, or of another size than `out` or the first frame.
@@ -29,7 +29,7 @@ def decode_frames(
         out = np.empty((len(frames), *frame_size(frames[0]), 3), np.uint8)
     for frame, target in zip(frames, out, strict=True):
         try:
-            # Plain upsampling of colour: a tenth faster, and for grey video the same pixels.
+            # Plain upsampling of colour: a tenth faster, and the same pixels for grey video.
             decoded = simplejpeg.decode_jpeg(frame, buffer=target, fastupsample=True)
             fits = decoded.shape == target.shape
         except ValueError as error:  # no JPEG, or too large for the buffer
@@ -39,12 +39,12 @@ def decode_frames(
     return out
 
 
-def _frame_fault(frame: bytes | memoryview, target: np.ndarray) -> ValueError:
+def _frame_fault(frame: bytes, target: np.ndarray) -> ValueError:
     height, width = frame_size(frame)
     return ValueError(f"a frame is {width}x{height}, expected {target.shape[1]}x{target.shape[0]}")
 
 
-def frame_size(frame: bytes | memoryview) -> tuple[int, int]:
+def frame_size(frame: bytes) -> tuple[int, int]:
     """Returns height and width of a JPEG, px, from its header."""
     return simplejpeg.decode_jpeg_header(frame)[:2]
 
@@ -72,7 +72,7 @@ def resize_short_side(
 
 
 def short_side_size(height: int, width: int, size: int) -> tuple[int, int]:
-    """Returns height and width, px, of a picture whose shorter side is resized to `size`."""
+    """Returns height and width, px, of a frame whose shorter side is resized to `size`."""
     scale = size / min(height, width)
     return max(size, round(height * scale)), max(size, round(width * scale))
 
@@ -82,13 +82,13 @@ def spatial_crops(
 ) -> list[UInt8[np.ndarray, "t size size 3"]]:
     """Cuts `count` squares, evenly spaced along the longer side; one: from the middle.
 
-    Three crops are the published test views (arXiv 2106.13230, section 4.1). A square picture
-    gives a single distinct crop, returned once whatever `count`.
+    Three crops are the published test views (arXiv 2106.13230, section 4.1). A square frame has a
+    single distinct crop, returned once for any `count`.
 
     Args:
         clip: frames of any size; resized to a short side of `size` first.
         size: px.
-        count: views wanted along the longer side.
+        count: views along the longer side.
     """
     clip = resize_short_side(clip, size)
     _, h, w, _ = clip.shape
@@ -103,6 +103,11 @@ def _spread(slack: int, count: int) -> list[int]:
     """Returns up to `count` distinct, evenly spaced places from 0 to `slack`; one: the middle."""
     places = np.linspace(0, slack, count).round() if count > 1 else np.array([slack // 2])
     return np.unique(places.astype(int)).tolist()
+
+
+def spread_evenly(total: int, count: int) -> Int[np.ndarray, " count"]:
+    """Returns at most `count` distinct whole numbers, evenly spaced from 0 to `total` - 1."""
+    return np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(int))
 
 
 def temporal_crop(
@@ -160,12 +165,12 @@ def random_resized_crop(
 def random_flip(
     clip: UInt8[np.ndarray, "t h w 3"], rng: np.random.Generator
 ) -> UInt8[np.ndarray, "t h w 3"]:
-    """Mirrors left and right in one of two cases."""
+    """Mirrors left and right with probability 0.5."""
     return clip[:, :, ::-1] if rng.random() < 0.5 else clip
 
 
 def _rotate(clip: UInt8[np.ndarray, "t h w 3"], quarters: int) -> UInt8[np.ndarray, "t h2 w2 3"]:
-    """Rotates every frame by `quarters` of 90 degrees, counter-clockwise."""
+    """Rotates every frame by `quarters` of 90 degrees, counterclockwise."""
     return np.rot90(clip, quarters, axes=(1, 2)) if quarters else clip
 
 
@@ -178,8 +183,8 @@ class Views:
         frames: frames per view; 0 takes the whole clip.
         clips: views in time, evenly spaced over the clip; one: from its middle.
         crops: views in space, see `spatial_crops`.
-        rotations: 1 as filmed; 2 also rotated by 180 degrees; 4 by every right angle. To a camera
-            above or below, an animal's heading means nothing, but a network responds to it.
+        rotations: 1 as filmed; 2 also rotated by 180 degrees; 4 by every right angle. For a camera
+            above or below, an animal's heading has no meaning, but a network responds to it.
     """
 
     size: int

@@ -7,18 +7,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from etils import epath
 from jaxtyping import Float, Int
 
 from mpjax.data import records
 from mpjax.data.clips import Views
-from mpjax.io import files
+from mpjax.io import parquet
 
 # Of the pixels of each view; see `mpjax.embedding.dataset.pixel_statistics`.
 STATISTICS = ("motion", "brightness")
-
-_META_KEY = b"mpjax"
 
 
 class EmbeddingsError(ValueError):
@@ -27,18 +24,12 @@ class EmbeddingsError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Embeddings:
-    """Embeddings in record order, views of a clip in order.
+    """Embeddings in record order, views of a clip in order."""
 
-    Attributes:
-        table: a row per view: `split`, `view`, every name of `records.METADATA` and of
-            `STATISTICS`.
-        embedding: float32 [n, d].
-        meta: what made them: `fingerprint`, `dataset`, `projector`, `views`, `statistics`.
-    """
-
+    # A row per view: `split`, `view`, all names of `records.METADATA` and `STATISTICS`.
     table: pd.DataFrame
-    embedding: Float[np.ndarray, "n d"]
-    meta: dict[str, Any]
+    embedding: Float[np.ndarray, "n d"]  # float32
+    meta: dict[str, Any]  # `fingerprint`, `dataset`, `projector`, `views` and `statistics`
 
     @property
     def views(self) -> Views:
@@ -47,7 +38,7 @@ class Embeddings:
 
 
 def views_of(meta: dict[str, Any]) -> Views:
-    """Returns the views that the entry `views` of embeddings' meta tells of."""
+    """Returns the views that the entry `views` of embeddings' meta describes."""
     rotations = meta.get("turns", 1)
     return Views(meta["size"], meta["frames"], meta["views"], meta["crops"], rotations)
 
@@ -70,20 +61,18 @@ def to_arrow(
 
 
 def write(path: epath.PathLike, table: pa.Table, meta: dict[str, Any]) -> None:
-    """Writes a table of `to_arrow` with `meta`, aside then renamed."""
-    with files.write_aside(path) as aside, aside.open("wb") as out:
-        pq.write_table(table.replace_schema_metadata({_META_KEY: json.dumps(meta)}), out)
+    """Writes a table of `to_arrow` with `meta`; the file appears once it is complete."""
+    parquet.write(path, table, json.dumps(meta))
 
 
 def read_meta(path: epath.PathLike) -> dict[str, Any] | None:
-    """Returns what made the embeddings in `path`; None where there is no such file."""
+    """Returns what made the embeddings in `path`; None if there is no such file."""
     path = epath.Path(path)
     if not path.exists():
         return None
     try:
-        with path.open("rb") as source:
-            return json.loads(pq.read_schema(source).metadata[_META_KEY])
-    except (pa.ArrowInvalid, KeyError, TypeError) as error:
+        return json.loads(parquet.read_made_of(path))
+    except ValueError as error:  # also pyarrow's and JSON's
         raise EmbeddingsError(f"{path}: not an embeddings file ({error}); delete it") from error
 
 
@@ -92,11 +81,10 @@ def read(path: epath.PathLike, *, dataset: str | None = None) -> Embeddings:
 
     Args:
         path: of the file.
-        dataset: fingerprint of the dataset that they must be of; None: any.
+        dataset: fingerprint of the dataset they must be of; None: any.
 
     Raises:
-        EmbeddingsError: no such file, not written by `write`, of another dataset, or an embedding
-            is not finite.
+        EmbeddingsError: no such file, not from `write`, of another dataset, or not finite.
     """
     meta = read_meta(path)
     if meta is None:
@@ -105,8 +93,7 @@ def read(path: epath.PathLike, *, dataset: str | None = None) -> Embeddings:
         raise EmbeddingsError(
             f"{path}: of dataset {meta['dataset']}, here is {dataset}; run `python -m mpjax.embed`"
         )
-    with epath.Path(path).open("rb") as source:
-        table = pq.read_table(source)
+    table = parquet.read(path)
     column = table.column("embedding").combine_chunks()
     embedding = column.flatten().to_numpy().reshape(len(table), -1)
     if not np.isfinite(embedding).all():

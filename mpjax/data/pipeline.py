@@ -1,8 +1,8 @@
 """Grain pipelines from records to batches: the same batches for any number of workers and hosts.
 
-An element of the `MapDataset` is a batch, so that neither threads nor worker processes change it,
-and an iterator's state is a position. Of every batch, each process of a run on several hosts reads
-rows of its own; put together they are the batch of a run on one.
+An element of the `MapDataset` is a batch, so threads and worker processes cannot change it, and an
+iterator's state is a position. In a run on several hosts, each process reads its own rows of every
+batch; together they are the batch of a run on one host.
 """
 
 import dataclasses
@@ -20,33 +20,24 @@ from mpjax.data.buffers import BufferPool
 
 @dataclasses.dataclass(frozen=True)
 class Workers:
-    """Who reads and decodes; changes the speed, never the batches.
+    """Who reads and decodes; this changes the speed, never the batches."""
 
-    Attributes:
-        threads: decoding threads per process; 0: one per core. Decoding releases the GIL.
-        processes: worker processes; 0 stays in this one, as Colab needs.
-        buffer: batches decoded ahead of those in the threads' hands, per process.
-    """
-
-    threads: int = 0
-    processes: int = 0
-    buffer: int = 2
+    threads: int = 0  # per process; 0: one per core. Decoding releases the GIL
+    processes: int = 0  # workers; 0: this process alone, as Colab needs
+    buffer: int = 2  # batches decoded ahead of those that threads work on, per process
 
 
 @dataclasses.dataclass(frozen=True)
 class Part:
     """Which rows of every batch one process reads; the default is all of them.
 
-    A batch is cut into equal blocks. Processes may have the same blocks, as where only the model
-    is cut over them.
+    A batch is cut into equal blocks. Processes may have the same blocks, if only the model is
+    sharded over them.
 
     Attributes:
-        blocks: this process's, ascending, numbered from 0. They need not be neighbours: the
-            devices of a host are not always neighbours in the mesh.
+        blocks: this process's, ascending from 0; not always adjacent, as a host's devices need not
+            be adjacent in the mesh.
         of: blocks of a batch.
-
-    Raises:
-        ValueError: `blocks` are not such numbers.
     """
 
     blocks: tuple[int, ...] = (0,)
@@ -60,13 +51,10 @@ class Part:
             )
 
     def rows(self, batch_size: int) -> Int[np.ndarray, "b"]:
-        """Returns this process's rows of a batch, ascending.
-
-        Args:
-            batch_size: rows of all processes together.
+        """Returns this process's rows of a batch of all processes, ascending.
 
         Raises:
-            ValueError: the blocks do not divide it.
+            ValueError: the blocks do not divide the batch.
         """
         if batch_size % self.of:
             raise ValueError(
@@ -94,24 +82,22 @@ def train_batches(
     """Returns shuffled, augmented training batches.
 
     Every epoch visits every record once, in a new global order; a clip's augmentation depends on
-    the seed and its position in that order alone.
-
-    Balanced, an epoch draws every class as often as the largest class has records. The records of
-    a class take turns, from epoch to epoch: at every epoch's end they have been drawn equally
-    often, give or take one.
+    the seed and its position in that order alone. With `balanced`, an epoch draws every class as
+    often as the largest class has records; at the end of an epoch, a class's records have been
+    drawn equally often, to within one.
 
     Args:
         source: the training records.
         batch_size: records per batch, in all processes together; the last, smaller batch of the
             last epoch is dropped.
         size: px, side of the square crop.
-        frames: frames per clip, cut at random from the record's; 0 takes them all.
+        frames: frames per clip, cut at random from the record's; 0: all.
         seed: of the order and the augmentation.
-        scale: range of the crop's share of the picture.
+        scale: range of the crop's share of the frame.
         flip: mirror half of the clips. A left-right flip swaps the paws.
         balanced: draw all classes equally often.
-        epochs: passes over the records; None goes on for ever.
-        start: batches to leave out at the beginning (already done).
+        epochs: passes over the records; None: endless.
+        start: batches to skip (already done).
         part: this process's rows.
         workers: threads and processes.
 
@@ -124,7 +110,12 @@ def train_batches(
         ValueError: an epoch does not fill a batch, `part` does not divide it, or a record has no
             class.
     """
-    _check_labelled(source)
+    unlabelled = source.index["clip_id"][source.index["label"] < 0]
+    if len(unlabelled):
+        raise ValueError(
+            f"{len(unlabelled)} of {len(source)} records belong to no class, the first is clip "
+            f"{unlabelled.iloc[0]}; open the RecordSource with labelled=True to leave them out"
+        )
     order = _balanced_order(source, seed) if balanced else _order(len(source), seed)
     if len(order) < batch_size:
         raise ValueError(f"{len(order)} records do not fill a batch of {batch_size}")
@@ -134,17 +125,8 @@ def train_batches(
     return _iterate(grain.MapDataset.range(start, len(items) // batch_size).map(make), workers)
 
 
-def _check_labelled(source: records.RecordSource) -> None:
-    unlabelled = source.index["clip_id"][source.index["label"] < 0]
-    if len(unlabelled):
-        raise ValueError(
-            f"{len(unlabelled)} of {len(source)} records belong to no class, the first is clip "
-            f"{unlabelled.iloc[0]}; open the RecordSource with labelled=True to leave them out"
-        )
-
-
 def _order(n: int, seed: int) -> grain.MapDataset:
-    """Returns the numbers below `n`, shuffled anew in every epoch."""
+    """Returns the numbers below `n`, shuffled differently in every epoch."""
     return grain.MapDataset.range(n).seed(seed).shuffle()
 
 
@@ -169,23 +151,21 @@ def eval_batches(
 ) -> grain.IterDataset:
     """Returns the fixed views of every record, each exactly once, in record order.
 
-    Recordings of different shape have different numbers of distinct views; batches are filled
-    across records, so that all have one shape. All processes have equally many batches.
+    Recordings of different shape have different numbers of views; batches are filled across
+    records, so that all have one shape. All processes have equally many batches.
 
     Args:
         source: the records.
-        batch_size: views per batch, in all processes together; the last batch is filled with
-            black.
+        batch_size: views per batch, in all processes together; black fills the last batch.
         views: which views.
-        start: batches to leave out at the beginning (already done).
+        start: batches to skip (already done).
         part: this process's rows.
         workers: threads and processes.
 
     Returns:
         Batches `clips` uint8 [b, frames, size, size, 3], `position` int64 [b] (into
-        `source.index`), `view` int64 [b] (0, 1, … within a record) and `mask` bool [b], False
-        where a row only fills the batch (its position and view are the last ones), of this
-        process's b rows.
+        `source.index`), `view` int64 [b] (0, 1, … within a record) and `mask` bool [b], False for
+        rows that only fill the batch (with the last position and view), of this process's b rows.
 
     Raises:
         ValueError: `part` does not divide a batch.
@@ -240,7 +220,7 @@ class _Augment:
 
 @dataclasses.dataclass(frozen=True)
 class _DrawOfClass:
-    """Turns a place in a balanced epoch into the position of the record whose turn it is."""
+    """Maps a place in a balanced epoch to the position of the next record of its class."""
 
     members: Sequence[np.ndarray]
     turns: Sequence[grain.MapDataset]
@@ -255,7 +235,7 @@ class _DrawOfClass:
 
 @dataclasses.dataclass(frozen=True)
 class _TrainBatch:
-    """Reads this process's rows of a batch, and those alone: `items` are made when asked for."""
+    """Reads this process's rows of a batch and no others: `items` are made on access."""
 
     items: grain.MapDataset
     rows: np.ndarray
@@ -311,8 +291,9 @@ class _EvalBatch:
 
 def _iterate(dataset: grain.MapDataset, workers: Workers) -> grain.IterDataset:
     threads = workers.threads or os.cpu_count() or 1
-    # An element is a batch; grain's default of 500 ahead would fill the memory.
-    ahead = threads + workers.buffer  # so that no thread waits for a slower one's batch
+    # An element is a batch; grain's default of 500 ahead would fill the memory. This many, so that
+    # no thread waits for a slower one's batch:
+    ahead = threads + workers.buffer
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ahead)
     iterator = dataset.to_iter_dataset(options)
     if workers.processes:

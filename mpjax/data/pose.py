@@ -8,17 +8,17 @@
 | `.h5` | JABS `pose_est`, v2 and later | h5py |
 | `.slp` | SLEAP | sleap-io |
 
-`pip install 'mpjax[pose]'` brings both. SLEAP's own format changes with its versions, so a library
-that is kept up with it reads it: sleap-io, which movement would bring too, with napari and 50 more
-packages. The HDF5 tables are plain arrays, and sleap-io would make an object of every frame of
-them; pandas would execute what a DeepLabCut `.h5` pickles.
+`pip install 'mpjax[pose]'` installs both. SLEAP's own format changes between versions, so sleap-io
+reads it. The HDF5 tables are plain arrays: sleap-io would make an object for every frame of them,
+and pandas would execute what a DeepLabCut `.h5` pickles.
 """
 
 import csv
 import dataclasses
+import importlib
 import io
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ import tqdm
 from etils import epath
 from jaxtyping import Float
 
-FRAMES_APART = 2  # by which pose and video may differ: trackers and headers count ends differently
+FRAMES_APART = 2  # between pose and video: trackers and headers count ends differently
 EXPECTED = (
     "expected DeepLabCut (.csv, .h5), SLEAP (.slp, .analysis.h5) or JABS (pose_est .h5), with one "
     "animal"
@@ -47,31 +47,21 @@ class PoseError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Pose:
-    """The keypoints of one animal in every frame of a video.
+    """The keypoints of one animal in every frame of a video."""
 
-    Attributes:
-        points: px, x and y; NaN where the tracker found none.
-        likelihood: the tracker's own, 0 to 1 (SLEAP's scores can exceed 1); NaN where it gave none.
-        names: of the keypoints.
-        tracker: deeplabcut | sleap | jabs.
-        fps: Hz, of the video that was tracked; 0 where it is not known, as no pose file tells.
-    """
-
-    points: Float[np.ndarray, "frames keypoints 2"]
+    points: Float[np.ndarray, "frames keypoints 2"]  # px, x and y; NaN: the tracker found none
+    # The tracker's own, 0 to 1 (SLEAP's scores can exceed 1); NaN: not given.
     likelihood: Float[np.ndarray, "frames keypoints"]
-    names: tuple[str, ...]
-    tracker: str
-    fps: float = 0.0
+    names: tuple[str, ...]  # of the keypoints
+    tracker: str  # deeplabcut | sleap | jabs
+    fps: float = 0.0  # Hz, of the tracked video; 0: unknown (no pose file contains it)
 
 
 def read_pose(path: epath.PathLike) -> Pose:
     """Reads the pose of the one animal in a recording; formats: this module's docstring.
 
-    Frames that the file leaves out are NaN. Of several individuals, those without a single point
-    count for nothing; two with points are refused, as nothing tells which is the animal meant.
-
-    Args:
-        path: the file, whose format is told by its content.
+    Frames that the file leaves out are NaN. Individuals without any point are ignored; two with
+    points are refused, because nothing says which of them is meant.
 
     Raises:
         PoseError: no such file, not a pose file, or not of one animal.
@@ -92,8 +82,6 @@ def read_pose(path: epath.PathLike) -> Pose:
 def read_poses(cohort: pd.DataFrame) -> dict[str, Pose]:
     """Reads the pose of every recording of a cohort, with the frame rate of its video.
 
-    Shows progress.
-
     Args:
         cohort: `Cohort.table`: `video`, `path`, `pose` and `fps`.
 
@@ -101,38 +89,32 @@ def read_poses(cohort: pd.DataFrame) -> dict[str, Pose]:
         The pose by `video`.
 
     Raises:
-        PoseError: a recording names no pose file, or one that cannot be read or that has not as
-            many frames as its video; all at once.
+        PoseError: a recording names no pose file, or one that cannot be read or has another number
+            of frames than its video; all at once.
     """
-    from mpjax.data.video import clips  # PyAV: only where there are videos
+    from mpjax.data import video  # PyAV is not needed for anything else here
 
     poses, faults = {}, []
-    rows: list[dict[str, Any]] = cohort.to_dict("records")
-    for row in tqdm.tqdm(rows, desc="reading poses", unit="recording", delay=2):
+    for row in tqdm.tqdm(
+        cohort.to_dict("records"), desc="reading poses", unit="recording", delay=2
+    ):
         try:
             if not row["pose"]:
                 raise PoseError(f"{row['video']}: column pose is empty; name its pose file")
             pose = read_pose(row["pose"])
-            info = clips.probe(row["path"])
-            _check_frames(pose, info.frames, row)
+            info = video.probe(row["path"])
+            if abs(len(pose.points) - info.frames) > FRAMES_APART:
+                raise PoseError(
+                    f"{row['pose']}: {len(pose.points)} frames, but its video {row['path']} has "
+                    f"{info.frames}; track the whole video that the cohort names"
+                )
             poses[row["video"]] = dataclasses.replace(pose, fps=float(row["fps"] or info.fps))
-        except (PoseError, clips.VideoError) as error:
+        except (PoseError, video.VideoError) as error:
             faults.append(str(error))
     if faults:
         shown = faults if len(faults) <= 20 else [*faults[:20], f"... and {len(faults) - 20} more"]
         raise PoseError("\n  ".join(shown))
     return poses
-
-
-def _check_frames(pose: Pose, frames: int, row: dict[str, Any]) -> None:
-    if abs(len(pose.points) - frames) > FRAMES_APART:
-        raise PoseError(
-            f"{row['pose']}: {len(pose.points)} frames, but its video {row['path']} has {frames}; "
-            "track the very video that the cohort names, in full"
-        )
-
-
-# DeepLabCut.
 
 
 def _read_deeplabcut_csv(path: epath.Path) -> Pose:
@@ -153,8 +135,8 @@ def _read_deeplabcut_csv(path: epath.Path) -> Pose:
     ):
         found = ", ".join(map(repr, kinds)) or "nothing"
         raise PoseError(
-            f"{path}: a DeepLabCut csv begins its first rows with scorer, bodyparts, coords; these "
-            f"begin with {found}"
+            f"{path}: the first rows of a DeepLabCut csv begin with scorer, bodyparts, coords; "
+            f"these begin with {found}"
         )
     try:
         body = pd.read_csv(io.BytesIO(data), header=None, skiprows=len(head), low_memory=False)
@@ -162,15 +144,15 @@ def _read_deeplabcut_csv(path: epath.Path) -> Pose:
         values = body.iloc[:, 1:].to_numpy(np.float64)
     except (ValueError, pd.errors.ParserError) as error:
         raise PoseError(
-            f"{path}: its rows are not a frame's number and then numbers ({error}); labels of "
-            "training frames are no pose of a video"
+            f"{path}: its rows are not a frame number followed by numbers ({error}); labels of "
+            "training frames are not the pose of a video"
         ) from error
     columns = list(zip(*(line[1:] for line in head), strict=False))
     return _deeplabcut_pose(columns, index, values, path)
 
 
 class _PlainUnpickler(pickle.Unpickler):
-    """Unpickles lists, tuples and text; refuses all that would run code."""
+    """Unpickles lists, tuples and text; refuses anything that could run code."""
 
     def find_class(self, module: str, name: str) -> Any:
         """Refuses every class and function."""
@@ -208,13 +190,13 @@ def _deeplabcut_pose(
             f"{path}: {values.shape[1]} columns of {len(values)} frames under {len(columns)} names"
         )
     strange = sorted({column[-1] for column in columns} - set(_COORDINATES))
-    # Not by the scorer, which pandas numbers where someone has saved the file again.
+    # Not the scorer: pandas numbers it if someone has saved the file again.
     if strange or len({column[1:] for column in columns}) != len(columns):
         what = f"coordinates {', '.join(strange)}" if strange else "a body part twice"
         raise PoseError(f"{path}: has {what}; a DeepLabCut file has x, y, likelihood of each")
     whole = np.isfinite(index) & (index >= 0) & (index % 1 == 0)
     if not whole.all() or len(np.unique(index)) != len(index):
-        raise PoseError(f"{path}: its first column does not count frames 0, 1, 2, …")
+        raise PoseError(f"{path}: its first column does not number the frames 0, 1, 2, …")
     found: dict[str, dict[str, np.ndarray]] = {}
     for column, series in zip(columns, values.T, strict=True):
         individual, part = (column[1], column[2]) if len(column) == 4 else ("", column[1])
@@ -229,22 +211,16 @@ def _deeplabcut_pose(
     return _pose(stacked[chosen][1], stacked[chosen][0], "deeplabcut")
 
 
-# SLEAP and JABS.
-
-
 def _read_hdf5(path: epath.Path) -> Pose:
     h5py = _import("h5py", path)
     try:
         with path.open("rb") as stream, h5py.File(stream, "r") as file:
-            return _hdf5_reader(file)(file, path)
+            if "tracks" in file and "node_names" in file:
+                return _read_sleap_analysis(file, path)
+            read = _read_jabs if "poseest" in file else _read_deeplabcut_table
+            return read(file, path)
     except OSError as error:
         raise PoseError(f"{path}: not a readable HDF5 file ({error}); {EXPECTED}") from error
-
-
-def _hdf5_reader(file: Any) -> Callable[[Any, epath.Path], Pose]:
-    if "tracks" in file and "node_names" in file:
-        return _read_sleap_analysis
-    return _read_jabs if "poseest" in file else _read_deeplabcut_table
 
 
 def _read_sleap_analysis(file: Any, path: epath.Path) -> Pose:
@@ -271,7 +247,7 @@ def _read_sleap_analysis(file: Any, path: epath.Path) -> Pose:
 def _read_slp(path: epath.Path) -> Pose:
     sleap_io = _import("sleap_io", path)
     try:
-        # Not lazy=True, whose array begins at the first frame that was labelled, not at frame 0.
+        # Not lazy=True, whose array begins at the first labelled frame, not at frame 0.
         labels = sleap_io.load_slp(str(path), open_videos=False)
         videos, skeletons = len(labels.videos), labels.skeletons
         values = labels.numpy(untracked=not labels.tracks, return_confidence=True)
@@ -301,12 +277,9 @@ def _read_jabs(file: Any, path: epath.Path) -> Pose:
     if points.ndim != 4 or points.shape[2:] != (len(_JABS), 2):
         raise PoseError(f"{path}: points of shape {points.shape}; JABS has 12 keypoints (y, x)")
     values = np.concatenate([points[..., ::-1], confidence[..., None]], axis=-1)
-    values[confidence == 0, :2] = np.nan  # what is not there is written as 0
+    values[confidence == 0, :2] = np.nan  # a missing point is written as 0
     by_mouse = {f"mouse {i}": values[:, i] for i in range(values.shape[1])}
     return _pose(by_mouse[_only_one(by_mouse, path)], _JABS, "jabs")
-
-
-# Shared.
 
 
 def _only_one(individuals: dict[str, np.ndarray], path: epath.Path) -> str:
@@ -314,9 +287,7 @@ def _only_one(individuals: dict[str, np.ndarray], path: epath.Path) -> str:
     seen = [name for name, array in individuals.items() if np.isfinite(array[..., :2]).any()]
     if len(seen) != 1:
         what = f"points of {len(seen)} individuals, {', '.join(seen)}" if seen else "no point"
-        raise PoseError(
-            f"{path}: holds {what}; one animal per recording is read: export that of one"
-        )
+        raise PoseError(f"{path}: holds {what}; a recording has one animal: export its pose alone")
     return seen[0]
 
 
@@ -334,8 +305,6 @@ def _text(name: Any) -> str:
 
 def _import(name: str, path: epath.Path) -> Any:
     """Imports a package of the extra `pose`."""
-    import importlib
-
     try:
         return importlib.import_module(name)
     except ImportError as error:

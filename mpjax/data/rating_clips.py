@@ -1,9 +1,8 @@
-"""Clips for blinded raters: a balanced sample, and pictures that tell nothing but what they show.
+"""Clips for blinded raters: a balanced sample, and images that reveal nothing but their content.
 
 A clip is shown from one or a few JPEGs that hold its frames side by side (`Pictures`): a browser
-decodes them once, then every frame is shown exactly, forwards and backwards, at any speed. They
-hold no metadata, and their name is the hash of their own content, so that it tells nothing of
-where they come from.
+decodes them once, then shows every frame exactly, forwards and backwards, at any speed. They hold
+no metadata, and their name is the hash of their content, so it does not reveal their source.
 """
 
 import dataclasses
@@ -23,66 +22,46 @@ from mpjax.data.splits import Splits
 _CELL = 16  # px; a JPEG block with halved colour, so that frames do not bleed into each other
 _SHEET = 4096  # px, the longest side that tablets decode whole
 _NAME = 12  # hex digits of a sha256
-_KEEP = 2  # groups that must remain to be rated in every class when others are shown as examples
+_KEEP = 2  # groups per class that must remain to be rated when others are shown as examples
 
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """What is rated and what is shown before, as rows of the dataset's index.
+    """Clips to rate and examples shown before, as rows of the dataset's index."""
 
-    Attributes:
-        rated: clips to rate, in random order.
-        examples: labelled clips of other animals (cages), ordered by class.
-        wanted: clips per class that were asked for.
-        short: how many there are, of each class that has fewer.
-        short_examples: the same of the examples.
-    """
-
-    rated: pd.DataFrame
-    examples: pd.DataFrame
-    wanted: int
-    short: dict[str, int]
-    short_examples: dict[str, int]
+    rated: pd.DataFrame  # in random order
+    examples: pd.DataFrame  # labelled clips of other animals (cages), ordered by class
+    wanted: int  # requested clips per class
+    short: dict[str, int]  # number of clips of each class that has fewer
+    short_examples: dict[str, int]  # the same for the examples
 
 
 @dataclasses.dataclass(frozen=True)
 class Pictures:
-    """The frames of a clip on one or more JPEGs, row by row from the upper left.
+    """The frames of a clip on one or more JPEGs, row by row from the upper left."""
 
-    Attributes:
-        name: hash of the content.
-        sheets: the JPEGs; all but the last are full.
-        frames: how many there are.
-        width: of a frame, px.
-        height: of a frame, px.
-        cell: width and height of the place of a frame, px; it lies in the upper left of it.
-        columns: frames side by side.
-        per_sheet: frames on a full sheet.
-        fps: frames per second.
-    """
-
-    name: str
-    sheets: tuple[bytes, ...]
-    frames: int
-    width: int
+    name: str  # hash of the content
+    sheets: tuple[bytes, ...]  # the JPEGs; all but the last are full
+    frames: int  # number of frames
+    width: int  # of a frame, px
     height: int
-    cell: tuple[int, int]
-    columns: int
-    per_sheet: int
+    cell: tuple[int, int]  # width and height of a frame's place, px; the frame is in its upper left
+    columns: int  # frames side by side
+    per_sheet: int  # frames on a full sheet
     fps: float
 
 
 def choose(index: pd.DataFrame, splits: Splits, *, number: int, examples: int, seed: int) -> Sample:
-    """Draws equally many held-out clips of every class, from as many animals (cages) as there are.
+    """Draws equally many held-out clips of every class, from as many animals (cages) as possible.
 
-    Where a cohort is cross-validated, every animal is held out in turn; examples are then of
-    animals set apart, of which no clip is rated.
+    Under cross-validation every animal is held out once; the examples then come from animals that
+    are set apart, of which no clip is rated.
 
     Args:
         index: of the dataset, see `records.read_index`; its own index is kept.
         splits: of the dataset.
-        number: clips to rate; where the classes do not divide it, the next smaller number is drawn.
-        examples: labelled ones per class, from animals of the training part.
+        number: clips to rate, rounded down to a multiple of the number of classes.
+        examples: labelled clips per class, from animals of the training part.
         seed: of the draw.
 
     Raises:
@@ -168,17 +147,7 @@ def _shortfall(rows: pd.DataFrame, fine: Sequence[str], each: int) -> dict[str, 
 def read_pictures(
     dataset: epath.PathLike, positions: Int[np.ndarray, " n"], *, side: int, quality: int
 ) -> Iterator[Pictures]:
-    """Reads clips of a dataset and encodes each anew.
-
-    Args:
-        dataset: its folder.
-        positions: of the clips in its index.
-        side: px, the shorter side at most.
-        quality: of the JPEGs, 1 to 100.
-
-    Raises:
-        RecordError: the dataset cannot be read.
-    """
+    """Reads the clips at `positions` of a dataset's index and encodes each as `encode` does."""
     source = records.RecordSource(dataset, rows=positions)
     for position in range(len(source)):
         example = records.decode_example(source[position])
@@ -201,7 +170,7 @@ def encode(
         frames = clips.resize_short_side(frames, side)
     n, height, width, _ = frames.shape
     tall, wide = (-(-size // _CELL) * _CELL for size in (height, width))
-    # Repeats the edge, so that a picture's last block holds no step to black.
+    # Repeats the edge, so that a frame's last block holds no step to black.
     frames = np.pad(frames, ((0, 0), (0, tall - height), (0, wide - width), (0, 0)), mode="edge")
     columns = min(n, max(1, _SHEET // wide), math.ceil(math.sqrt(n * tall / wide)))
     per_sheet = columns * min(-(-n // columns), max(1, _SHEET // tall))

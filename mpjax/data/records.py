@@ -1,32 +1,29 @@
-"""TFRecord shards with random access: framing, the offset index and `RecordSource`.
+"""Records of clips: their features, the index of a dataset, and random access (`RecordSource`).
 
-A dataset is a folder:
+A dataset is a folder (`mpjax.data.dataset` writes it):
 
-- `<name>-<split>.tfrecord-00000-of-00016`: TFRecord files of `tf.train.Example`
-  (https://www.tensorflow.org/tutorials/load_data/tfrecord), open to any TFRecord reader;
-- `index.parquet`: one row per record, in split, shard and offset order: where it lies, its clip's
-  shape, and every feature of it except the frames;
+- `<name>-<split>.tfrecord-00000-of-00016`: TFRecord files of `tf.train.Example`, one per clip, for
+  any TFRecord reader;
+- `index.parquet`: a row per record, in split, shard and offset order: its place, the shape of its
+  clip, and every feature except the frames;
 - `dataset_info.json`, `features.json`: TFDS metadata;
-- `dataset.json`: written last; its presence means that the build ended. Holds the fingerprint.
+- `dataset.json`: the manifest, written last: a folder with it is complete. Holds the fingerprint.
 """
 
-import collections
 import hashlib
 import io
 import json
-import struct
-import threading
 from collections.abc import Sequence
 from typing import Any, SupportsIndex
 
-import google_crc32c
 import numpy as np
 import pandas as pd
 from etils import epath
+from google.protobuf.message import DecodeError
 from tensorflow_datasets.proto import tf_example_generated_pb2 as tf_example
 
-from mpjax.data import example
-from mpjax.data.buffers import BufferPool
+from mpjax.data.tfrecord import RecordError, unframe_record
+from mpjax.data.tfrecord import frame_record as frame_record
 from mpjax.io import files, stores
 
 INDEX_FILE = "index.parquet"
@@ -39,55 +36,11 @@ FLOAT_FEATURES = ("fps", "dose_mg_per_kg", "minutes_post_dose")
 SHAPE = ("frames", "height", "width")  # of a record's clip; in the index alone
 METADATA = BYTES_FEATURES + INT_FEATURES + FLOAT_FEATURES
 UNKNOWN_DAY = -(2**31)  # a label cohort need not have days
-
-_HEADER = struct.Struct("<QI")
-_CRC = struct.Struct("<I")
-HEADER_BYTES = _HEADER.size
-_POOLED_BYTES = 1 << 28  # kept for reading; a record of one clip takes about a million
-_HANDLES_PER_THREAD = 4
-FRAME_BYTES = _HEADER.size + _CRC.size  # what framing adds to a payload
-
-
-class RecordError(ValueError):
-    """A dataset, shard or record that cannot be trusted."""
-
-
-def _masked_crc(data: bytes | memoryview) -> int:
-    """Returns TFRecord's masked CRC-32C (tensorflow/core/lib/hash/crc32c.h: rotate by 15, add)."""
-    # The extension takes arrays, but no memoryviews.
-    crc = google_crc32c.value(np.frombuffer(data, np.uint8))
-    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
-
-
-def frame_record(payload: bytes) -> bytes:
-    """Frames `payload` as a TFRecord: length, its CRC, payload, its CRC."""
-    length = len(payload).to_bytes(8, "little")
-    header = _HEADER.pack(len(payload), _masked_crc(length))
-    return header + payload + _CRC.pack(_masked_crc(payload))
-
-
-def unframe_record(framed: bytes | memoryview, *, where: str) -> memoryview:
-    """Checks both CRCs of a framed record and returns a view of its payload.
-
-    Raises:
-        RecordError: `where` holds no record of this length, or its bytes have changed.
-    """
-    if len(framed) < FRAME_BYTES:
-        raise RecordError(f"{where}: ends within a record; run `python -m data_prep.build` again")
-    length, length_crc = _HEADER.unpack_from(framed)
-    if _masked_crc(framed[:8]) != length_crc or length != len(framed) - FRAME_BYTES:
-        raise RecordError(
-            f"{where}: no record of {len(framed) - FRAME_BYTES} bytes begins here; "
-            f"{INDEX_FILE} does not match the shard: delete the dataset's folder and run the same "
-            "command again"
-        )
-    payload = memoryview(framed)[HEADER_BYTES : HEADER_BYTES + length]
-    if _masked_crc(payload) != _CRC.unpack_from(framed, HEADER_BYTES + length)[0]:
-        raise RecordError(
-            f"{where}: checksum differs, the file is damaged; restore it, or delete the dataset's "
-            "folder and run the same command again"
-        )
-    return payload
+_KINDS = {
+    "bytes_list": (*BYTES_FEATURES, "frames"),
+    "int64_list": INT_FEATURES,
+    "float_list": FLOAT_FEATURES,
+}
 
 
 def encode_example(metadata: dict[str, Any], frames: Sequence[bytes]) -> bytes:
@@ -110,22 +63,26 @@ def encode_example(metadata: dict[str, Any], frames: Sequence[bytes]) -> bytes:
 
 
 def decode_example(payload: bytes | memoryview) -> dict[str, Any]:
-    """Parses an Example of `encode_example`: its metadata, and views of its JPEG `frames`.
+    """Parses an Example of `encode_example`: its metadata, and its JPEG `frames`.
 
     Raises:
         RecordError: the payload is no Example, or lacks a feature (all named).
     """
     try:
-        feature = example.parse(payload)
-    except example.ExampleError as error:
-        raise RecordError(f"a record is {error}") from error
-    missing = [name for name in (*METADATA, "frames") if not feature.get(name)]
+        feature = tf_example.Example.FromString(payload).features.feature
+    except DecodeError as error:
+        raise RecordError(f"a record is not a tf.train.Example ({error})") from error
+    values: dict[str, Any] = {
+        name: getattr(feature[name], kind).value if name in feature else ()
+        for kind, names in _KINDS.items()
+        for name in names
+    }
+    missing = [name for name in (*METADATA, "frames") if not values[name]]
     if missing:
         raise RecordError(f"a record lacks the feature(s) {', '.join(missing)}")
-    clip: dict[str, Any] = {name: bytes(feature[name][0]).decode() for name in BYTES_FEATURES}
-    clip |= {name: feature[name][0] for name in INT_FEATURES + FLOAT_FEATURES}
-    clip["frames"] = feature["frames"]
-    return clip
+    clip = {name: values[name][0] for name in METADATA}
+    clip |= {name: clip[name].decode() for name in BYTES_FEATURES}
+    return clip | {"frames": list(values["frames"])}
 
 
 def read_manifest(directory: epath.PathLike) -> dict[str, Any]:
@@ -149,7 +106,7 @@ def read_manifest(directory: epath.PathLike) -> dict[str, Any]:
     if manifest.get("format") != FORMAT:
         raise RecordError(
             f"{path}: format {manifest.get('format')!r}, this version reads {FORMAT!r}; "
-            "build the dataset anew"
+            "build the dataset again"
         )
     return manifest
 
@@ -178,38 +135,28 @@ def read_index(directory: epath.PathLike) -> pd.DataFrame:
     if hashlib.sha256(content).hexdigest() != manifest["index_sha256"]:
         raise RecordError(
             f"{path}: not the index that {MANIFEST_FILE} describes (missing, damaged or of "
-            "another dataset); build the dataset anew"
+            "another dataset); build the dataset again"
         )
     index = pd.read_parquet(io.BytesIO(content))
     ends = (index["offset"] + index["length"]).groupby(index["shard"]).max()
-    listed = stores.sizes(directory) if stores.is_remote(directory) else None
+    found = stores.sizes(directory)
     for shard in manifest["shards"]:
-        path = directory / shard
-        found = listed.get(shard) if listed is not None else _size(path)
-        _check_size(path, found, expected=int(ends.get(shard, 0)))
+        path, expected = directory / shard, int(ends.get(shard, 0))
+        if shard not in found:
+            raise RecordError(f"{path}: shard is missing; restore it or build the dataset again")
+        if found[shard] != expected:
+            raise RecordError(
+                f"{path}: {found[shard]} bytes, but {INDEX_FILE} ends at {expected}; "
+                "they do not belong together: build the dataset again"
+            )
     return index
-
-
-def _size(path: epath.Path) -> int | None:
-    return path.stat().length if path.exists() else None
-
-
-def _check_size(path: epath.Path, found: int | None, *, expected: int) -> None:
-    if found is None:
-        raise RecordError(f"{path}: shard is missing; restore it or build the dataset anew")
-    if found != expected:
-        raise RecordError(
-            f"{path}: {found} bytes, but {INDEX_FILE} ends at {expected}; "
-            "they do not belong together: build the dataset anew"
-        )
 
 
 class RecordSource:
     """Random access to the records of a dataset, for `grain.MapDataset.source`.
 
     Reads byte ranges by the index, from any path that `etils.epath` opens (from a store: the range
-    of the record and nothing else); checks both CRCs of every record. Threads share an instance;
-    each has file handles of its own.
+    of the record and nothing else), and checks both CRCs of every record. Threads may share one.
 
     Attributes:
         index: `read_index` restricted to the chosen rows, in record order.
@@ -227,9 +174,9 @@ class RecordSource:
 
         Args:
             directory: folder of the dataset.
-            splits: splits to keep; None keeps all.
+            splits: splits to keep; None: all.
             labelled: keep only records of a class (a label of 0 or more).
-            rows: positions within what is kept so far to keep, in this order; None keeps all.
+            rows: positions to keep, among those kept so far, in this order; None: all.
 
         Raises:
             RecordError: as `read_index`, or a split that the dataset does not have.
@@ -252,9 +199,6 @@ class RecordSource:
         self._shards = self.index["shard"].tolist()
         self._offsets = self.index["offset"].tolist()
         self._lengths = self.index["length"].tolist()
-        self._remote = stores.is_remote(self.directory)
-        self._pool = BufferPool(limit=_POOLED_BYTES)
-        self._local = threading.local()
 
     def __len__(self) -> int:
         return len(self._shards)
@@ -263,37 +207,8 @@ class RecordSource:
         """Returns the payload of the record at `position`; raises RecordError when damaged."""
         i = range(len(self))[position]
         shard, offset, length = self._shards[i], self._offsets[i], self._lengths[i]
-        if self._remote:
-            framed: bytes | memoryview = stores.read_range(self.directory / shard, offset, length)
-        else:
-            framed = self._read_local(shard, offset, length)
+        framed = stores.read_range(self.directory / shard, offset, length)
         return unframe_record(framed, where=f"{self.directory / shard} at byte {offset}")
-
-    def _read_local(self, shard: str, offset: int, length: int) -> memoryview:
-        file = self._open(shard)
-        file.seek(offset)
-        framed = memoryview(self._pool.empty((length,)).data)
-        return framed[: file.readinto(framed)].toreadonly()
-
-    def _open(self, shard: str) -> Any:
-        if not hasattr(self._local, "handles"):
-            self._local.handles = collections.OrderedDict()
-        handles: collections.OrderedDict[str, Any] = self._local.handles
-        if shard not in handles:
-            if len(handles) >= _HANDLES_PER_THREAD:
-                handles.popitem(last=False)[1].close()
-            handles[shard] = (self.directory / shard).open("rb")
-        handles.move_to_end(shard)
-        return handles[shard]
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = self.__dict__.copy()
-        del state["_local"]
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._local = threading.local()
 
     def __repr__(self) -> str:
         # grain fingerprints the source by its repr when it restores an iterator.

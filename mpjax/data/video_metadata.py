@@ -1,7 +1,7 @@
-"""`videos.parquet` beside the records: what each recording's file and its cohort row tell of it.
+"""`videos.parquet` next to the records: what each recording's file and cohort row say about it.
 
-Nothing of it enters a record or the dataset's fingerprint: it serves the audit of confounds and
-the way from px of a record back to px of the original.
+None of it enters a record or the dataset's fingerprint: it is used by the audit of confounds, and
+to convert px of a record to px of the original.
 """
 
 import io
@@ -13,15 +13,8 @@ from mpjax.io import files
 
 FILE = "videos.parquet"
 TEXT = (
-    "video",
-    "date",
-    "camera",
-    "codec",
-    "pixel_format",
-    "container",
-    "encoder",
-    "created",
-    "roi",
+    *("video", "date", "camera"),
+    *("codec", "pixel_format", "container", "encoder", "created", "roi"),
 )
 WHOLE = ("width", "height", "rotation", "size_bytes", "mask_boxes")
 REAL = ("fps", "duration_s", "bit_rate_kbps", "bytes_per_frame")
@@ -29,15 +22,14 @@ COLUMNS = (*TEXT, *WHOLE, *REAL)
 
 
 def write(dataset: epath.PathLike, table: pd.DataFrame) -> None:
-    """Writes the table of a dataset's recordings, aside then renamed; same table, same bytes.
+    """Writes the table of a dataset's recordings; the same table gives the same bytes.
 
     Args:
         dataset: its folder.
-        table: a row per recording with all of `COLUMNS`: `video` as the records name it; `date`
-            (ISO, of the recording) and `camera` as the cohort gives them, `created` as the file's
-            own tag does, all '' where unknown; width and height (px) of the displayed original,
-            `roi` (x:y:w:h in them, '' for all); codec, pixel format, container and encoder by
-            FFmpeg's names; `mask_boxes`, how many boxes were blackened.
+        table: a row per recording with all of `COLUMNS`: `video` as in the records; `date` (ISO)
+            and `camera` from the cohort, `created` from the file's own tag, all '' if unknown;
+            width and height (px) of the displayed original, `roi` (x:y:w:h in it, '': all); codec,
+            pixel format, container and encoder by FFmpeg's names; `mask_boxes`, their number.
     """
     content = io.BytesIO()
     table[list(COLUMNS)].to_parquet(content, index=False)
@@ -46,7 +38,7 @@ def write(dataset: epath.PathLike, table: pd.DataFrame) -> None:
 
 
 def read(dataset: epath.PathLike) -> pd.DataFrame | None:
-    """Returns the table that `write` wrote; None beside datasets that were built without it.
+    """Returns the table that `write` wrote; None for datasets that were built without it.
 
     Raises:
         ValueError: the file is damaged or of another version.

@@ -1,7 +1,7 @@
 """Windows: the stretches of time that were embedded, clips or parts of clips, one row each.
 
-A clip that is embedded in several views over time (`config.projector.views` and `.frames`) gives as
-many windows, which may overlap; its crops and rotations in space are averaged.
+A clip with several views over time (`config.projector.views` and `.frames`) gives as many windows,
+which may overlap; its crops and rotations in space are averaged.
 """
 
 import numpy as np
@@ -35,7 +35,7 @@ def cut(
     for frames in np.unique(length):
         starts = np.asarray(views.starts(int(frames)))
         rows = length == frames
-        # Views lie start by start in time, then turn by turn and crop by crop (`Views.cut`).
+        # Views are ordered by start in time, then by rotation and crop (`Views.cut`).
         of_window = of_clip[rows] // len(starts)
         offset[rows] = starts[table["view"].to_numpy()[rows] // of_window]
     clip = pd.factorize(table["clip_id"])[0]
@@ -44,7 +44,7 @@ def cut(
     embedding = np.add.reduceat(embedded.embedding, np.flatnonzero(first))
     embedding /= np.bincount(window)[:, None].astype(np.float32)
     rows = table[first].reset_index(drop=True)
-    # Of the crops, the middle one as filmed stands for the window in pictures.
+    # The middle crop, as filmed, represents the window in images.
     rows["view"] += np.bincount(window) // views.rotations // 2
     rows = splits.add_folds(rows) if splits else rows.assign(fold=FINAL)
     rows["offset"], rows["frames"] = offset[first], views.frames or length[first]

@@ -1,13 +1,12 @@
-"""Embeds what does not move: single frames of clips, and chambers with the animal gone.
+"""Embeds single frames of clips, and the empty chambers of recordings.
 
-A class that a still picture gives away is not told by motion, and one that the empty chamber gives
-away is not told by the animal at all; the audit of confounds asks both. The stills are a dataset of
-their own, of clips of one frame, which the projector sees repeated to the length of its clips; all
-else is as for the clips themselves (`mpjax.embedding.dataset`).
+If a single frame predicts a class, motion is not needed; if the empty chamber does, not even the
+animal is. The audit of confounds tests both. The frames form a dataset of one-frame clips, which
+the projector sees repeated to the length of its clips; all else is as for the clips themselves
+(`mpjax.embedding.dataset`).
 """
 
 import dataclasses
-import hashlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,6 +20,7 @@ from jaxtyping import Int
 
 from mpjax.config import ProjectorConfig
 from mpjax.data import clips, embeddings, pipeline, records
+from mpjax.data.dataset import DatasetWriter, Encoded
 from mpjax.data.scene import backgrounds
 from mpjax.embedding import dataset as embedding
 from mpjax.io import files
@@ -46,18 +46,18 @@ def embed(
     workers: pipeline.Workers = pipeline.Workers(),
     mesh: jax.sharding.Mesh | None = None,
 ) -> embeddings.Embeddings:
-    """Embeds stills of all clips that may be trained or tested on, or of some of them.
+    """Embeds single frames of all clips that may be trained or tested on, or of a sample of them.
 
-    The dataset of the stills is `<out without ending>/`, their embeddings are in `out`; what is
-    there and unchanged is not made again, and a killed run goes on where it stopped.
+    Their dataset is `<out without ending>/`, their embeddings are in `out`; what exists and is
+    unchanged is not made again, and a killed run resumes.
 
     Args:
         dataset: folder of the clips' records.
         out: path of the Parquet file.
         projector: the frozen projector.
-        config: views and batch size, as for the clips; a still has one view in time.
+        config: views and batch size, as for the clips; a single frame has one view in time.
         kind: of `KINDS`.
-        most: stills at most; of more clips, as many of each recording are drawn, give or take one.
+        most: upper limit; of more clips, the same number, +-1, is drawn from each recording.
         seed: of the draw.
         workers: threads and processes that decode.
         mesh: as for `embedding.embed`.
@@ -70,21 +70,21 @@ def embed(
         ValueError: an unknown kind, or no clip of a class.
     """
     if kind not in KINDS:
-        raise ValueError(f"kind {kind!r} of stills; choose {', '.join(KINDS)}")
+        raise ValueError(f"kind {kind!r} of single frames; choose {', '.join(KINDS)}")
     out = epath.Path(out)
     folder = out.parent / out.stem
     if partitioning.is_writer():
         write(dataset, folder, kind=kind, most=most, seed=seed)
     partitioning.wait_for_all(f"{folder} is written")
     frames = config.frames or int(records.read_index(dataset)["frames"].iloc[0])
-    still = dataclasses.replace(config, frames=0, views=1)
+    one_frame = dataclasses.replace(config, frames=0, views=1)
     made_of = files.fingerprint(projector.fingerprint, "repeated", frames)
     shown = dataclasses.replace(projector, fingerprint=made_of)
     embedding.embed(
         folder,
         out,
         shown,
-        still,
+        one_frame,
         workers=workers,
         mesh=mesh,
         shown=frames,
@@ -96,10 +96,10 @@ def embed(
 def write(
     dataset: epath.PathLike, folder: epath.PathLike, *, kind: str, most: int, seed: int
 ) -> bool:
-    """Writes a dataset of stills, each a clip of one frame.
+    """Writes a dataset of single frames, each a clip of one frame.
 
     Returns:
-        False where `folder` already holds these very stills.
+        False if `folder` already holds exactly these frames.
 
     Raises:
         ValueError: the dataset has no clip of a class.
@@ -113,27 +113,17 @@ def write(
     source = records.RecordSource(dataset)
     used = ((source.index["split"] != "drug") & (source.index["label"] >= 0)).to_numpy()
     if not used.any():
-        raise ValueError(f"{dataset}: no clip of a class, so there are no stills to embed")
+        raise ValueError(f"{dataset}: no clip of a class, so there are no single frames")
     videos = source.index["video"].to_numpy()
     positions = np.flatnonzero(used)
     if kind == "background":
         positions = positions[~pd.Series(videos[positions]).duplicated().to_numpy()]
     positions = positions[_draw(videos[positions], most, seed)]
     stills = _backgrounds(source, positions) if kind == "background" else _frames(source, positions)
-    files.make_folder(folder)
-    manifest.unlink(missing_ok=True)
+    writer = DatasetWriter(folder)
     with tqdm.tqdm(stills, total=len(positions), desc=f"stills ({kind})", unit="still") as bar:
-        index = _write_shard(folder, source, positions, bar)
-    content = records.index_bytes(index)
-    (folder / records.INDEX_FILE).write_bytes(content)
-    about = {
-        "format": records.FORMAT,
-        "fingerprint": fingerprint,
-        "index_sha256": hashlib.sha256(content).hexdigest(),
-        "shards": {_SHARD: len(index)},
-        "failures": [],
-    }
-    files.write_json(manifest, about)
+        writer.write_shard(_SHARD, _encode(source, positions, iter(bar)))
+    writer.finish(fingerprint)
     return True
 
 
@@ -161,20 +151,13 @@ def _backgrounds(source: records.RecordSource, positions: np.ndarray) -> Iterato
         yield jpeg, {"clip_id": video, "start_frame": 0, "padded_frames": 0}
 
 
-def _write_shard(
-    folder: epath.Path, source: records.RecordSource, positions: np.ndarray, stills: Any
-) -> pd.DataFrame:
-    """Writes the stills as the one shard of a dataset; returns its index."""
-    rows, offset = [], 0
-    with files.write_aside(folder / _SHARD) as aside, aside.open("wb") as out:
-        for position, (jpeg, changes) in zip(positions.tolist(), stills, strict=True):
-            about = source.index.iloc[position]
-            metadata = {name: about[name] for name in records.METADATA} | changes
-            framed = records.frame_record(records.encode_example(metadata, [jpeg]))
-            out.write(framed)
-            height, width = clips.frame_size(jpeg)
-            place = {"split": about["split"], "shard": _SHARD, "offset": offset}
-            shape = {"frames": 1, "height": height, "width": width}
-            rows.append(place | {"length": len(framed)} | shape | metadata)
-            offset += len(framed)
-    return pd.DataFrame(rows)
+def _encode(
+    source: records.RecordSource, positions: np.ndarray, stills: Iterator[Still]
+) -> Iterator[Encoded]:
+    """Yields the index row and the Example of each still."""
+    for position, (jpeg, changes) in zip(positions.tolist(), stills, strict=True):
+        row = source.index.iloc[position]
+        about = {name: row[name] for name in ("split", *records.METADATA)} | changes
+        height, width = clips.frame_size(jpeg)
+        about |= {"frames": 1, "height": height, "width": width}
+        yield about, records.encode_example(about, [jpeg])

@@ -1,4 +1,4 @@
-"""Fingerprints and write-aside-then-rename: how stages leave nothing half-written."""
+"""Fingerprints, and files and folders that are written as a whole or not at all."""
 
 import contextlib
 import dataclasses
@@ -28,21 +28,27 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"cannot fingerprint {value!r} of type {type(value).__name__}")
 
 
+def sha256(path: epath.PathLike) -> str:
+    """Returns the sha256 of a file's content, in hex digits."""
+    with epath.Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def absolute(path: epath.PathLike) -> epath.Path:
-    """Returns `path` as an absolute one; a URL such as gs://… is one already."""
+    """Returns `path` as an absolute path; a URL such as gs://… already is one."""
     return stores.ready(path if stores.is_remote(path) else os.path.abspath(path))
 
 
 def make_folder(path: epath.PathLike) -> epath.Path:
-    """Makes a folder and those above it, unless they are there; a store needs none."""
+    """Makes a folder and its parents where they are missing; a store needs none."""
     path = stores.ready(path)
-    if not stores.is_remote(path):  # where it would make a bucket, if the name is mistyped
+    if not stores.is_remote(path):  # there, a mistyped name would make a bucket
         path.mkdir(parents=True, exist_ok=True)
     return path
 
 
 def check_tables_folder(folder: epath.PathLike) -> None:
-    """Refuses a folder for tables, as of `--out`, that are not to be written there.
+    """Refuses a folder (`--out`) into which no tables may be written.
 
     Raises:
         ValueError: an empty name, or the folder of a study, whose own files have the same names.
@@ -60,10 +66,10 @@ def check_tables_folder(folder: epath.PathLike) -> None:
 
 @contextlib.contextmanager
 def write_aside(path: epath.PathLike) -> Iterator[epath.Path]:
-    """Yields a temporary sibling of `path` (a file) to write; renames it to `path` on success.
+    """Yields a temporary file next to `path` to write to; renames it to `path` on success.
 
-    On an exception the temporary file is removed and `path` is left as it was. Of an object in a
-    store, the temporary file is a local one, which is sent as a whole at the end.
+    On an exception the temporary file is removed and `path` stays as it was. For an object in a
+    store the temporary file is local, and is sent as a whole at the end.
 
     Raises:
         PermissionError: the folder cannot be written; the message names it.
@@ -93,8 +99,36 @@ def write_aside(path: epath.PathLike) -> Iterator[epath.Path]:
             aside.unlink()
 
 
+@contextlib.contextmanager
+def write_folder_aside(path: epath.PathLike) -> Iterator[epath.Path]:
+    """Yields a temporary folder next to `path` to fill; renames it to `path` on success.
+
+    Args:
+        path: a local folder, new or empty.
+
+    Raises:
+        FileExistsError: there is something at `path` already.
+        OSError: the folder cannot be made.
+    """
+    path = stores.ready(path)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise FileExistsError(f"{path}: exists already; delete it, or choose another --out folder")
+    aside = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.part"
+    try:
+        aside.mkdir(parents=True)
+    except OSError as error:
+        raise OSError(f"{path}: cannot be written ({error})") from error
+    try:
+        yield aside
+        if path.exists():
+            path.rmdir()
+        aside.rename(path)
+    finally:
+        aside.rmtree(missing_ok=True)
+
+
 def write_json(path: epath.PathLike, value: Any) -> None:
-    """Writes `value` as indented JSON, aside then renamed; NaN is refused."""
+    """Writes `value` as indented JSON, as `write_aside` does; NaN is refused."""
     with write_aside(path) as aside:
         aside.write_text(json.dumps(value, indent=2, allow_nan=False, default=_plain) + "\n")
 
@@ -109,4 +143,4 @@ def read_json(path: epath.PathLike) -> Any:
     try:
         return json.loads(path.read_text())
     except ValueError as error:
-        raise ValueError(f"{path}: not JSON ({error}); delete it to build it anew") from error
+        raise ValueError(f"{path}: not JSON ({error}); delete it to make it again") from error

@@ -1,10 +1,10 @@
-"""Object stores, `gs://bucket/…` and `s3://bucket/…`, where files are objects and folders a name.
+"""Object stores, `gs://bucket/…` and `s3://bucket/…`, where files are objects.
 
-Everything else opens paths by `etils.epath`, which goes to such a store through fsspec (gcsfs,
-s3fs). What is here is what a file system gives for nothing and a store does not: reading a part of
-an object without what surrounds it, writing all of one or nothing, and moving a folder so that its
-mark arrives last. Address and credentials are the packages' own (`AWS_ENDPOINT_URL`,
-`AWS_ACCESS_KEY_ID`, `STORAGE_EMULATOR_HOST`, `GOOGLE_APPLICATION_CREDENTIALS`, `FSSPEC_S3_…`).
+All other code opens paths with `etils.epath`, which reaches a store through fsspec (gcsfs, s3fs).
+This module adds what a file system does by itself and a store does not: reading part of an object,
+writing all of an object or nothing, and moving a folder so that its mark arrives last. Address and
+credentials are set as for those packages (`AWS_ENDPOINT_URL`, `AWS_ACCESS_KEY_ID`,
+`STORAGE_EMULATOR_HOST`, `GOOGLE_APPLICATION_CREDENTIALS`, `FSSPEC_S3_…`).
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from etils import epath
 
 _PACKAGES = {"gs": ("gcsfs", "gcs"), "s3": ("s3fs", "s3")}  # package and mpjax's extra
 _BLOCKS_KEPT = 8  # of an open object; a video's header, index and frames are read in turn
-# Marks by which stores tell one content from another; the first of them that a store gives.
+# What distinguishes one content from another; the first of these that a store gives is used.
 _MARKS = ("md5Hash", "crc32c", "ETag", "etag", "generation", "LastModified", "mtime")
 _ERRORS_OF = ("aiobotocore", "aiohttp", "botocore", "gcsfs", "google")
 
@@ -28,7 +28,7 @@ Range = tuple[epath.PathLike, int, int]  # object, first byte, number of bytes
 
 
 def is_remote(path: epath.PathLike) -> bool:
-    """Says whether `path` is a URL of a store, not a file of this machine."""
+    """Returns whether `path` is a URL of a store, not a file of this machine."""
     return "://" in os.fspath(path)
 
 
@@ -40,7 +40,7 @@ def ready(path: epath.PathLike) -> epath.Path:
         ImportError: the store's package is not installed; the message names mpjax's extra.
     """
     if not os.fspath(path):
-        raise ValueError("an empty path (of a variable that is not set?); . is this folder")
+        raise ValueError("an empty path (a variable that is not set?); write . for this folder")
     if is_remote(path):
         scheme, _, rest = os.fspath(path).partition("://")
         if not rest.strip("/"):
@@ -51,16 +51,16 @@ def ready(path: epath.PathLike) -> epath.Path:
 
 @functools.cache
 def _prepare(scheme: str) -> None:
-    """Checks that a store can be reached from here, and sets how fsspec is to treat it."""
+    """Checks that a store's package is installed, and sets up fsspec for it."""
     if scheme not in _PACKAGES:
         raise ValueError(f"{scheme}://: no such store; use gs://, s3:// or a local path")
     package, extra = _PACKAGES[scheme]
     if importlib.util.find_spec(package) is None:
         raise ImportError(f"{scheme}:// paths need {package}: pip install 'mpjax[{extra}]'")
-    os.environ.setdefault("EPATH_USE_TF", "false")  # where TensorFlow is installed, not by it
+    os.environ.setdefault("EPATH_USE_TF", "false")  # even where TensorFlow is installed
     import fsspec.config
 
-    # Other processes write here too, so that what was listed before is no longer true.
+    # Other processes write too, so earlier listings may be out of date.
     fsspec.config.conf.setdefault(scheme, {}).setdefault("use_listings_cache", False)
 
 
@@ -73,7 +73,7 @@ def filesystem(path: epath.PathLike) -> Any:
 
 
 def is_failure(error: BaseException) -> bool:
-    """Says whether an exception is a store's own: no credentials, no connection, refused."""
+    """Returns whether a store raised an exception: no credentials, no connection, refused."""
     return type(error).__module__.partition(".")[0] in _ERRORS_OF
 
 
@@ -81,14 +81,18 @@ def is_failure(error: BaseException) -> bool:
 
 
 def read_range(path: epath.PathLike, start: int, length: int) -> bytes:
-    """Reads `length` bytes of an object from `start` on, and no others; fewer where it ends."""
-    return filesystem(path).cat_file(os.fspath(path), start=start, end=start + length)
+    """Reads `length` bytes of a file from `start` on, and no others; fewer at its end."""
+    if is_remote(path):
+        return filesystem(path).cat_file(os.fspath(path), start=start, end=start + length)
+    with epath.Path(path).open("rb") as file:
+        file.seek(start)
+        return file.read(length)
 
 
 def read_ranges(ranges: Sequence[Range]) -> list[bytes]:
-    """Reads several ranges of objects of one store at once, as `read_range`."""
-    if not ranges:
-        return []
+    """Reads several ranges of files of one disk or store, of a store all at once."""
+    if not ranges or not is_remote(ranges[0][0]):
+        return [read_range(*each) for each in ranges]
     paths, starts, lengths = zip(*ranges, strict=True)
     ends = [start + length for start, length in zip(starts, lengths, strict=True)]
     return filesystem(paths[0]).cat_ranges(
@@ -97,7 +101,7 @@ def read_ranges(ranges: Sequence[Range]) -> list[bytes]:
 
 
 def open_binary(path: epath.PathLike, *, block_bytes: int = 1 << 20) -> Any:
-    """Opens a file to read parts of it; of an object, blocks are fetched as needed, few kept."""
+    """Opens a file to read parts of it; an object is fetched by blocks, of which few are kept."""
     if not is_remote(path):
         return epath.Path(path).open("rb")
     return filesystem(path).open(
@@ -110,7 +114,9 @@ def open_binary(path: epath.PathLike, *, block_bytes: int = 1 << 20) -> Any:
 
 
 def sizes(folder: epath.PathLike) -> dict[str, int]:
-    """Returns the sizes, in bytes, of the objects that lie in a folder, by name; asks once."""
+    """Returns the sizes, in bytes, of the files in a folder by name; asks a store once."""
+    if not is_remote(folder):
+        return {each.name: each.stat().st_size for each in os.scandir(folder) if each.is_file()}
     try:
         found = filesystem(folder).ls(os.fspath(folder), detail=True)
     except FileNotFoundError:
@@ -119,7 +125,7 @@ def sizes(folder: epath.PathLike) -> dict[str, int]:
 
 
 def version(path: epath.PathLike) -> str:
-    """Returns what changes when a file is written anew: a store's checksum, else size and time.
+    """Returns text that changes when a file does: a store's checksum, else size and time.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -134,7 +140,7 @@ def version(path: epath.PathLike) -> str:
 
 @contextlib.contextmanager
 def local_copy(folder: epath.PathLike) -> Iterator[epath.Path]:
-    """Yields a folder of this machine with the files of `folder`: itself, or a passing copy."""
+    """Yields a local folder with the files of `folder`: itself, or a temporary copy."""
     if not is_remote(folder):
         yield epath.Path(folder)
         return
@@ -153,7 +159,7 @@ def local_copy(folder: epath.PathLike) -> Iterator[epath.Path]:
 
 
 def put_file(local: epath.PathLike, path: epath.PathLike) -> None:
-    """Copies a local file to an object; readers see the old one or all of the new one.
+    """Copies a local file to an object; readers see the old object or all of the new one.
 
     Raises:
         OSError: it cannot be written; the message names it.
@@ -175,16 +181,16 @@ def put_folder(local: epath.PathLike, folder: epath.PathLike) -> None:
 
 
 def move_folder(source: epath.PathLike, target: epath.PathLike, *, mark: str) -> None:
-    """Puts a folder of a store in the place of another, so that its mark tells that it is whole.
+    """Replaces a folder of a store by another; its mark shows that it is complete.
 
-    The target's mark goes first and comes last: while there is one, all else is there. Killed at
-    any moment, the source still has its mark and all its files, or the target has. Objects are
-    copied within the store.
+    The target's mark is removed first and written last, so that a folder with a mark is complete.
+    If the process is killed, the source or the target still has its mark and all its files.
+    Objects are copied within the store.
 
     Args:
         source: folder with the file `mark` in it.
         target: folder; what is in it is removed.
-        mark: name of the file whose presence means that a folder is whole.
+        mark: name of the file whose presence means that a folder is complete.
     """
     store = filesystem(source)
     source, target = os.fspath(source), os.fspath(target)
@@ -206,16 +212,16 @@ def _remove(store: Any, path: str, *, recursive: bool = False) -> None:
 
 
 class Outbox:
-    """A folder for what writes local files only; `send` brings them to where they belong.
+    """A local folder for code that writes local files only; `send` copies them to a store.
 
     As a context it yields the path, and sends the files unless there was an exception.
 
     Attributes:
-        path: of the local folder: where they belong, or a passing one.
+        path: of the local folder: the target itself, or a temporary one.
     """
 
     def __init__(self, folder: epath.PathLike) -> None:
-        """Makes a passing folder if `folder` is one of a store."""
+        """Makes a temporary folder if `folder` is in a store."""
         self._target = folder
         self._scratch = tempfile.TemporaryDirectory() if is_remote(folder) else None
         self.path = self._scratch.name if self._scratch else os.fspath(folder)
@@ -232,10 +238,10 @@ class Outbox:
                 self._scratch.cleanup()
 
     def send(self) -> None:
-        """Copies the files that are there to the store."""
+        """Copies the files written so far to the store."""
         if self._scratch:
             put_folder(self.path, self._target)
 
     def close(self) -> None:
-        """Sends the files and removes the passing folder."""
+        """Sends the files and removes the temporary folder."""
         self.__exit__(None)

@@ -1,6 +1,6 @@
-"""The real steps of training, evaluation and embedding, compiled for devices that are not there.
+"""Compiles the real steps of training, evaluation and embedding for devices that are not present.
 
-Nothing is computed and no weight is made: programs are lowered from shapes and shardings alone.
+Nothing is computed and no weights are made: programs are lowered from shapes and shardings.
 """
 
 import dataclasses
@@ -27,18 +27,18 @@ from mpjax.training import compiled_steps, partitioning
 
 PROGRAMS = ("train", "eval", "embed")
 
-_ON_CLIPS = ("head", "lora", "all")  # what config.train.what trains by steps on clips
+_ON_CLIPS = ("head", "lora", "all")  # values of config.train.what that train on clips
 _CLASSES = 15  # of the head: the default taxonomy's; its size does not matter
 _STEPS = 1000  # of the schedule: the program is the same for any number
 
-_OUT_OF_MEMORY = re.compile(  # as libtpu words it
+_OUT_OF_MEMORY = re.compile(  # libtpu's wording
     r"Used (\S+) of (\S+) hbm"
     r"|required for HLO temporaries \((\S+)\) exceeds available HBM \((\S+)\)"
 )
 
 
 class DoesNotFit(Exception):
-    """The compiler has found no way to run a program within a chip's memory."""
+    """The compiler found no way to run a program within a chip's memory."""
 
 
 def devices_of(topology: str) -> list[Any]:
@@ -48,35 +48,32 @@ def devices_of(topology: str) -> list[Any]:
         topology: generation and shape of the slice, e.g. "v5e:4x4" or "v5p:2x2x4".
 
     Raises:
-        ImportError: libtpu, which compiles, is not installed.
-        ValueError: libtpu knows no such topology.
+        ImportError: libtpu, the compiler, is not installed.
+        ValueError: libtpu does not know the topology.
     """
     if importlib.util.find_spec("libtpu") is None:
         raise ImportError(
-            "libtpu, which compiles for TPUs even where there is none, is not installed: "
+            "libtpu, which compiles for TPUs without having one, is not installed: "
             "`pip install libtpu`"
         )
     try:
         return topologies.get_topology_desc(topology, "tpu").devices
-    except Exception as error:  # XLA's errors have no common class but this one
-        told = str(error).splitlines()[0]
-        if "INVALID_ARGUMENT" not in told:
-            raise ValueError(f"libtpu does not start, whatever the topology: {told}") from error
+    except Exception as error:  # XLA's errors share no other class
+        reason = str(error).splitlines()[0]
+        if "INVALID_ARGUMENT" not in reason:
+            raise ValueError(f"libtpu does not start, whatever the topology: {reason}") from error
         raise ValueError(
-            f"topology {topology!r}: libtpu knows none such; choose e.g. v5e:4x4, v6e:16x16 or "
-            f"v5p:2x2x4 ({told})"
+            f"topology {topology!r}: unknown to libtpu; choose e.g. v5e:4x4, v6e:16x16 or "
+            f"v5p:2x2x4 ({reason})"
         ) from error
 
 
 def abstract_projector(
     config: ProjectorConfig, *, attention_impl: str, scan: bool = False
 ) -> Projector:
-    """Returns the projector that `config` names, with shapes in place of its weights.
+    """Returns the projector of a config with shapes instead of weights; see `swin.SwinConfig`.
 
-    Args:
-        config: of the projector; random weights are not made, others are read.
-        attention_impl: see `swin.SwinConfig`; of a Video Swin only.
-        scan: see `swin.SwinConfig`.
+    Random weights are not made; others are read for their architecture.
     """
     if config.kind == "swin" and config.weights == "random":
         network = swin.config_of(config.architecture, num_classes=None, dtype=config.dtype)
@@ -85,7 +82,8 @@ def abstract_projector(
             config.weights, kind=config.kind, seed=config.seed, dtype=config.dtype
         )
         if not isinstance(loaded.config, swin.SwinConfig):
-            return dataclasses.replace(loaded, params=_shapes(loaded.params))
+            shapes = jax.eval_shape(lambda x: x, loaded.params)
+            return dataclasses.replace(loaded, params=shapes)
         network = loaded.config
     network = dataclasses.replace(network, attention_impl=attention_impl, scan=scan)
     params = jax.eval_shape(functools.partial(swin.init_params, network), jax.random.key(0))
@@ -101,7 +99,7 @@ def choose_programs(config: StudyConfig, names: Sequence[str]) -> tuple[str, ...
     """Returns the programs to compile for a study: `names`, or all that it runs on clips.
 
     Raises:
-        ValueError: the study runs no program of that name.
+        ValueError: the study has no program of that name.
     """
     choices = PROGRAMS if config.train.what in _ON_CLIPS else ("embed",)
     for name in names:
@@ -116,17 +114,12 @@ def choose_programs(config: StudyConfig, names: Sequence[str]) -> tuple[str, ...
 def lower(
     name: str, config: StudyConfig, mesh: Mesh, *, attention_impl: str, scan: bool = False
 ) -> jax.stages.Lowered:
-    """Lowers a program for a mesh.
+    """Lowers a program of `PROGRAMS` for a mesh.
 
-    Args:
-        name: of `PROGRAMS`.
-        config: of the study; `train`, `mesh`, `projector` and `video.frames` are read.
-        mesh: of `partitioning.make_mesh`.
-        attention_impl: of a Video Swin.
-        scan: whether its deep stages are loops, as on TPUs; XLA counts the FLOPs of a loop once.
+    `attention_impl` is that of a Video Swin; with `scan`, its deep stages are loops, as on TPUs.
 
     Raises:
-        ValueError: there is no such program, or its batch does not fit the mesh.
+        ValueError: there is no such program, or the mesh does not divide its batch.
     """
     choose_programs(config, [name])
     projector = abstract_projector(config.projector, attention_impl=attention_impl, scan=scan)
@@ -134,7 +127,7 @@ def lower(
         program, arguments = _embed_program(config, projector, mesh)
     else:
         program, arguments = _step_program(name, config, projector, mesh)
-    # Not before: under the mesh, JAX would compute on devices that are not there.
+    # Not earlier: under the mesh, JAX would compute on devices that are not present.
     with jax.set_mesh(mesh):
         return program.lower(*arguments)
 
@@ -171,11 +164,7 @@ def _step_program(
 
 
 def _batch(config: StudyConfig, size: int, mesh: Mesh) -> dict[str, jax.ShapeDtypeStruct]:
-    """Returns the shapes of a batch as the pipeline makes it.
-
-    Raises:
-        ValueError: the mesh does not divide the batch.
-    """
+    """Returns the shapes of a batch as the pipeline makes it."""
     ways = mesh.shape["data"]
     if size % ways:
         raise ValueError(f"a batch of {size} clips cannot be cut over {ways} devices")
@@ -189,48 +178,31 @@ def _batch(config: StudyConfig, size: int, mesh: Mesh) -> dict[str, jax.ShapeDty
     return {"clips": rows(jnp.uint8, *clip), "label": rows(jnp.int32), "mask": rows(jnp.bool_)}
 
 
-def _shapes(tree: Any) -> Any:
-    return jax.eval_shape(lambda x: x, tree)
-
-
 def compile_costs(
     name: str, config: StudyConfig, mesh: Mesh, *, attention_impl: str, scan: bool = False
 ) -> Costs:
-    """Compiles a program for a mesh and reads what it costs per chip.
+    """Compiles a program for a mesh and reads what it costs per chip; arguments as for `lower`.
 
-    Args:
-        name: of `PROGRAMS`.
-        config: of the study.
-        mesh: of `partitioning.make_mesh`, over `devices_of` a topology or devices that are there.
-        attention_impl: of a Video Swin.
-        scan: whether its deep stages are loops.
+    The mesh may be one of real devices or of `devices_of` a topology.
 
     Raises:
         DoesNotFit: the chips' memory is too small.
         ValueError: as `lower`.
     """
-    compiled = _compile(lower(name, config, mesh, attention_impl=attention_impl, scan=scan))
-    return costs.measure(compiled, devices=mesh.size)
-
-
-def _compile(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
+    lowered = lower(name, config, mesh, attention_impl=attention_impl, scan=scan)
     try:
-        return lowered.compile()
+        compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
         found = _OUT_OF_MEMORY.search(str(error))
         if not found:
             raise
-        needed, there = (group for group in found.groups() if group)
-        raise DoesNotFit(f"needs {needed} of {there} of HBM") from error
+        needed, available = (group for group in found.groups() if group)
+        raise DoesNotFit(f"needs {needed} of {available} of HBM") from error
+    return costs.measure(compiled, devices=mesh.size)
 
 
 def model_flops(name: str, config: StudyConfig) -> float:
-    """Counts the FLOPs of a program per clip, as its model is written: nothing computed again.
-
-    Args:
-        name: of `PROGRAMS`.
-        config: of the study.
-    """
+    """Counts the FLOPs of a program per clip as its model defines them, without recomputation."""
     train = dataclasses.replace(
         config.train,
         batch_size=1,
@@ -249,17 +221,12 @@ def model_flops(name: str, config: StudyConfig) -> float:
 
 
 def report(name: str, config: StudyConfig, topology: str) -> costs.Report:
-    """Compiles a program for a TPU topology and tells what it costs.
-
-    Args:
-        name: of `PROGRAMS`.
-        config: of the study.
-        topology: see `devices_of`.
+    """Compiles a program of `PROGRAMS` for a TPU topology and reports what it costs.
 
     Raises:
         DoesNotFit, ImportError, ValueError: as `compile_costs` and `devices_of`.
     """
-    # Before libtpu is asked, which takes its time.
+    # Both before libtpu is loaded, which takes a while.
     choose_programs(config, [name])
     costs.chip_of(topology)
     mesh = partitioning.make_mesh(config.mesh, devices_of(topology))

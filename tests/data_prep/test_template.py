@@ -65,15 +65,15 @@ def test_a_pattern_reads_what_it_states_and_nothing_else(pattern, path, cells):
 
 
 @pytest.mark.parametrize(
-    ("pattern", "told"),
+    ("pattern", "message"),
     [
         ("{anmal}_{day}", "field {anmal} is not known; there are animal, condition, day"),
         ("{animal}_{animal}", "{animal} is given twice"),
         ("m_d", "holds no field"),
     ],
 )
-def test_a_faulty_pattern_is_refused_by_name(pattern, told):
-    with pytest.raises(ValueError, match=told):
+def test_a_faulty_pattern_is_refused_by_name(pattern, message):
+    with pytest.raises(ValueError, match=message):
         template.parse_pattern(pattern)
 
 
@@ -91,11 +91,11 @@ def test_the_table_holds_what_names_tell_and_leaves_the_rest_empty(folder):
     }  # fmt: skip
     assert not any(value for name, value in rows["open field.mp4"].items() if name != "video")
     told = "\n".join(template.describe(written))
-    assert "guessed by '{animal}_d{day}': 2 file(s)" in told
-    assert "nothing guessed of 1 file(s), whose names fit no pattern: open field.mp4" in told
+    assert "filled in by '{animal}_d{day}': 2 file(s)" in told
+    assert "not filled in: 1 file(s) whose names fit no pattern: open field.mp4" in told
     assert "fill in: animal (1 rows), condition (3 rows), day (1 rows)" in told
     assert f"mpjax check {folder}/cohort.csv" in told
-    assert "left out: 1 video(s) in folders within it; --recursive takes them" in told
+    assert "left out: 1 video(s) in subfolders; --recursive includes them" in told
 
 
 def test_a_pattern_of_folders_looks_into_them(folder):
@@ -152,7 +152,7 @@ def test_a_folder_without_videos_says_where_there_are_some(tmp_path, video):
         template.write(tmp_path)
     (tmp_path / "deeper").mkdir()
     (tmp_path / "deeper" / "m1_d1.mp4").write_bytes(video)
-    with pytest.raises(ValueError, match="folders within it hold 1: look there too with --recurs"):
+    with pytest.raises(ValueError, match="its subfolders hold 1: add --recursive"):
         template.write(tmp_path)
     assert not (tmp_path / "cohort.csv").exists()
 

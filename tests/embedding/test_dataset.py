@@ -133,24 +133,27 @@ def test_a_file_that_is_not_ours_is_refused(tmp_path):
 
 
 ON_FOUR_DEVICES = """
-import dataclasses
 import sys
 
 import jax.numpy as jnp
 import numpy as np
-from tests.embedding.test_dataset import brightness_projector
 
 from mpjax.config import MeshConfig, ProjectorConfig
 from mpjax.embedding import dataset as embedding
+from mpjax.models.projector import Projector
 from mpjax.training import partitioning
 
 dataset, folder = sys.argv[1:]
 mix = np.random.default_rng(0).normal(size=(3, 8)).astype(np.float32)
-projector = dataclasses.replace(
-    brightness_projector(),
+projector = Projector(
+    name="brightness",
+    fingerprint="brightness",
     embedding_dim=8,
+    num_classes=None,
     params={"mix": mix},
     apply=lambda params, clips: (jnp.mean(clips, axis=(1, 2, 3)) @ params["mix"], None),
+    mean=(0.0, 0.0, 0.0),
+    std=(1.0, 1.0, 1.0),
 )
 shapes, to_global = [], partitioning.to_global
 

@@ -81,7 +81,7 @@ def test_stills_that_are_there_are_not_made_again_and_others_are(dataset, tmp_pa
     first = embed(dataset, tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(embedding, "embed_batches", None)
-        patch.setattr(single_frames, "_write_shard", None)
+        patch.setattr(single_frames, "DatasetWriter", None)
         again = embed(dataset, tmp_path)
     np.testing.assert_array_equal(first.embedding, again.embedding)
     fewer = embed(dataset, tmp_path, most=6)

@@ -1,17 +1,14 @@
 """A study as far as rating needs it: records of 15 classes, their division, predictions."""
 
-import hashlib
-
 import numpy as np
-import pandas as pd
 import simplejpeg
 from prediction_tables import CONDITIONS, DAYS, TAXONOMY, make_meta, make_table
 
 from mpjax.analysis import predictions
 from mpjax.analysis.raters import files as rater_files
 from mpjax.data import records
+from mpjax.data.dataset import DatasetWriter
 from mpjax.data.splits import Splits, write_splits
-from mpjax.io import files
 
 FRAMES, HEIGHT, WIDTH = 6, 40, 56
 SHADES = (20, 60, 100, 140, 180, 220)  # grey of the middle of each frame: frames can be told apart
@@ -59,24 +56,20 @@ def _complete(row):
 
 
 def _write_records(dataset, rows):
-    index, offsets = [], {}
-    for i, row in enumerate(rows):
-        shard = f"clips-{row['split']}.tfrecord-00000-of-00001"
-        offsets.setdefault(shard, 0)
-        jpegs = [simplejpeg.encode_jpeg(frame, quality=95) for frame in picture(i)]
-        framed = records.frame_record(records.encode_example(row, jpegs))
-        with (dataset / shard).open("ab") as out:
-            out.write(framed)
-        place = {"shard": shard, "offset": offsets[shard], "length": len(framed)}
-        index.append(row | place | {"frames": FRAMES, "height": HEIGHT, "width": WIDTH})
-        offsets[shard] += len(framed)
-    content = records.index_bytes(pd.DataFrame(index))
-    (dataset / records.INDEX_FILE).write_bytes(content)
-    manifest = {
-        "format": records.FORMAT, "fingerprint": "small", "failures": [],
-        "index_sha256": hashlib.sha256(content).hexdigest(), "shards": dict.fromkeys(offsets, 0),
-    }  # fmt: skip
-    files.write_json(dataset / records.MANIFEST_FILE, manifest)
+    writer = DatasetWriter(dataset)
+    shape = {"frames": FRAMES, "height": HEIGHT, "width": WIDTH}
+    for split in dict.fromkeys(row["split"] for row in rows):
+        clips = (
+            (row | shape, records.encode_example(row, encode(picture(i))))
+            for i, row in enumerate(rows)
+            if row["split"] == split
+        )
+        writer.write_shard(f"clips-{split}.tfrecord-00000-of-00001", clips)
+    writer.finish("small")
+
+
+def encode(frames):
+    return [simplejpeg.encode_jpeg(frame, quality=95) for frame in frames]
 
 
 def picture(i):

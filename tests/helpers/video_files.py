@@ -5,9 +5,22 @@ from fractions import Fraction
 import av
 import numpy as np
 
-from mpjax.data.video.clips import read_frames
+from mpjax.config import VideoConfig
+from mpjax.data.boxes import Box
+from mpjax.data.video import read_clips
 
 LOSSLESS = {"qp": "0"}
+
+
+def read_frames(path, *, target_fps=0.0, recorded_fps=0.0, roi=None, short_side=0, mask=()):
+    """Yields seconds after the first frame and the frame: clips of one frame each."""
+    config = VideoConfig(
+        frames=1, stride=1, fps=target_fps, short_side=short_side,
+        mask=tuple(str(Box(*box)) for box in mask),
+    )  # fmt: skip
+    roi = Box(*roi) if roi else None
+    for clip in read_clips(path, config=config, recorded_fps=recorded_fps, roi=roi):
+        yield clip.start_s, clip.frames[0]
 
 
 def write_video(

@@ -60,7 +60,7 @@ def test_a_contrast_is_the_mean_of_its_classes_minus_that_of_the_others():
     assert attribution.contrast(members) @ logits == pytest.approx(4.0 - 2.5)
     one = np.array([False, False, False, True])
     assert attribution.contrast(one) @ logits == pytest.approx(4.0 - 3.0)
-    with pytest.raises(ValueError, match="a contrast of 4 of 4 classes"):
+    with pytest.raises(ValueError, match="4 of 4 classes form no contrast"):
         attribution.contrast(np.ones(4, bool))
 
 

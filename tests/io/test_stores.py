@@ -16,13 +16,13 @@ from etils import epath
 
 from data_prep import build, cohort
 from data_prep.build import dataset as build_dataset
-from mpjax import cli, study
+from mpjax import cli
 from mpjax import config as configs
 from mpjax.config import BuildConfig, VideoConfig
 from mpjax.data import records
-from mpjax.data.video import clips as video
-from mpjax.data.video import decode
+from mpjax.data.video import VideoError, probe, read_clips
 from mpjax.io import files, stores
+from mpjax.studies import stages
 from mpjax.training import artifacts
 
 
@@ -92,18 +92,13 @@ def test_a_shard_that_was_cut_in_the_store_is_refused(s3, shards, folder):
         records.RecordSource(folder)
 
 
-def read_elsewhere(pickled):
-    source = pickle.loads(pickled)
-    return [bytes(source[i]) for i in (0, 50, 150)]
-
-
 def test_threads_and_other_processes_read_the_same(shards):
     local, remote = shards
     here, there = records.RecordSource(local), records.RecordSource(remote)
     assert there[0]  # the store's loop runs before the process is started
     spawn = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=spawn) as processes:
-        elsewhere = processes.submit(read_elsewhere, pickle.dumps(there))
+        elsewhere = processes.submit(small_dataset.read_pickled, pickle.dumps(there))
         with concurrent.futures.ThreadPoolExecutor(8) as threads:
             read = list(threads.map(lambda i: bytes(there[i]), range(0, 200, 5)))
         assert elsewhere.result() == [bytes(here[i]) for i in (0, 50, 150)]
@@ -128,26 +123,26 @@ def test_probing_a_video_fetches_its_ends_and_one_clip_little_more(s3, film):
     size = local.stat().st_size
     assert size > 6.9e6
     s3.clear()
-    info = decode.probe(remote)
+    info = probe(remote)
     assert (info.frames, info.size_bytes) == (60, size)
     assert s3.served < 0.2 * size
     s3.clear()
-    clips = video.read_clips(remote, config=VideoConfig(frames=4, stride=4, short_side=0))
+    clips = read_clips(remote, config=VideoConfig(frames=4, stride=4, short_side=0))
     clip = next(clips)
     clips.close()
     assert s3.served < 0.7 * size  # probing, and the blocks of the first frames
-    here = next(video.read_clips(local, config=VideoConfig(frames=4, stride=4, short_side=0)))
+    here = next(read_clips(local, config=VideoConfig(frames=4, stride=4, short_side=0)))
     np.testing.assert_array_equal(clip.frames, here.frames)
 
 
 def test_what_is_wrong_with_a_video_in_a_store_is_told_as_of_a_file(film, folder):
     _, remote = film
-    with pytest.raises(decode.VideoError, match="no such file"):
-        decode.probe(folder / "absent.mp4")
+    with pytest.raises(VideoError, match="no such file"):
+        probe(folder / "absent.mp4")
     cut = folder / "cut.mp4"
     cut.write_bytes(epath.Path(remote).read_bytes()[:100_000])
-    with pytest.raises(decode.VideoError, match="cut off"):
-        decode.probe(cut)
+    with pytest.raises(VideoError, match="cut off"):
+        probe(cut)
 
 
 # Building.
@@ -328,7 +323,7 @@ def test_training_on_clips_is_refused_where_its_checkpoints_cannot_be_written(fo
     config = configs.to_config_dict(configs.StudyConfig())
     config.train.what = "all"
     with pytest.raises(artifacts.CheckpointError, match=r"local or gs:// --workdir"):
-        study.run(configs.from_config_dict(config), folder)
+        stages.run(configs.from_config_dict(config), folder)
     assert not folder.exists()
 
 

@@ -15,6 +15,7 @@ from mpjax.analysis import predictions
 from mpjax.data import embeddings
 
 CONFIG = small_study.__file__
+HELPERS = os.path.dirname(CONFIG)  # which the config imports from
 
 pytestmark = pytest.mark.slow
 
@@ -31,6 +32,7 @@ def start(binary, workdir, *flags, devices=1, cache):
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
         "JAX_COMPILATION_CACHE_DIR": cache,
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "PYTHONPATH": os.pathsep.join(filter(None, [HELPERS, os.environ.get("PYTHONPATH")])),
     }
     return subprocess.Popen(
         [sys.executable, "-m", binary, f"--config={CONFIG}", f"--workdir={workdir}", *flags],

@@ -1,11 +1,11 @@
-"""Tells the animal from its background, and clears the background of animals that sat still.
+"""Separates the animal from its background, and clears the background of animals that sat still.
 
-The background of a recording is the median of its frames over time. It holds the animal itself
-where that sat in one place for most of the time (a ghost), and what sits where is behaviour, not
-scene. Ghosts are therefore looked for by comparison with the other recordings: what differs from
-their common background, is of an animal's size and lies where something moved, is replaced by the
-common background, in this recording's own light. An object that only some recordings hold, where
-their animals moved, is replaced as well: it is not told from an animal.
+The background of a recording is the median of its frames over time. It contains the animal itself
+if that sat in one place most of the time (a ghost), which is behaviour and not scene. Ghosts are
+therefore found by comparison with other recordings: what differs from their common background, has
+an animal's size and lies where something moved, is replaced by the common background in this
+recording's light. An object that only some recordings show, where their animals moved, is replaced
+too: it cannot be distinguished from an animal.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-KEPT = 8  # frames of a recording that are kept for the animal's own size and place
+KEPT = 8  # frames of a recording that are kept to measure the animal's size and place
 _LEAST_CONTRAST = 8.0  # grey levels by which an animal differs from its background
 _NOISES = 4.0  # and so many standard deviations of the noise
 _PART = 0.35  # and this part of the strongest difference, the threshold that adapts
@@ -29,36 +29,24 @@ _TRUSTED = 0.6  # share of the blocks that the light is fitted to
 
 @dataclasses.dataclass(frozen=True)
 class Watched:
-    """The frames of one recording against their median.
+    """The frames of one recording compared with their median."""
 
-    Attributes:
-        background: the median over time, grey.
-        moved: where something differed from it in any frame.
-        kept: some of the frames.
-    """
-
-    background: Float[np.ndarray, "h w"]
-    moved: Bool[np.ndarray, "h w"]
-    kept: UInt8[np.ndarray, "kept h w"]
+    background: Float[np.ndarray, "h w"]  # the median over time, grey
+    moved: Bool[np.ndarray, "h w"]  # where something differed from it in any frame
+    kept: UInt8[np.ndarray, "kept h w"]  # some of the frames
 
 
 @dataclasses.dataclass(frozen=True)
 class Animal:
-    """The animal in one frame.
+    """The animal in one frame."""
 
-    Attributes:
-        area: as a share of the picture.
-        place: its centre, as a share of width and height.
-        contrast: its mean difference from the background, grey levels.
-    """
-
-    area: float
-    place: tuple[float, float]
-    contrast: float
+    area: float  # share of the picture
+    place: tuple[float, float]  # of its centre, as a share of width and height
+    contrast: float  # mean difference from the background, grey levels
 
 
 def watch(grey: UInt8[np.ndarray, "frames h w"], *, noise: float) -> Watched:
-    """Finds the background of a recording, and where something moved before it.
+    """Finds the background of a recording, and where something moved in front of it.
 
     Args:
         grey: frames spread over the recording.
@@ -114,29 +102,18 @@ def _widen(mask: Bool[np.ndarray, "h w"], px: int) -> Bool[np.ndarray, "h w"]:
 
 @dataclasses.dataclass(frozen=True)
 class Common:
-    """What the backgrounds of several recordings have in common.
+    """What the backgrounds of several recordings have in common."""
 
-    Attributes:
-        background: grey.
-        polarity: 1 where animals are lighter than it, -1 darker, 0 neither.
-    """
-
-    background: Float[np.ndarray, "h w"]
-    polarity: int
+    background: Float[np.ndarray, "h w"]  # grey
+    polarity: int  # 1: animals are lighter than it, -1: darker, 0: neither
 
 
 def common_background(backgrounds: list[Float[np.ndarray, "h w"]]) -> Common | None:
-    """Returns what recordings of one picture size have in common, each brought to one brightness.
+    """Returns the common background of recordings, scaled to one brightness; None if too few.
 
-    Where animals are lighter than the background, ghosts make the upper tail of a pixel's values
-    over the recordings the longer one, and the lower decile is free of them, even where nine in
-    ten animals sat at one place; where darker, the other way round; else the median is taken.
-
-    Args:
-        backgrounds: of the recordings.
-
-    Returns:
-        The common background, or None of too few recordings.
+    If animals are lighter than the background, ghosts lengthen the upper tail of a pixel's values
+    over the recordings, and the lower decile is free of them even if nine in ten animals sat in one
+    place; if darker, the other way round; else the median is used.
     """
     if len(backgrounds) < _LEAST_REFERENCES:
         return None
@@ -155,12 +132,8 @@ def clear(
 ) -> tuple[Float[np.ndarray, "h w"], Bool[np.ndarray, "h w"]] | None:
     """Replaces ghosts in a recording's background by the common one in the recording's light.
 
-    Args:
-        watched: the recording.
-        common: of recordings like it.
-
     Returns:
-        The background and where it was replaced; None where `common` does not resemble it.
+        The background and where it was replaced; None if `common` does not resemble it.
     """
     if common is None:
         return None
@@ -182,7 +155,7 @@ def clear(
 def _ghosts(
     strange: Bool[np.ndarray, "h w"], moved: Bool[np.ndarray, "h w"]
 ) -> Bool[np.ndarray, "h w"]:
-    """Keeps parts of an animal's size where something moved; the largest where nothing did."""
+    """Keeps parts of an animal's size where something moved; if there are none, the largest."""
     whole = cv2.morphologyEx(strange.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
     count, label, stats, _ = cv2.connectedComponentsWithStats(whole)
     sizes = stats[:, cv2.CC_STAT_AREA] / strange.size
@@ -196,11 +169,10 @@ def _ghosts(
 def _relight(
     common: Float[np.ndarray, "h w"], background: Float[np.ndarray, "h w"]
 ) -> Float[np.ndarray, "h w"]:
-    """Brings the common background into the light of a recording.
+    """Scales the common background to the light of a recording.
 
-    The ratio of the two, by blocks, is fitted by a plane, robustly: blocks with an animal in
-    either are left aside (least trimmed squares from the median ratio on; Rousseeuw (1984),
-    doi:10.1080/01621459.1984.10477105).
+    A plane is fitted to the ratio of the two by blocks; least trimmed squares, started at the
+    median, leave out blocks with an animal (Rousseeuw 1984, doi:10.1080/01621459.1984.10477105).
     """
     height, width = common.shape
     rows = np.array_split(np.arange(height), _BLOCKS)

@@ -7,50 +7,42 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from mpjax.data import clips, records
+from mpjax.data.scene.frames import read_spread
 
 _FRAMES = 48  # of a recording, whose median is taken
 _POOLED = 192  # of a camera, one per clip
 _DENSEST = 1 / 12  # share of them whose mean is the chamber's
-_LEAST_RECORDINGS = 3  # to tell a chamber from an animal in it
-_UNLIKE = 10.0  # grey levels (of 255) from which on a pixel is of something else
-_LEAST_ALIKE = 0.5  # share of the picture in which a chamber must agree to be the recording's own
-_MARGIN = 1 / 24  # of the shorter side: how far the edge of an animal is taken away with it
+_LEAST_RECORDINGS = 3  # to distinguish a chamber from an animal in it
+_UNLIKE = 10.0  # grey levels (of 255); pixels that differ by more show something else
+_LEAST_ALIKE = 0.5  # share of the picture in which a recording must agree with its chamber
+_MARGIN = 1 / 24  # of the shorter side: margin that is removed with the animal
 _FITS = 5  # rounds of matching the light
 
 
 def read_median(
     source: records.RecordSource, positions: Sequence[int], *, most: int = _FRAMES
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Returns the median over time of a recording: its chamber, with a moving animal gone.
+    """Returns the median over time of a recording: its chamber without a moving animal.
 
-    An animal that rests in one place for more than half of the time stays in it.
+    An animal that rests in one place for more than half of the time remains.
 
     Args:
         source: the records.
         positions: of the recording's clips in `source.index`, of one frame size.
-        most: frames to take the median of, spread evenly over all of these clips.
+        most: frames for the median, spread evenly over these clips.
     """
-    lengths = source.index["frames"].to_numpy()[list(positions)]
-    total = int(lengths.sum())
-    wanted = np.unique(np.linspace(0, total - 1, min(most, total)).round().astype(int))
-    ends = np.cumsum(lengths)
-    clip = np.searchsorted(ends, wanted, side="right")
-    frames = []
-    for i in np.unique(clip):
-        jpegs = records.decode_example(source[positions[i]])["frames"]
-        numbers = wanted[clip == i] - (ends[i] - lengths[i])
-        frames.append(clips.decode_frames([jpegs[k] for k in numbers]))
-    return np.median(np.concatenate(frames), axis=0).round().astype(np.uint8)
+    frames = read_spread(source, positions, frames=most)
+    return np.median(frames, axis=0).round().astype(np.uint8)
 
 
 def read_chamber(
     source: records.RecordSource, views: clips.Views, crop: int, *, height: int, width: int
 ) -> UInt8[np.ndarray, "size size 3"] | None:
-    """Returns what a camera shows in most recordings, wherever their animals rest.
+    """Returns what a camera shows in most recordings, apart from their animals.
 
-    Of every pixel, over frames of all recordings of this size, brought to one light: the mean of
-    the densest twelfth. The chamber looks the same whenever it is seen, animals do not, so that it
-    is found even where an animal is more often than not.
+    For every pixel: the mean of the densest twelfth of its values in frames of all recordings of
+    this size, scaled to one light. The chamber always looks the same and animals do not, so it is
+    found even where there is an animal most of the time.
 
     Args:
         source: the records.
@@ -60,14 +52,14 @@ def read_chamber(
         width: of the recordings, px.
 
     Returns:
-        The chamber; None of fewer than three recordings.
+        The chamber; None with fewer than three recordings.
 
     Source: the mode's estimate by the shortest interval, Venter (1967),
         doi:10.1214/aoms/1177698699.
     """
     index = source.index
     fits = np.flatnonzero((index["height"] == height) & (index["width"] == width))
-    chosen = np.unique(np.linspace(0, len(fits) - 1, min(_POOLED, len(fits))).round().astype(int))
+    chosen = clips.spread_evenly(len(fits), _POOLED)
     repeats = index["video"].iloc[fits[chosen]].value_counts()
     if len(repeats) < _LEAST_RECORDINGS:
         return None
@@ -78,7 +70,7 @@ def read_chamber(
     middle = np.median(np.stack(frames), axis=0).round().astype(np.uint8)
     lit = np.stack([_match_light(frame, middle) for frame in frames]).astype(np.float32)
     grey = lit.mean(axis=-1)
-    # More than any one recording gives, whose animal may rest in one place.
+    # More than any one recording contributes, as its animal may rest in one place.
     count = max(round(_DENSEST * len(lit)), 1 + int(repeats.max()))
     ordered = np.sort(grey, axis=0)
     lowest = (ordered[count - 1 :] - ordered[: len(lit) - count + 1]).argmin(axis=0)
@@ -90,18 +82,18 @@ def read_chamber(
 def remove_animal(
     median: UInt8[np.ndarray, "h w 3"], chamber: UInt8[np.ndarray, "h w 3"]
 ) -> tuple[UInt8[np.ndarray, "h w 3"], bool]:
-    """Replaces what a recording's median does not share with the chamber by the chamber.
+    """Replaces the parts of a recording's median that differ from the chamber by the chamber.
 
-    The chamber is brought to the recording's light first. What stays in one place throughout a
-    recording, and is in no other, is taken for the resting animal.
+    The chamber is scaled to the recording's light first. Anything that stays in one place
+    throughout one recording, and is in no other, counts as the resting animal.
 
     Args:
-        median: of `read_median`.
-        chamber: of `read_chamber`.
+        median: from `read_median`.
+        chamber: from `read_chamber`.
 
     Returns:
-        The background, and whether the chamber was of use: it is not, and the median comes back
-        as it is, where the two agree in less than half of the picture (another camera).
+        The background, and whether the chamber was used: the median is returned unchanged if the
+        two agree in less than half of the picture (another camera).
     """
     fitted = _match_light(chamber, median)
     apart = np.abs(fitted - median).mean(axis=-1)
@@ -121,8 +113,8 @@ def _match_light(
 ) -> Float[np.ndarray, "h w 3"]:
     """Scales and shifts the chamber's grey levels to those of the median, by least squares.
 
-    The half of the pixels that fits worse is left out of the next round (least trimmed squares,
-    Rousseeuw 1984, doi:10.1080/01621459.1984.10477105): the animal is no light.
+    Each round leaves out the half of the pixels that fitted worse, such as the animal (least
+    trimmed squares, Rousseeuw 1984, doi:10.1080/01621459.1984.10477105).
     """
     x, y = (picture.mean(axis=-1).ravel() for picture in (chamber, median))
     used = np.ones(len(x), bool)

@@ -1,6 +1,7 @@
-"""The frames of a recording that are looked at: some spread over all of it, some in a row."""
+"""Which frames of a recording are measured: some spread over all of it, some in a row."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,27 +12,20 @@ from mpjax.data import clips, records
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """Frames of one recording, RGB.
+    """Frames of one recording, RGB."""
 
-    Attributes:
-        spread: evenly over the recording, in order.
-        runs: whole clips, each a run of consecutive frames, in order.
-        starts: number of the first frame of each run, on the timeline of the records.
-        fps: Hz, of the runs.
-    """
-
-    spread: UInt8[np.ndarray, "frames h w 3"]
-    runs: UInt8[np.ndarray, "runs t h w 3"]
-    starts: Int[np.ndarray, " runs"]
-    fps: float
+    spread: UInt8[np.ndarray, "frames h w 3"]  # evenly over the recording, in order
+    runs: UInt8[np.ndarray, "runs t h w 3"]  # whole clips: consecutive frames, in order
+    starts: Int[np.ndarray, " runs"]  # first frame of each run, on the timeline of the records
+    fps: float  # Hz, of the runs
 
 
 def draw(source: records.RecordSource, rows: pd.DataFrame, *, frames: int, runs: int) -> Sample:
-    """Reads the frames of a recording that are looked at; which ones follows from their number.
+    """Reads a sample of a recording's frames; it depends on the numbers alone.
 
     Args:
         source: the records.
-        rows: those of the recording, from `source.index`, whose index says where they lie.
+        rows: those of the recording, from `source.index`, with their positions as index.
         frames: how many to spread over it, at most.
         runs: how many clips to read as a whole, at most.
 
@@ -40,31 +34,49 @@ def draw(source: records.RecordSource, rows: pd.DataFrame, *, frames: int, runs:
     """
     rows = rows.sort_values("start_frame")
     shown = (rows["frames"] - rows["padded_frames"]).to_numpy()
-    wanted = _evenly(int(shown.sum()), frames)
-    clip = np.searchsorted(np.cumsum(shown), wanted, side="right")
-    within = wanted - (np.cumsum(shown) - shown)[clip]
-    whole = _evenly(len(rows), runs)
-    spread: list[np.ndarray] = []
-    in_a_row: list[np.ndarray] = []
-    for number in np.union1d(clip, whole):
-        jpegs = records.decode_example(source[int(rows.index[number])])["frames"]
-        spread += _decode([jpegs[at] for at in within[clip == number]])
-        if number in whole:
-            in_a_row.append(clips.decode_frames(jpegs[: shown[number]]))
+    whole = clips.spread_evenly(len(rows), runs)
+    spread, in_a_row = _read(source, rows.index.to_numpy(), shown, frames=frames, whole=whole)
     length = min(len(run) for run in in_a_row)
     return Sample(
-        spread=np.stack(spread),
+        spread=spread,
         runs=np.stack([run[:length] for run in in_a_row]),
         starts=rows["start_frame"].to_numpy()[whole],
         fps=float(rows["fps"].iloc[0]),
     )
 
 
-def _decode(jpegs: list) -> list[np.ndarray]:
-    """Decodes JPEGs to one picture each; none gives none."""
-    return list(clips.decode_frames(jpegs)) if jpegs else []
+def read_spread(
+    source: records.RecordSource, positions: Sequence[int], *, frames: int
+) -> UInt8[np.ndarray, "frames h w 3"]:
+    """Reads at most `frames` frames, spread evenly over clips in the order given.
+
+    Args:
+        source: the records.
+        positions: of the clips in `source.index`, of one frame size.
+        frames: how many, at most.
+    """
+    lengths = source.index["frames"].to_numpy()[list(positions)]
+    return _read(source, np.asarray(positions), lengths, frames=frames)[0]
 
 
-def _evenly(total: int, count: int) -> Int[np.ndarray, " count"]:
-    """Returns at most `count` distinct whole numbers, evenly over 0..total-1."""
-    return np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(int))
+def _read(
+    source: records.RecordSource,
+    positions: Int[np.ndarray, " clips"],
+    lengths: Int[np.ndarray, " clips"],
+    *,
+    frames: int,
+    whole: Sequence[int] | np.ndarray = (),
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Returns frames spread over the first `lengths` frames of clips, and some `whole` clips."""
+    wanted = clips.spread_evenly(int(lengths.sum()), frames)
+    ends = np.cumsum(lengths)
+    clip = np.searchsorted(ends, wanted, side="right")
+    spread, in_a_row = [], []
+    for number in np.union1d(clip, whole).astype(int):
+        jpegs = records.decode_example(source[int(positions[number])])["frames"]
+        within = wanted[clip == number] - (ends[number] - lengths[number])
+        if len(within):
+            spread.append(clips.decode_frames([jpegs[at] for at in within]))
+        if number in whole:
+            in_a_row.append(clips.decode_frames(jpegs[: lengths[number]]))
+    return np.concatenate(spread), in_a_row

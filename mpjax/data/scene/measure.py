@@ -1,7 +1,7 @@
-"""What the recordings of a dataset look like, the animal aside: a row per recording.
+"""What the recordings of a dataset look like apart from the animal: a row per recording.
 
-For the audit of confounds. All of it is measured on the records, so on what a model saw. Grey is on
-the scale 0 to 255; the background is the median over time, cleared of animals that sat still
+For the audit of confounds. All of it is measured on the records, that is on the model's input. Grey
+levels are from 0 to 255; the background is the median over time, cleared of animals that sat still
 (`mpjax.data.scene.animal`).
 """
 
@@ -13,18 +13,16 @@ from typing import Any
 import cv2
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import tqdm
 from etils import epath
 from jaxtyping import Bool, Float, UInt8
 
 from mpjax.config import ConfoundConfig
 from mpjax.data import clips, records, video_metadata
-from mpjax.data.scene import animal as scene_mouse
-from mpjax.data.scene import frames as scene_frames
-from mpjax.data.scene import overlays
-from mpjax.io import files
+from mpjax.data.boxes import Box, parse_roi, scale_to_original
+from mpjax.data.scene import animal, overlays
+from mpjax.data.scene import frames as sampling
+from mpjax.io import files, parquet
 
 FILE = "scenes.parquet"
 GRID = 8  # cells per side
@@ -33,7 +31,7 @@ PICTURE = (
     *("brightness", "spread", "contrast", "sharpness"),
     *("redness", "blueness", "record_height", "record_width"),
 )
-CODING = ("noise", "flicker")  # what an encoder and the animal's reflections have a part in
+CODING = ("noise", "flicker")  # which the encoder and the animal's reflections influence
 MOUSE = ("mouse_size", "mouse_contrast", "mouse_speed", "mouse_x", "mouse_y", "motion")
 QUALITY = ("moved", "ghost", "is_clear")
 # Of the records; all are the same within a recording.
@@ -41,43 +39,29 @@ METADATA = ("video", "animal", "cage", "sex", "condition", "day", "label", "drug
 _SIDE = 128  # px, short side at which the background is made
 _PICTURE_SIDE = 96  # px, of the kept picture
 _VERSION = 4
-_META_KEY = b"mpjax"
 
 
 def read_or_measure(
     dataset: epath.PathLike, path: epath.PathLike, config: ConfoundConfig
 ) -> pd.DataFrame:
-    """Reads the table of scenes at `path`, or measures it where it is not of this dataset.
+    """Reads the table of scenes at `path`, or measures it if it is not of this dataset.
 
     Args:
         dataset: folder of the records.
         path: of the table, Parquet.
-        config: which frames are looked at.
+        config: which frames are measured.
 
     Returns:
-        As `measure`, with the columns of `mpjax.data.video_metadata` joined: NaN or '' where the
-        dataset
-        was built without them.
+        As `measure`, with the columns of `mpjax.data.video_metadata` joined: NaN or '' if the
+        dataset was built without them.
     """
-    path = epath.Path(path)
-    identity = [
-        _VERSION,
-        config.frames,
-        config.clips,
-        records.read_manifest(dataset)["fingerprint"],
-    ]
-    stamp = files.fingerprint(identity)
-    table = None
-    if path.exists():
-        with path.open("rb") as file:
-            read = pq.read_table(file)
-        if (read.schema.metadata or {}).get(_META_KEY, b"").decode() == stamp:
-            table = read.to_pandas()
-    if table is None:
-        table = measure(dataset, frames=config.frames, runs=config.clips)
-        columns = pa.Table.from_pandas(table, preserve_index=False)
-        with files.write_aside(path) as aside, aside.open("wb") as out:
-            pq.write_table(columns.replace_schema_metadata({_META_KEY: stamp}), out)
+    made_of = records.read_manifest(dataset)["fingerprint"]
+    identity = [_VERSION, config.frames, config.clips, made_of]
+    table = parquet.read_or_make(
+        path,
+        files.fingerprint(identity),
+        lambda: measure(dataset, frames=config.frames, runs=config.clips),
+    )
     return _join_files(table, video_metadata.read(dataset))
 
 
@@ -93,15 +77,15 @@ def _join_files(table: pd.DataFrame, facts: pd.DataFrame | None) -> pd.DataFrame
 
 @dataclasses.dataclass
 class _Look:
-    """What one pass over a recording's frames gave; its ghosts are cleared in a second one."""
+    """The first pass over a recording's frames; a second one clears its ghosts."""
 
-    watched: scene_mouse.Watched
+    watched: animal.Watched
     colour: Float[np.ndarray, " 3"]  # mean of red, green and blue of the background
     noise: float
     flicker: float
     motion: float
-    timers: list[overlays.Box] | str
-    captions: list[overlays.Box]
+    timers: list[Box] | str
+    captions: list[Box]
     record: tuple[int, int]  # height and width, px
     looked_at: int  # frames
 
@@ -112,21 +96,21 @@ def measure(dataset: epath.PathLike, *, frames: int, runs: int) -> pd.DataFrame:
     Args:
         dataset: its folder.
         frames: of each recording, spread over it, at most.
-        runs: clips of each recording, looked at frame by frame, at most.
+        runs: clips of each recording, measured frame by frame, at most.
 
     Returns:
         A row per recording, sorted by its name: `METADATA`; the features `PICTURE`, `BACKGROUND`,
         `CODING`, `grid` (brightness of GRID x GRID cells, by rows), `MOUSE` (NaN where no animal
         was found); `QUALITY`: the share of the picture in which something moved, the share that
-        was replaced as a ghost (`ghost_grid`: of each cell), and whether the background can be
-        taken as free of the animal; `looked_at`, frames; `picture`, the background as a PNG;
-        `timers` and `captions`, lists of boxes `x:y:w:h` in px of the original (of the record,
-        where its size is not known), as JSON; `timers_why`, '' or why none were looked for.
+        was replaced as a ghost (`ghost_grid`: of each cell), and whether the background is free of
+        the animal; `looked_at`, frames; `picture`, the background as a PNG; `timers` and
+        `captions`, lists of boxes `x:y:w:h` in px of the original (of the record if its size is
+        unknown), as JSON; `timers_why`, '' or why there was no search for timers.
     """
     source = records.RecordSource(dataset)
     groups = list(source.index.groupby("video", sort=True))
     looks = [
-        _look(scene_frames.draw(source, rows, frames=frames, runs=runs))
+        _look(sampling.draw(source, rows, frames=frames, runs=runs))
         for _, rows in tqdm.tqdm(groups, desc="scenes", unit="recording", delay=2)
     ]
     first = pd.DataFrame([rows.iloc[0][list(METADATA)] for _, rows in groups])
@@ -147,8 +131,8 @@ def _small(frames: UInt8[np.ndarray, "frames h w 3"]) -> UInt8[np.ndarray, "fram
     return clips.resize_short_side(frames, _SIDE) if min(frames.shape[1:3]) > _SIDE else frames
 
 
-def _look(sample: scene_frames.Sample) -> _Look:
-    """Measures what needs the frames themselves; noise and flicker off the animal."""
+def _look(sample: sampling.Sample) -> _Look:
+    """Measures what needs the frames themselves; noise and flicker away from the animal."""
     small = _small(sample.spread)
     grey = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in small])
     runs = _small(sample.runs.reshape(-1, *sample.runs.shape[2:]))
@@ -157,7 +141,7 @@ def _look(sample: scene_frames.Sample) -> _Look:
     change = np.abs(np.diff(in_a_row, axis=1)).astype(np.float32)
     # Of Gaussian noise with sd s, the mean absolute difference of two frames is 2 s / sqrt(pi).
     everywhere = float(np.median(change.mean((0, 1)))) if change.size else 0.0
-    watched = scene_mouse.watch(grey, noise=everywhere * np.sqrt(np.pi) / 2)
+    watched = animal.watch(grey, noise=everywhere * np.sqrt(np.pi) / 2)
     still = ~watched.moved if (~watched.moved).mean() > 0.2 else np.ones_like(watched.moved)
     noise = _by_cells(change.mean((0, 1)), still) if change.size else np.full((GRID, GRID), np.nan)
     level = grey[:, still].mean(1)
@@ -192,11 +176,11 @@ def _by_cells(
 def _clear(
     looks: Sequence[_Look], cages: Sequence[str], animals: Sequence[str]
 ) -> list[tuple[np.ndarray, np.ndarray, bool]]:
-    """Clears each background by those of the same picture size: of all, else of cage or animal."""
+    """Clears each background by others of the same size: of all, else of the cage or animal."""
     sizes = [look.watched.background.shape for look in looks]
-    common: dict[tuple, scene_mouse.Common | None] = {}
+    common: dict[tuple, animal.Common | None] = {}
 
-    def common_of(size: tuple, names: Sequence[str] | None, name: str) -> scene_mouse.Common | None:
+    def common_of(size: tuple, names: Sequence[str] | None, name: str) -> animal.Common | None:
         key = (size, id(names), name)
         if key not in common:
             like = [
@@ -204,19 +188,19 @@ def _clear(
                 for i, look in enumerate(looks)
                 if sizes[i] == size and (names is None or names[i] == name)
             ]
-            common[key] = scene_mouse.common_background(like)
+            common[key] = animal.common_background(like)
         return common[key]
 
     cleared = []
     for i, look in enumerate(looks):
         choices = [(None, ""), (cages, cages[i]), (animals, animals[i])]
         tried = (
-            scene_mouse.clear(look.watched, common_of(sizes[i], names, name))
+            animal.clear(look.watched, common_of(sizes[i], names, name))
             for names, name in choices
             if names is None or name
         )
         found = next((each for each in tried if each is not None), None)
-        roamed = float(look.watched.moved.mean()) >= scene_mouse.ROAMED
+        roamed = float(look.watched.moved.mean()) >= animal.ROAMED
         background, ghost = found or (look.watched.background, np.zeros(sizes[i], bool))
         cleared.append((background, ghost, found is not None or roamed))
     return cleared
@@ -233,12 +217,12 @@ def _describe(
     y, x = np.mgrid[:height, :width]
     plane = np.stack([np.ones(background.size), x.ravel() / width, y.ravel() / height], 1)
     slope = np.linalg.lstsq(plane, background.ravel().astype(float), rcond=None)[0]
-    # Encoders keep more of the noise where less moves; smoothed away, as it is behaviour's trace.
+    # Encoders keep more noise where less moves: a trace of behaviour, which is smoothed away.
     quiet = cv2.GaussianBlur(background.astype(np.float32), (0, 0), 1.2)
     smooth = cv2.GaussianBlur(quiet, (0, 0), max(3.0, height / 24))
     across, down = (cv2.Sobel(quiet, cv2.CV_32F, *way) / 8 for way in ((1, 0), (0, 1)))
     low, high = np.percentile(background, [5, 95])
-    # Brighter light makes all of these larger; told by themselves, they are relative to it.
+    # Brighter light makes all of these larger, so they are relative to it.
     level = float(background.mean()) + 1
     grid = _by_cells(background)
     return {
@@ -257,7 +241,7 @@ def _describe(
         "texture": float((quiet - smooth).std()) / level,
         "edges": float(np.hypot(across, down).mean()) / level,
         "grid": (grid if is_clear else np.full_like(grid, np.nan)).ravel(),
-        **_describe_mouse(scene_mouse.find_animals(look.watched, background)),
+        **_describe_mouse(animal.find_animals(look.watched, background)),
         "motion": look.motion,
         "moved": float(look.watched.moved.mean()),
         "ghost": float(ghost.mean()),
@@ -268,8 +252,8 @@ def _describe(
     }
 
 
-def _describe_mouse(animals: Sequence[scene_mouse.Animal]) -> dict[str, float]:
-    """Returns size, contrast, way and place of the animal; NaN where none was found."""
+def _describe_mouse(animals: Sequence[animal.Animal]) -> dict[str, float]:
+    """Returns size, contrast, speed and place of the animal; NaN if none was found."""
     names = [name for name in MOUSE if name != "motion"]
     if not animals:
         return dict.fromkeys(names, float("nan"))
@@ -293,23 +277,19 @@ def _to_png(background: Float[np.ndarray, "h w"]) -> bytes:
 
 
 def _burned_in(look: _Look, fact: pd.Series | None) -> dict[str, str]:
-    """Returns the boxes of timers and captions as JSON, in px of the original where it is known."""
+    """Returns the boxes of timers and captions as JSON, in px of the original if it is known."""
     height, width = look.record
-    roi = (0, 0, width, height)
+    roi = Box(0, 0, width, height)
     if fact is not None:
-        given = [int(part) for part in fact["roi"].split(":")] if fact["roi"] else []
-        roi = tuple(given) if given else (0, 0, int(fact["width"]), int(fact["height"]))  # type: ignore[assignment]
-    found = {"timers": look.timers if isinstance(look.timers, list) else []}
+        whole = Box(0, 0, int(fact["width"]), int(fact["height"]))
+        roi = parse_roi(fact["roi"]) if fact["roi"] else whole
+    timers = look.timers if isinstance(look.timers, list) else []
     # A timer's own signs may look like a caption.
-    found["captions"] = [
-        box for box in look.captions if not any(overlays.overlap(box, t) for t in found["timers"])
-    ]
-    boxes = {
-        kind: [
-            overlays.as_text(overlays.to_original(box, record=look.record, roi=roi))
-            for box in places
-        ]
-        for kind, places in found.items()
+    captions = [box for box in look.captions if not any(box.overlaps(t) for t in timers)]
+    found = {
+        kind: json.dumps(
+            [str(scale_to_original(box, record=look.record, roi=roi)) for box in boxes]
+        )
+        for kind, boxes in (("timers", timers), ("captions", captions))
     }
-    why = look.timers if isinstance(look.timers, str) else ""
-    return {kind: json.dumps(texts) for kind, texts in boxes.items()} | {"timers_why": why}
+    return found | {"timers_why": look.timers if isinstance(look.timers, str) else ""}

@@ -1,9 +1,9 @@
-"""Finds what a recorder has written into the picture: timers, and captions that stand still.
+"""Finds what a recorder has written into the picture: timers, and captions that do not change.
 
-A timer, or a lamp that keeps time, is a small part of the picture that changes at once, by much, at
+A timer, or a lamp that blinks, is a small part of the picture that changes suddenly and strongly at
 a regular rate, and not at all in between, while nothing changes around it. A caption is a row of
-small, thin, sharp signs of one height and one shade that never change. Both can tell a recording's
-session; what they show is not read.
+small, thin, sharp signs of one height and one shade that never change. Both can identify a
+recording's session; their text is not read.
 """
 
 import dataclasses
@@ -13,10 +13,11 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
+from mpjax.data.boxes import Box
 from mpjax.data.scene.frames import Sample
 
-SLOWEST_FPS = 10.0  # below, an animal's own changes between frames look like a timer's
-_STEP, _QUIET = 20, 8  # grey levels: of a change that counts, and of what is none
+SLOWEST_FPS = 10.0  # below, an animal's changes between frames look like a timer's
+_STEP, _QUIET = 20, 8  # grey levels: a change that counts, and the limit of no change
 _JUMP = 40  # of the largest change of a step
 _LEAST_PIXELS = 12
 _HIGHEST, _WIDEST = 0.15, 0.4  # of the picture
@@ -29,16 +30,6 @@ _CONTRAST = 40
 _STEADY = 16  # grey levels within which a caption's pixels stay over the recording
 
 
-@dataclasses.dataclass(frozen=True)
-class Box:
-    """A part of the picture, px of the records."""
-
-    x: int
-    y: int
-    width: int
-    height: int
-
-
 def find_timers(sample: Sample) -> list[Box] | str:
     """Finds timers.
 
@@ -46,21 +37,21 @@ def find_timers(sample: Sample) -> list[Box] | str:
         sample: of a recording.
 
     Returns:
-        Their boxes; or why they cannot be looked for.
+        Their boxes; or why no search is possible.
     """
     if sample.fps < SLOWEST_FPS:
         return (
-            f"timers are not looked for at {sample.fps:g} frames/s; it takes {SLOWEST_FPS:g}, and "
-            "between frames further apart everything jumps"
+            f"no search for timers at {sample.fps:g} frames/s: it needs {SLOWEST_FPS:g}, because "
+            "everything changes between frames that are further apart"
         )
     runs = sample.runs.astype(np.int16)
     if runs.shape[1] < 8:
-        return f"timers are not looked for in runs of {runs.shape[1]} frames; it takes 8"
+        return f"no search for timers in runs of {runs.shape[1]} frames: it needs 8"
     change = np.abs(np.diff(runs, axis=1)).max(-1)  # runs, t - 1, h, w
     stepped = np.asarray(change > _STEP)
     still = np.asarray(change < _QUIET)
     steps = stepped.sum((0, 1))
-    # A pixel of a digit jumps now and then, and does nothing else.
+    # A pixel of a digit changes now and then, and strongly; otherwise it is still.
     candidates = (steps >= 1) & ((stepped | still).mean((0, 1)) > 0.97) & (still.mean((0, 1)) > 0.4)
     found = []
     for label, box in _parts(candidates, reach=max(2, change.shape[2] // 64)):
@@ -70,7 +61,7 @@ def find_timers(sample: Sample) -> list[Box] | str:
 
 
 def _whole_line(box: Box, frames: UInt8[np.ndarray, "frames h w 3"]) -> Box:
-    """Widens the box of the digits that changed to the signs beside them, such as a unit."""
+    """Widens the box of the digits that changed to the signs next to them, such as a unit."""
     height, width = frames.shape[1:3]
     top, bottom = max(0, box.y - 1), min(height, box.y + box.height + 1)
     middle = np.median(frames, axis=0).astype(np.uint8)
@@ -117,7 +108,7 @@ def _is_timer(
     change: Int[np.ndarray, "runs t h w"],
     sample: Sample,
 ) -> bool:
-    """Says whether a part jumps as one, at a regular rate, in quiet surroundings."""
+    """Returns whether a part changes as a whole, at a regular rate, in quiet surroundings."""
     jumping = (change[:, :, own] > _STEP).sum(-1)  # pixels per run and frame
     steps = (jumping >= 0.15 * own.sum()) & (change[:, :, own].max(-1) >= _JUMP)
     times = [
@@ -137,31 +128,26 @@ def _is_timer(
 
 
 def _ring_change(change: Int[np.ndarray, "runs t h w"], box: Box) -> Float[np.ndarray, " frames"]:
-    """Returns the largest change around a box, per frame: a margin away from blurred edges."""
+    """Returns the largest change around a box per frame, at a margin from blurred edges."""
     height, width = change.shape[2:]
     near, far = 2, 2 + max(3, box.height // 2)
     outer = np.zeros((height, width), bool)
-    outer[
-        max(0, box.y - far) : box.y + box.height + far,
-        max(0, box.x - far) : box.x + box.width + far,
-    ] = True
-    outer[
-        max(0, box.y - near) : box.y + box.height + near,
-        max(0, box.x - near) : box.x + box.width + near,
-    ] = False
+    for margin, inside in ((far, True), (near, False)):
+        rows = slice(max(0, box.y - margin), box.y + box.height + margin)
+        outer[rows, max(0, box.x - margin) : box.x + box.width + margin] = inside
     ring = change[:, :, outer].astype(float)
     return np.percentile(ring, 98, axis=-1).ravel()
 
 
 def _is_regular(times_s: Float[np.ndarray, " steps"], fps: float) -> bool:
-    """Says whether steps keep time: their phases agree, for one of the usual periods.
+    """Returns whether steps are regular: their phases agree, for one of the usual periods.
 
     Source: the mean resultant length; Mardia & Jupp, Directional Statistics (2000), ch. 2.
     """
     interval = np.diff(times_s)
     periods = [*_PERIODS_S, float(np.median(interval))]
     for period in periods:
-        if period * fps < 2:  # a period must last two frames to be told
+        if period * fps < 2:  # a period must last two frames to be seen
             continue
         phase = np.exp(2j * np.pi * times_s / period)
         whole = np.rint(interval / period) >= 1  # no two steps within half a period
@@ -171,7 +157,7 @@ def _is_regular(times_s: Float[np.ndarray, " steps"], fps: float) -> bool:
 
 
 def find_captions(spread: UInt8[np.ndarray, "frames h w 3"]) -> list[Box]:
-    """Finds captions that stand still over a recording.
+    """Finds captions that do not change over a recording.
 
     Args:
         spread: frames spread over it.
@@ -192,7 +178,7 @@ def find_captions(spread: UInt8[np.ndarray, "frames h w 3"]) -> list[Box]:
 class _Sign:
     box: Box
     shade: float  # contrast of its strokes
-    letters: int  # that it may consist of: small ones run into each other
+    letters: int  # it may consist of: small ones run into each other
 
 
 def _signs(mask: Bool[np.ndarray, "h w"], contrast: UInt8[np.ndarray, "h w"]) -> list[_Sign]:
@@ -240,7 +226,7 @@ def _rows(signs: list[_Sign]) -> list[list[_Sign]]:
 
 
 def _is_text(row: list[_Sign]) -> bool:
-    """Says whether signs differ in width and stand close: a fence's posts do not."""
+    """Returns whether signs differ in width and stand close, unlike the posts of a fence."""
     widths = np.array([sign.box.width for sign in row], float)
     if len(row) == 1:
         return True
@@ -253,34 +239,3 @@ def _enclose(row: list[_Sign]) -> Box:
     right = max(s.box.x + s.box.width for s in row)
     bottom = max(s.box.y + s.box.height for s in row)
     return Box(left, top, right - left, bottom - top)
-
-
-def to_original(box: Box, *, record: tuple[int, int], roi: tuple[int, int, int, int]) -> Box:
-    """Returns the box in px of the displayed original, a record's pixel wider all around.
-
-    Args:
-        box: in px of the records.
-        record: height and width of the records, px.
-        roi: x, y, width and height of what of the original the records show, px.
-    """
-    scale = roi[2] / record[1], roi[3] / record[0]
-    left = max(0, int((box.x - 1) * scale[0]))
-    top = max(0, int((box.y - 1) * scale[1]))
-    right = min(roi[2], int(np.ceil((box.x + box.width + 1) * scale[0])))
-    bottom = min(roi[3], int(np.ceil((box.y + box.height + 1) * scale[1])))
-    return Box(roi[0] + left, roi[1] + top, right - left, bottom - top)
-
-
-def as_text(box: Box) -> str:
-    """Writes a box as `config.video.mask` takes it."""
-    return f"{box.x}:{box.y}:{box.width}:{box.height}"
-
-
-def overlap(a: Box, b: Box) -> bool:
-    """Says whether two boxes share a pixel."""
-    return (
-        a.x < b.x + b.width
-        and b.x < a.x + a.width
-        and a.y < b.y + b.height
-        and b.y < a.y + a.height
-    )

@@ -1,11 +1,11 @@
-"""Videos to clips of RGB frames: resampling in time, region of interest, size.
+"""Clips of RGB frames from a video: resampling in time, region of interest, mask, size.
 
-Frames stream one by one, so memory does not grow with a recording's length.
+Frames are read one by one, so memory does not grow with a recording's length.
 """
 
 import collections
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import av
@@ -16,20 +16,8 @@ from etils import epath
 from jaxtyping import UInt8
 
 from mpjax.config import VideoConfig
-from mpjax.data.video.boxes import Roi, check_within, parse_mask, parse_roi, reach
-from mpjax.data.video.decode import VideoError, VideoInfo, decode, probe
-
-__all__ = [
-    "Clip",
-    "Roi",
-    "VideoError",
-    "VideoInfo",
-    "parse_mask",
-    "parse_roi",
-    "probe",
-    "read_clips",
-    "read_frames",
-]
+from mpjax.data.boxes import Box, check_within, parse_mask, scale_to_record
+from mpjax.data.video.decode import VideoError, decode, probe
 
 # A frame counts as on screen from this share of a mean frame interval before its timestamp:
 # containers round timestamps (mkv to 1 ms) and cameras jitter, and without slack reading a 30 Hz
@@ -43,7 +31,6 @@ _EXACT = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolati
 class Clip:
     """A run of consecutive frames of one recording."""
 
-    index: int
     start_frame: int  # on the timeline of the clip's own rate
     start_s: float  # after the recording's first frame
     fps: float  # Hz
@@ -51,86 +38,54 @@ class Clip:
     padded_frames: int  # how many at the end repeat the recording's last frame
 
 
-def read_frames(
+def read_clips(
     path: epath.PathLike,
     *,
-    target_fps: float = 0.0,
+    config: VideoConfig,
     recorded_fps: float = 0.0,
-    roi: Roi | None = None,
-    short_side: int = 0,
-    mask: Sequence[Roi] = (),
-) -> Iterator[tuple[float, UInt8[np.ndarray, "h w 3"]]]:
-    """Streams a video's frames, resampled in time, cropped and resized.
+    roi: Box | None = None,
+) -> Iterator[Clip]:
+    """Reads a video's clips: `config.frames` frames each, one starting every `config.stride`.
 
-    Time: output frame k is the one on screen k / `target_fps` seconds after the first frame, that
-    is the last one whose timestamp is not later (by more than 0.13 mean frame intervals); frames
-    are repeated or dropped as needed, so that a variable frame rate becomes a constant one. A
-    frame whose timestamp is missing, or not later than its predecessor's, is taken to follow that
-    one by a mean frame interval.
+    A recording shorter than one clip gives one clip in which its last frame is repeated, as
+    `padded_frames` says. The incomplete clip at the end of a longer recording is left out. In a
+    damaged recording, the clips before the damage come first and then the error.
 
-    Space: the region of interest is cut out, then its short side brought to `short_side`, by area
-    averaging where it shrinks and bilinearly where it grows, so that all recordings of a cohort
-    get one size; the long side keeps the aspect, rounded to the nearest pixel, halves up. Frames
-    are turned and mirrored as the file's display matrix says.
+    Time: frame k is the one on screen k / `config.fps` seconds after the first frame, that is the
+    last one whose timestamp is not later (by more than 0.13 mean frame intervals). Frames are
+    repeated or dropped as needed, so that a variable frame rate becomes a constant one. A frame
+    whose timestamp is missing, or not later than that of the frame before, is taken to follow that
+    frame by a mean interval.
 
-    Mask: what lies in a box is black (0), whatever was there: the same in all recordings. Boxes are
-    widened by the pixels that scaling mixes with their own.
+    Space: the region of interest is cut out, then its short side is scaled to `config.short_side`,
+    by area averaging when it shrinks and bilinearly when it grows, so that all recordings of a
+    cohort have one size. The long side keeps the aspect, rounded to the nearest pixel, halves up.
+    Frames are rotated and mirrored as the file's display matrix says.
+
+    Mask: a box is black (0) in every frame of every recording. Boxes are widened by the pixels
+    that scaling mixes with their own.
 
     Colour follows the file's own tags; untagged files are read as FFmpeg does: BT.601 matrix,
     limited range, but full range for gray and "yuvj" formats.
 
     Args:
         path: local, or any path that epath opens (`gs://…`).
-        target_fps: Hz; 0 yields every frame as it comes.
+        config: length, rate (Hz; 0: every frame as it comes), stride and size (px; 0: as it is) of
+            clips, and boxes to mask, in px of the displayed image.
         recorded_fps: Hz; above 0 it overrides the file's timestamps: frame i is at i/recorded_fps.
-        roi: x, y, width, height in px of the displayed picture, as from `parse_roi`.
-        short_side: px; 0 keeps the size.
-        mask: boxes in px of the displayed picture (not of the region of interest).
-
-    Yields:
-        Seconds after the first frame, and the RGB frame.
+        roi: in px of the displayed image, as from `parse_roi`.
 
     Raises:
-        VideoError: as `probe` and `decode`; or the picture changes size or does not hold `roi` or a
-            box of `mask`.
-    """
-    picture = _Picture(path, roi=roi, short_side=short_side, mask=mask)
-    mean_fps = probe(path).fps
-    for time_s, frame in _timeline(path, target_fps, recorded_fps, mean_fps):
-        yield time_s, picture(frame)
-
-
-def read_clips(
-    path: epath.PathLike,
-    *,
-    config: VideoConfig,
-    recorded_fps: float = 0.0,
-    roi: Roi | None = None,
-) -> Iterator[Clip]:
-    """Streams a video's clips: `config.frames` frames each, one starting every `config.stride`.
-
-    A recording shorter than one clip gives one clip in which its last frame is repeated, as
-    `padded_frames` says. The incomplete clip at the end of a longer recording is left out.
-    A damaged recording raises when its damage is reached: the clips before it are of a recording
-    that failed.
-
-    Args:
-        path: as in `read_frames`.
-        config: length, rate, stride and size of clips, and what is masked.
-        recorded_fps: as in `read_frames`.
-        roi: as in `read_frames`.
-
-    Raises:
-        VideoError: as `read_frames`.
-        ValueError: `config.frames` or `config.stride` is not positive, or a box of `config.mask`
-            cannot be read.
+        VideoError: as `probe` and `decode`; or the image changes size, or does not hold `roi` or
+            a box of the mask.
+        ValueError: `config.frames` or `config.stride` is not positive, a rate is negative, or a
+            box of the mask cannot be read.
     """
     if config.frames < 1 or config.stride < 1:
         raise ValueError(
             f"video.frames = {config.frames} and video.stride = {config.stride}: both must be >= 1"
         )
-    mask = parse_mask(config.mask)
-    picture = _Picture(path, roi=roi, short_side=config.short_side, mask=mask)
+    picture = _Picture(path, config, roi=roi)
     mean_fps = probe(path).fps
     fps = config.fps or recorded_fps or mean_fps
     window: collections.deque[tuple[float, np.ndarray]] = collections.deque()
@@ -157,7 +112,6 @@ def _clip(
     frames = [frame for _, frame in window]
     padded = config.frames - len(frames)
     return Clip(
-        index=index,
         start_frame=index * config.stride,
         start_s=window[0][0],
         fps=fps,
@@ -174,7 +128,9 @@ def _timeline(
         raise ValueError(f"target {target_fps} and recorded {recorded_fps} fps: neither may be < 0")
     interval = 1 / (recorded_fps or mean_fps)
     frames = decode(path, interval=1 / mean_fps)
-    timed = _count_time(frames, interval) if recorded_fps else _stamped_time(frames, interval)
+    timed = _stamped_time(frames, interval)
+    if recorded_fps:
+        timed = ((i * interval, (i + 1) * interval, frame) for i, frame in enumerate(frames))
     if not target_fps:
         yield from ((time_s, frame) for time_s, _, frame in timed)
         return
@@ -195,14 +151,6 @@ def _timeline(
         k += 1
 
 
-def _count_time(
-    frames: Iterator[av.VideoFrame], interval: float
-) -> Iterator[tuple[float, float, av.VideoFrame]]:
-    """Yields (start, end, frame) of frames one `interval` (s) apart."""
-    for i, frame in enumerate(frames):
-        yield i * interval, (i + 1) * interval, frame
-
-
 def _stamped_time(
     frames: Iterator[av.VideoFrame], interval: float
 ) -> Iterator[tuple[float, float, av.VideoFrame]]:
@@ -221,25 +169,18 @@ def _stamped_time(
 
 
 class _Picture:
-    """Converts decoded frames to RGB: cut, scaled and turned, in the order that costs least.
+    """Converts decoded frames to RGB: cropped, scaled and rotated, in the cheapest order.
 
-    Scaling happens on the coded planes, before the change to RGB: from 1920x1080 to 455x256 this
-    is four times as fast as RGB first and then `cv2.INTER_AREA`, and as true (mean error 0.1 of
-    255). All frames must be alike; the first one sets the plan.
+    Scaling happens on the coded planes, before the conversion to RGB: from 1920x1080 to 455x256
+    this is four times as fast as RGB first and then `cv2.INTER_AREA`, and as accurate (mean error
+    0.1 of 255). All frames must have the format of the first.
     """
 
-    def __init__(
-        self,
-        path: epath.PathLike,
-        *,
-        roi: Roi | None,
-        short_side: int,
-        mask: Sequence[Roi] = (),
-    ):
+    def __init__(self, path: epath.PathLike, config: VideoConfig, *, roi: Box | None = None):
         self._path = path
-        self._mask = mask
+        self._mask = parse_mask(config.mask)
+        self._short_side = config.short_side
         self._roi = roi
-        self._short_side = short_side
         self._reformatter = VideoReformatter()
         self._coded: tuple[int, int, str] | None = None
         self._last: av.VideoFrame | None = None
@@ -257,7 +198,7 @@ class _Picture:
             self._plan(frame)
         if coded != self._coded:
             raise VideoError(
-                f"{self._path}: its picture changes from {self._coded} to {coded}; split it there"
+                f"{self._path}: its image changes from {self._coded} to {coded}; split it there"
             )
         if self._crop is not None:
             self._crop.vpush(frame)
@@ -284,26 +225,26 @@ class _Picture:
         width, height = frame.width, frame.height
         self._crop: av.filter.Graph | None = None
         if self._roi is not None:
-            x, y, width, height = self._coded_roi(self._roi, width, height)
-            self._crop = _crop_graph(frame, (x, y, width, height))
+            coded_roi = self._coded_roi(self._roi, width, height)
+            _, _, width, height = coded_roi
+            self._crop = _crop_graph(frame, coded_roi)
         self._size = _scaled(width, height, self._short_side)
         self._blackened = [self._blackened_part(box, frame) for box in self._mask]
 
-    def _blackened_part(self, box: Roi, frame: av.VideoFrame) -> tuple[slice, slice]:
-        """Returns rows and columns of the finished picture that a box of the mask reaches."""
+    def _blackened_part(self, box: Box, frame: av.VideoFrame) -> tuple[slice, slice]:
+        """Returns rows and columns of the scaled image that a box of the mask covers."""
         shown, size = (frame.width, frame.height), self._size
         if self._transpose:
             shown, size = shown[::-1], size[::-1]
-        x, y, width, height = box
-        if x + width > shown[0] or y + height > shown[1]:
+        if box.x + box.width > shown[0] or box.y + box.height > shown[1]:
             raise VideoError(
-                f"{self._path}: box {x}:{y}:{width}:{height} of config.video.mask reaches beyond "
-                f"the picture of {shown[0]} x {shown[1]} px; correct the box"
+                f"{self._path}: box {box} of config.video.mask reaches beyond the image of "
+                f"{shown[0]} x {shown[1]} px; correct the box"
             )
-        return reach(box, self._roi or (0, 0, *shown), size)
+        return scale_to_record(box, self._roi or Box(0, 0, *shown), size)
 
-    def _coded_roi(self, roi: Roi, coded_width: int, coded_height: int) -> Roi:
-        """Turns a ROI of the displayed picture into one of the coded picture."""
+    def _coded_roi(self, roi: Box, coded_width: int, coded_height: int) -> Box:
+        """Converts a ROI of the displayed image to one of the coded image."""
         x, y, w, h = roi
         width, height = coded_width, coded_height
         if self._transpose:
@@ -314,14 +255,15 @@ class _Picture:
             raise VideoError(f"{self._path}: {error}") from None
         x = width - x - w if self._step_x < 0 else x
         y = height - y - h if self._step_y < 0 else y
-        return (y, x, h, w) if self._transpose else (x, y, w, h)
+        return Box(y, x, h, w) if self._transpose else Box(x, y, w, h)
 
 
 def _orientation(frame: av.VideoFrame) -> tuple[bool, int, int]:
-    """Returns (transpose, step along y, step along x) from the coded to the displayed picture.
+    """Returns (transpose, step along y, step along x) from the coded to the displayed image.
 
     The display matrix (ISO 14496-12, 6.2.2) holds a, b, u, c, d, …: a coded point (x, y) is
-    displayed at (a x + c y, b x + d y). All eight orientations occur: four turns, mirrored or not.
+    displayed at (a x + c y, b x + d y). All eight orientations occur: rotated by right angles, and
+    mirrored or not.
     """
     side_data: Any = frame.side_data  # PyAV's stub lists only motion vectors
     matrix = side_data.get("DISPLAYMATRIX")
@@ -333,10 +275,10 @@ def _orientation(frame: av.VideoFrame) -> tuple[bool, int, int]:
     return transpose, -1 if along_y < 0 else 1, -1 if along_x < 0 else 1
 
 
-def _crop_graph(frame: av.VideoFrame, roi: Roi) -> av.filter.Graph:
+def _crop_graph(frame: av.VideoFrame, roi: Box) -> av.filter.Graph:
     """Builds a filter that cuts out `roi` (coded px) without copying.
 
-    At odd offsets the subsampled chroma lies up to one pixel beside the luma.
+    At odd offsets the subsampled chroma lies up to one pixel away from the luma.
     """
     x, y, width, height = roi
     graph = av.filter.Graph()

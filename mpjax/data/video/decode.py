@@ -1,38 +1,40 @@
-"""Opens and decodes videos, and gives an honest account of damage.
+"""Opens and decodes videos, and reports all damage.
 
-Nothing is shortened in silence: a file that is broken, or that ends before its own header says,
-raises `VideoError`.
+A file that is broken, or that ends earlier than its header says, raises `VideoError`: no recording
+is shortened silently.
 """
 
+import concurrent.futures
 import contextlib
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import av
 import av.container
 import av.stream
+import tqdm
 from etils import epath
 
 from mpjax.io import stores
 
-# Mean frame intervals by which a recording may miss the end that its header promises, and at that
-# end the span in which a broken packet is forgiven: writers differ in how they count the last
-# frame, and a recorder that is switched off may leave it unfinished.
+# Mean frame intervals by which a recording may end early, by its header, and within which a broken
+# packet at the end is accepted: writers count the last frame differently, and a recorder that is
+# switched off may leave it unfinished.
 _TAIL = 2.0
 _GUESSED_DURATION = ("mpeg", "mpegts")  # FFmpeg infers it from the file's last timestamps
-# Fetched at once from a store: to decode, a second or more of most recordings; to probe, less.
+# Fetched at once from a store: a second or more of most recordings to decode, less to probe.
 _BLOCK_BYTES, _PROBE_BYTES = 1 << 20, 1 << 18
-_NOT_A_RECORDING = ("tty", "image2")  # plain text, which FFmpeg would draw; still pictures
+_NOT_A_RECORDING = ("tty", "image2")  # plain text, which FFmpeg would draw; still images
 
 
 class VideoError(ValueError):
-    """A video that cannot be used: "path: reason and way out"."""
+    """A video that cannot be used: "path: reason and what to do"."""
 
 
 @dataclasses.dataclass(frozen=True)
 class VideoInfo:
-    """What a video's header says, and how its first frame decodes."""
+    """A video's header, and the format of its first frame."""
 
     path: str
     width: int  # px, as displayed: after rotation; non-square pixels stay as they are coded
@@ -42,24 +44,24 @@ class VideoInfo:
     frames: int  # an estimate where the header holds no count
     codec: str
     pixel_format: str
-    rotation: int  # degrees counterclockwise, from the coded to the displayed picture
+    rotation: int  # degrees counterclockwise, from the coded to the displayed image
     container: str  # FFmpeg's name of the file's format
-    encoder: str  # the program that wrote it, as its tags say; empty: they do not
-    created: str  # creation_time of its tags, ISO 8601; empty: they have none
+    encoder: str  # the program that wrote it, from its tags; empty: not given
+    created: str  # creation_time of its tags, ISO 8601; empty: not given
     size_bytes: int
 
 
 def probe(path: epath.PathLike) -> VideoInfo:
     """Reads a video's header and first frame.
 
-    Without a duration in the header (as in some mkv and webm files) the timestamps of all packets
-    are read, which needs no decoding, and give rate, duration and count.
+    If the header has no duration (as in some mkv and webm files), the timestamps of all packets,
+    read without decoding, give rate, duration and count.
 
     Args:
         path: local, or any path that epath opens (`gs://…`).
 
     Raises:
-        VideoError: the file is missing, empty, a directory, not a video, or without a picture.
+        VideoError: the file is missing, empty, a directory, not a video, or without an image.
     """
     with _open(path, block_bytes=_PROBE_BYTES) as container:
         stream = _video_stream(path, container)
@@ -95,6 +97,23 @@ def probe(path: epath.PathLike) -> VideoInfo:
     )
 
 
+def probe_all(paths: Sequence[epath.PathLike]) -> list[VideoInfo | VideoError]:
+    """Probes videos in parallel, with progress; an unreadable one gives its error."""
+
+    def probe_one(path: epath.PathLike) -> VideoInfo | VideoError:
+        try:
+            return probe(path)
+        except VideoError as error:
+            return error
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        probed = pool.map(probe_one, paths)
+        progress = tqdm.tqdm(
+            probed, total=len(paths), desc="probing", unit="video", mininterval=0.5
+        )
+        return list(progress)
+
+
 def _tags(container: av.container.InputContainer, stream: av.VideoStream) -> dict[str, str]:
     """Returns the tags of file and stream by lower-case name; the encoder of both, joined."""
     tags = [{k.lower(): v for k, v in each.metadata.items()} for each in (container, stream)]
@@ -105,8 +124,8 @@ def _tags(container: av.container.InputContainer, stream: av.VideoStream) -> dic
 def decode(path: epath.PathLike, *, interval: float) -> Iterator[av.VideoFrame]:
     """Streams all frames of a video, in the order of display.
 
-    Where a recording starts between two keyframes, those before the first keyframe cannot be
-    decoded: as in any player, it then begins there.
+    Frames before the first keyframe cannot be decoded: as in any player, the recording then begins
+    at that keyframe.
 
     Args:
         path: as in `probe`.
@@ -114,19 +133,19 @@ def decode(path: epath.PathLike, *, interval: float) -> Iterator[av.VideoFrame]:
 
     Raises:
         VideoError: as `probe`; or a packet or frame is damaged (other than the last two), or the
-            last frame ends more than two intervals before the end that the header promises.
+            last frame ends more than two intervals before the end that the header gives.
     """
     with _open(path) as container:
         stream = _video_stream(path, container)
         # Threads over slices, not over frames: those report damage late, at another packet, and
-        # hold a picture per core; a build is parallel over recordings anyway.
+        # hold an image per core; a build is parallel over recordings anyway.
         stream.thread_type = "SLICE"
         promise = _promised_end(container, stream)
         start_s = _seconds(stream, stream.start_time)
         count, end_s = 0, start_s
         for packet in _packets(path, container):
             if packet.stream_index != stream.index:
-                if stream.duration is None:  # then the promise is that of all streams together
+                if stream.duration is None:  # then the header's end is that of all streams
                     end_s = max(end_s, _end(packet, end_s))
                 continue
             frames, fault = _decode_packet(packet)
@@ -151,7 +170,7 @@ def decode(path: epath.PathLike, *, interval: float) -> Iterator[av.VideoFrame]:
 
 
 def _decode_packet(packet: av.Packet) -> tuple[list[av.VideoFrame], str]:
-    """Returns the good frames that a packet completes, and what was wrong with it, if anything."""
+    """Returns the good frames that a packet completes, and its fault, if any."""
     if packet.is_corrupt:
         return [], "incomplete packet"
     try:
@@ -159,7 +178,7 @@ def _decode_packet(packet: av.Packet) -> tuple[list[av.VideoFrame], str]:
     except av.FFmpegError as error:
         return [], error.strerror or type(error).__name__
     good = [frame for frame in frames if not frame.is_corrupt]
-    return good, "" if len(good) == len(frames) else "damaged picture"
+    return good, "" if len(good) == len(frames) else "damaged image"
 
 
 def _packets(path: epath.PathLike, container: av.container.InputContainer) -> Iterator[av.Packet]:
@@ -174,7 +193,7 @@ def _promised_end(container: av.container.InputContainer, stream: av.VideoStream
     if container.format.name in _GUESSED_DURATION:
         return None
     if container.format.name == "avi" and stream.frames and stream.average_rate:
-        # Of a cut avi FFmpeg shortens the duration, but not the count.
+        # For an avi that was cut off, FFmpeg shortens the duration but not the count.
         return _seconds(stream, stream.start_time) + float(stream.frames / stream.average_rate)
     if stream.duration:
         return _seconds(stream, (stream.start_time or 0) + stream.duration)
@@ -184,7 +203,7 @@ def _promised_end(container: av.container.InputContainer, stream: av.VideoStream
 def _header_timing(
     container: av.container.InputContainer, stream: av.VideoStream
 ) -> tuple[float, float, int]:
-    """Returns (fps, duration in s, frames), each 0 where the header lacks it."""
+    """Returns (fps, duration in s, frames), each 0 if the header lacks it."""
     fps = float(stream.average_rate or stream.guessed_rate or 0)
     duration_s = _seconds(stream, stream.duration) or (container.duration or 0) / av.time_base
     return fps, duration_s, stream.frames
@@ -205,7 +224,7 @@ def _packet_timing(path: epath.PathLike, header_fps: float) -> tuple[float, floa
                 last_s = max(last_s, _seconds(packet, packet.pts))
     fps = (count - 1) / (last_s - first_s) if last_s > first_s else header_fps
     if not fps:
-        raise VideoError(f"{path}: tells no frame rate; remux it (ffmpeg -r FPS -i IN -c copy OUT)")
+        raise VideoError(f"{path}: has no frame rate; remux it (ffmpeg -r FPS -i IN -c copy OUT)")
     return fps, count / fps, count
 
 
@@ -221,13 +240,13 @@ def _end(clocked: av.Packet | av.VideoFrame, otherwise: float) -> float:
 
 
 def _no_picture(path: epath.PathLike) -> str:
-    return f"{path}: holds no picture that decodes; record or copy it again"
+    return f"{path}: holds no frame that can be decoded; record or copy it again"
 
 
 def _video_stream(path: epath.PathLike, container: av.container.InputContainer) -> av.VideoStream:
     name = container.format.name
     if name in _NOT_A_RECORDING or name.endswith("_pipe"):
-        raise VideoError(f"{path}: a text or still picture ({name}), not a video; give a video")
+        raise VideoError(f"{path}: a text or still image ({name}), not a video; give a video")
     cover = av.stream.Disposition.attached_pic
     streams = [s for s in container.streams.video if not s.disposition & cover]
     if not streams:
@@ -250,7 +269,7 @@ def _open(
     if source.stat().length == 0:
         raise VideoError(f"{path}: empty (0 bytes); copy it again")
     with contextlib.ExitStack() as stack:
-        file: object = "file:" + os.fspath(source)  # else "a:b.mp4" would be taken for a protocol
+        file: object = "file:" + os.fspath(source)  # else "a:b.mp4" would be read as a protocol
         if stores.is_remote(source):
             file = stack.enter_context(stores.open_binary(source, block_bytes=block_bytes))
         try:
@@ -268,6 +287,6 @@ def _why_unreadable(source: epath.Path, error: av.FFmpegError) -> str:
     if head[4:8] == b"ftyp":
         return (
             "an mp4 or mov without its index (moov): the recording or the copy was cut off; copy "
-            "it again, or rebuild the index with a repair tool such as untrunc"
+            "it again, or rebuild the index with a tool such as untrunc"
         )
-    return f"not a video that FFmpeg knows ({error.strerror}); give a video"
+    return f"not a video that FFmpeg can read ({error.strerror}); give a video"

@@ -1,4 +1,4 @@
-"""A recording's clips, encoded as records; nothing here needs Beam."""
+"""Encodes a recording's clips as records; needs no Beam."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -8,7 +8,9 @@ import simplejpeg
 
 from mpjax.config import VideoConfig
 from mpjax.data import records
-from mpjax.data.video import clips as video
+from mpjax.data.boxes import Box
+from mpjax.data.video.clips import read_clips
+from mpjax.data.video.decode import VideoInfo
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +21,7 @@ class Recording:
     path: str
     metadata: dict[str, Any]  # the row's part of records.METADATA
     recorded_fps: float
-    roi: tuple[int, int, int, int] | None
+    roi: Box | None
     shards: tuple[str, ...]  # file names of the shards of its split
 
     @property
@@ -28,13 +30,15 @@ class Recording:
         return f"{self.number:06d}"
 
 
-def encode_clips(recording: Recording, config: VideoConfig) -> Iterator[tuple[dict, bytes]]:
+def encode_clips(
+    recording: Recording, config: VideoConfig
+) -> Iterator[tuple[dict[str, Any], bytes]]:
     """Decodes a recording; yields each clip's metadata and its serialised Example.
 
     Raises:
-        video.VideoError: the recording cannot be read to its end.
+        VideoError: the recording cannot be read to its end.
     """
-    clips = video.read_clips(
+    clips = read_clips(
         recording.path, config=config, recorded_fps=recording.recorded_fps, roi=recording.roi
     )
     for clip in clips:
@@ -52,9 +56,7 @@ def encode_clips(recording: Recording, config: VideoConfig) -> Iterator[tuple[di
         yield metadata, records.encode_example(metadata, frames)
 
 
-def expected_clips(info: video.VideoInfo | None, config: VideoConfig) -> int:
-    """Estimates how many clips a recording gives, by its header; 0 where that is unknown."""
-    if info is None:
-        return 0
+def expected_clips(info: VideoInfo, config: VideoConfig) -> int:
+    """Estimates from its header how many clips a recording gives."""
     frames = info.duration_s * (config.fps or info.fps)
     return 1 + max(0, int(frames - config.frames)) // config.stride

@@ -1,6 +1,5 @@
 """Video Swin on disk: an Orbax checkpoint, and a JSON file that tells what it is."""
 
-import uuid
 from typing import Any
 
 import jax
@@ -68,20 +67,10 @@ def save(
             _write(folder, params)
         write_json(directory / _ABOUT, about)  # the mark of a whole one, hence the last
         return
-    aside = directory.parent / f".{directory.name}.{uuid.uuid4().hex[:8]}.part"
-    try:
-        # Not left to Orbax, whose threads wait 5 minutes for a directory that cannot be made.
-        aside.mkdir(parents=True)
-    except OSError as error:
-        raise OSError(f"{directory}: cannot be written ({error})") from error
-    try:
+    # Not left to Orbax, whose threads wait 5 minutes for a directory that cannot be made.
+    with files.write_folder_aside(directory) as aside:
         _write(aside, params)
         write_json(aside / _ABOUT, about)
-        if directory.exists():  # and is empty, else it was refused
-            directory.rmdir()
-        aside.rename(directory)
-    finally:
-        aside.rmtree(missing_ok=True)
 
 
 def _write(directory: epath.Path, params: Any) -> None:

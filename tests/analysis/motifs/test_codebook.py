@@ -220,7 +220,7 @@ def test_a_single_animal_is_clustered_with_a_word_about_its_stability(planted):
     embedding, _, animal, *_ = planted
     one = animal == "m0"
     fitted = codebook.fit(embedding, group=animal, config=SMALL, mask=one)
-    assert "says nothing of other animals" in fitted.meta["chosen"]["note"]
+    assert "says nothing about other animals" in fitted.meta["chosen"]["note"]
     assert len(fitted.assign(embedding[one]).motif) == one.sum()
 
 

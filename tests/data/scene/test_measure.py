@@ -11,10 +11,10 @@ import simplejpeg
 import small_dataset
 
 from mpjax import taxonomy as taxonomies
-from mpjax.analysis.confounds import audit
-from mpjax.analysis.confounds.feature_tests import Settings
+from mpjax.analysis.confounds import Settings, audit_confounds
 from mpjax.config import ConfoundConfig
 from mpjax.data import records, video_metadata
+from mpjax.data.boxes import Box, scale_to_original
 from mpjax.data.scene import frames as scene_frames
 from mpjax.data.scene import measure as scenes
 from mpjax.data.scene import overlays
@@ -111,7 +111,7 @@ def audit_of(table, kinds):
     known = {k: v for k, v in audited_recordings.SAME.items() if k not in table}
     recordings = table.assign(**made, **known, bit_rate_kbps=80.0, bytes_per_frame=400.0)
     settings = Settings("animal", bootstrap=100, permutations=399)
-    return audit.audit(recordings, taxonomies.default_taxonomy(fine), settings)
+    return audit_confounds(recordings, taxonomies.default_taxonomy(fine), settings)
 
 
 def test_animals_that_freeze_by_condition_do_not_turn_the_background_red(tmp_path):
@@ -210,7 +210,7 @@ def test_a_clock_is_found_where_it_is_and_a_picture_without_one_has_none():
 
 def test_timers_are_not_looked_for_where_frames_lie_far_apart():
     why = overlays.find_timers(sample_of(write_digits(64, every=5), fps=4.0))
-    assert "not looked for at 4 frames/s" in why
+    assert "no search for timers at 4 frames/s" in why
 
 
 def test_a_caption_that_stands_still_is_found_and_a_mouse_is_none():
@@ -228,9 +228,8 @@ def test_a_caption_that_stands_still_is_found_and_a_mouse_is_none():
 
 
 def test_boxes_are_told_in_px_of_the_original_through_the_region_of_interest():
-    box = overlays.Box(10, 20, 30, 8)
-    told = overlays.to_original(box, record=(100, 200), roi=(50, 60, 400, 200))
-    assert overlays.as_text(told) == "68:98:64:20"
+    box = scale_to_original(Box(10, 20, 30, 8), record=(100, 200), roi=Box(50, 60, 400, 200))
+    assert str(box) == "68:98:64:20"
 
 
 LUPE_CLOCK = (223, 216, 240, 224)  # px of 256: where the digits are, left, top, right, bottom
@@ -238,12 +237,14 @@ LUPE_CLOCK = (223, 216, 240, 224)  # px of 256: where the digits are, left, top,
 
 @pytest.mark.slow
 def test_the_red_timers_of_the_lupe_clips_are_found_and_nothing_in_other_mice(shared):
-    from mpjax.data.video import clips
+    from video_files import read_frames
+
+    from mpjax.data import video
 
     def look(path):
-        frames = [f for _, (_, f) in zip(range(160), clips.read_frames(path, short_side=256),
+        frames = [f for _, (_, f) in zip(range(160), read_frames(path, short_side=256),
                                          strict=False)]  # fmt: skip
-        fps = clips.probe(path).fps
+        fps = video.probe(path).fps
         return overlays.find_timers(sample_of(np.stack(frames), fps=fps))
 
     folder = shared / "data" / "mouse_video"

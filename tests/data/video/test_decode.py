@@ -15,10 +15,11 @@ from video_files import (
     noise_video,
     numbered,
     quadrants,
+    read_frames,
     write_video,
 )
 
-from mpjax.data.video.clips import VideoError, probe, read_frames
+from mpjax.data.video import VideoError, probe
 
 SHARED = Path(__file__).resolve().parents[4] / "shared" / "data"
 
@@ -112,11 +113,11 @@ def silent_film(path):
         ("folder.mp4", Path.mkdir, "a directory"),
         ("zero.mp4", Path.touch, r"empty \(0 bytes\)"),
         ("cohort.csv", lambda path: path.write_text("video,animal\na.mp4,1\n" * 9), "not a video"),
-        ("notes.txt", lambda path: path.write_text("day 3\n" * 99), "a text or still picture"),
+        ("notes.txt", lambda path: path.write_text("day 3\n" * 99), "a text or still image"),
         (
             "photo.png",
             lambda path: cv2.imwrite(str(path), np.zeros((9, 9, 3), np.uint8)),
-            "a text or still picture",
+            "a text or still image",
         ),
         ("sound.wav", silent_film, "holds audio streams but no video"),
         ("cut.mp4", lambda path: cut(noise_video(path, 30), 0.6), r"without its index \(moov\)"),

@@ -127,7 +127,7 @@ def test_an_unchanged_cohort_is_not_built_again(tmp_path, capfd):
 
 
 @pytest.mark.parametrize("harm", ["index", "shard", "cut", "failures", "features", "manifest"])
-def test_a_dataset_that_has_lost_a_part_is_built_anew(tmp_path, capfd, harm):
+def test_a_dataset_that_has_lost_a_part_is_built_again(tmp_path, capfd, harm):
     path, out = write_cohort(tmp_path / "cohort"), tmp_path / "dataset"
     run_build(path, out)
     before = content(out)
@@ -142,13 +142,13 @@ def test_a_dataset_that_has_lost_a_part_is_built_anew(tmp_path, capfd, harm):
     else:
         (out / names[harm]).unlink()
     run_build(path, out)
-    told = [line for line in capfd.readouterr().err.splitlines() if str(out) in line]
-    assert len(told) == 1
-    assert told[0].startswith(f"dataset {out}: damaged, built anew (")
+    lines = [line for line in capfd.readouterr().err.splitlines() if str(out) in line]
+    assert len(lines) == 1
+    assert lines[0].startswith(f"dataset {out}: damaged, built again (")
     assert content(out) == before
 
 
-def test_a_damaged_manifest_is_told_with_a_way_out_that_a_build_follows(built, tmp_path):
+def test_a_damaged_manifest_is_reported_with_a_way_out_that_a_build_follows(built, tmp_path):
     damaged = tmp_path / "dataset"
     shutil.copytree(built[1], damaged)
     (damaged / records.MANIFEST_FILE).write_text("{")
@@ -158,7 +158,7 @@ def test_a_damaged_manifest_is_told_with_a_way_out_that_a_build_follows(built, t
     assert content(damaged) == content(built[1])
 
 
-def test_a_dataset_that_has_lost_its_manifest_is_not_overwritten_but_told_of(built, tmp_path):
+def test_a_dataset_that_has_lost_its_manifest_is_not_overwritten_but_reported(built, tmp_path):
     lost = tmp_path / "dataset"
     shutil.copytree(built[1], lost)
     (lost / records.MANIFEST_FILE).unlink()
@@ -172,7 +172,7 @@ WRAPPED = "OSError: /d/spill: no space left on the disk, so 0.json was not writt
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "reason"),
     [
         (RuntimeError(f"{FULL} [while running 'Decode']"), FULL[9:]),
         # As several processes hand it on: the cause first, what was raised of it at the end.
@@ -187,17 +187,17 @@ WRAPPED = "OSError: /d/spill: no space left on the disk, so 0.json was not writt
         (OSError("/d/spill: no space left [while running 'Decode']"), "/d/spill: no space left"),
     ],
 )
-def test_a_disk_that_is_full_is_one_clear_error(tmp_path, monkeypatch, error, told):
+def test_a_disk_that_is_full_is_one_clear_error(tmp_path, monkeypatch, error, reason):
     path = write_cohort(tmp_path / "cohort")
 
     def run(*_):
         raise error
 
-    monkeypatch.setattr(build.shard_pipeline, "run", run)
+    monkeypatch.setattr(build.pipeline, "run", run)
     with pytest.raises(build.BuildError) as raised:
         run_build(path, tmp_path / "dataset")
     line = str(raised.value)
-    assert line.startswith(f"{tmp_path}: cannot write the dataset ({told}); ")
+    assert line.startswith(f"{tmp_path}: cannot write the dataset ({reason}); ")
     assert not (tmp_path / "dataset").exists()
 
 
@@ -222,13 +222,13 @@ def test_an_error_of_the_code_that_an_oserror_caused_keeps_its_traceback(tmp_pat
     def run(*_):
         raise RuntimeError(f"{FULL}\n\nTraceback\nKeyError: 'shard' [while running 'Write']")
 
-    monkeypatch.setattr(build.shard_pipeline, "run", run)
+    monkeypatch.setattr(build.pipeline, "run", run)
     with pytest.raises(RuntimeError, match="KeyError"):
         run_build(path, tmp_path / "dataset")
 
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_what_workers_raise_is_told_without_beams_log(tmp_path, workers):
+def test_what_workers_raise_is_reported_without_beams_log(tmp_path, workers):
     path = write_cohort(tmp_path / "cohort")
     # Two files would have one name: an OSError within the workers that root meets as well.
     code = (
@@ -246,9 +246,9 @@ def test_what_workers_raise_is_told_without_beams_log(tmp_path, workers):
     words = [sys.executable, "-c", code, str(path), str(tmp_path / "d"), str(workers)]
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 1
-    told = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert len(told) == 1
-    assert re.search(r"cannot write the dataset \(.*000000\.tfrecord is a directory\);", told[0])
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    assert re.search(r"cannot write the dataset \(.*000000\.tfrecord is a directory\);", lines[0])
     assert "Traceback" not in done.stderr
     assert "apache_beam" not in done.stderr
 

@@ -110,7 +110,7 @@ def test_a_hand_made_split_trains_on_every_class(tmp_path):
 def test_a_hand_made_split_and_a_scheme_contradict(tmp_path):
     path = write_rows(tmp_path, with_split(make_rows(animals=3), by_animal))
     (fault,) = faults_of(path, split=SplitConfig(scheme="kfold"))
-    assert "drop one" in fault.rule
+    assert "remove one" in fault.rule
 
 
 def test_check_no_leak_names_the_rows_of_an_animal_on_two_sides(tmp_path):
@@ -194,13 +194,13 @@ def test_a_class_of_one_group_is_warned_of(tmp_path, caplog):
     rows = [*make_rows(), make_rows()[0] | {"video": "late.mp4", "day": "21"}]
     cohorts.read_cohort(write_rows(tmp_path, rows))
     assert "class cfa@d21 is in one animal only (cfa0)" in caplog.text
-    assert "have fewer than 3 animals to learn from, the least cfa@d21 with 1" in caplog.text
+    assert "have fewer than 3 animals to train on (fewest: cfa@d21 with 1)" in caplog.text
 
 
 def test_a_cohort_without_painless_animals_is_warned_of(tmp_path, caplog):
     rows = [row for row in make_rows() if row["condition"] == "cfa"]
     cohorts.read_cohort(write_rows(tmp_path, rows), split=SplitConfig(group="animal"))
-    assert "there will be no score of pain and no drug test" in caplog.text
+    assert "there will be no pain score and no drug test" in caplog.text
 
 
 @pytest.mark.parametrize(

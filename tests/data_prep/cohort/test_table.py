@@ -129,14 +129,17 @@ def test_a_first_row_that_is_no_header_is_one_fault(tmp_path, first):
 @pytest.mark.parametrize("day", ["D7", "day 7", "baseline", "2026-05-01", "14.05.2026"])
 def test_a_day_that_is_none_is_told_with_the_way_out(tmp_path, day):
     (fault,) = faults_of(write(tmp_path, BASE.replace(",7\nb", f",{day}\nb")))
-    assert "days after induction, such as 7; before it, 0 or negative" in str(fault)
+    assert "days after induction, such as 7 (0 or negative before it)" in str(fault)
     assert "not a date: the days from induction to it" in str(fault)
 
 
 @pytest.mark.parametrize(
     ("rows", "told"),
     [
-        ([{"label": "sniff"}, {"label": "sniff"}], "one class, sniff: there is nothing"),
+        (
+            [{"label": "sniff"}, {"label": "sniff"}],
+            "one class, sniff: no accuracy can be",
+        ),
         (
             [{"label": "sniff", "split": "train"}, {"label": "rear", "split": "train"}],
             "no recording is held out",
@@ -227,7 +230,7 @@ def test_a_bad_cell_is_one_fault_with_row_column_value_rule(tmp_path):
 BAD_ARMS = (
     ("gabapentin", "", "dose_mg_per_kg", "above 0"),
     ("gabapentin", "0", "dose_mg_per_kg", "above 0"),
-    ("saline", "", "dose_mg_per_kg", "written vehicle"),
+    ("saline", "", "dose_mg_per_kg", "control arm write vehicle"),
     ("vehicle", "30", "dose_mg_per_kg", "0 or empty"),
     ("Vehicle", "", "drug", "'vehicle'"),
     ("vehicel", "", "drug", "'vehicle'"),
@@ -454,7 +457,7 @@ def test_a_roi_outside_the_picture_is_told_by_the_check_as_by_a_build(tmp_path, 
         "row 4, column roi, value '0:40:8:9'",
     ]
     assert all(str(path) in line and "correct the roi" in line for line in told)
-    assert "reaches to 65 x 48 px, the picture is 64 x 48 px" in told[0]
+    assert "reaches to 65 x 48 px, the image is 64 x 48 px" in told[0]
     assert "then: mpjax study" not in out
     rows = [row | {"roi": ""} for row in rows]
     assert check.main(StudyConfig(), write_rows(tmp_path, rows, videos=False)) == 0

@@ -57,7 +57,7 @@ def paw_directed_share(config, chosen, repeats=1):
         seeded = dataclasses.replace(config, seed=seed)
         for recording in filter(chosen, synthetic_plan.plan(seeded)):
             labels, _ = synthetic_plan.draw_behaviour(seeded, recording)
-            paw = [behaviour.BEHAVIOURS.index(name) for name in behaviour.PAW_DIRECTED]
+            paw = [behaviour.BEHAVIOURS.index(name) for name in behaviour.BEHAVIOURS[4:]]
             shares.append(np.isin(labels, paw).mean())
     return np.mean(shares)
 
