@@ -119,6 +119,7 @@ if not (SOURCE / "configs").exists():
 
 # %%
 from data_prep import cohort, synthetic
+from data_prep.cohort.__main__ import main as check
 from mpjax import notebook
 
 folder = pathlib.Path(FOLDER or "my_videos")
@@ -152,7 +153,7 @@ if not given:
 
 # %%
 with notebook.plain_errors():
-    unreadable = cohort.main(config, config.cohort)
+    unreadable = check(config, config.cohort)
 if unreadable:
     raise notebook.Stop("fix the videos named above, or remove their rows from the table")
 
@@ -193,7 +194,7 @@ metrics = study.metrics.to_dict()
 notebook.key_figures(metrics)
 
 # %% [markdown]
-# The drug's effect in words, and whether anything other than behaviour separates the classes:
+# The drug's effect in words, and whether anything other than behaviour could explain the classes:
 
 # %%
 for sentence in metrics["drug"].get("summary", []):

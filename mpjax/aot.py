@@ -1,8 +1,9 @@
-"""Asks what a pod would do, without one: `python -m mpjax.aot --config=… --topology=v5e:16x16`.
+"""Predicts a TPU pod's run, without one: `python -m mpjax.aot --config=… --topology=v5e:16x16`.
 
 Compiles the steps of training, evaluation and embedding for a TPU topology by libtpu
-(`pip install libtpu`) and prints, per chip: memory, FLOPs, collective operations, and the time and
-the MFU that they bound. Each program takes minutes. The exit status is 1 where one does not fit.
+(`pip install libtpu`) and prints, per chip: memory, FLOPs, collective operations, and the limits
+that they set to time and MFU. Each program takes minutes. The exit status is 1 where one does not
+fit.
 """
 
 import json
@@ -17,9 +18,9 @@ from mpjax.config import StudyConfig
 
 def run(config: StudyConfig, topology: str, names: list[str]) -> tuple[list[dict], bool]:
     """Reports on programs, one after the other; returns the figures, and whether all fit."""
-    os.environ["JAX_PLATFORMS"] = "cpu"  # read when JAX is imported: there need be no TPU
-    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # nor a machine that tells of one
-    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # several may compile side by side
+    os.environ["JAX_PLATFORMS"] = "cpu"  # read when JAX is imported; no TPU is needed
+    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # nor a metadata server
+    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # several may compile at once
     from mpjax.profiling import aot
 
     reports, fit = [], True
@@ -51,6 +52,6 @@ def main(config: StudyConfig) -> int:
 
 if __name__ == "__main__":
     flags.DEFINE_string("topology", None, "TPU slice, e.g. v5e:4x4.", required=True)
-    flags.DEFINE_list("programs", [], "Of train, eval, embed; all that the config has.")
+    flags.DEFINE_list("programs", [], "Of train, eval, embed; default: all that the config has.")
     flags.DEFINE_string("json", None, "File for the figures.")
     cli.start(main)

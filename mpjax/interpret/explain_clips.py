@@ -19,7 +19,7 @@ from mpjax.config import SaliencyConfig
 from mpjax.data import animation, embeddings, records
 from mpjax.data.clips import resize_short_side
 from mpjax.data.scene import backgrounds
-from mpjax.data.splits import read_splits
+from mpjax.data.splits import Splits
 from mpjax.heads import logistic, probe
 from mpjax.interpret import attribution, faithfulness
 from mpjax.io import files
@@ -63,14 +63,24 @@ class Chosen:
 
 
 def explain(
-    workdir: epath.PathLike, projector: Projector, config: SaliencyConfig, *, out: epath.PathLike
+    embedded: embeddings.Embeddings,
+    splits: Splits,
+    projector: Projector,
+    config: SaliencyConfig,
+    *,
+    dataset: epath.PathLike,
+    heads: epath.PathLike,
+    out: epath.PathLike,
 ) -> dict[str, Any]:
-    """Explains clips of the study in `workdir`; writes an animation and a JSON file each to `out`.
+    """Explains clips of a study; writes an animation and a JSON file each to `out`.
 
     Args:
-        workdir: holds dataset, embeddings.parquet and heads.
+        embedded: the clips' embeddings.
+        splits: of the study.
         projector: the one that made these embeddings.
         config: how many clips, and how.
+        dataset: folder of the records.
+        heads: folder of the heads.
         out: folder of the files; those of other clips or heads in it are removed.
 
     Returns:
@@ -84,24 +94,22 @@ def explain(
     Raises:
         ValueError: the projector is not the one that made the embeddings.
     """
-    workdir, out = epath.Path(workdir), epath.Path(out)
-    dataset = records.read_manifest(workdir / "dataset")["fingerprint"]
-    embedded = embeddings.read(workdir / "embeddings.parquet", dataset=dataset)
     if embedded.meta["projector"]["fingerprint"] != projector.fingerprint:
         raise ValueError(
-            f"{workdir}: embeddings of another projector "
+            f"{dataset}: its embeddings are of another projector "
             f"({embedded.meta['projector']['fingerprint']}, here {projector.fingerprint}); "
             "run `python -m mpjax.embed`"
         )
-    splits = read_splits(workdir / "dataset")
-    table = probe.predict(embedded, splits, workdir / "heads")
+    table = probe.predict(embedded, splits, heads)
     task = plan_task(table, splits.taxonomy)
     if len(task.classes) < 2:
         return {"value": None, "why": "with one class there is no prediction to explain"}
     chosen = choose(table, task, config)
     if not chosen:
         return {"value": None, "why": "no held-out clip of a trained class"}
-    rows = _Study(workdir, projector, config, embedded, table, task).explain(chosen, out)
+    source = records.RecordSource(dataset)
+    study = _Study(source, heads, projector, config, embedded, table, task)
+    rows = study.explain(chosen, epath.Path(out))
     groups = table[splits.group].to_numpy()[[each.row for each in chosen]]
     return {
         "classes": list(task.classes),
@@ -182,7 +190,8 @@ class _Study:
 
     def __init__(
         self,
-        workdir: epath.Path,
+        source: records.RecordSource,
+        heads: epath.PathLike,
         projector: Projector,
         config: SaliencyConfig,
         embedded: embeddings.Embeddings,
@@ -191,14 +200,14 @@ class _Study:
     ):
         self._config = config
         self._embedded, self._table, self._task = embedded, table, task
-        self._variables = artifacts.restore(workdir / "heads")
-        self._source = records.RecordSource(workdir / "dataset")
+        self._variables = artifacts.restore(heads)
+        self._source = source
         self._views = embedded.views
         self._chambers: dict[tuple[int, int, int], np.ndarray | None] = {}
         self._explainer = attribution.Explainer(
             _plain_form(projector), config.batch_size, max(1, config.batch_size // 4)
         )
-        heads_of = artifacts.read_metadata(workdir / "heads")["fingerprint"]
+        heads_of = artifacts.read_metadata(heads)["fingerprint"]
         decisive = (config.grid, config.steps, config.levels, config.random, config.seed)
         self._made_of = (_VERSION, projector.fingerprint, heads_of, *decisive)
 

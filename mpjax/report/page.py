@@ -44,7 +44,7 @@ def write_report(
 
     Args:
         path: the file to write.
-        metrics: what `mpjax.analysis.classification.evaluate.evaluate` returned for `predictions`.
+        metrics: the content of metrics.json, of `predictions`.
         predictions: the evaluated predictions; their provenance is shown.
         title: of the page.
         pictures: images that it shows in addition to figures.

@@ -13,7 +13,7 @@ from mpjax.config import StudyConfig
 from mpjax.data.splits import fit_rows, folds_of, read_splits
 from mpjax.io import files, stores
 from mpjax.studies.predictions import predict
-from mpjax.studies.windows import FINAL, read_windows
+from mpjax.studies.windows import FINAL, read_embeddings, read_windows
 from mpjax.studies.workdir import Workdir
 from mpjax.taxonomy import Taxonomy
 
@@ -44,7 +44,12 @@ def run(config: StudyConfig, workdir: epath.PathLike, *, poses: pd.DataFrame | N
         _find_motifs(config, workdir, projector)
     if config.saliency.run:
         figures = explain_clips.explain(
-            workdir.root, projector, config.saliency, out=workdir.saliency_images
+            *read_embeddings(workdir),
+            projector,
+            config.saliency,
+            dataset=workdir.dataset,
+            heads=workdir.heads,
+            out=workdir.saliency_images,
         )
         files.write_json(workdir.saliency, figures)
     if config.baselines.run:

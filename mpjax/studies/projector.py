@@ -71,9 +71,13 @@ def recall_projector(
     noted: dict[str, Any] = {"projector": {}, "what": "probe"}
     if path.exists():
         noted = files.read_json(path)
-    chosen = from_config_dict(
-        rules.rename_fields(noted["projector"], "projector"), ProjectorConfig, path=str(path)
-    )
+    settings = rules.rename_fields(noted["projector"], "projector")
+    try:
+        chosen = from_config_dict(settings, ProjectorConfig, path="projector")
+    except ValueError as error:
+        raise ValueError(
+            f"{path}: of another version of mpjax ({error}); run `mpjax study` in this folder again"
+        ) from error
     if weights:
         chosen = dataclasses.replace(chosen, weights=weights, kind="")
     config = StudyConfig(projector=chosen, train=TrainConfig(what=noted["what"]))

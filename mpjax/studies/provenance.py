@@ -5,7 +5,7 @@ import json
 import os
 from typing import Any
 
-from mpjax.config import StudyConfig
+from mpjax.config import StudyConfig, rules
 from mpjax.io import files
 from mpjax.studies.workdir import Workdir
 
@@ -40,7 +40,9 @@ def differing(workdir: Workdir, config: StudyConfig) -> list[str]:
     found = []
     for name in REPORTED:
         if name in before:
-            found += _compare(f"config.{name}", before[name], now[name])
+            was = before[name]
+            was = rules.rename_fields(was, name) if isinstance(was, dict) else was
+            found += _compare(f"config.{name}", was, now[name])
     return found
 
 

@@ -1,4 +1,4 @@
-"""Figures that must hold, for CI: `fine.accuracy>=0.2,leak.animals==0`."""
+"""Requirements on figures, for CI: `fine.accuracy>=0.2,leak.animals==0`."""
 
 import dataclasses
 import operator
@@ -11,7 +11,7 @@ _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt, "<": operator.lt,
 }  # fmt: skip
 _TASKS = ("fine", "coarse")
-_LEVEL = "recording"  # meant where a score names none
+_LEVEL = "recording"  # default of a score
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Requirement:
     bound: float
 
     def failure(self, metrics: Mapping[str, Any]) -> str | None:
-        """Says how `metrics` break this; None where they meet it.
+        """Returns how `metrics` fail this; None where they meet it.
 
         Raises:
             ValueError: metrics.json has no such figure, or it is no number.

@@ -16,6 +16,7 @@ from mpjax.heads import probe
 from mpjax.interpret import explain_clips, faithfulness
 from mpjax.io import files
 from mpjax.models.projector import Projector
+from mpjax.studies.windows import read_embeddings
 from mpjax.taxonomy import Taxonomy, default_taxonomy
 
 FINE = ("sham@d1", "sni@d1")
@@ -95,10 +96,18 @@ def workdir(tmp_path_factory):
     return folder
 
 
+def explain(workdir, projector, config, *, out):
+    embedded, splits = read_embeddings(workdir)
+    return explain_clips.explain(
+        embedded, splits, projector, config,
+        dataset=workdir / "dataset", heads=workdir / "heads", out=out,
+    )  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def explained(workdir, tmp_path_factory):
     out = tmp_path_factory.mktemp("saliency")
-    return explain_clips.explain(workdir, halves_projector(), CONFIG, out=out), out
+    return explain(workdir, halves_projector(), CONFIG, out=out), out
 
 
 def test_maps_of_what_decides_beat_random_ones_in_both_tests(explained):
@@ -144,24 +153,24 @@ def test_each_row_says_what_was_asked_and_by_how_sure_a_head(explained, workdir)
 def test_finished_clips_are_not_computed_again_and_strangers_are_removed(
     workdir, explained, tmp_path, monkeypatch
 ):
-    first = explain_clips.explain(workdir, halves_projector(), CONFIG, out=tmp_path)
+    first = explain(workdir, halves_projector(), CONFIG, out=tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert first["clips"] == explained[0]["clips"], "same input, same figures"
     (tmp_path / "0123.webp").write_bytes(b"of another head")
     with monkeypatch.context() as patch:
         patch.setattr(explain_clips.attribution, "attribute", None)
-        again = explain_clips.explain(workdir, halves_projector(), CONFIG, out=tmp_path)
+        again = explain(workdir, halves_projector(), CONFIG, out=tmp_path)
     assert again == first
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     next(tmp_path.glob("*.json")).unlink()
-    resumed = explain_clips.explain(workdir, halves_projector(), CONFIG, out=tmp_path)
+    resumed = explain(workdir, halves_projector(), CONFIG, out=tmp_path)
     assert resumed == first
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_another_projector_than_that_of_the_embeddings_is_refused(workdir, tmp_path):
-    with pytest.raises(ValueError, match="embeddings of another projector"):
-        explain_clips.explain(workdir, halves_projector("other"), CONFIG, out=tmp_path)
+    with pytest.raises(ValueError, match="embeddings are of another projector"):
+        explain(workdir, halves_projector("other"), CONFIG, out=tmp_path)
 
 
 # --- The choice of clips --------------------------------------------------------------------------
@@ -285,6 +294,6 @@ def test_a_useless_map_is_not_told_from_random_and_one_animal_has_no_interval():
 
 def test_a_study_without_held_out_clips_says_so(workdir, tmp_path, monkeypatch):
     monkeypatch.setattr(explain_clips, "choose", lambda *args: [])
-    found = explain_clips.explain(workdir, halves_projector(), CONFIG, out=tmp_path)
+    found = explain(workdir, halves_projector(), CONFIG, out=tmp_path)
     assert found == {"value": None, "why": "no held-out clip of a trained class"}
     assert not files.absolute(tmp_path / "x").exists()

@@ -1,6 +1,7 @@
 """A study's folder is one cohort's, and a report made with other settings says so."""
 
 import dataclasses
+import json
 
 import pytest
 
@@ -26,6 +27,17 @@ def test_another_cohort_is_refused_in_a_study_that_has_begun_and_the_same_is_not
     assert provenance.differing(workdir, mine) == [
         "config.name was 'as often as one likes', is 'study'"
     ]
+
+
+def test_settings_of_an_older_study_are_compared_by_their_new_names(tmp_path):
+    workdir = begun(tmp_path, StudyConfig())
+    note = json.loads(workdir.settings.read_text())
+    motifs = note["config"]["motifs"]
+    motifs["gallery"] = motifs.pop("exemplars") + 1
+    note["config"]["baseline"] = "bsoid"
+    workdir.settings.write_text(json.dumps(note))
+    (line,) = provenance.differing(workdir, StudyConfig())
+    assert line.startswith("config.motifs.exemplars was ")
 
 
 def test_a_name_that_was_mistyped_does_not_keep_the_folder(tmp_path):

@@ -289,6 +289,21 @@ def test_another_projector_is_refused_by_fingerprint(study, tmp_path):
         trained.load(tmp_path / "study")
 
 
+def test_a_study_from_before_settings_were_renamed_is_read(model, study, tmp_path):
+    shutil.copytree(study, tmp_path / "study")
+    place = Workdir(tmp_path / "study")
+    note = json.loads(place.projector_note.read_text())
+    for new, old in (("attention_impl", "form"), ("rotations", "turns")):
+        note["projector"][old] = note["projector"].pop(new)
+    place.projector_note.write_text(json.dumps(note))
+    loaded = trained.load(place)
+    assert loaded.projector.fingerprint == model[0].projector.fingerprint
+    assert loaded.views == model[0].views
+    place.projector_note.write_text('{"projector": {"bogus": 1}, "what": "probe"}')
+    with pytest.raises(ValueError, match=r"projector\.json.*run `mpjax study` in this folder"):
+        trained.load(place)
+
+
 def test_an_unfinished_study_is_refused_with_the_stage_to_run(study, tmp_path):
     with pytest.raises(FileNotFoundError, match="no such folder; give that of a finished study"):
         trained.load(tmp_path / "gone")

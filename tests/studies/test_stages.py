@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import mpjax
 from mpjax import config as configs
 from mpjax.analysis import predictions
 from mpjax.data import embeddings, records
@@ -107,6 +108,13 @@ def test_what_the_study_saw_stands_in_its_figures_and_its_report(finished):
         assert f'<h2 id="{section}"' in page
     assert page.count("data:image/webp") >= 4 + 2  # motifs' galleries and explained clips
     assert "Moves like" in page
+
+
+def test_a_study_runs_from_python_and_its_results_are_attributes(finished):
+    study = mpjax.run_study(load_config("ci"), finished)
+    assert study.metrics.n.animals == 9
+    assert 0 <= study.metrics.coarse.recording.accuracy.value <= 1
+    assert study.pack_results().exists()
 
 
 def test_no_codebook_saw_an_animal_of_the_drug_part_or_of_its_own_fold(finished):

@@ -6,7 +6,9 @@ app's loops over frames and pairs are array operations here.
 """
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float
+from sklearn.preprocessing import StandardScaler
 
 _HISTOGRAM_BINS = 10  # of the likelihood, numpy's default
 
@@ -41,19 +43,12 @@ def fill_lost(
         points: px; NaN where missing.
         likelihood: of each point; NaN where unknown: such a point is not lost.
     """
-    frames = len(points)
-    filled = np.empty(points.shape)
-    for k in range(points.shape[1]):
-        missing = ~np.isfinite(points[:, k]).all(axis=1)
-        if missing.all():
-            filled[:, k] = 0.0
-            continue
-        lost = missing | (likelihood[:, k] < likelihood_threshold(likelihood[:, k]))
-        lost[0] = missing[0]
-        seen = np.maximum.accumulate(np.where(lost, -1, np.arange(frames)))
-        first = int(np.argmin(missing))
-        filled[:, k] = points[np.where(seen < 0, first, seen), k]
-    return filled
+    missing = ~np.isfinite(points).all(axis=2)
+    lost = missing | (likelihood < [likelihood_threshold(each) for each in likelihood.T])
+    first = (missing.argmin(axis=0), np.arange(points.shape[1]))
+    lost[first] = missing[first]
+    known = pd.DataFrame(points.reshape(len(points), -1)).mask(np.repeat(lost, 2, axis=1))
+    return known.ffill().bfill().fillna(0.0).to_numpy().reshape(points.shape)
 
 
 def likelihood_threshold(likelihood: Float[np.ndarray, "frames"]) -> float:
@@ -92,23 +87,12 @@ def frame_features(
     angle = np.where(cross == 0, 0.0, np.degrees(np.arctan2(cross, dot)))
     step = np.diff(points, axis=0)
     displacement = np.hypot(step[..., 0], step[..., 1])
-    width = smoothing_frames(fps)
-    adding = np.concatenate([angle, displacement], axis=1)
-    return moving_average(distance, width)[1:], moving_average(adding, width)
 
+    def smooth(values: np.ndarray) -> np.ndarray:
+        rolling = pd.DataFrame(values).rolling(smoothing_frames(fps), min_periods=1, center=True)
+        return rolling.mean().to_numpy()  # as the app does
 
-def moving_average(values: Float[np.ndarray, "n d"], width: int) -> Float[np.ndarray, "n d"]:
-    """Averages over a centred window that is cut at both ends; `width` is odd.
-
-    As `pandas.Series.rolling(width, min_periods=1, center=True).mean()`.
-    """
-    total, count = values.copy(), np.ones(len(values))
-    for shift in range(1, min(width // 2 + 1, len(values))):
-        total[shift:] += values[:-shift]
-        total[:-shift] += values[shift:]
-        count[shift:] += 1
-        count[:-shift] += 1
-    return total / count[:, None]
+    return smooth(distance)[1:], smooth(np.concatenate([angle, displacement], axis=1))
 
 
 def window_features(
@@ -136,8 +120,4 @@ def window_features(
 
 def standardise(features: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
     """Brings the features of one recording to mean 0 and sd 1; a constant one to 0."""
-    centred = features - features.mean(axis=0)
-    sd = centred.std(axis=0)
-    # Constant within rounding, by the rule of scikit-learn's StandardScaler.
-    constant = sd <= 10 * np.finfo(float).eps * np.abs(features).max(axis=0, initial=0.0)
-    return centred / np.where(constant, 1.0, sd)
+    return StandardScaler().fit_transform(features)

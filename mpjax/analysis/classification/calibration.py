@@ -59,14 +59,10 @@ def calibrate(predictions: Predictions) -> Calibrated:
         return fit_temperature(log_p[mask], label[mask], animal[mask])
 
     if not fitted.any():
-        return Calibrated(
-            predictions.p,
-            absent(
-                "no validation animals to fit the temperature on"
-                if fixed
-                else "no held-out clip of a trained class"
-            ),
-        )
+        why = "no held-out clip of a trained class"
+        if fixed:
+            why = "no validation animals to fit the temperature on"
+        return Calibrated(predictions.p, absent(why))
     try:
         shared = fit(fitted)
         temperature = np.full(len(table), shared)

@@ -7,10 +7,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from mpjax.analysis.classification.calibration import (
-    Calibrated,
-    describe_calibration,
-)
+from mpjax.analysis.classification.calibration import Calibrated, describe_calibration
 from mpjax.analysis.classification.scores import describe_day_distance, score_levels, tasks_of
 from mpjax.analysis.classification.significance import permutation_test
 from mpjax.analysis.predictions import Predictions
@@ -51,8 +48,7 @@ def describe_tasks(
     """Scores the held-out clips of trained classes.
 
     Args:
-        predictions: checked predictions.
-        calibrated: their calibration.
+        predictions, calibrated: as predicted, and after temperature scaling.
         bootstrap: resamples of whole animals (or cages) behind every interval.
         permutations: of the labels over animals, behind every p of the accuracy.
         seed: of both.
@@ -64,28 +60,14 @@ def describe_tasks(
     groups = rows[predictions.group].nunique()
     weights = resampling.draw_weights(groups, resamples=bootstrap, seed=seed) if groups else None
     held = _Held(rows, predictions, weights, permutations, seed)
-    described = _describe_tasks(held, calibrated)
-    if predictions.taxonomy.coarse and predictions.p_coarse is not None:
-        described["coarse"]["separate"] = _describe_separate(held, predictions.p_coarse)
-    return described
-
-
-def count_evaluated(predictions: Predictions) -> dict[str, int]:
-    """Counts what is evaluated, and the held-out clips that are not: of no trained class."""
-    rows = predictions.table[predictions.evaluated]
-    return _count(rows) | _count_clips(predictions.table, rows)
-
-
-def _describe_tasks(held: _Held, calibrated: Calibrated) -> dict[str, Any]:
-    """Returns `fine`, `coarse` (where there are coarse classes) and `calibration`."""
-    fine, mask = held.rows["label"].to_numpy(), held.predictions.evaluated
-    constant = scores_are_constant(held.predictions.p[mask])
+    mask = predictions.evaluated
+    constant = scores_are_constant(predictions.p[mask])
     described: dict[str, Any] = {}
     clips: dict[str, Any] = {}
     recordings: dict[str, Any] = {}
-    for name, task in tasks_of(held.predictions.taxonomy).items():
-        label = task.to_class[fine]
-        before, after = task.pool(held.predictions.p[mask]), task.pool(calibrated.p[mask])
+    for name, task in tasks_of(predictions.taxonomy).items():
+        label = task.to_class[rows["label"].to_numpy()]
+        before, after = task.pool(predictions.p[mask]), task.pool(calibrated.p[mask])
         levels = _levels(held, label, before, constant=constant)
         scores = score_levels(levels, task.classes, weights=held.weights, unit=held.unit)
         for level, units in levels.items():
@@ -98,6 +80,8 @@ def _describe_tasks(held: _Held, calibrated: Calibrated) -> dict[str, Any]:
         clips[name] = (label, before, after)
         scaled = _levels(held, label, after, constant=constant)
         recordings[name] = (levels["recording"], scaled["recording"])
+    if predictions.taxonomy.coarse and predictions.p_coarse is not None:
+        described["coarse"]["separate"] = _describe_separate(held, predictions.p_coarse)
     return described | {"calibration": describe_calibration(calibrated, clips, recordings)}
 
 
@@ -175,19 +159,22 @@ def describe_demonstration(
     return described
 
 
+def count_evaluated(predictions: Predictions) -> dict[str, int]:
+    """Counts what is evaluated, and the held-out clips that are not: of no trained class."""
+    table = predictions.table
+    rows = table[predictions.evaluated]
+    return _count(rows) | {
+        "padded_clips": int((rows["padded_frames"] > 0).sum()),
+        "left_out_clips": int(((table["split"] == "test") & (table["label"] < 0)).sum()),
+    }
+
+
 def _count(rows: pd.DataFrame) -> dict[str, int]:
     return {
         "clips": len(rows),
         "recordings": rows["video"].nunique(),
         "animals": rows["animal"].nunique(),
         "cages": rows.loc[rows["cage"] != "", "cage"].nunique(),
-    }
-
-
-def _count_clips(table: pd.DataFrame, rows: pd.DataFrame) -> dict[str, int]:
-    return {
-        "padded_clips": int((rows["padded_frames"] > 0).sum()),
-        "left_out_clips": int(((table["split"] == "test") & (table["label"] < 0)).sum()),
     }
 
 

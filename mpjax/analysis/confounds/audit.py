@@ -125,7 +125,7 @@ def _test_family(
             named = family.kind == RECORD and family.name != "date"
             if named and design.is_balanced(recordings, family.name, tasks[name]):
                 why = f"every class has the same share of each {family.name}"
-                entry["tasks"][name] = absent(why) | {"tells_nothing": True}
+                entry["tasks"][name] = absent(why) | {"uninformative": True}
             else:
                 entry["tasks"][name] = run_task(family, recordings, tasks[name], settings)
     return entry
@@ -161,7 +161,7 @@ def _judge(
     else:
         entry["status"] = "green"
     for task in tried.values():
-        task.pop("tells_nothing", None)
+        task.pop("uninformative", None)
     entry["above_chance"] = above
     entry["sentence"] = summary.describe_family(entry)
 
@@ -189,7 +189,7 @@ def _least_p(task: dict[str, Any], kind: str) -> float:
 
 def _why_untested(task: dict[str, Any]) -> str:
     """Returns why a task is inconclusive; empty where it is not, or where nothing varies."""
-    if task.get("tells_nothing") or "means" in task:
+    if task.get("uninformative") or "means" in task:
         return ""
     return str(task["why"] if task.get("p") is None else task["detectable"].get("why", ""))
 

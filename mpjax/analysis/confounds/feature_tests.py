@@ -102,7 +102,7 @@ def run_task(
     """
     trial = prepare(family.values, recordings, task, group=settings.group)
     if trial is None:
-        return absent("all recordings are alike in this") | {"tells_nothing": True}
+        return absent("all recordings are alike in this") | {"uninformative": True}
     rows = recordings[task.rows].reset_index(drop=True)
     value, draws = trial.score(settings)
     groups = int(trial.group.max()) + 1

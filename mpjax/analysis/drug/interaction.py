@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy import stats
 
 from mpjax.analysis.stats.estimates import ALPHA, PERMUTATIONS
+from mpjax.analysis.stats.t_test import t_test
 
 # With fewer animals in a cell the interaction is judged by permutation, not by normal theory.
 SMALL = 5
@@ -31,13 +31,7 @@ class Interaction:
 
     def t_test(self) -> dict[str, Any]:
         """Returns {"value", "ci95", "p"} by normal theory."""
-        half = stats.t.isf(ALPHA / 2, self.df) * self.se
-        p = 2 * stats.t.sf(abs(self.value) / self.se, self.df)
-        return {
-            "value": self.value,
-            "ci95": [self.value - half, self.value + half],
-            "p": float(p),
-        }
+        return t_test(self.value, self.se, self.df)
 
 
 def interaction(change: Float[np.ndarray, " n"], cell: Int[np.ndarray, " n"]) -> Interaction:

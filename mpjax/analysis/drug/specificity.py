@@ -16,7 +16,8 @@ from sklearn.neighbors import NearestNeighbors
 from mpjax.analysis.drug.sessions import VEHICLE, changes, dose_arms, split_arms, why_not_compared
 from mpjax.analysis.predictions import Predictions
 from mpjax.analysis.stats.dunnett import Dunnett, pool
-from mpjax.analysis.stats.estimates import ALPHA, PERMUTATIONS, absent
+from mpjax.analysis.stats.estimates import PERMUTATIONS, absent
+from mpjax.analysis.stats.t_test import t_test
 from mpjax.analysis.stats.whitening import fit_space
 from mpjax.data.splits import fit_rows
 from mpjax.taxonomy import NO_PAIN
@@ -198,7 +199,6 @@ def split_shift(
     spread = pool(list(on_axis.values()))
     along = float(on_axis["the arm"].mean() - on_axis[VEHICLE].mean())
     se = spread.sd * np.sqrt(1 / n + 1 / m)
-    half = stats.t.isf(ALPHA / 2, spread.df) * se
     rest = np.concatenate([arm, vehicle])
     rest = rest - np.outer(rest @ axis, axis)
     difference = np.concatenate([np.full(n, 1 / n), np.full(m, -1 / m)])
@@ -217,12 +217,7 @@ def split_shift(
         else absent("the shift is no longer than chance alone would make it")
     )
     return {
-        "along": {
-            "value": along,
-            "ci95": [along - half, along + half],
-            "p": float(2 * stats.t.sf(abs(along) / se, spread.df)),
-            "n": count,
-        },
+        "along": t_test(along, se, spread.df) | {"n": count},
         "orthogonal": {
             "value": float(np.sqrt(orthogonal)),
             "ci95": None,

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from mpjax.formatting import number, p_phrase
+from mpjax.formatting import number, p_phrase, signed
 from mpjax.taxonomy import NO_PAIN
 
 
@@ -118,7 +118,5 @@ def _specificity(found: dict[str, Any]) -> list[str]:
 
 def _estimate(found: dict[str, Any]) -> str:
     """Formats an estimate with its sign and interval."""
-    value, low, high = (
-        f"{each:+.2f}".replace("-", "\N{MINUS SIGN}") for each in (found["value"], *found["ci95"])
-    )
+    value, low, high = map(signed, (found["value"], *found["ci95"]))
     return f"{value} (95 % CI {low} to {high})"

@@ -65,7 +65,7 @@ def contrast_all(
     rows = [row for row in found if "why" not in row]
     for own in _by_family(rows).values():
         for row, q in zip(own, false_discovery_rate([r["p"] for r in own]), strict=True):
-            row["q"] = float(q)
+            row["q"] = q
     return rows, [row for row in found if "why" in row]
 
 

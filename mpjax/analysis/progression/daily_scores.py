@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from scipy import stats
 
 from mpjax.analysis.pain_score import (
     average_by_animal,
@@ -16,7 +15,8 @@ from mpjax.analysis.pain_score import (
 )
 from mpjax.analysis.predictions import Predictions
 from mpjax.analysis.stats.bootstrap import draw_weights, moments, simultaneous_critical
-from mpjax.analysis.stats.estimates import ALPHA, NotEstimableError, absent
+from mpjax.analysis.stats.estimates import NotEstimableError, absent
+from mpjax.analysis.stats.t_test import t_interval
 from mpjax.analysis.stats.units import unit_of
 from mpjax.taxonomy import NO_PAIN, Taxonomy, parse_fine_name
 
@@ -159,12 +159,6 @@ def arrange(sessions: pd.DataFrame, taxonomy: Taxonomy, *, group: str) -> DailyS
         pain=tuple(name for name in found if painful.get(name, False)),
         no_pain=tuple(name for name in found if not painful.get(name, True)),
     )
-
-
-def t_interval(value: float, se: float, df: float) -> list[float]:
-    """Returns the 95 % t interval of an estimate."""
-    half = stats.t.isf(ALPHA / 2, df) * se
-    return [float(value - half), float(value + half)]
 
 
 def describe_means(scores: DailyScores, *, resamples: int, seed: int) -> list[dict[str, Any]]:

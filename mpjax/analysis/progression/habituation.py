@@ -9,9 +9,10 @@ from scipy import stats
 
 from mpjax.analysis.pain_score import average_by_animal, pain_score
 from mpjax.analysis.predictions import Predictions
-from mpjax.analysis.progression.daily_scores import own_conditions, t_interval
+from mpjax.analysis.progression.daily_scores import own_conditions
 from mpjax.analysis.stats.bootstrap import LEAST_UNITS
 from mpjax.analysis.stats.estimates import NotEstimableError, absent
+from mpjax.analysis.stats.t_test import t_interval
 
 BINS = 6
 _LEAST_CLIPS = 3  # of a recording, at as many times, for a slope

@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from mpjax.analysis.progression.daily_scores import t_interval
 from mpjax.analysis.stats import mixed_model
 from mpjax.analysis.stats.estimates import NotEstimableError, absent
 from mpjax.analysis.stats.mixed_model import MixedModel
+from mpjax.analysis.stats.t_test import t_interval
 
 Term = dict[str, int]  # level by factor: index of a condition or sex, or the day
 

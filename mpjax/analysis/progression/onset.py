@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from mpjax.analysis.progression.daily_scores import DailyScores, t_interval
+from mpjax.analysis.progression.daily_scores import DailyScores
 from mpjax.analysis.stats.bootstrap import (
     LEAST_UNITS,
     ROUGH_BELOW,
@@ -36,6 +36,7 @@ from mpjax.analysis.stats.bootstrap import (
     simultaneous_critical,
 )
 from mpjax.analysis.stats.estimates import absent
+from mpjax.analysis.stats.t_test import t_interval
 
 POINTS = ("onset", "peak", "resolution")
 HALF = 0.5  # of the peak's excess: below it, pain counts as resolved

@@ -100,16 +100,7 @@ def score(
     )
     described: dict[str, Any] = {
         "schema": SCHEMA,
-        "package": {
-            "id": key.package,
-            "dataset": key.body["dataset"],
-            "clips": len(key.clips),
-            "recordings": key.clips["video"].nunique(),
-            "animals": key.clips["animal"].nunique(),
-            "clips_per_class": key.body["wanted"],
-            "short": key.body["short"],
-            "examples": len(key.body["examples"]),
-        },
+        "package": _describe_package(key),
         "bootstrap": {
             "unit": key.group,
             "groups": crossed.weights.shape[1],
@@ -179,6 +170,19 @@ def lay_out(key: Key, answers: Sequence[Answers]) -> dict[str, Task]:
             row[places] = one.trials[kind]
         arranged[kind] = Task(task.classes, task.to_class[label], answer, place)
     return arranged
+
+
+def _describe_package(key: Key) -> dict[str, Any]:
+    return {
+        "id": key.package,
+        "dataset": key.body["dataset"],
+        "clips": len(key.clips),
+        "recordings": key.clips["video"].nunique(),
+        "animals": key.clips["animal"].nunique(),
+        "clips_per_class": key.body["wanted"],
+        "short": key.body["short"],
+        "examples": len(key.body["examples"]),
+    }
 
 
 def _describe_rater(

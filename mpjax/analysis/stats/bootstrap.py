@@ -18,13 +18,13 @@ _FLAT = 1e-12  # a variance that is smaller comes from rounding
 class Counts:
     """Units per group (animal or cage) and class: all that the scores below need.
 
-    They are the diagonal, the row sums and the column sums of each group's confusion matrix, so
-    the matrices themselves are not kept: memory grows with the classes, not with their square.
+    They are the diagonal, the row sums and the column sums of each group's confusion matrix: memory
+    grows with the number of classes, not with its square.
 
     Attributes:
-        correct: units of the class that were named correctly.
+        correct: units of the class that were predicted correctly.
         total: units of the class.
-        named: units that were named so, rightly or wrongly.
+        named: units that were predicted as the class, rightly or wrongly.
     """
 
     correct: Int[np.ndarray, "groups classes"]
@@ -83,8 +83,8 @@ def draw_weights(
 def resample_scores(counts: Counts, weights: Int[np.ndarray, "resamples groups"]) -> Draws:
     """Scores every resample.
 
-    Recall is averaged over the classes that have a unit, F1 over those that have one or are named,
-    as scikit-learn's `balanced_accuracy_score` and `f1_score(average="macro")` do.
+    Recall is averaged over the classes that have a unit, F1 over those that have one or are
+    predicted, as scikit-learn's `balanced_accuracy_score` and `f1_score(average="macro")` do.
 
     Args:
         counts: of all units.
@@ -149,11 +149,11 @@ def percentile_interval(
 
     Args:
         draws: the score in every resample; NaN where it is undefined.
-        groups: the groups that hold a unit the score rests on.
+        groups: number of groups that hold a unit.
         unit: what a group is called, `animal` or `cage`.
 
     Returns:
-        {"ci95": [low, high]}, with a "note" where it should be read with care; or
+        {"ci95": [low, high]}, with a "note" where care is needed; or
         {"ci95": None, "why": …}.
 
     Source: Efron & Tibshirani, An Introduction to the Bootstrap (1993), ch. 13.

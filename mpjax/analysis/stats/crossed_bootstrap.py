@@ -2,8 +2,8 @@
 
 Both are resampled with replacement, independently, and an answer counts as often as its rater
 times its animal (Owen 2007, The pigeonhole bootstrap, doi:10.1214/07-AOAS122): the interval then
-speaks of other animals and other raters. With a single rater it speaks of that rater alone, and
-says so.
+holds for other animals and other raters. With a single rater it holds for that rater alone, and
+the note says so.
 """
 
 import dataclasses
@@ -68,7 +68,7 @@ class Crossed:
             values: by rater and clip; NaN where a clip was not answered.
 
         Returns:
-            {"value", "ci95", "n"}, n being answers, with a "note" where it is to be read with care.
+            {"value", "ci95", "n"}, n being answers, with a "note" where care is needed.
         """
         interval = bootstrap.percentile_interval(
             self.resample_mean(values), groups=self.weights.shape[1], unit=self.unit
@@ -76,7 +76,7 @@ class Crossed:
         raters = len(values)
         notes = [interval["note"]] if "note" in interval else []
         if raters == 1:
-            notes.append("of one rater, so that it tells nothing of other raters")
+            notes.append("of one rater, so it does not hold for other raters")
         elif raters < bootstrap.ROUGH_BELOW:
             notes.append(f"rough, as it rests on {raters} raters only")
         found = {"value": float(np.nanmean(values)), **interval}

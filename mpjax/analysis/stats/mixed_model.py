@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 import statsmodels.formula.api as smf
 from jaxtyping import Float
-from scipy import stats
 from statsmodels.tools.sm_exceptions import ConvergenceWarning
 
-from mpjax.analysis.stats.estimates import ALPHA, NotEstimableError
+from mpjax.analysis.stats.estimates import NotEstimableError
+from mpjax.analysis.stats.t_test import t_test
 
 _FAILURES = (np.linalg.LinAlgError, ConvergenceWarning, ValueError, ZeroDivisionError)
 
@@ -51,16 +51,9 @@ class MixedModel:
 
     def test_term(self, name: str, index: int, df: int) -> dict[str, Any]:
         """Returns {"term", "value", "se", "ci95", "p", "df"} of a fixed effect by its t test."""
-        value, se = self.values[index], np.sqrt(self.covariance[index, index])
-        half = stats.t.isf(ALPHA / 2, df) * se
-        return {
-            "term": name,
-            "value": float(value),
-            "se": float(se),
-            "ci95": [float(value - half), float(value + half)],
-            "p": float(2 * stats.t.sf(abs(value) / se, df)),
-            "df": int(df),
-        }
+        se = float(np.sqrt(self.covariance[index, index]))
+        test = t_test(float(self.values[index]), se, df)
+        return {"term": name, "se": se, "df": int(df)} | test
 
     def describe(self) -> dict[str, Any]:
         """Returns the rows behind the fit and the spread that it found: {"n", "sd"}."""
