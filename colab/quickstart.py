@@ -14,28 +14,28 @@
 # %% [markdown]
 # # mpjax: quickstart
 #
-# A whole study on mice that are drawn, so that the truth is known. A video network that learned
-# human actions (Kinetics) turns clips into an action space; a linear head on it learns condition
-# and day from some animals and is judged on others; recordings under a drug, never trained on, are
-# scored by it. The result is the same report that a study of your own videos gives
+# A whole study on synthetic mice, where the truth is known. A video network trained on human
+# actions (Kinetics) maps clips to embeddings. A linear classifier on them (the head) learns
+# condition and day from some animals and is tested on others. It then scores recordings under a
+# drug, on which it was never trained. The result is a report, as for a study of your own videos
 # (`your_videos.ipynb`).
 #
-# *Runtime > Run all.* It runs on a CPU, GPU or TPU runtime alike, in less than 10 minutes.
+# Choose *Runtime > Run all.* It takes less than 10 minutes on a CPU, GPU or TPU runtime.
 
 # %% tags=["parameters"]
 import os
 
-# The address or the folder of mpjax's repository, if mpjax is not installed here.
+# URL or folder of mpjax's repository, if mpjax is not installed here.
 REPOSITORY = ""  # @param {type:"string"}
 WORKDIR = "out/demo"  # @param {type:"string"}
-# Tiny settings, which show that everything runs.
+# Tiny settings, only to show that everything runs.
 FAST = os.environ.get("MPJAX_FAST") == "1"
 
 # %% [markdown]
 # ## Install
 #
-# Nothing is done where mpjax is installed already. Where Colab asks you to restart the session
-# (because another version of a package was loaded), do so and run all again.
+# Does nothing if mpjax is installed already. If Colab asks you to restart the session (because
+# another version of a package was loaded), restart it and run all cells again.
 
 # %%
 import importlib.util
@@ -63,32 +63,32 @@ if not (SOURCE / "configs").exists():
 # %% [markdown]
 # ## Study
 #
-# Six stages: the cohort is drawn, its videos become clips, clips become embeddings, heads are
-# trained, their answers are explained, and the report is written. A stage that is done already is
-# skipped, so run this cell again after an interruption.
+# Six stages: generate the cohort, cut its videos into clips, embed the clips, train the heads,
+# explain their predictions, write the report. Finished stages are skipped, so run this cell again
+# after an interruption.
 
 # %%
 from mpjax import notebook
 
 if FAST:
-    print("Tiny settings: a narrow network of random weights, so the figures mean nothing.")
+    print("Tiny settings: a narrow network of random weights, so the scores mean nothing.")
 config = notebook.load_config(SOURCE / "configs" / ("tiny.py" if FAST else "demo.py"))
 study = notebook.run_study(config, WORKDIR)
 
 # %% [markdown]
-# ## The figures
+# ## Results
 #
-# Every figure of the report is in `metrics.json`. All of these are of animals that the head was
-# not trained on; intervals resample animals (cages), never clips. The last row is the interaction:
-# negative where the drug relieves more in neuropathic than in inflammatory pain.
+# All numbers of the report are in `metrics.json`. They are for animals that the head was not
+# trained on. Intervals resample animals (cages), never clips. The last row is the interaction: it
+# is negative if the drug relieves neuropathic pain more than inflammatory pain.
 
 # %%
 metrics = study.metrics.to_dict()
 notebook.key_figures(metrics)
 
 # %% [markdown]
-# What was put in: gabapentin takes 80 % off neuropathic and 25 % off inflammatory pain, and slows
-# every animal by a tenth. What the study says of it:
+# The truth: gabapentin removes 80 % of neuropathic and 25 % of inflammatory pain, and slows every
+# animal by a tenth. What the study found:
 
 # %%
 for sentence in metrics["drug"]["summary"]:
@@ -97,13 +97,13 @@ for sentence in metrics["drug"]["summary"]:
 # %% [markdown]
 # ## The report
 #
-# One self-contained page: it reads offline, and every table of it downloads as CSV.
+# One self-contained page. It works offline, and every table downloads as CSV.
 
 # %% tags=["large-output"]
 notebook.report_frame(study.workdir.report)
 
 # %% [markdown]
-# To keep it, with clips and recordings as CSV:
+# Download it, with clips and recordings as CSV:
 
 # %%
 notebook.download(study.pack_results())

@@ -14,26 +14,26 @@
 # %% [markdown]
 # # mpjax: scaling
 #
-# A Video Swin trained on clips over all devices of this machine; killed without warning and
-# resumed; and its steps compiled ahead of time for a TPU slice that is not here, to know before you
-# rent it whether they fit. Choose a TPU runtime (*Runtime > Change runtime type*); without one, the
-# processor poses as eight devices. On a pod the commands are the same, on every host.
+# This notebook trains a Video Swin on clips over all devices of this machine, kills it without
+# warning and resumes it. Then it compiles the steps ahead of time for a TPU slice, to check before
+# you rent one whether they fit. Choose a TPU runtime (*Runtime > Change runtime type*); without
+# one, the CPU acts as eight devices. On a pod, run the same commands on every host.
 
 # %% tags=["parameters"]
 import os
 
-# The address or the folder of mpjax's repository, if mpjax is not installed here.
+# URL or folder of mpjax's repository, if mpjax is not installed here.
 REPOSITORY = ""  # @param {type:"string"}
 WORKDIR = "out/scaling"  # @param {type:"string"}
 TOPOLOGY = "v5e:2x2"  # @param {type:"string"}
-# A network of toy width and a few clips, which show that everything runs.
+# A toy network and a few clips, only to show that everything runs.
 FAST = os.environ.get("MPJAX_FAST") == "1"
 
 # %% [markdown]
 # ## Install
 #
-# Nothing is done where mpjax is installed already. Where Colab asks you to restart the session
-# (because another version of a package was loaded), do so and run all again.
+# Does nothing if mpjax is installed already. If Colab asks you to restart the session (because
+# another version of a package was loaded), restart it and run all cells again.
 
 # %%
 import importlib.util
@@ -61,8 +61,8 @@ if not (SOURCE / "configs").exists():
 # %% [markdown]
 # ## Devices
 #
-# A process that uses a TPU holds it alone, so this notebook leaves the devices to the processes
-# that it starts. What they compile is kept: a run that is started again need not compile again.
+# Only one process at a time can use a TPU, so this notebook leaves the devices to the processes
+# that it starts. Compiled programs are cached, so a second run does not compile them again.
 
 # %%
 import json
@@ -76,16 +76,16 @@ workdir = pathlib.Path(WORKDIR)
 environment = os.environ | {
     "JAX_COMPILATION_CACHE_DIR": str(workdir.absolute() / "compiled"),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    # Of processors only; TPUs and GPUs are as many as they are.
+    # Has an effect on CPUs only.
     "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
 }
 if not shutil.which("nvidia-smi") and "TPU_ACCELERATOR_TYPE" not in os.environ:
     environment["JAX_PLATFORMS"] = "cpu"
-os.environ["JAX_PLATFORMS"] = "cpu"  # of this notebook itself, which reads results and no more
+os.environ["JAX_PLATFORMS"] = "cpu"  # for this notebook itself, which only reads results
 
 
 def python(*arguments):
-    """Runs Python with these arguments in a process of its own; returns what it printed."""
+    """Runs Python with these arguments in another process; returns what it printed."""
     command = [sys.executable, *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
@@ -102,7 +102,7 @@ print(f"{devices} x {kind}")
 # ## Clips
 #
 # Synthetic mice that each show one behaviour, as TFRecord shards. The config is
-# `configs/synthetic_behaviours.py`, with the changes that this cell makes.
+# `configs/synthetic_behaviours.py`, with the changes in this cell.
 
 # %%
 from data_prep import build, cohort, synthetic
@@ -146,9 +146,9 @@ print(len(list(dataset.glob("*.tfrecord*"))), "shards in", dataset)
 # %% [markdown]
 # ## Train over all devices
 #
-# The mesh has two axes. The batch is cut over `data`; attention heads and hidden units over
-# `model`; fully sharded, what is large is cut over `data` too, and so is its optimiser state. Every
-# mesh gives the same losses, up to rounding.
+# The mesh has two axes. The batch is split over `data`, attention heads and hidden units over
+# `model`. Fully sharded, large parameters and their optimiser state are split over `data` too.
+# Every mesh gives the same losses, up to rounding.
 
 # %%
 flags = [f"--config={recipe}", *notebook.as_flags(changes)]
@@ -174,21 +174,21 @@ axis.set(xlabel="step", ylabel="cross-entropy")
 axis.legend()
 plt.show()
 # %% [markdown]
-# Where the parameters lie:
+# How the parameters are laid out:
 
 # %%
 from mpjax.training import checkpoint_manager, partitioning
 
 last = max(row["step"] for row in log)
-learnt = checkpoint_manager.restore_params(workdir / "unbroken" / "train" / "checkpoints", last)
+learned = checkpoint_manager.restore_params(workdir / "unbroken" / "train" / "checkpoints", last)
 axes = {"data": devices // config.mesh.model, "model": config.mesh.model}
-partitioning.layout_table(learnt, axes, fully_sharded=config.mesh.fully_sharded).head(12)
+partitioning.layout_table(learned, axes, fully_sharded=config.mesh.fully_sharded).head(12)
 
 # %% [markdown]
 # ## Killed, and resumed
 #
-# The same run in another folder gets a SIGKILL, which no process can catch, as soon as its first
-# checkpoint is there. The same command is then given again.
+# The same run in another folder is ended by SIGKILL, which no process can catch, as soon as its
+# first checkpoint is written. Then the same command runs again.
 
 # %%
 killed = workdir / "killed"
@@ -215,7 +215,7 @@ import jax
 import numpy as np
 
 resumed = checkpoint_manager.restore_params(killed / "train" / "checkpoints", last)
-same = jax.tree.map(np.array_equal, learnt, resumed)
+same = jax.tree.map(np.array_equal, learned, resumed)
 print("parameters:", f"{sum(jax.tree.leaves(same))} of {len(jax.tree.leaves(same))} arrays equal")
 print("metric log:", "equal" if read_log("killed") == log else "DIFFERS", f"({len(log)} lines)")
 assert all(jax.tree.leaves(same))
@@ -224,15 +224,15 @@ assert read_log("killed") == log
 # %% [markdown]
 # ## A pod, ahead of time
 #
-# `mpjax.aot` compiles the real steps of training, evaluation and embedding for a TPU slice that is
-# not here (libtpu alone compiles) and tells, per chip: memory, arithmetic, traffic, collective
-# operations and what they bound. It exits with 1 where a step does not fit. A large network takes
-# long: Swin-B in the shapes of Kinetics (`configs/swin_b.py`) about 10 minutes of one core for each
-# program. At toy width every figure is next to nothing.
+# `mpjax.aot` compiles the real steps of training, evaluation and embedding for a TPU slice without
+# having one (it only needs libtpu). It prints, per chip: memory, FLOPs, memory traffic, collective
+# operations and the resulting bounds. It exits with 1 if a step does not fit. A large network takes
+# long: Swin-B with the shapes of Kinetics (`configs/swin_b.py`) takes about 10 minutes of one core
+# per program. For this toy network all figures are tiny.
 
 # %%
 if importlib.util.find_spec("libtpu"):
     step = "embed" if FAST else "train"
     print(python("-m", "mpjax.aot", *flags, f"--topology={TOPOLOGY}", f"--programs={step}"))
 else:
-    print("libtpu is not here: install it with  %pip install libtpu  to see this report")
+    print("libtpu is not installed; run  %pip install libtpu  to see this report")

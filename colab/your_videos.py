@@ -14,27 +14,28 @@
 # %% [markdown]
 # # mpjax: your own videos
 #
-# From a folder of recordings and a table of them to a report. You edit one cell.
+# From a folder of recordings and a table to a report. You edit one cell.
 #
 # ## How to film
 #
-# - **Long rather than often.** A recording's score is the mean over its clips; in short recordings,
-#   chance in what a mouse does in them is most of the noise.
-# - **Everything alike but the pain.** Same chamber, camera, distance, light, time of day and
-#   settings (compression too) in all groups, the groups mixed within every session and cage. What
-#   differs between groups besides pain, a network learns first. The report looks for it.
-# - **One animal in the picture**, all of it, the whole time; infrared is fine. Any format that
-#   FFmpeg reads. No captions or timers in the picture; if there are some, blacken them
+# - **Long rather than often.** A recording's score is the mean over its clips. In short recordings,
+#   most of its noise is what the mouse happened to do.
+# - **Keep everything equal except the pain.** Use the same chamber, camera, distance, light, time
+#   of day and settings (compression too) in all groups, and mix the groups within every session and
+#   cage. A network first learns whatever else differs between groups. The report checks for it.
+# - **One animal in view**, completely and all the time. Infrared is fine, and so is any format that
+#   FFmpeg reads. Avoid captions and timers in the video; if there are some, blacken them
 #   (`CHANGES` below: `{"video.mask": ("x:y:w:h",)}`, in px).
-# - **From above or below?** Say so below: every clip is then also shown turned by each right angle,
+# - **From above or below?** Set it below. Every clip is then also embedded in all four rotations,
 #   which takes four times as long.
-# - For a drug: record each animal **before and after** the dose, and have a **vehicle** arm, best
-#   with animals of every arm in every cage. Animals of the drug part are never trained on, so the
-#   untreated animals that teach the head are others.
+# - For a drug, record each animal **before and after** the dose, with a **vehicle** arm, if
+#   possible with animals of every arm in every cage. Animals of the drug part are never trained on,
+#   so you need other, untreated animals to train the head.
 #
 # ## The table
 #
-# `cohort.csv`, a row per recording; from Excel or Google Sheets, save as CSV (semicolons are fine):
+# `cohort.csv` has a row per recording. From Excel or Google Sheets, save as CSV (semicolons are
+# fine):
 #
 # | video | animal | cage | sex | condition | day | drug | dose_mg_per_kg | minutes_post_dose |
 # | --- | --- | --- | --- | --- | --- | --- | --- | --- |
@@ -46,47 +47,46 @@
 #
 # - `video`: the file's name, relative to the table. `animal`: its name, the same on all its rows.
 # - `condition` (for example neuropathic, inflammatory, sham, none) and `day`: whole days after
-#   induction, negative before it. For any other classes, one column `label` in their place.
-# - `drug`: empty on untreated recordings, `vehicle` in the control arm, else the drug's name.
-# - Optional: `cage`, `sex` (F or M), `route`, `fps`, `roi` (x:y:w:h in px, where more than the
-#   chamber is in the picture; several chambers: a copy of the file per animal), `date`, `camera`.
-#   Give `cage`: then a cage is never on both sides of a split. Give `date` and `camera`: then
-#   they can be audited as confounds.
+#   induction, negative before it. For any other classes, use one column `label` instead.
+# - `drug`: empty for untreated recordings, `vehicle` in the control arm, otherwise the drug's name.
+# - Optional: `cage`, `sex` (F or M), `route`, `fps`, `roi` (x:y:w:h in px, if the video shows more
+#   than the chamber; for several chambers, a copy of the file per animal), `date`, `camera`. With
+#   `cage`, a cage is never on both sides of a split. `date` and `camera` are checked as confounds.
 #
 # ## How many animals?
 #
 # The animal is the unit: more clips of the same animals do not make a trial larger. In simulated
-# trials, 500 for each n, a drug takes 0.8 logits off neuropathic and 0.3 off inflammatory pain, and
-# a session's score has a standard deviation of 0.35. That it *works better in neuropathic than in
-# inflammatory pain* (the interaction, p < 0.05) was found this often
+# trials, 500 for each n, a drug lowers neuropathic pain by 0.8 logits and inflammatory pain by 0.3,
+# and a session's score has a standard deviation of 0.35. That it *works better in neuropathic than
+# in inflammatory pain* (the interaction, p < 0.05) was found this often
 # (`python tests/benchmarks/bench_drug_statistics.py`):
 #
 # | animals per arm and pain type | 3 | 4 | 6 | 8 | 12 | 16 |
 # | --- | --- | --- | --- | --- | --- | --- |
 # | found | 9.6 % | 16.2 % | 21.4 % | 29.4 % | 42.4 % | 49.4 % |
 #
-# So a comparison of two comparisons wants many animals. Whether a drug relieves *one* pain type
-# wants fewer. The report states the effect that the n at hand could have found.
+# A comparison of two effects needs many animals. Whether a drug relieves *one* pain type needs
+# fewer. The report states the effect that your n could have found.
 
 # %% tags=["parameters"]
 import os
 
-# The address or the folder of mpjax's repository, if mpjax is not installed here.
+# URL or folder of mpjax's repository, if mpjax is not installed here.
 REPOSITORY = ""  # @param {type:"string"}
 # Folder with cohort.csv and the videos. On Google Drive, for example
-# /content/drive/MyDrive/mice; empty: you will be asked to upload, or an example is drawn.
+# /content/drive/MyDrive/mice. Empty: you will be asked to upload, or an example is generated.
 FOLDER = ""  # @param {type:"string"}
-# Where the results go; a folder on Drive outlasts the session.
+# Where the results go; a folder on Drive is kept after the session.
 WORKDIR = "out/mine"  # @param {type:"string"}
 FROM_ABOVE_OR_BELOW = False  # @param {type:"boolean"}
-# Fields of configs/lab.py to change, e.g. {"video.stride": 64} to look at fewer clips.
+# Fields of configs/lab.py to change, e.g. {"video.stride": 64} to process fewer clips.
 CHANGES = {}
 
 # %% [markdown]
 # ## Install
 #
-# Nothing is done where mpjax is installed already. Where Colab asks you to restart the session
-# (because another version of a package was loaded), do so and run all again.
+# Does nothing if mpjax is installed already. If Colab asks you to restart the session (because
+# another version of a package was loaded), restart it and run all cells again.
 
 # %%
 import importlib.util
@@ -114,8 +114,8 @@ if not (SOURCE / "configs").exists():
 # %% [markdown]
 # ## Videos
 #
-# From Google Drive, or uploaded (choose `cohort.csv` and the videos at once), or, with neither, a
-# handful of videos that are drawn here as an example.
+# From Google Drive, or uploaded (select `cohort.csv` and all videos together). With neither, a few
+# videos are generated as an example.
 
 # %%
 from data_prep import cohort, synthetic
@@ -141,15 +141,15 @@ if FROM_ABOVE_OR_BELOW:
 with notebook.plain_errors():
     config = notebook.load_config(SOURCE / "configs" / recipe, changes)
 if not given:
-    print("No videos were given: an example is drawn. Its figures mean nothing.")
+    print("No videos were given: an example is generated. Its scores mean nothing.")
     synthetic.generate(folder, config.synthetic, workers=1)
 
 # %% [markdown]
 # ## Check
 #
-# All errors of the table are listed at once, each with row, column, value and the rule it broke;
-# so are videos that cannot be read. Fix them and continue from here. Then look at the counts: are
-# they those of your experiment?
+# Lists all faults of the table at once, with row, column, value and rule, and all videos that
+# cannot be read. Fix them and run this cell again. Then check the counts: do they match your
+# experiment?
 
 # %%
 with notebook.plain_errors():
@@ -158,7 +158,7 @@ if unreadable:
     raise notebook.Stop("fix the videos named above, or remove their rows from the table")
 
 # %% [markdown]
-# This is what errors look like, in a table that has some:
+# This is what faults look like:
 
 # %%
 faulty = pathlib.Path("faulty.csv")
@@ -175,26 +175,26 @@ except cohort.CohortError as error:
 # %% [markdown]
 # ## Study
 #
-# A study that was interrupted continues where it stopped when you run this cell again; what is done
-# already is skipped. A GPU runtime (*Runtime > Change runtime type*) is far faster.
+# After an interruption, run this cell again: the study continues where it stopped. A GPU runtime
+# (*Runtime > Change runtime type*) is far faster.
 
 # %%
 study = notebook.run_study(config, WORKDIR)
 
 # %% [markdown]
-# ## The figures
+# ## Results
 #
-# All of these are of animals that the head was not trained on; intervals resample animals (cages),
-# never clips. The interaction of drug and pain type is negative where the drug relieves more in
-# neuropathic than in inflammatory pain. What cannot be estimated is a dash here and has its reason
-# in the report.
+# All numbers are for animals that the head was not trained on. Intervals resample animals (cages),
+# never clips. The interaction of drug and pain type is negative if the drug relieves neuropathic
+# pain more than inflammatory pain. A dash means that something cannot be estimated; the report says
+# why.
 
 # %%
 metrics = study.metrics.to_dict()
 notebook.key_figures(metrics)
 
 # %% [markdown]
-# The drug effect in words, and whether anything but behaviour could explain the classes:
+# The drug's effect in words, and whether anything other than behaviour could explain the classes:
 
 # %%
 for sentence in metrics["drug"].get("summary", []):
@@ -211,8 +211,8 @@ notebook.report_frame(study.workdir.report)
 # %% [markdown]
 # ## Download
 #
-# `results.zip` holds the report, `metrics.json`, and as CSV every clip, every recording and every
-# window's motif.
+# `results.zip` contains the report, `metrics.json`, and CSV files of every clip, every recording
+# and every window's motif.
 
 # %%
 notebook.download(study.pack_results())

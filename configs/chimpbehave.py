@@ -14,9 +14,9 @@ a line "MINICLIP NUMBER_OF_THE_CLASS" each. The cohort:
                 label = re.search(r"_\d+_\d+_(.+)_clip_", video)[1]
                 rows.writerow([video, video, label, split])
 
-Every miniclip counts as an animal there, which is what makes the published lists pass: miniclips
-of one chimpanzee are on both sides. For figures that hold for other animals, let `animal` be the
-chimpanzee's name, which begins the file's, leave `split` out, and add
+Here every miniclip counts as an animal. Otherwise the published lists would be refused, because
+they put miniclips of one chimpanzee on both sides. For scores that generalise to other animals, set
+`animal` to the chimpanzee's name (the file's name begins with it), leave out `split`, and add
 --config.split.scheme=leave_one_group_out.
 
 Run:      python -m mpjax.weights get uas_k400
@@ -35,13 +35,13 @@ def get_config():
     config = to_config_dict(StudyConfig())
     config.name = "ChimpBehave: 7 behaviours"
     config.split.scheme = "fixed"  # of the cohort's column `split`
-    # 32 frames, as published: the last of the 20 is repeated, where the published code goes on
-    # with the first again.
+    # 32 frames, as published. The last of the 20 is repeated; the published code starts again with
+    # the first.
     config.video.frames = 32
     config.video.stride = 32
     config.video.short_side = 256
     config.projector.weights = "uas_k400"
-    config.head.class_balanced = False  # as published; true lifts the mean over classes
+    config.head.class_balanced = False  # as published; true raises the mean over classes
     config.train.batch_size = 16
     config.train.drop_path = 0.3  # of Swin-B
     return config

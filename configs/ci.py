@@ -2,7 +2,7 @@
 
 Run:      python -m mpjax.study --config=configs/ci.py --workdir=out/ci
 Takes:    under 2 minutes on 2 CPU cores.
-Expect:   every stage to end; the figures mean little at this size.
+Expect:   every stage to finish; the scores mean little at this size.
 """
 
 from mpjax.config import StudyConfig, to_config_dict

@@ -1,7 +1,7 @@
 """The demo: a synthetic cohort with known truth, and a drug that works in one of two pain types.
 
 Run:      python -m mpjax.study --config=configs/demo.py --workdir=out/demo   (= make demo)
-Takes:    under 5 minutes on 2 CPU cores (284 s, seen with nothing beside).
+Takes:    under 5 minutes on 2 CPU cores (284 s, with nothing else running).
 Expect:   15 and 3 classes on held-out animals clearly above 6.7 % and 33.3 %; gabapentin relieving
           neuropathic pain more than inflammatory pain; see docs/results.md. With
           --config.synthetic.null=true, where nothing has an effect: neither.
@@ -25,7 +25,7 @@ def get_config():
     config.projector.size = 112
     config.projector.crops = 1
     config.projector.batch_size = 4
-    # For the sake of time: few clips explained, few stills, no projector of random weights beside.
+    # To save time: few clips explained, few single frames, no baseline with random weights.
     config.saliency.incorrect_per_class = 0
     config.saliency.random_clips = 0
     config.saliency.max_clips = 8

@@ -1,11 +1,11 @@
 """A lab's own cohort, on a workstation or Colab.
 
 Run:      python -m mpjax.study --config=configs/lab.py --config.cohort=COHORT_CSV --workdir=out/lab
-Takes:    about 1.6 s per 16-frame clip at 3 views on 2 CPU cores; far less on a GPU. Lengthen
-          config.video.stride to look at fewer clips of long recordings.
-Expect:   figures with their uncertainty, and what could have misled them: out/lab/report.html.
+Takes:    about 1.6 s per 16-frame clip at 3 views on 2 CPU cores; far less on a GPU. Raise
+          config.video.stride to process fewer clips of long recordings.
+Expect:   scores with their uncertainty and possible confounds: out/lab/report.html.
 """
 
 from mpjax.config import get_config
 
-__all__ = ["get_config"]  # the settings that binaries have without --config
+__all__ = ["get_config"]  # the settings of binaries without --config

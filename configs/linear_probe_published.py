@@ -1,7 +1,7 @@
 """The linear probe as published: the frozen projector runs in every epoch, on augmented clips.
 
-Dropped paths stay active in the "frozen" projector while the head trains, as in the published code,
-and there is dropout before the head. One model: animals are divided once.
+As in the published code, stochastic depth stays active in the "frozen" projector while the head
+trains, and there is dropout before the head. One model: animals are divided once.
 
 Run:      python -m mpjax.weights get uas_k400
           python -m mpjax.study --config=configs/linear_probe_published.py \

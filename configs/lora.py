@@ -7,7 +7,7 @@ Run:      python -m mpjax.weights get uas_k400
               --workdir=out/lora
 Takes:    a TPU v5e-8, two clips to a chip, or one GPU of 40 GB with
           --config.train.optim.accumulate=2. Published: 1.6 times the probe's time (RTX 3090).
-Expect:   a little more than the linear probe: published 88.6 % against 87.9 %, top-1 over the
+Expect:   slightly more than the linear probe: published 88.6 % versus 87.9 %, top-1 over the
           classes of Kinetics-700 that are not in Kinetics-600
           (https://github.com/franktpmvu/Universal-Action-Space).
 """

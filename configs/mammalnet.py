@@ -12,7 +12,7 @@ val_base.txt and test_base.txt, with a line "PATH NUMBER_OF_THE_CLASS" per clip:
                 path, label = line.rsplit(maxsplit=1)
                 rows.writerow([path, path, label, split])
 
-Nobody knows which animal is in which video, so each video is one of its own.
+The animals are not identified, so each video counts as an animal.
 
 Run:      python -m mpjax.weights get uas_k400
           python -m mpjax.study --config=configs/mammalnet.py --config.cohort=cohort.csv \
@@ -35,9 +35,9 @@ def get_config():
     config.video.frames = 32
     config.video.stride = 225  # a clip every 15 s; published: 4 to a video
     config.video.short_side = 256
-    config.build.allow_failures = True  # videos that YouTube no longer has
+    config.build.allow_failures = True  # some videos are no longer on YouTube
     config.projector.weights = "uas_k400"
-    config.head.class_balanced = False  # as published; true lifts the mean over classes
+    config.head.class_balanced = False  # as published; true raises the mean over classes
     config.train.batch_size = 8
     config.train.drop_path = 0.3  # of Swin-B
     return config

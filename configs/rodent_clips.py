@@ -2,7 +2,7 @@
 
 Run:      python -m mpjax.study --config=configs/rodent_clips.py --config.cohort=COHORT_CSV \
               --workdir=out/rodent_clips
-          with --config.projector.weights=random for the random-weight features.
+          add --config.projector.weights=random for features of random weights.
 Takes:    see docs/results.md (2 CPU cores).
 Expect:   balanced accuracy >= 0.58 over six behaviours, leave-one-cage-out, the head's
           regularisation chosen by nested grouped cross-validation.

@@ -1,7 +1,7 @@
-"""Swin-B, everything trained, in the shapes of Kinetics: what the ahead-of-time table is made from.
+"""Swin-B, all weights trained, with the shapes of Kinetics: for the table of docs/scaling.md.
 
-Random weights, which need no download: a compiled program does not depend on them. Eight clips per
-chip; give the batch of the slice, e.g. 2048 for 256 chips.
+The weights are random and need no download, because a compiled program does not depend on them.
+Eight clips per chip; set the batch of the slice, e.g. 2048 for 256 chips.
 
 Run:      python -m mpjax.aot --config=configs/swin_b.py --topology=v5e:16x16 \
               --config.train.batch_size=2048 --config.projector.batch_size=2048

@@ -1,12 +1,12 @@
-"""Do motifs found without a label agree with what the synthetic mice really did?
+"""Do motifs found without labels agree with what the synthetic mice really did?
 
 Windows of 0.64 s, each about one bout of behaviour. The camera is below the floor, so each window
-is embedded turned by every right angle; as filmed, clusters tell headings as much as behaviours
-(adjusted mutual information 0.31 to 0.36 instead).
+is embedded in all four rotations. Without rotations, clusters reflect headings as much as
+behaviours (adjusted mutual information 0.31 to 0.36).
 
 Run:      python -m mpjax.study --config=configs/synthetic_motifs.py --workdir=out/motifs
           python tests/benchmarks/bench_motif_truth.py --workdir=out/motifs
-Takes:    half an hour on 2 CPU cores, half of it for the projector of random weights beside it.
+Takes:    half an hour on 2 CPU cores, half of it for the baseline with random weights.
 Expect:   adjusted mutual information of motifs and true behaviours of 0.4 or more, far above random
           weights; licking, guarding and flinching among the motifs that pain makes more frequent.
 """
@@ -34,5 +34,5 @@ def get_config():
     config.saliency.levels = 4
     config.confounds.single_frames = 180
     config.split.scheme = "kfold"
-    config.split.group = "animal"  # drawn independently; three cages would be too few for any test
+    config.split.group = "animal"  # they are independent; three cages would be too few for any test
     return config

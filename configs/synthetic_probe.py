@@ -1,8 +1,8 @@
-"""Does an action space learned on behaviours of synthetic mice carry the pain of others?
+"""Does an action space learned on behaviours of synthetic mice transfer to pain in other mice?
 
-The demo's kind of cohort, seen as the network of configs/synthetic_behaviours.py saw its animals;
-that network, frozen, and a linear head by grouped cross-validation. Run it twice, with learned and
-with random weights; the second run prints how much better the first is (paired bootstrap over
+A cohort like the demo's, filmed and cropped like that of configs/synthetic_behaviours.py. Its
+network is frozen, with a linear head by grouped cross-validation. Run it with random and with
+learned weights; the run with learned weights prints how much better they are (paired bootstrap over
 animals).
 
 Run:      python -m mpjax.study --config=configs/synthetic_behaviours.py --workdir=out/behaviours

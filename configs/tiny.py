@@ -1,10 +1,10 @@
-"""A study of a few short, small videos: what the notebooks draw where there are no others.
+"""A study of a few short, small videos, which the notebooks use as an example.
 
-The projector is a narrow Video Swin of random weights, which compiles in a moment.
+The projector is a narrow Video Swin of random weights, which compiles quickly.
 
 Run:      python -m mpjax.study --config=configs/tiny.py --workdir=out/tiny
 Takes:    half a minute of one CPU core.
-Expect:   every stage but saliency to end; the figures mean nothing at this size.
+Expect:   every stage except saliency to finish; the scores mean nothing at this size.
 """
 
 from mpjax.config import StudyConfig, to_config_dict
@@ -12,7 +12,7 @@ from mpjax.config import StudyConfig, to_config_dict
 
 def get_config():
     config = to_config_dict(StudyConfig())
-    config.name = "tiny: a few drawn videos"
+    config.name = "tiny: a few synthetic videos"
     config.synthetic.animals_per_condition = 2
     config.synthetic.animals_per_arm = 1
     config.synthetic.days = (3, 14)
