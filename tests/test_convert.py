@@ -74,7 +74,7 @@ def test_converting_again_gives_the_same_description(checkpoint, tmp_path):
 
 
 def test_public_weights_are_recognised_by_their_hash(checkpoint, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(public, "sha256", lambda path: "7615ae03" + "0" * 56)
+    monkeypatch.setattr(public.files, "sha256", lambda path: "7615ae03" + "0" * 56)
     convert.run(str(checkpoint), tmp_path / "out")
     about = json.loads((tmp_path / "out" / "projector.json").read_text())
     assert about["provenance"]["public_weights"] == "swin3d_t"

@@ -6,7 +6,7 @@ from mpjax.models.weights import public
 
 
 def test_list_tells_of_every_checkpoint_and_which_are_here(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(public, "sha256", lambda path: "7615ae03" + "0" * 56)
+    monkeypatch.setattr(public.files, "sha256", lambda path: "7615ae03" + "0" * 56)
     (tmp_path / "swin3d_t-7615ae03.pth").write_text("")
     (tmp_path / "swin3d_s-da41c237.pth").write_text("")  # of another hash
     weights.run("list", cache=str(tmp_path))
@@ -19,7 +19,7 @@ def test_list_tells_of_every_checkpoint_and_which_are_here(tmp_path, capsys, mon
 
 
 def test_get_prints_the_path_and_the_next_command(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(public, "sha256", lambda path: "7615ae03" + "0" * 56)
+    monkeypatch.setattr(public.files, "sha256", lambda path: "7615ae03" + "0" * 56)
     path = tmp_path / "swin3d_t-7615ae03.pth"
     path.write_text("")  # here already: nothing is downloaded
     weights.run("get", "swin3d_t", cache=str(tmp_path))
