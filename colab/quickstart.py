@@ -64,17 +64,16 @@ if not (SOURCE / "configs").exists():
 # ## Study
 #
 # Six stages: the cohort is drawn, its videos become clips, clips become embeddings, heads are
-# trained, what they saw is looked at, and the report is written. A stage that is done already is
+# trained, their answers are explained, and the report is written. A stage that is done already is
 # skipped, so run this cell again after an interruption.
 
 # %%
 from mpjax import notebook
-from mpjax.io import files
 
 if FAST:
     print("Tiny settings: a narrow network of random weights, so the figures mean nothing.")
 config = notebook.load_config(SOURCE / "configs" / ("tiny.py" if FAST else "demo.py"))
-notebook.run_study(config, WORKDIR)
+study = notebook.run_study(config, WORKDIR)
 
 # %% [markdown]
 # ## The figures
@@ -84,7 +83,7 @@ notebook.run_study(config, WORKDIR)
 # negative where the drug relieves more in neuropathic than in inflammatory pain.
 
 # %%
-metrics = files.read_json(f"{WORKDIR}/metrics.json")
+metrics = study.metrics.to_dict()
 notebook.key_figures(metrics)
 
 # %% [markdown]
@@ -101,10 +100,10 @@ for sentence in metrics["drug"]["summary"]:
 # One self-contained page: it reads offline, and every table of it downloads as CSV.
 
 # %% tags=["large-output"]
-notebook.report_frame(f"{WORKDIR}/report.html")
+notebook.report_frame(study.workdir.report)
 
 # %% [markdown]
 # To keep it, with clips and recordings as CSV:
 
 # %%
-notebook.download(notebook.pack_results(WORKDIR))
+notebook.download(study.pack_results())

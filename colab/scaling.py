@@ -121,7 +121,7 @@ if FAST:
         "split.group": "animal",
         "build.workers": 1,
         "projector.size": 32,
-        "projector.form": "xla",
+        "projector.attention_impl": "xla",
         "projector.architecture.embed_dim": 32,
         "projector.architecture.depths": (1,),
         "projector.architecture.num_heads": (2,),
@@ -177,12 +177,12 @@ plt.show()
 # Where the parameters lie:
 
 # %%
-from mpjax.training import checkpoint_manager
+from mpjax.training import checkpoint_manager, partitioning
 
 last = max(row["step"] for row in log)
 learnt = checkpoint_manager.restore_params(workdir / "unbroken" / "train" / "checkpoints", last)
 axes = {"data": devices // config.mesh.model, "model": config.mesh.model}
-notebook.layout_table(learnt, axes, fully_sharded=config.mesh.fully_sharded).head(12)
+partitioning.layout_table(learnt, axes, fully_sharded=config.mesh.fully_sharded).head(12)
 
 # %% [markdown]
 # ## Killed, and resumed

@@ -120,7 +120,6 @@ if not (SOURCE / "configs").exists():
 # %%
 from data_prep import cohort, synthetic
 from mpjax import notebook
-from mpjax.io import files
 
 folder = pathlib.Path(FOLDER or "my_videos")
 if notebook.on_colab() and any(path.startswith("/content/drive") for path in (FOLDER, WORKDIR)):
@@ -137,7 +136,7 @@ recipe = "lab.py" if given else "tiny.py"
 folder = folder if given else pathlib.Path("example")
 changes = {"cohort": str(folder / "cohort.csv"), **CHANGES}
 if FROM_ABOVE_OR_BELOW:
-    changes["projector.turns"] = 4
+    changes["projector.rotations"] = 4
 with notebook.plain_errors():
     config = notebook.load_config(SOURCE / "configs" / recipe, changes)
 if not given:
@@ -179,7 +178,7 @@ except cohort.CohortError as error:
 # already is skipped. A GPU runtime (*Runtime > Change runtime type*) is far faster.
 
 # %%
-notebook.run_study(config, WORKDIR)
+study = notebook.run_study(config, WORKDIR)
 
 # %% [markdown]
 # ## The figures
@@ -190,7 +189,7 @@ notebook.run_study(config, WORKDIR)
 # in the report.
 
 # %%
-metrics = files.read_json(f"{WORKDIR}/metrics.json")
+metrics = study.metrics.to_dict()
 notebook.key_figures(metrics)
 
 # %% [markdown]
@@ -206,7 +205,7 @@ if metrics["confounds"].get("sentences"):
 # ## The report
 
 # %% tags=["large-output"]
-notebook.report_frame(f"{WORKDIR}/report.html")
+notebook.report_frame(study.workdir.report)
 
 # %% [markdown]
 # ## Download
@@ -215,4 +214,4 @@ notebook.report_frame(f"{WORKDIR}/report.html")
 # window's motif.
 
 # %%
-notebook.download(notebook.pack_results(WORKDIR))
+notebook.download(study.pack_results())

@@ -24,12 +24,12 @@ def get_config():
     config.projector.batch_size = 8
     config.head.l2 = (0.01, 0.1)
     config.motifs.candidates = (4, 6)
-    config.motifs.halves = 4
+    config.motifs.stability_draws = 4
     config.motifs.permutations = 199
-    config.motifs.gallery = 2
-    config.saliency.wrong = 0
-    config.saliency.drawn = 1
-    config.saliency.most = 3
+    config.motifs.exemplars = 2
+    config.saliency.incorrect_per_class = 0
+    config.saliency.random_clips = 1
+    config.saliency.max_clips = 3
     config.saliency.grid = (2, 3, 3)
     config.saliency.steps = 4
     config.saliency.levels = 3

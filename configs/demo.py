@@ -26,15 +26,15 @@ def get_config():
     config.projector.crops = 1
     config.projector.batch_size = 4
     # For the sake of time: few clips explained, few stills, no projector of random weights beside.
-    config.saliency.wrong = 0
-    config.saliency.drawn = 0
-    config.saliency.most = 8
+    config.saliency.incorrect_per_class = 0
+    config.saliency.random_clips = 0
+    config.saliency.max_clips = 8
     config.saliency.steps = 8
     config.saliency.grid = (2, 4, 4)
     config.saliency.levels = 4
     config.saliency.random = 5
-    config.motifs.halves = 4
-    config.confounds.stills = 120
+    config.motifs.stability_draws = 4
+    config.confounds.single_frames = 120
     config.confounds.frames = 24
     config.baselines.random = False
     return config

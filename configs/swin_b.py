@@ -21,6 +21,7 @@ def get_config():
     config.projector.weights = "random"
     config.projector.dtype = "bfloat16"
     config.projector.batch_size = 32
+    config.projector.attention_impl = "pallas"
     config.projector.architecture.embed_dim = 128
     config.projector.architecture.depths = (2, 2, 18, 2)
     config.projector.architecture.num_heads = (4, 8, 16, 32)

@@ -27,12 +27,12 @@ def get_config():
     config.video.short_side = 112
     config.projector.size = 112
     config.projector.crops = 1
-    config.projector.turns = 4
-    config.saliency.wrong = 0
-    config.saliency.drawn = 6
+    config.projector.rotations = 4
+    config.saliency.incorrect_per_class = 0
+    config.saliency.random_clips = 6
     config.saliency.grid = (2, 4, 4)
     config.saliency.levels = 4
-    config.confounds.stills = 180
+    config.confounds.single_frames = 180
     config.split.scheme = "kfold"
     config.split.group = "animal"  # drawn independently; three cages would be too few for any test
     return config

@@ -28,7 +28,7 @@ def get_config():
     config.build.workers = 1
     config.projector.kind = "swin"
     config.projector.weights = "random"
-    config.projector.form = "xla"  # compiles faster
+    config.projector.attention_impl = "xla"  # compiles faster
     config.projector.architecture.embed_dim = 8
     config.projector.architecture.depths = (2,)
     config.projector.architecture.num_heads = (2,)
@@ -43,12 +43,12 @@ def get_config():
     config.eval.progression = False
     config.saliency.run = False
     config.confounds.frames = 8
-    config.confounds.runs = 2
-    config.confounds.stills = 32
+    config.confounds.clips = 2
+    config.confounds.single_frames = 32
     config.confounds.permutations = 99
     config.baselines.random = False
     config.motifs.candidates = (4,)
-    config.motifs.halves = 2
+    config.motifs.stability_draws = 2
     config.motifs.permutations = 99
-    config.motifs.gallery = 1
+    config.motifs.exemplars = 1
     return config

@@ -30,11 +30,9 @@ from pathlib import Path
 from absl import app, flags
 
 from mpjax import cli
+from mpjax.data.video.search import VIDEOS, find_videos
 from mpjax.io import files
 
-VIDEOS = frozenset(
-    (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".webm", ".wmv")
-)
 PATTERNS = (
     "{animal}_d{day}",
     "{animal}_day{day}",
@@ -109,22 +107,6 @@ def parse_pattern(text: str) -> Pattern:
     if not fields:
         raise ValueError(f"pattern {text!r}: holds no field; write e.g. '{{animal}}_d{{day}}'")
     return Pattern(text, re.compile(expression, re.IGNORECASE | re.ASCII))
-
-
-def find_videos(folder: Path, *, recursive: bool = True) -> list[Path]:
-    """Lists the videos in a folder by their endings (`VIDEOS`), sorted; hidden ones are left out.
-
-    Raises:
-        FileNotFoundError: there is no such folder.
-    """
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder; name the folder of the videos")
-    found = []
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if recursive and not name.startswith("."))
-        visible = (name for name in names if not name.startswith("."))
-        found += [Path(parent, name) for name in visible if Path(name).suffix.lower() in VIDEOS]
-    return sorted(found)
 
 
 @dataclasses.dataclass(frozen=True)

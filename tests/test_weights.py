@@ -36,5 +36,5 @@ def test_a_name_that_does_not_exist_is_told_with_the_choices(tmp_path):
 
 @pytest.mark.parametrize("words", [(), ("get",), ("fetch", "swin3d_t"), ("list", "all")])
 def test_other_words_are_told_the_usage(words):
-    with pytest.raises(app.UsageError, match="say `list` or `get NAME`"):
+    with pytest.raises(app.UsageError, match="write `list` or `get NAME`"):
         weights.run(*words)

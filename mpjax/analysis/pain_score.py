@@ -1,13 +1,10 @@
-"""Pain probability per animal and session: the descriptive tables of the report."""
-
-from typing import Any
+"""The pain score of a clip, and its mean over an animal's recordings."""
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 from scipy.special import logit
 
-from mpjax.analysis.predictions import Predictions
 from mpjax.taxonomy import NO_PAIN, Taxonomy
 
 # A clip's probability is kept this far from 0 and 1, so that one clip cannot outweigh a session:
@@ -57,41 +54,3 @@ def average_by_animal(rows: pd.DataFrame, value: str, *, by: list[str]) -> pd.Da
     """
     recordings = rows.groupby([*by, "animal", "video"], as_index=False)[value].mean()
     return recordings.groupby([*by, "animal"], as_index=False)[value].mean()
-
-
-def describe_days(predictions: Predictions, p: Float[np.ndarray, "n fine"]) -> dict[str, Any]:
-    """Tabulates the probability of pain per condition and day, over the held-out animals.
-
-    Args:
-        predictions: of a study.
-        p: calibrated probabilities of the fine classes, rows as in `predictions.table`.
-
-    Returns:
-        {"rows": [{"condition", "day", "value", "n", "animals": {name: value}}]}: `value` is the
-        mean of the `n` animals' own means; or {"value": None, "why": …}.
-    """
-    if why := why_no_pain_score(predictions.taxonomy):
-        return {"value": None, "why": why}
-    mask = predictions.evaluated
-    if not mask.any():
-        return {"value": None, "why": "no held-out clip of a trained class"}
-    pain = pain_probability(predictions.taxonomy, p[mask])
-    sessions = average_by_animal(
-        predictions.table[mask].assign(pain=pain), "pain", by=["condition", "day"]
-    )
-    return {
-        "rows": [
-            {"condition": str(condition), "day": int(day), **animal_mean(part)}
-            for (condition, day), part in sessions.groupby(["condition", "day"])
-        ]
-    }
-
-
-def animal_mean(sessions: pd.DataFrame) -> dict[str, Any]:
-    """Returns {"value", "n", "animals"} of one group's sessions, an animal a row."""
-    values = sessions.groupby("animal")["pain"].mean()
-    return {
-        "value": float(values.mean()),
-        "n": len(values),
-        "animals": {str(name): float(value) for name, value in values.items()},
-    }

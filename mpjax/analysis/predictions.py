@@ -22,16 +22,17 @@ SCHEMES = ("fixed", "kfold", "leave_one_group_out")
 
 _TEXT = ("clip_id", "video", "animal", "cage", "sex", "condition", "drug", "route", "split")
 _WHOLE = ("day", "label", "start_frame", "padded_frames", "fold")
-_REAL = ("start_s", "fps", "dose_mg_per_kg", "minutes_post_dose")
-_VECTORS = ("logits", "p")
-_OPTIONAL_REAL = ("motion", "brightness")
-_OPTIONAL_VECTORS = ("p_coarse", "embedding")
 _MAY_BE_NAN = ("dose_mg_per_kg", "minutes_post_dose")
+_OPTIONAL_REAL = ("motion", "brightness")
+_REAL = ("start_s", "fps", *_MAY_BE_NAN, *_OPTIONAL_REAL)
+_OPTIONAL_VECTORS = ("p_coarse", "embedding")
+_VECTORS = ("logits", "p", *_OPTIONAL_VECTORS)
+_OPTIONAL = (*_OPTIONAL_REAL, *_OPTIONAL_VECTORS)
 _TYPES = (
     dict.fromkeys(_TEXT, pa.string())
     | dict.fromkeys(_WHOLE, pa.int64())
-    | dict.fromkeys((*_REAL, *_OPTIONAL_REAL), pa.float64())
-    | dict.fromkeys((*_VECTORS, *_OPTIONAL_VECTORS), pa.list_(pa.float32()))
+    | dict.fromkeys(_REAL, pa.float64())
+    | dict.fromkeys(_VECTORS, pa.list_(pa.float32()))
 )
 _META_KEY = b"mpjax"
 _SUM_TOLERANCE = 1e-4  # of p in float32, over up to some hundred classes
@@ -51,7 +52,7 @@ class Predictions:
         p: predicted probabilities, rows as in `table`; each row sums to 1.
         meta: group, scheme, fingerprint, exclude, provenance.
         p_coarse: probabilities of the coarse classes by a head trained on them; None without one.
-        embedding: of each clip, the mean over its views; None where not asked for or not there.
+        embedding: of each clip, the mean over its views; None where not read or not stored.
     """
 
     table: pd.DataFrame
@@ -78,8 +79,8 @@ def write_predictions(path: epath.PathLike, table: pd.DataFrame, meta: Mapping[s
     Args:
         path: the file to write.
         table: a row per clip; `logits` and `p` (and, optional, `p_coarse` and `embedding`) hold
-            one 1-D array of floats per row; `motion` and `brightness` are optional. Columns that
-            predictions.parquet does not know are refused.
+            one 1-D array of floats per row; `motion` and `brightness` are optional. Unknown columns
+            are refused.
         meta: {"taxonomy": Taxonomy.to_dict(), "group", "scheme", "fingerprint", "exclude",
             "provenance"}, JSON-serialisable.
 
@@ -88,7 +89,7 @@ def write_predictions(path: epath.PathLike, table: pd.DataFrame, meta: Mapping[s
     """
     vectors = {
         name: _list_column(table[name], where=str(path))
-        for name in (*_VECTORS, *_OPTIONAL_VECTORS)
+        for name in _VECTORS
         if name in table and len(table)
     }
     columns = pa.Table.from_pandas(table.drop(columns=list(vectors)), preserve_index=False)
@@ -103,7 +104,7 @@ def write_predictions(path: epath.PathLike, table: pd.DataFrame, meta: Mapping[s
 
 
 def read_predictions(path: epath.PathLike, *, embedding: bool = False) -> Predictions:
-    """Reads and checks predictions.parquet; foreign columns are left on disk.
+    """Reads and checks predictions.parquet; unknown columns are ignored.
 
     Args:
         path: the file.
@@ -122,8 +123,7 @@ def read_predictions(path: epath.PathLike, *, embedding: bool = False) -> Predic
         with path.open("rb") as file:
             parquet = pq.ParquetFile(file)
             schema = parquet.schema_arrow
-            scalars_and_p = [n for n in schema.names if n in _TYPES and n != "embedding"]
-            table = parquet.read(columns=scalars_and_p)
+            table = parquet.read([n for n in schema.names if n in _TYPES and n != "embedding"])
             wanted = embedding and "embedding" in schema.names
             embedded = _read_embedding(parquet, where=str(path)) if wanted else None
     except (pa.ArrowInvalid, OSError) as error:
@@ -141,9 +141,13 @@ def count_leaks(table: pd.DataFrame, column: str) -> int:
     A side is a split, or a fold of the test split. Treated cage-mates are no leak: the split
     `drug` counts for animals only.
     """
+    return int(_sides(table, column)[column].value_counts().gt(1).sum())
+
+
+def _sides(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Returns which values of `column` are on which sides of the split, once each."""
     rows = table if column == "animal" else table[table["split"] != "drug"]
-    sides = rows[[column, "split", "fold"]].drop_duplicates()
-    return int((sides.groupby(column).size() > 1).sum())
+    return rows[[column, "split", "fold"]].drop_duplicates()
 
 
 def _list_column(cells: pd.Series, *, where: str) -> pa.ListArray:
@@ -158,50 +162,39 @@ def _list_column(cells: pd.Series, *, where: str) -> pa.ListArray:
 
 def _read_embedding(parquet: pq.ParquetFile, *, where: str) -> np.ndarray:
     """Reads the embeddings block by block: the whole column at once takes twice its size."""
-    rows, start = parquet.metadata.num_rows, 0
-    embedding = np.empty((rows, 0), np.float32)
+    start, embedding = 0, np.empty((parquet.metadata.num_rows, 0), np.float32)
     for batch in parquet.iter_batches(_ROW_GROUP, columns=["embedding"]):
-        try:
-            column = _cast_column(pa.chunked_array([batch["embedding"]]), "embedding")
-        except _FaultError as fault:
-            _raise([str(fault)], where)
-        width = embedding.shape[1] if start else None
-        of = (width, _FEATURES)
+        column = _cast_column(pa.chunked_array([batch["embedding"]]), "embedding")
+        if isinstance(column, str):
+            _raise([column], where)
+        of = (embedding.shape[1] if start else None, _FEATURES)
         block = _matrix(column, "embedding", width=of, where=where, first_row=start)
         if not start:
-            embedding = np.empty((rows, block.shape[1]), np.float32)
+            embedding = np.empty((len(embedding), block.shape[1]), np.float32)
         embedding[start : start + len(block)] = block
         start += len(block)
     return embedding
 
 
-class _FaultError(Exception):
-    """What is wrong with a column."""
-
-
-def _cast_column(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+def _cast_column(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray | str:
+    """Returns the column in the type of the format, or what is wrong with it."""
     try:
         cast = column.cast(_TYPES[name])
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         found = str(column.type).removeprefix("large_")
-        raise _FaultError(f"column {name}: expected {_TYPES[name]}, got {found}") from error
-    if name not in (*_REAL, *_OPTIONAL_REAL) and column.null_count:  # of reals null means NaN
-        raise _FaultError(f"column {name}: {column.null_count} empty cell(s)")
+        return f"column {name}: expected {_TYPES[name]}, got {found}"
+    if name not in _REAL and column.null_count:  # of reals null means NaN
+        return f"column {name}: {column.null_count} empty cell(s)"
     return cast
 
 
 def _cast(table: pa.Table, *, where: str) -> pa.Table:
-    """Brings the columns into the order and types of the format, or names all that do not fit."""
-    optional = (*_OPTIONAL_REAL, *_OPTIONAL_VECTORS)
-    required = [name for name in _TYPES if name not in optional]
-    faults = [f"column {name}: missing" for name in required if name not in table.column_names]
-    faults += [f"column {name}: unknown" for name in table.column_names if name not in _TYPES]
-    columns = {}
-    for name in (name for name in _TYPES if name in table.column_names):
-        try:
-            columns[name] = _cast_column(table[name], name)
-        except _FaultError as fault:
-            faults.append(str(fault))
+    """Brings the columns into the order and types of the format, or lists all that do not fit."""
+    names = table.column_names
+    faults = [f"column {name}: missing" for name in _TYPES if name not in (*_OPTIONAL, *names)]
+    faults += [f"column {name}: unknown" for name in names if name not in _TYPES]
+    columns = {name: _cast_column(table[name], name) for name in _TYPES if name in names}
+    faults += [column for column in columns.values() if isinstance(column, str)]
     _raise(faults, where)
     return pa.table(columns)
 
@@ -209,25 +202,27 @@ def _cast(table: pa.Table, *, where: str) -> pa.Table:
 def _check(
     columns: pa.Table, meta: dict[str, Any], *, where: str, embedding: np.ndarray | None = None
 ) -> Predictions:
-    """Checks columns of the right types; `embedding` where it was read apart from them."""
+    """Checks columns of the right types; `embedding` where it was read separately."""
     for key, allowed in (("group", GROUPS), ("scheme", SCHEMES)):
         if meta.get(key) not in allowed:
             raise ValueError(f"{where}: meta.{key} is {meta.get(key)!r}, not of {allowed}")
     if "taxonomy" not in meta:
         raise ValueError(f"{where}: meta has no 'taxonomy'")
     taxonomy = Taxonomy.from_dict(meta["taxonomy"])
-    reals = [name for name in (*_REAL, *_OPTIONAL_REAL) if name in columns.column_names]
-    table = columns.select([*_TEXT, *_WHOLE, *reals]).to_pandas()
+    names = columns.column_names
+    table = columns.select([name for name in names if name not in _VECTORS]).to_pandas()
     if table.empty:
         raise ValueError(f"{where}: no rows")
-    widths = dict.fromkeys(_VECTORS, (len(taxonomy.fine), "classes")) | {
+    widths: dict[str, tuple[int | None, str]] = {
+        "logits": (len(taxonomy.fine), "classes"),
+        "p": (len(taxonomy.fine), "classes"),
         "p_coarse": (len(taxonomy.coarse), "coarse classes"),
         "embedding": (None, _FEATURES),
     }
     vectors = {
         name: _matrix(columns[name], name, width=width, where=where)
         for name, width in widths.items()
-        if name in columns.column_names
+        if name in names
     }
     if embedding is not None:
         vectors["embedding"] = embedding
@@ -254,9 +249,9 @@ def _matrix(
     needed, of = width[0] if width[0] is not None else int(lengths[0]), width[1]
     if (lengths != needed).any():
         bad = int(np.argmax(lengths != needed))
+        row = first_row + bad
         raise ValueError(
-            f"{where}: column {name}, row {first_row + bad}: {lengths[bad]} values for "
-            f"{needed} {of}"
+            f"{where}: column {name}, row {row}: {lengths[bad]} values for {needed} {of}"
         )
     flat = pc.list_flatten(column).to_numpy()
     kept = np.float32 if name == "embedding" else np.float64
@@ -272,62 +267,56 @@ def _value_faults(
         if broken.any():
             row = int(np.argmax(broken))
             faults.append(
-                f"{rule}: {int(broken.sum())} row(s), first row {row} "
+                f"column {rule}: {int(broken.sum())} row(s), first row {row} "
                 f"(clip {table['clip_id'].iloc[row]!r}, {values[row]})"
             )
 
-    finite = {name: np.isfinite(value).all(1) for name, value in vectors.items()}
     for name, value in vectors.items():
-        fault(f"column {name}: must be finite", ~finite[name], value)
-    for name in [name for name in ("p", "p_coarse") if name in vectors]:
-        p, total = vectors[name], vectors[name].sum(1)
-        fault(f"column {name}: must not be negative", finite[name] & (p < 0).any(1), p)
-        off = np.abs(total - 1) > _SUM_TOLERANCE
-        fault(f"column {name}: must sum to 1", finite[name] & off, total)
+        finite = np.isfinite(value).all(1)
+        fault(f"{name}: must be finite", ~finite, value)
+        if name in ("p", "p_coarse"):
+            total = value.sum(1)
+            fault(f"{name}: must not be negative", finite & (value < 0).any(1), value)
+            fault(f"{name}: must sum to 1", finite & (np.abs(total - 1) > _SUM_TOLERANCE), total)
     label = table["label"].to_numpy()
-    fault(f"column label: must lie in -1..{classes - 1}", (label < -1) | (label >= classes), label)
-    for name in [name for name in (*_REAL, *_OPTIONAL_REAL) if name in table]:
+    fault(f"label: must lie in -1..{classes - 1}", (label < -1) | (label >= classes), label)
+    for name in [name for name in _REAL if name in table]:
         value = table[name].to_numpy()
         broken = np.isinf(value) if name in _MAY_BE_NAN else ~np.isfinite(value)
-        fault(f"column {name}: must be finite", broken, value)
-    split = table["split"].to_numpy()
-    fault(f"column split: must be one of {', '.join(SPLITS)}", ~np.isin(split, SPLITS), split)
-    clip = table["clip_id"].to_numpy()
-    fault("column clip_id: must be unique", table["clip_id"].duplicated().to_numpy(), clip)
+        fault(f"{name}: must be finite", broken, value)
+    split, clip = table["split"].to_numpy(), table["clip_id"]
+    fault(f"split: must be one of {', '.join(SPLITS)}", ~np.isin(split, SPLITS), split)
+    fault("clip_id: must be unique", clip.duplicated().to_numpy(), clip.to_numpy())
     return faults
 
 
 def _identity_faults(table: pd.DataFrame, *, group: str, scheme: str) -> list[str]:
-    """Names what would let one animal (or cage) be trained and tested on, or counted twice."""
+    """Lists what would let one animal (or cage) be trained and tested on, or counted twice."""
     faults = []
     for name in ("video", *dict.fromkeys(("animal", group))):
         if (table[name] == "").any():
             faults.append(f"column {name}: empty in {(table[name] == '').sum()} row(s)")
     for name in dict.fromkeys(("animal", group)):
         if count := count_leaks(table, name):
-            rows = table if name == "animal" else table[table["split"] != "drug"]
-            sides = rows[[name, "split", "fold"]].drop_duplicates()
+            sides = _sides(table, name)
             first = sides[name][sides[name].duplicated()].iloc[0]
             where = " and ".join(
                 f"{side.split} (fold {side.fold})" if side.fold >= 0 else str(side.split)
                 for side in sides[sides[name] == first].itertuples()
             )
             faults.append(f"{count} {name}(s) on two sides, first {first!r}: {where}")
-    owners = table[["video", "animal", "day"]].drop_duplicates()
-    if owners["video"].duplicated().any():
-        first = owners["video"][owners["video"].duplicated()].iloc[0]
+    owners = table[["video", "animal", "day"]].drop_duplicates()["video"]
+    if owners.duplicated().any():
+        first = owners[owners.duplicated()].iloc[0]
         faults.append(f"column video: {first!r} belongs to more than one animal or day")
-    if scheme != "fixed":
-        broken = (table["split"] == "test") & (table["fold"] < 0)
-        if broken.any():
-            faults.append(
-                f"column fold: scheme {scheme} needs a fold in {broken.sum()} test row(s)"
-            )
+    unfolded = int(((table["split"] == "test") & (table["fold"] < 0)).sum())
+    if scheme != "fixed" and unfolded:
+        faults.append(f"column fold: scheme {scheme} needs a fold in {unfolded} test row(s)")
     return faults
 
 
 def _class_faults(table: pd.DataFrame, taxonomy: Taxonomy) -> list[str]:
-    """Names rows whose condition and day are not those of their class `<condition>@d<day>`."""
+    """Lists rows whose condition and day are not those of their class `<condition>@d<day>`."""
     parsed = dict(enumerate(map(parse_fine_name, taxonomy.fine)))
     if not all(parsed.values()):
         return []

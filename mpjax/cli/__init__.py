@@ -1,4 +1,4 @@
-"""How does a binary begin and end: flags, help, one-line errors, an exit status that is true?"""
+"""How does every binary handle its flags, its help, its errors and its exit status?"""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,7 @@ __all__ = ["describe", "one_word", "start", "start_plain"]
 
 
 def __getattr__(name: str) -> Any:
-    # `mpjax --help` needs the names of the commands alone, and comes at once.
+    # absl loads on first use: `mpjax --help` does without it.
     if name in __all__:
         from mpjax.cli import app
 

@@ -1,4 +1,4 @@
-"""How every binary begins and ends: flags, help, one-line errors, a truthful exit status."""
+"""How every binary begins and ends: flags, help, one-line errors, the exit status."""
 
 import dataclasses
 import logging as standard_logging
@@ -15,17 +15,18 @@ from ml_collections import config_flags
 
 from mpjax import config as configs
 from mpjax.cli import commands
+from mpjax.config.rules import RENAMED
 from mpjax.io import stores
 
-# What brings a package that a plain `pip install mpjax` leaves out.
+# Extras that install what a plain `pip install mpjax` leaves out.
 _EXTRAS = {"apache_beam": "prep", "av": "video"}
-_PATIENCE = 5.0  # s that a failing process gives the others to fail alike
+_PATIENCE = 5.0  # s that a failing process waits for the others, which may fail too
 _HELP = ("--help", "-help", "-h", "--helpshort", "-?")
 
 
 def start(run: Callable[..., int | None], *, words: bool = False) -> None:
-    """As `start_plain`, for a binary with `--config`, whose config `run` is called with first."""
-    try:  # with a default, the fields of the command line are read here and now
+    """As `start_plain`, for a binary with `--config`; `run` takes the config first."""
+    try:  # with a default, the fields of the command line are read here
         config = config_flags.DEFINE_config_file(
             "config", configs.__file__, "Config file; single fields: --config.head.seed=3."
         )
@@ -37,13 +38,13 @@ def start(run: Callable[..., int | None], *, words: bool = False) -> None:
 def start_plain(run: Callable[..., int | None], *, words: bool = False) -> None:
     """Parses the flags, calls `run` and exits with what it returns (None: 0).
 
-    What bad input and absent packages raise (ValueError, OSError, ImportError, a flag or word too
-    many or too few) is printed as one message without a traceback (`--traceback` shows it) and
-    exits with 1. The caller defines its own flags first.
+    Bad input, a wrong flag or word and a missing package (ValueError, OSError, ImportError) print
+    one message without a traceback (`--traceback` shows it) and exit with 1. The caller defines its
+    own flags first.
 
     Args:
         run: the binary.
-        words: whether it is called with the words of the command line that are no flags.
+        words: whether it also takes the arguments of the command line that are not flags.
     """
     traceback = flags.DEFINE_bool("traceback", False, "Show where an error was raised.")
     if any(word in _HELP for word in sys.argv[1:]):
@@ -51,7 +52,7 @@ def start_plain(run: Callable[..., int | None], *, words: bool = False) -> None:
         sys.exit(0)
 
     def main(argv: list[str]) -> None:
-        logging.set_verbosity(logging.WARNING)  # Orbax and JAX tell of every step they take
+        logging.set_verbosity(logging.WARNING)  # Orbax and JAX log every step
         plain = standard_logging.Formatter("%(levelname)s: %(message)s")
         logging.get_absl_handler().setFormatter(plain)
         try:
@@ -59,7 +60,7 @@ def start_plain(run: Callable[..., int | None], *, words: bool = False) -> None:
                 raise app.UsageError(f"unexpected argument(s): {' '.join(argv[1:])}")
             status = run(*argv[1:])
         except app.UsageError as error:
-            print(f"error: {error}\n(--help tells how it is used)", file=sys.stderr)
+            print(f"error: {error}\n(see --help)", file=sys.stderr)
             status = 1
         except (ValueError, OSError, ImportError) as error:
             if traceback.value:
@@ -75,7 +76,7 @@ def start_plain(run: Callable[..., int | None], *, words: bool = False) -> None:
             print("interrupted", file=sys.stderr)
             sys.stdout.flush()
             sys.stderr.flush()
-            os._exit(130)  # threads of native code may crash where Python tears itself down
+            os._exit(130)  # native threads may crash while Python shuts down
         if status:
             _leave_hosts(status)
         sys.exit(status or 0)
@@ -84,10 +85,9 @@ def start_plain(run: Callable[..., int | None], *, words: bool = False) -> None:
 
 
 def _leave_hosts(status: int) -> None:
-    """Ends a process of several at once, so that the error it has printed is its last word.
+    """Ends one of several processes at once, right after the error that it has printed.
 
-    Otherwise JAX would wait at exit for the others, to which nothing happened, and abort. Where all
-    of them fail alike, they leave together.
+    Otherwise JAX would wait at exit for the others, which did not fail, and abort.
     """
     jax = sys.modules.get("jax")
     if jax is None or not jax.distributed.is_initialized():
@@ -101,29 +101,25 @@ def _leave_hosts(status: int) -> None:
 
 
 def one_word(words: Sequence[str], flag: flags.FlagHolder[str], *, needed: bool = False) -> str:
-    """Returns the file that a word of the command line, or a flag in its place, names; or "".
+    """Returns the file that an argument or, in its place, a flag names; "" where none does.
 
     Args:
-        words: those that are no flags.
+        words: arguments of the command line that are not flags.
         flag: the flag.
-        needed: whether one of both must be given.
+        needed: whether one of the two must be given.
 
     Raises:
-        absl.app.UsageError: several words, both, or none where one is needed.
+        absl.app.UsageError: several arguments, both, or none where one is needed.
     """
     given = [*words, *([flag.value] if flag.value else [])]
     if len(given) > 1 or (needed and not given):
         got = " and ".join(given) or "none"
-        raise app.UsageError(f"name one file, by a word or by --{flag.name}=FILE; got {got}")
+        raise app.UsageError(f"name one file, as FILE or --{flag.name}=FILE; got {got}")
     return given[0] if given else ""
 
 
 def describe(doc: str) -> str:
-    """Returns the help of a binary: what it does, its flags, and how fields of a config are set.
-
-    Args:
-        doc: the binary's docstring. Its flags are defined already.
-    """
+    """Returns the help of a binary, from its docstring and the flags that it has defined."""
     values = flags.FLAGS
     own = values.get_key_flags_for_module(sys.argv[0])
     lines = [commands.as_typed(textwrap.dedent(doc).strip()), "", "Flags:"]
@@ -132,38 +128,40 @@ def describe(doc: str) -> str:
             lines += _flag_lines(flag)
     has_config = "config" in values
     if has_config:
-        lines += _entry("--config=FILE", "Settings, a Python file; none: those for a lab's cohort.")
-        lines += _entry("--config.SECTION.FIELD=VALUE", "One setting, whatever FILE says.")
+        lines += _entry(
+            "--config=FILE", "Settings, a Python file. Default: for a lab's own cohort."
+        )
+        lines += _entry("--config.SECTION.FIELD=VALUE", "One setting; it overrides FILE.")
     lines += _entry("--traceback", "Show where an error was raised.")
     if has_config:
-        lines += ["", "Sections of the config, and fields that stand alone:"]
+        lines += ["", "Sections and single fields of the config:"]
         for field in dataclasses.fields(configs.StudyConfig):
             what = field.default
             is_section = dataclasses.is_dataclass(what)
-            told = (type(what).__doc__ or "").split("\n")[0] if is_section else f"now {what!r}"
-            lines += _entry(f"config.{field.name}", told)
+            about = (type(what).__doc__ or "").split("\n")[0]
+            lines += _entry(f"config.{field.name}", about if is_section else f"Default: {what!r}.")
         lines += [
-            "", "For example: --config.video.stride=64 looks at every fourth clip of 16 frames;",
-            "--config.motifs.run=false leaves the motifs out. All fields, with what they mean:",
-            f"  {configs.__file__}",
+            "", "For example: --config.video.stride=64 takes every fourth clip of 16 frames;",
+            "--config.motifs.run=false leaves the motifs out. All fields are explained in",
+            f"  {os.path.dirname(configs.__file__)}",
         ]  # fmt: skip
     return "\n".join(lines)
 
 
 def _flag_lines(flag: flags.Flag) -> list[str]:
     name = f"--{flag.name}" if flag.flag_type() == "bool" else f"--{flag.name}=…"
-    told = str(flag.help).replace(";\n    repeat this option to specify a list of values", "")
+    text = str(flag.help).replace(";\n    repeat this option to specify a list of values", "")
     if flag.flag_type().startswith("multi"):
-        told += " May be repeated."
+        text += " May be repeated."
     if flag.name in _required():
-        told += " Required."
+        text += " Required."
     elif flag.default not in (None, "", []) and flag.default is not False:
-        told += f" Default: {flag.default}."
-    return _entry(name, told)
+        text += f" Default: {flag.default}."
+    return _entry(name, text)
 
 
 def _required() -> set[str]:
-    """Names the flags that must be given, which absl keeps as validators of theirs."""
+    """Returns the flags that must be given; absl keeps this as a validator of each."""
     return {
         name
         for name in flags.FLAGS
@@ -190,29 +188,31 @@ def _parse(argv: list[str]) -> list[str]:
     try:
         return flags.FLAGS(argv)
     except flags.Error as error:
-        told = re.sub(
+        text = re.sub(
             r"flag --(\w+)=None: Flag --\w+ must have a value other than None\.",
             r"the flag --\1=… is required",
             str(error),
         )
-        print(f"error: {told}\n(--help tells how it is used)", file=sys.stderr)
+        print(f"error: {text}\n(see --help)", file=sys.stderr)
         sys.exit(1)
     except Exception as error:
         _refuse_config(error)
 
 
 def _refuse_config(error: BaseException) -> NoReturn:
-    """Tells of a config file or field that does not exist, and of whatever its code raises."""
+    """Exits where a config file or field does not exist, or the file's code raises an error."""
     if "--traceback" in sys.argv:
         raise error
     cause: Any = error  # which ml_collections wraps in errors of the same kind
     while cause.args and isinstance(cause.args[0], BaseException):
         cause = cause.args[0]
-    told = str(cause.args[0] if len(cause.args) == 1 else cause).replace("\n", " ")
-    if "get_config" in told or not isinstance(cause, AttributeError | KeyError | ValueError):
-        told = f"the config file cannot be read ({type(cause).__name__}: {told})"
-        told += "; it is a Python file whose get_config() returns a ConfigDict, see configs/"
+    text = str(cause.args[0] if len(cause.args) == 1 else cause).replace("\n", " ")
+    if "get_config" in text or not isinstance(cause, AttributeError | KeyError | ValueError):
+        text = f"the config file cannot be read ({type(cause).__name__}: {text})"
+        text += "; it is a Python file whose get_config() returns a ConfigDict, see configs/"
     elif isinstance(cause, AttributeError | KeyError):
-        told = f"the config has no field {told}"
-    print(f"error: {told}\n(in the flags {' '.join(sys.argv[1:])})", file=sys.stderr)
+        names = re.findall(r" --?config\.([\w.]+)", " ".join(sys.argv))
+        renamed = [f"config.{old} is now config.{RENAMED[old]}" for old in names if old in RENAMED]
+        text = "; ".join(renamed) or f"the config has no field {text}"
+    print(f"error: {text}\n(in the flags {' '.join(sys.argv[1:])})", file=sys.stderr)
     sys.exit(1)

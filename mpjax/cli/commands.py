@@ -1,6 +1,6 @@
-"""Names of the binaries as subcommands of `mpjax`, in the order in which `mpjax --help` tells them.
+"""Names of the binaries as subcommands of `mpjax`, in the order of `mpjax --help`.
 
-The standard library alone is imported here, so that help comes at once.
+Only the standard library is imported here, so that help is printed at once.
 """
 
 import ast
@@ -28,7 +28,6 @@ GROUPS: dict[str, dict[str, str]] = {
         "weights": "mpjax.weights",
         "convert": "mpjax.convert",
         "export": "mpjax.export",
-        "bench": "mpjax.bench",
         "aot": "mpjax.aot",
     },
 }
@@ -36,10 +35,10 @@ MODULES = {name: module for group in GROUPS.values() for name, module in group.i
 
 
 def purpose(module: str) -> str:
-    """Returns the first sentence of a binary's docstring, read off its source, not imported."""
+    """Returns the first sentence of a binary's docstring, from its source without an import."""
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
-        raise ModuleNotFoundError(f"{module}: no such module; install mpjax anew")
+        raise ModuleNotFoundError(f"{module}: no such module; install mpjax again")
     source = Path(spec.origin)
     if spec.submodule_search_locations is not None:  # a package: what `python -m` of it runs
         source = source.with_name("__main__.py")

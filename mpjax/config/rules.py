@@ -1,15 +1,33 @@
-"""Which values of a config make sense: a table of rules, one per field.
+"""Which values of a setting are legal: rules that stand in the types of the fields.
 
-Fields that are absent take any value of their type, or are checked where their choices are known:
-in their dataclass (`mpjax.config`) or by what uses them. The rules are read off that use; a special
-value, such as 0 for "none" or "all", is legal where it has a meaning there.
+A field of a plain type takes any value of it, or is checked where its choices are known, by what
+uses it. A special value, such as 0 for "none" or "all", is legal where it means something.
 """
 
 import dataclasses
 import math
 import re
+import typing
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
+
+# Names of fields that older config files and study folders may hold.
+RENAMED = {
+    "baseline": "baselines.bsoid (true or false)",
+    "projector.form": "projector.attention_impl",
+    "projector.turns": "projector.rotations",
+    "sweep.at_once": "sweep.parallel_trials",
+    "saliency.right": "saliency.correct_per_class",
+    "saliency.wrong": "saliency.incorrect_per_class",
+    "saliency.drawn": "saliency.random_clips",
+    "saliency.most": "saliency.max_clips",
+    "motifs.sample": "motifs.max_windows",
+    "motifs.halves": "motifs.stability_draws",
+    "motifs.half_sample": "motifs.max_windows_per_half",
+    "motifs.gallery": "motifs.exemplars",
+    "confounds.runs": "confounds.clips",
+    "confounds.stills": "confounds.single_frames",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +36,7 @@ class Rule:
 
     Attributes:
         holds: whether a value of the field's type is legal; NaN and infinity never are.
-        allowed: the same in words.
+        allowed: the same in words, after "must be".
     """
 
     holds: Callable[[Any], bool]
@@ -32,33 +50,36 @@ def at_least(least: int) -> Rule:
 
 def between(least: int, most: int) -> Rule:
     """Allows numbers from `least` to `most`, both included."""
-    return Rule(lambda value: least <= value <= most, f"{least} to {most}")
+    return Rule(lambda value: least <= value <= most, f"from {least} to {most}")
 
 
-def each(rule: Rule) -> Rule:
-    """Allows tuples whose items all satisfy `rule`; an empty one too."""
-    return Rule(lambda values: all(map(rule.holds, _items(values))), f"each {rule.allowed}")
-
-
-def pair(rule: Rule, *, ascending: bool = False) -> Rule:
-    """Allows two numbers.
+def each(rule: Rule, count: int | None = None, *, ascending: bool = False) -> Rule:
+    """Allows tuples of numbers.
 
     Args:
-        rule: of each of them.
-        ascending: whether the first must be no more than the second.
+        rule: of each number.
+        count: how many there must be; None: one or more.
+        ascending: whether none may be smaller than the one before it.
     """
 
     def holds(values: Any) -> bool:
-        items = _items(values)
+        items = as_tuple(values)
         ordered = not ascending or list(items) == sorted(items)
-        return len(items) == 2 and all(map(rule.holds, items)) and ordered
+        right = len(items) >= 1 if count is None else len(items) == count
+        return right and all(map(rule.holds, items)) and ordered
 
-    order = ", the first no more than the second" if ascending else ""
-    return Rule(holds, f"two numbers, each {rule.allowed}{order}")
+    several = {None: "one or more numbers", 2: "two numbers", 3: "three numbers"}[count]
+    order = ", in ascending order" if ascending else ""
+    return Rule(holds, f"{several}, each {rule.allowed}{order}")
 
 
-def _items(values: Any) -> Any:
-    """Returns a tuple's items; a lone value is a tuple of one, as `mpjax.config` reads it."""
+def one_of(*choices: str) -> Rule:
+    """Allows the names in `choices`."""
+    return Rule(choices.__contains__, " or ".join(choices))
+
+
+def as_tuple(values: Any) -> Any:
+    """Returns a tuple of a field; a lone value is a tuple of one."""
     return values if isinstance(values, list | tuple) else (values,)
 
 
@@ -67,106 +88,57 @@ def _is_address(text: str) -> bool:
     return match is not None and 1 <= int(match[1]) <= 65535
 
 
-POSITIVE = Rule(lambda value: 0 < value < math.inf, "above 0, and finite")
+POSITIVE = Rule(lambda value: 0 < value < math.inf, "above 0 and finite")
 SHARE = Rule(lambda value: 0 < value <= 1, "above 0 and at most 1")
 CHANCE = Rule(lambda value: 0 <= value < 1, "at least 0 and below 1")
-# scikit-learn and grain take no others.
-SEED = between(0, 2**32 - 1)
+SEED = between(0, 2**32 - 1)  # scikit-learn and grain take no others
 # Host and port, as `jax.distributed.initialize` takes them.
 ADDRESS = Rule(
     lambda text: text == "" or _is_address(text),
-    "HOST:PORT, the port a number from 1 to 65535; or empty",
+    "HOST:PORT, with a port from 1 to 65535, or empty",
 )
-# TensorFlow Datasets finds no files of another name, once they are all written.
+# TensorFlow Datasets would find no files of another name after they are all written.
 DATASET_NAME = Rule(
     lambda text: re.fullmatch(r"[a-zA-Z]\w*", text) is not None,
-    "a letter, then letters, digits and underscores",
+    "a letter, then letters, digits or underscores",
 )
 
-RULES: dict[str, Rule] = {
-    "video.frames": at_least(1),
-    "video.fps": at_least(0),
-    "video.stride": at_least(1),
-    "video.short_side": at_least(0),
-    "video.jpeg_quality": between(1, 100),
-    "split.seed": SEED,
-    "build.name": DATASET_NAME,
-    "build.clips_per_shard": at_least(1),
-    "build.workers": at_least(0),
-    "projector.seed": SEED,
-    "projector.size": at_least(1),
-    "projector.frames": at_least(0),
-    "projector.views": at_least(1),
-    "projector.crops": at_least(1),
-    "projector.batch_size": at_least(1),
-    "head.max_iterations": at_least(1),
-    "head.tolerance": at_least(0),
-    "train.epochs": POSITIVE,
-    "train.batch_size": at_least(1),
-    "train.dropout": CHANCE,
-    "train.drop_path": CHANCE,
-    "train.label_smoothing": CHANCE,
-    "train.seed": SEED,
-    "train.save_every": at_least(1),
-    "train.eval_every": at_least(1),
-    "train.keep": at_least(1),
-    "train.log_every": at_least(1),
-    "train.processes": at_least(0),
-    "train.augment.scale": pair(SHARE, ascending=True),
-    "train.optim.learning_rate": POSITIVE,
-    "train.optim.projector_scale": at_least(0),
-    "train.optim.betas": pair(CHANCE),
-    "train.optim.weight_decay": at_least(0),
-    "train.optim.warmup_epochs": at_least(0),
-    "train.optim.clip_norm": at_least(0),
-    "train.optim.accumulate": at_least(1),
-    "train.optim.ema": CHANCE,
-    "sweep.learning_rates": each(POSITIVE),
-    "sweep.weight_decays": each(at_least(0)),
-    "sweep.seeds": each(SEED),
-    "sweep.epochs": POSITIVE,
-    "sweep.batch_size": at_least(1),
-    "sweep.at_once": at_least(1),
-    "mesh.data": at_least(0),
-    "mesh.model": at_least(1),
-    "mesh.coordinator": ADDRESS,
-    "mesh.processes": at_least(0),
-    "mesh.timeout": at_least(1),
-    "profile": at_least(0),
-    "eval.seed": SEED,
-    "baselines.seed": SEED,
-    "bsoid.seed": SEED,
-    "saliency.seed": SEED,
-    "motifs.gallery": at_least(0),
-    "motifs.seed": SEED,
-    "confounds.seed": SEED,
-}
+# Types of fields that many sections have.
+Count = Annotated[int, at_least(1)]
+Natural = Annotated[int, at_least(0)]  # 0 has a meaning of its own
+Seed = Annotated[int, SEED]
+Positive = Annotated[float, POSITIVE]
+NonNegative = Annotated[float, at_least(0)]
+Share = Annotated[float, SHARE]
+Chance = Annotated[float, CHANCE]
+Positives = Annotated[tuple[float, ...], each(POSITIVE)]
+NonNegatives = Annotated[tuple[float, ...], each(at_least(0))]
+Shares = Annotated[tuple[float, ...], each(SHARE)]
+Seeds = Annotated[tuple[int, ...], each(SEED)]
 
 
-def find_faults(values: Any, path: str) -> list[str]:
-    """Names the fields of a study's config whose values no rule allows.
+class Section:
+    """A config dataclass whose values are checked when it is made."""
 
-    Args:
-        values: ConfigDict or mapping of the fields of `mpjax.config.StudyConfig`, or of some of
-            them. What is of the wrong type is left to `mpjax.config`.
-        path: how to name `values`.
-
-    Returns:
-        All faults in the table's order, as in "config.train.dropout 1.0: at least 0 and below 1".
-    """
-    faults = []
-    for field, rule in RULES.items():
-        try:
-            value = _look_up(values, field)
-            holds = rule.holds(value)
-        except (KeyError, TypeError):  # absent, so the default; or of the wrong type
-            continue
-        if not holds:
-            faults.append(f"{path}.{field} {value!r}: {rule.allowed}")
-    return faults
+    def __post_init__(self) -> None:
+        """Raises ValueError with all values that no rule allows."""
+        hints = typing.get_type_hints(type(self), include_extras=True)
+        found = (fault(f"{type(self).__name__}.{n}", vars(self)[n], h) for n, h in hints.items())
+        if faults := [text for text in found if text]:
+            raise ValueError("; ".join(faults))
 
 
-def _look_up(values: Any, field: str) -> Any:
-    for name in field.split("."):
-        values = values[name]
-    return values
+def fault(name: str, value: Any, hint: Any) -> str:
+    """Says why a field's value is not legal, by the rule in its type; "" where it is."""
+    rule = hint.__metadata__[0] if typing.get_origin(hint) is Annotated else None
+    if rule is None or rule.holds(value):
+        return ""
+    return f"{name} must be {rule.allowed}, got {value!r}"
+
+
+def rename_fields(values: dict[str, Any], section: str) -> dict[str, Any]:
+    """Returns a section's values, as an older version may have written them, by today's names."""
+    return {
+        RENAMED.get(f"{section}.{name}", name).rpartition(".")[2]: value
+        for name, value in values.items()
+    }

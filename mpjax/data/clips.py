@@ -169,21 +169,21 @@ def random_flip(
     return clip[:, :, ::-1] if rng.random() < 0.5 else clip
 
 
-def _turn(clip: UInt8[np.ndarray, "t h w 3"], quarters: int) -> UInt8[np.ndarray, "t h2 w2 3"]:
+def _rotate(clip: UInt8[np.ndarray, "t h w 3"], quarters: int) -> UInt8[np.ndarray, "t h2 w2 3"]:
     """Rotates every frame by `quarters` of 90 degrees, counterclockwise."""
     return np.rot90(clip, quarters, axes=(1, 2)) if quarters else clip
 
 
 @dataclasses.dataclass(frozen=True)
 class Views:
-    """The fixed test views of a clip: `clips` in time x `turns` x `crops` in space, in that order.
+    """The fixed test views of a clip, in this order: `clips` in time x `rotations` x `crops`.
 
     Attributes:
         size: px, side of the square crops.
         frames: frames per view; 0 takes the whole clip.
         clips: views in time, evenly spaced over the clip; one: from its middle.
         crops: views in space, see `spatial_crops`.
-        turns: 1 as filmed; 2 also rotated by 180 degrees; 4 by every right angle. For a camera
+        rotations: 1 as filmed; 2 also rotated by 180 degrees; 4 by every right angle. For a camera
             above or below, an animal's heading has no meaning, but a network responds to it.
     """
 
@@ -191,18 +191,18 @@ class Views:
     frames: int = 0
     clips: int = 1
     crops: int = 1
-    turns: int = 1
+    rotations: int = 1
 
     def __post_init__(self) -> None:
         """Refuses angles that are no right ones."""
-        if self.turns not in (1, 2, 4):
-            raise ValueError(f"projector.turns must be 1, 2 or 4, got {self.turns}")
+        if self.rotations not in (1, 2, 4):
+            raise ValueError(f"projector.rotations must be 1, 2 or 4, got {self.rotations}")
 
     def count(self, frames: int, height: int, width: int) -> int:
         """Returns how many distinct views a clip of this shape has."""
         resized = short_side_size(height, width, self.size)
         crops = len(_spread(max(resized) - self.size, self.crops))
-        return len(self.starts(frames)) * self.turns * crops
+        return len(self.starts(frames)) * self.rotations * crops
 
     def cut(
         self, clip: UInt8[np.ndarray, "t h w 3"]
@@ -215,9 +215,9 @@ class Views:
         squares = spatial_crops(clip, size=self.size, count=self.crops)
         frames = self.frames or len(clip)
         return [
-            _turn(temporal_crop(square, frames, start), turn * 4 // self.turns)
+            _rotate(temporal_crop(square, frames, start), k * 4 // self.rotations)
             for start in self.starts(len(clip))
-            for turn in range(self.turns)
+            for k in range(self.rotations)
             for square in squares
         ]
 

@@ -39,8 +39,8 @@ class Embeddings:
 
 def views_of(meta: dict[str, Any]) -> Views:
     """Returns the views that the entry `views` of embeddings' meta describes."""
-    turns = meta.get("turns", 1)
-    return Views(meta["size"], meta["frames"], meta["views"], meta["crops"], turns)
+    rotations = meta.get("turns", 1)
+    return Views(meta["size"], meta["frames"], meta["views"], meta["crops"], rotations)
 
 
 def to_arrow(

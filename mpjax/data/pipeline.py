@@ -279,7 +279,7 @@ class _EvalBatch:
         shape = (len(jpegs), *clips.frame_size(jpegs[0]), 3)
         rows = np.flatnonzero(mine).tolist()
         # The whole clip is the view: decode it where it belongs.
-        if shape == out.shape[1:] and self.views.turns == 1:
+        if shape == out.shape[1:] and self.views.rotations == 1:
             clips.decode_frames(jpegs, out[rows[0]])
             for row in rows[1:]:
                 out[row] = out[rows[0]]

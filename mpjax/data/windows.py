@@ -45,7 +45,7 @@ def cut(
     embedding /= np.bincount(window)[:, None].astype(np.float32)
     rows = table[first].reset_index(drop=True)
     # The middle crop, as filmed, represents the window in images.
-    rows["view"] += np.bincount(window) // views.turns // 2
+    rows["view"] += np.bincount(window) // views.rotations // 2
     rows = splits.add_folds(rows) if splits else rows.assign(fold=FINAL)
     rows["offset"], rows["frames"] = offset[first], views.frames or length[first]
     rows["start_s"] = (rows["start_frame"] + rows["offset"]) / rows["fps"]

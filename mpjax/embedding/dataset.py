@@ -1,6 +1,6 @@
 """Embeds a dataset with a frozen projector, once per dataset, projector and choice of views.
 
-On several devices and hosts every batch is cut over the mesh; the first process alone writes.
+On several devices and hosts every batch is cut over the mesh; only the first process writes.
 """
 
 import dataclasses
@@ -28,19 +28,19 @@ from mpjax.training import partitioning
 
 # A killed run loses at most this many seconds of work.
 _SECONDS_PER_PART = 20.0
-_UNCHANGED = -1  # in place of the batches done
+_UNCHANGED = -1  # instead of the number of finished batches
 
 
 def describe(dataset_fingerprint: str, projector: Projector, config: ProjectorConfig) -> dict:
-    """Returns what decides the embeddings, and the fingerprint of it."""
+    """Returns what determines the embeddings, and its fingerprint."""
     views = {
         "size": config.size,
         "frames": config.frames,
         "views": config.views,
         "crops": config.crops,
     }
-    if config.turns != 1:  # embeddings from before there were turns keep their fingerprint
-        views["turns"] = config.turns
+    if config.rotations != 1:  # older embeddings, under this name, keep their fingerprint
+        views["turns"] = config.rotations
     meta = {
         "dataset": dataset_fingerprint,
         "projector": {"name": projector.name, "fingerprint": projector.fingerprint},
@@ -63,8 +63,8 @@ def embed(
 ) -> bool:
     """Writes the embeddings of every record of `dataset` to `out`.
 
-    Finished parts are kept beside `out`: a killed run goes on where it stopped, on any mesh. With
-    several processes, all must call this; it returns in all of them once `out` is written.
+    Finished parts are kept next to `out`: a killed run resumes from them, on any mesh. With several
+    processes, all must call this; it returns in all of them once `out` is written.
 
     Args:
         dataset: folder of the records.
@@ -73,20 +73,21 @@ def embed(
         config: views and batch size.
         workers: threads and processes that decode.
         mesh: devices, of `partitioning.make_mesh`; None: the first device of this process.
-        shown: how often in a row the projector sees each frame; said in its fingerprint by whoever
-            asks for more than once.
+        shown: how often each frame is repeated for the projector; if more than once, the caller
+            changes the projector's fingerprint accordingly.
         label: of the progress bar.
 
     Returns:
-        False where `out` already holds these very embeddings.
-
+        False if `out` already holds exactly these embeddings.
     """
     mesh = mesh or partitioning.make_mesh(MeshConfig(), devices=jax.local_devices()[:1])
     config = dataclasses.replace(config, batch_size=round_up(config.batch_size, mesh))
     out = epath.Path(out)
     meta = describe(records.read_manifest(dataset)["fingerprint"], projector, config)
     folder = out.parent / f".{out.name}.{meta['fingerprint']}-{config.batch_size}.part"
-    done = _agree(_batches_done(out, folder, meta) if partitioning.is_writer() else 0)
+    is_writer = partitioning.is_writer()
+    done = _batches_done(out, folder, meta) if is_writer else 0
+    done = int(multihost_utils.broadcast_one_to_all(np.int32(done)))  # the writer's, in all
     if done == _UNCHANGED:
         return False
     source = records.RecordSource(dataset)
@@ -102,19 +103,11 @@ def embed(
     clips = (batch["clips"] for batch in batches)
     if shown > 1:
         clips = (np.repeat(frames, shown, axis=1) for frames in clips)
+    progress = {"total": parts.total, "initial": done, "desc": label, "unit": "batch"}
     embedded = embed_batches(clips, embed_step(projector, mesh))
-    is_writer = partitioning.is_writer()
-    with tqdm.tqdm(
-        embedded,
-        total=parts.total,
-        initial=done,
-        desc=label,
-        unit="batch",
-        disable=not is_writer,
-    ) as bar:
-        for embedding, statistics in bar:
-            if is_writer:
-                parts.add(embedding, statistics)
+    for embedding, statistics in tqdm.tqdm(embedded, **progress, disable=not is_writer):
+        if is_writer:
+            parts.add(embedding, statistics)
     if is_writer:
         embeddings.write(out, parts.join(), meta)
         folder.rmtree()
@@ -123,7 +116,7 @@ def embed(
 
 
 def round_up(batch_size: int, mesh: jax.sharding.Mesh) -> int:
-    """Returns the next batch size that the mesh divides; embeddings do not depend on it."""
+    """Rounds a batch size up to one that the mesh divides; embeddings do not depend on it."""
     ways = mesh.shape["data"]
     return -(-batch_size // ways) * ways
 
@@ -139,16 +132,11 @@ def _batches_done(out: epath.Path, folder: epath.Path, meta: dict[str, Any]) -> 
     return max((int(part.stem) for part in folder.glob("*.parquet")), default=0)
 
 
-def _agree(number: int) -> int:
-    """Returns the first process's number in all of them."""
-    return int(multihost_utils.broadcast_one_to_all(np.int32(number)))
-
-
 def embed_program(projector: Projector, mesh: jax.sharding.Mesh) -> jax.stages.Wrapped:
     """Returns `(params, clips) -> (embeddings, pixel statistics)` for a mesh.
 
     The clips are cut over the mesh; weights and results are whole on every device, so that the
-    writer needs no further exchange to read them. Projectors that differ in their weights alone
+    writer can read them without another exchange. Projectors that differ only in their weights
     share one program, compiled once per shape.
     """
     return _program(projector.apply, projector.mean, projector.std, mesh)
@@ -176,7 +164,7 @@ def _program(
 
 
 def pixel_statistics(clips: UInt8[Array, "b t h w 3"]) -> Float[Array, "b 2"]:
-    """Returns what `embeddings.STATISTICS` names, of each clip, on the scale 0 to 1.
+    """Returns the `embeddings.STATISTICS` of each clip, on the scale 0 to 1.
 
     motion: the mean absolute difference between a frame and the next one (0 for a single frame),
     a proxy of locomotion. brightness: the mean of all pixels.
@@ -193,7 +181,7 @@ Embedded = tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n 2"]]
 def embed_step(
     projector: Projector, mesh: jax.sharding.Mesh
 ) -> Callable[[UInt8[np.ndarray, "b t h w 3"]], tuple[Array, Array]]:
-    """Returns a function of this process's clips of a batch to `embed_program`'s of all of it."""
+    """Returns `embed_program` as a function of this process's clips of a batch."""
     whole = partitioning.replicated(mesh)
     params = jax.tree.map(
         lambda x: jax.make_array_from_process_local_data(whole, np.asarray(x)), projector.params
@@ -211,7 +199,7 @@ def embed_batches(
     batches: Iterable[UInt8[np.ndarray, "b t h w 3"]],
     embed_batch: Callable[[UInt8[np.ndarray, "b t h w 3"]], tuple[Array, Array]],
 ) -> Iterator[Embedded]:
-    """Yields the batches' results; the device works on one while the one before is fetched."""
+    """Yields the results of each batch; the device works on one while the last is fetched."""
     ahead = None
     for clips in batches:
         behind, ahead = ahead, embed_batch(clips)
@@ -222,12 +210,12 @@ def embed_batches(
 
 
 class _Parts:
-    """Embeddings on their way to `folder`, whose files are named by the batches done by then."""
+    """Collects embeddings in files of `folder`, named by the number of finished batches."""
 
     def __init__(
         self, folder: epath.Path, source: records.RecordSource, config: ProjectorConfig, done: int
     ):
-        self.views = Views(config.size, config.frames, config.views, config.crops, config.turns)
+        self.views = Views(config.size, config.frames, config.views, config.crops, config.rotations)
         self._position, self._view = pipeline.plan_views(source, self.views)
         self.total = -(-len(self._position) // config.batch_size)
         self._folder = folder
@@ -240,7 +228,7 @@ class _Parts:
     def add(
         self, embedding: Float[np.ndarray, "n d"], statistics: Float[np.ndarray, "n 2"]
     ) -> None:
-        """Takes the next batch; now and then writes a part."""
+        """Adds the next batch; writes a part every `_SECONDS_PER_PART`."""
         rows = slice(self._done * self._batch_size, (self._done + 1) * self._batch_size)
         position, view = self._position[rows], self._view[rows]
         index = self._index.iloc[position]
@@ -252,7 +240,7 @@ class _Parts:
             self._write()
 
     def join(self) -> pa.Table:
-        """Returns all that was added, in this run and before."""
+        """Returns everything added in this run and before."""
         if self._tables:
             self._write()
         tables = []

@@ -1,6 +1,6 @@
-"""Embeds single recordings, such as were never in a dataset, as `mpjax.embedding.dataset` would.
+"""Embeds single recordings that are in no dataset, as `mpjax.embedding.dataset` would.
 
-A batch holds views of one recording alone and always has the same size, so that a recording's
+A batch holds views of one recording only and always has the same size, so that a recording's
 embeddings are the same to the last bit whatever is embedded before or after it.
 """
 
@@ -24,16 +24,10 @@ Encoded = tuple[dict[str, Any], bytes]  # a clip's metadata and its Example
 
 
 class Embedder:
-    """Embeds recordings one after the other; frames of a few clips are in memory at a time."""
+    """Embeds recordings one by one, with the frames of a few clips in memory at a time."""
 
     def __init__(self, projector: Projector, views: clips.Views, batch_size: int):
-        """Lays the weights on a device.
-
-        Args:
-            projector: the frozen projector.
-            views: of each clip.
-            batch_size: views per step.
-        """
+        """Puts the weights of the frozen projector on a device; `batch_size` counts views."""
         # One device: embeddings must not depend on how many a machine has.
         mesh = partitioning.make_mesh(MeshConfig(), devices=jax.local_devices()[:1])
         self._step = dataset.embed_step(projector, mesh)
@@ -48,7 +42,7 @@ class Embedder:
                 `records.METADATA`.
 
         Raises:
-            ValueError: there is no clip, or the views ask for more frames than a clip has.
+            ValueError: there is no clip, or the views need more frames than a clip has.
         """
         rows: list[dict[str, Any]] = []
         batches = self._batches(encoded, rows)
@@ -88,12 +82,12 @@ def embed_once(
 
     Args:
         path: of the recording's own embeddings.
-        encoded: its clips; not touched where `path` has them.
+        encoded: its clips; not read if `path` has their embeddings.
         embedder: of the projector.
         meta: `fingerprint` of recording, geometry of clips, projector and views; and the `views`.
 
     Raises:
-        ValueError: as `Embedder.embed` and whatever reads the clips.
+        ValueError: as `Embedder.embed`, or from reading the clips.
     """
     if (embeddings.read_meta(path) or {}).get("fingerprint") != meta["fingerprint"]:
         embeddings.write(path, embedder.embed(encoded), meta)

@@ -1,9 +1,9 @@
-"""Embeds what does not move: single frames of clips, and chambers with the animal gone.
+"""Embeds single frames of clips, and the empty chambers of recordings.
 
-A class that a still picture gives away is not told by motion, and one that the empty chamber gives
-away is not told by the animal at all; the audit of confounds asks both. The stills are a dataset of
-their own, of clips of one frame, which the projector sees repeated to the length of its clips; all
-else is as for the clips themselves (`mpjax.embedding.dataset`).
+If a single frame predicts a class, motion is not needed; if the empty chamber does, not even the
+animal is. The audit of confounds tests both. The frames form a dataset of one-frame clips, which
+the projector sees repeated to the length of its clips; all else is as for the clips themselves
+(`mpjax.embedding.dataset`).
 """
 
 import dataclasses
@@ -46,18 +46,18 @@ def embed(
     workers: pipeline.Workers = pipeline.Workers(),
     mesh: jax.sharding.Mesh | None = None,
 ) -> embeddings.Embeddings:
-    """Embeds stills of all clips that may be trained or tested on, or of some of them.
+    """Embeds single frames of all clips that may be trained or tested on, or of a sample of them.
 
-    The dataset of the stills is `<out without ending>/`, their embeddings are in `out`; what is
-    there and unchanged is not made again, and a killed run goes on where it stopped.
+    Their dataset is `<out without ending>/`, their embeddings are in `out`; what exists and is
+    unchanged is not made again, and a killed run resumes.
 
     Args:
         dataset: folder of the clips' records.
         out: path of the Parquet file.
         projector: the frozen projector.
-        config: views and batch size, as for the clips; a still has one view in time.
+        config: views and batch size, as for the clips; a single frame has one view in time.
         kind: of `KINDS`.
-        most: stills at most; of more clips, as many of each recording are drawn, give or take one.
+        most: upper limit; of more clips, the same number, +-1, is drawn from each recording.
         seed: of the draw.
         workers: threads and processes that decode.
         mesh: as for `embedding.embed`.
@@ -70,21 +70,21 @@ def embed(
         ValueError: an unknown kind, or no clip of a class.
     """
     if kind not in KINDS:
-        raise ValueError(f"kind {kind!r} of stills; choose {', '.join(KINDS)}")
+        raise ValueError(f"kind {kind!r} of single frames; choose {', '.join(KINDS)}")
     out = epath.Path(out)
     folder = out.parent / out.stem
     if partitioning.is_writer():
         write(dataset, folder, kind=kind, most=most, seed=seed)
     partitioning.wait_for_all(f"{folder} is written")
     frames = config.frames or int(records.read_index(dataset)["frames"].iloc[0])
-    still = dataclasses.replace(config, frames=0, views=1)
+    one_frame = dataclasses.replace(config, frames=0, views=1)
     made_of = files.fingerprint(projector.fingerprint, "repeated", frames)
     shown = dataclasses.replace(projector, fingerprint=made_of)
     embedding.embed(
         folder,
         out,
         shown,
-        still,
+        one_frame,
         workers=workers,
         mesh=mesh,
         shown=frames,
@@ -96,10 +96,10 @@ def embed(
 def write(
     dataset: epath.PathLike, folder: epath.PathLike, *, kind: str, most: int, seed: int
 ) -> bool:
-    """Writes a dataset of stills, each a clip of one frame.
+    """Writes a dataset of single frames, each a clip of one frame.
 
     Returns:
-        False where `folder` already holds these very stills.
+        False if `folder` already holds exactly these frames.
 
     Raises:
         ValueError: the dataset has no clip of a class.
@@ -113,7 +113,7 @@ def write(
     source = records.RecordSource(dataset)
     used = ((source.index["split"] != "drug") & (source.index["label"] >= 0)).to_numpy()
     if not used.any():
-        raise ValueError(f"{dataset}: no clip of a class, so there are no stills to embed")
+        raise ValueError(f"{dataset}: no clip of a class, so there are no single frames")
     videos = source.index["video"].to_numpy()
     positions = np.flatnonzero(used)
     if kind == "background":

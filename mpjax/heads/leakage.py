@@ -1,7 +1,7 @@
-"""What a clip-random split would have claimed: one head, judged under two splits of the same clips.
+"""What a random split of clips would have claimed: one head under two splits of the same clips.
 
-Clips of one animal resemble each other. A split that puts some of them on either side lets a head
-recognise the animal, whose class it has been told. The difference in accuracy is that leak.
+Clips of one animal resemble each other. If a split puts some of them on each side, a head can
+recognise the animal, whose class is in the training data. The difference in accuracy is that leak.
 """
 
 import numpy as np
@@ -29,20 +29,20 @@ def demonstrate(
 ) -> pd.DataFrame | None:
     """Cross-validates one head twice: with folds of whole animals (or cages), and of clips.
 
-    Both times as many folds, on all clips that are not of the split `drug`; all views of a clip
-    lie in one fold. Groups are dealt to the folds by class, so that each class is on both sides
-    where it has groups enough.
+    Both use the same number of folds and all clips outside the split `drug`; all views of a clip
+    are in one fold. Groups are dealt to the folds by class, so that each class is on both sides if
+    it has enough groups.
 
     Args:
         embedded: all views of all clips.
-        splits: names the group and the classes.
+        splits: defines the group and the classes.
         config: of the head.
-        l2: its regularisation.
+        l2: regularisation of the head.
 
     Returns:
-        A row per clip: `clip_id`, `animal`, `cage`, `label` and the fine classes named by the head
-        that was trained without its fold, `predicted_by_animal_split` and
-        `predicted_by_clip_split`; None where there are fewer than 2 groups.
+        A row per clip: `clip_id`, `animal`, `cage`, `label` and the fine classes predicted by the
+        head trained without its fold, `predicted_by_animal_split` and `predicted_by_clip_split`;
+        None if there are fewer than 2 groups.
     """
     table = embedded.table
     used = (table["split"] != "drug").to_numpy() & (table["label"] >= 0).to_numpy()
@@ -61,7 +61,7 @@ def demonstrate(
     kept = ["clip_id", "animal", "cage", "label"]
     clips = views.loc[~views["clip_id"].duplicated(), kept].reset_index(drop=True)
     for split, of_view in fold.items():
-        rows = logistic.Rows(embedded.embedding[used], label, of_view, clip)
+        rows = logistic.TrainingRows(embedded.embedding[used], label, of_view, clip)
         clips[f"predicted_by_{split}_split"] = _cross_predict(
             rows, len(splits.taxonomy.fine), config, l2=l2
         )
@@ -75,20 +75,18 @@ def _deal_groups(
     generator: np.random.Generator,
 ) -> Int[np.ndarray, "groups"]:
     """Returns the fold of each group: shuffled, sorted by their most frequent class, dealt out."""
-    groups = int(group.max()) + 1
-    counts = np.zeros((groups, int(label.max()) + 1), int)
-    np.add.at(counts, (group, label), 1)
-    order = generator.permutation(groups)
-    order = order[np.argsort(counts.argmax(axis=1)[order], kind="stable")]
-    fold = np.empty(groups, int)
-    fold[order] = np.arange(groups) % folds
+    main_class = pd.crosstab(group, label).to_numpy().argmax(axis=1)
+    order = generator.permutation(len(main_class))
+    order = order[np.argsort(main_class[order], kind="stable")]
+    fold = np.empty(len(order), int)
+    fold[order] = np.arange(len(order)) % folds
     return fold
 
 
 def _cross_predict(
-    rows: logistic.Rows, num_classes: int, config: HeadConfig, *, l2: float
+    rows: logistic.TrainingRows, num_classes: int, config: HeadConfig, *, l2: float
 ) -> Int[np.ndarray, "clips"]:
-    """Returns the class that each clip is named by the head trained without its fold."""
+    """Returns the class of each clip as predicted by the head trained without its fold."""
     problems = [(frozenset([int(k)]), l2) for k in np.unique(rows.fold)]
     fitted = logistic.fit_all(rows, problems, num_classes, config)
     logits = np.zeros((len(rows.label), num_classes), np.float32)
@@ -99,7 +97,7 @@ def _cross_predict(
 
 
 def write(directory: epath.PathLike, demonstration: pd.DataFrame | None, fingerprint: str) -> None:
-    """Writes the demonstration beside the heads of `fingerprint`, or removes an old one."""
+    """Writes the demonstration next to the heads of `fingerprint`, or removes an old one."""
     path = files.absolute(directory) / FILE
     if demonstration is None:
         path.unlink(missing_ok=True)
@@ -110,7 +108,7 @@ def write(directory: epath.PathLike, demonstration: pd.DataFrame | None, fingerp
 
 
 def read(directory: epath.PathLike) -> pd.DataFrame | None:
-    """Returns the demonstration that belongs to the heads in `directory`; None where none does."""
+    """Returns the demonstration that belongs to the heads in `directory`; None if there is none."""
     path = files.absolute(directory) / FILE
     heads_of = artifacts.read_metadata(directory)
     if heads_of is None or not path.exists():

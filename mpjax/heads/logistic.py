@@ -1,9 +1,9 @@
 """Fits linear heads on cached embeddings: all regularisations of a training set as one program.
 
-Choosing the regularisation never sees the animals it is judged on. Let folds be groups of animals.
-The head that predicts fold k is trained on the others, with the l2 that does best when each of
-those is predicted in turn by a head trained without it and without k (nested, grouped
-cross-validation). A head "without j and k" serves both, so all fits are indexed by the set of folds
+The regularisation is never chosen on animals that it is then tested on. Folds are groups of
+animals. The head that predicts fold k is trained on the others, with the l2 that does best when
+each of those is predicted by a head trained without it and without k (nested, grouped
+cross-validation). A head "without j and k" serves both, so fits are indexed by the set of folds
 that they leave out.
 """
 
@@ -18,7 +18,7 @@ import numpy as np
 import optax
 import tqdm
 from absl import logging
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 from scipy.special import log_softmax
 
 from mpjax.config import HeadConfig
@@ -29,12 +29,12 @@ Variables = dict[str, Any]
 LeftOut = frozenset[int]
 
 _MEMORY = 10  # L-BFGS pairs kept
-_NOISE = 1e-10  # variance, as a share of the greatest, below which a direction is rounding alone
+_NOISE = 1e-10  # variance, as a share of the greatest, below which a direction is rounding error
 
 
 @dataclasses.dataclass(frozen=True)
-class Rows:
-    """Training rows: the views of all clips that may be trained on.
+class TrainingRows:
+    """The views of all clips that may be trained on.
 
     Attributes:
         embedding: float32 [n, d].
@@ -48,14 +48,19 @@ class Rows:
     fold: Int[np.ndarray, "n"]
     clip: Int[np.ndarray, "n"]
 
+    def take(self, chosen: Bool[np.ndarray, "n"]) -> "TrainingRows":
+        """Returns some of the rows."""
+        return TrainingRows(
+            self.embedding[chosen], self.label[chosen], self.fold[chosen], self.clip[chosen]
+        )
+
 
 def row_weights(
-    rows: Rows, left_out: LeftOut, num_classes: int, *, class_balanced: bool
+    rows: TrainingRows, left_out: LeftOut, num_classes: int, *, class_balanced: bool
 ) -> Float[np.ndarray, "n"]:
     """Returns weights that sum to 1 over the rows outside `left_out`, and are 0 within.
 
-    Every clip counts the same however many views it has; with `class_balanced`, so does every
-    class.
+    Every clip counts the same however many views it has; with `class_balanced`, every class too.
 
     Raises:
         ValueError: no row is left to train on.
@@ -71,8 +76,18 @@ def row_weights(
     return (weight / weight.sum()).astype(np.float32)
 
 
+def standardise(
+    embedding: Float[np.ndarray, "n d"], weight: Float[np.ndarray, "n"]
+) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "d"], Float[np.ndarray, "d"]]:
+    """Returns embeddings standardised over weighted rows, float32, with the mean and the sd."""
+    mean = weight @ embedding.astype(np.float64)
+    std = np.sqrt(weight @ np.square(embedding - mean))
+    std = np.where(std > 1e-6, std, 1.0)
+    return ((embedding - mean) / std).astype(np.float32), mean, std
+
+
 def fit(
-    rows: Rows,
+    rows: TrainingRows,
     weight: Float[np.ndarray, "n"],
     l2: Sequence[float],
     num_classes: int,
@@ -80,29 +95,25 @@ def fit(
 ) -> list[Variables]:
     """Fits one head per l2 on the same weighted rows.
 
-    Minimises sum_i weight_i * cross_entropy_i + l2/2 * |kernel|^2 over standardised embeddings,
-    whose mean and standard deviation are those of the weighted rows.
+    Minimises sum_i weight_i * cross_entropy_i + l2/2 * |kernel|^2 over `standardise`d embeddings.
 
     The solver is L-BFGS (Nocedal & Wright 2006, algorithm 7.5) in coordinates in which the Hessian
     is at most the identity: Boehning's bound (1992, doi:10.1007/BF00048682) of the multinomial
     Hessian, half the weighted covariance of the embedding, is diagonal in the covariance's
-    eigenvectors. Embeddings differ by orders of magnitude in their variances; without this the
-    weak regularisations take several times as long.
+    eigenvectors. The variances of embeddings differ by orders of magnitude; without this, weak
+    regularisations take several times as long.
 
     Args:
         rows: all training rows.
         weight: sums to 1; 0 leaves a row out.
         l2: regularisations.
-        num_classes: number of fine classes.
+        num_classes: number of classes.
         config: iterations and tolerance.
 
     Returns:
-        Variables of `LinearHead`, one per l2.
+        Variables of one `LinearHead` per l2.
     """
-    mean = weight @ rows.embedding.astype(np.float64)
-    std = np.sqrt(weight @ np.square(rows.embedding - mean))
-    std = np.where(std > 1e-6, std, 1.0)
-    scaled = ((rows.embedding - mean) / std).astype(np.float32)
+    scaled, mean, std = standardise(rows.embedding, weight)
     variance, axes = _principal_axes(scaled * np.sqrt(weight)[:, None])
     penalty = np.array(l2, np.float32)
     params = _minimise(
@@ -128,8 +139,8 @@ def _principal_axes(
 ) -> tuple[Float[np.ndarray, " r"], Float[np.ndarray, "d r"]]:
     """Returns the eigenvalues of x^T x and its eigenvectors, r = min(n, d), in float32.
 
-    Those of x x^T are found where it is the smaller matrix. Directions in which there is nothing
-    but rounding are then columns of zeros, so that r, and the program, depend on the shape alone.
+    Computed from x x^T if that is the smaller matrix. Directions of mere rounding error are then
+    columns of zeros, so that r, and the program, depend on the shape alone.
     """
     exact = x.astype(np.float64)
     n, d = x.shape
@@ -189,7 +200,10 @@ def _minimise(
 
 
 def fit_all(
-    rows: Rows, problems: Iterable[tuple[LeftOut, float]], num_classes: int, config: HeadConfig
+    rows: TrainingRows,
+    problems: Iterable[tuple[LeftOut, float]],
+    num_classes: int,
+    config: HeadConfig,
 ) -> dict[tuple[LeftOut, float], Variables]:
     """Fits a head for every (folds left out, l2); see `fit`. Shows progress."""
     grouped: dict[LeftOut, list[float]] = {}
@@ -235,7 +249,9 @@ def average_views(
     return (total - np.log(views)[:, None]).astype(np.float32)
 
 
-def log_loss(variables: Variables, rows: Rows, left_out: LeftOut, *, class_balanced: bool) -> float:
+def log_loss(
+    variables: Variables, rows: TrainingRows, left_out: LeftOut, *, class_balanced: bool
+) -> float:
     """Returns the mean cross-entropy, weighted as in training, on the rows outside `left_out`."""
     logits = predict(variables, rows.embedding)
     log_p = jax.nn.log_softmax(logits, axis=-1)
@@ -245,14 +261,10 @@ def log_loss(variables: Variables, rows: Rows, left_out: LeftOut, *, class_balan
 
 @dataclasses.dataclass(frozen=True)
 class FoldHeads:
-    """Heads by the fold that they may predict.
+    """Heads by the fold that they were trained without; under `FINAL`, the one of all rows.
 
-    Attributes:
-        heads: variables of the head that was trained without fold k, and under `FINAL` of the one
-            trained on all rows.
-        l2: the regularisation chosen for each.
-        losses: per head and candidate l2, the inner cross-validated log-loss; empty where there
-            was nothing to choose.
+    `losses` holds per head and candidate l2 the inner cross-validated log-loss; it is empty if
+    there was nothing to choose.
     """
 
     heads: dict[int, Variables]
@@ -261,23 +273,23 @@ class FoldHeads:
 
 
 def fit_folds(
-    rows: Rows,
+    rows: TrainingRows,
     num_classes: int,
     config: HeadConfig,
     *,
     predicted: Sequence[int] = (),
     validation: int | None = None,
 ) -> FoldHeads:
-    """Fits the final head and one per predicted fold, each with an l2 of its own choosing.
+    """Fits the final head and one per predicted fold, each with its own choice of l2.
+
+    With too few folds to choose on, the middle l2 is used, with a warning.
 
     Args:
-        rows: training rows; their folds are those among which l2 is chosen.
-        num_classes: number of fine classes.
-        config: candidates and solver. A single l2 is taken as it is.
+        rows: training rows; l2 is chosen by cross-validation over their folds.
+        num_classes: number of classes.
+        config: candidates and solver. A single l2 is used as it is.
         predicted: folds that need a head without them; their l2 comes from nested cross-validation.
-        validation: a fold on which alone l2 is chosen, and on which no head is trained.
-
-    With too few folds to choose on, the middle l2 is taken, and a warning says so.
+        validation: the only fold to choose l2 on; no head is trained on it.
     """
     always = frozenset() if validation is None else frozenset([validation])
     targets: dict[int, LeftOut] = {fold: always | {fold} for fold in predicted}
@@ -285,18 +297,18 @@ def fit_folds(
     losses = {}
     if len(config.l2) > 1:
         folds = sorted({int(fold) for fold in rows.fold})
-        judged = {
+        inner = {
             left_out: [(left_out | {j}, j) for j in folds if j not in left_out]
             if validation is None
             else [(left_out, validation)]
             for left_out in targets.values()
         }
-        # A head that judges an l2 needs a fold to be judged on and one to be trained on.
-        if all(pairs and all(held < set(folds) for held, _ in pairs) for pairs in judged.values()):
-            losses = _choice_losses(rows, folds, judged, num_classes, config)
+        # A head that tests an l2 needs a fold to be tested on and one to be trained on.
+        if all(pairs and all(held < set(folds) for held, _ in pairs) for pairs in inner.values()):
+            losses = _choice_losses(rows, folds, inner, num_classes, config)
         else:
             logging.warning(
-                "%d fold(s) of animals are too few to choose head.l2; taking the middle one, %g",
+                "%d fold(s) of animals are too few to choose head.l2; using the middle one, %g",
                 len(folds),
                 _middle(config.l2),
             )
@@ -316,38 +328,29 @@ def _middle(l2: Sequence[float]) -> float:
 
 
 def _choice_losses(
-    rows: Rows,
+    rows: TrainingRows,
     folds: list[int],
-    judged: dict[LeftOut, list[tuple[LeftOut, int]]],
+    inner: dict[LeftOut, list[tuple[LeftOut, int]]],
     num_classes: int,
     config: HeadConfig,
 ) -> dict[LeftOut, dict[float, float]]:
     """Returns the mean log-loss of each l2, for each set of folds left out.
 
-    Args:
-        rows: training rows.
-        folds: all folds.
-        judged: per set of folds left out, the heads (by what they leave out) that stand for it,
-            each with the fold that judges it.
-        num_classes: number of fine classes.
-        config: candidates and solver.
+    `inner` gives, per set of folds left out, the heads that stand for it (by what they leave out),
+    each with the fold that it is tested on.
     """
-    held = {left_out for pairs in judged.values() for left_out, _ in pairs}
+    held = {left_out for pairs in inner.values() for left_out, _ in pairs}
     fits = [(left_out, l2) for left_out in sorted(held, key=sorted) for l2 in config.l2]
     heads = fit_all(rows, fits, num_classes, config)
+    balanced = config.class_balanced
 
     def mean_loss(pairs: list[tuple[LeftOut, int]], l2: float) -> float:
         losses = [
-            log_loss(
-                heads[left_out, l2],
-                rows,
-                frozenset(folds) - {fold},
-                class_balanced=config.class_balanced,
-            )
+            log_loss(heads[left_out, l2], rows, frozenset(folds) - {fold}, class_balanced=balanced)
             for left_out, fold in pairs
         ]
         return float(np.mean(losses))
 
     return {
-        target: {l2: mean_loss(pairs, l2) for l2 in config.l2} for target, pairs in judged.items()
+        target: {l2: mean_loss(pairs, l2) for l2 in config.l2} for target, pairs in inner.items()
     }

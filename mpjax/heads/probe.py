@@ -1,4 +1,4 @@
-"""The linear probe: heads on cached embeddings, saved and applied without leaking an animal."""
+"""The linear probe: heads on cached embeddings, never applied to an animal they were trained on."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -18,8 +18,8 @@ from mpjax.taxonomy import Taxonomy
 from mpjax.training import artifacts
 
 _TRAIN, _VALIDATION = 0, 1
-_CHOICE_FOLDS = 5  # among training groups, where there are no validation animals
-_COARSE = "coarse_"  # prefix of the heads on coarse classes
+_CHOICE_FOLDS = 5  # among training groups, if there are no validation animals
+COARSE = "coarse_"  # prefix of the heads on coarse classes
 
 
 def train(
@@ -27,8 +27,8 @@ def train(
 ) -> bool:
     """Fits and saves the heads of a study: the final one, and one per fold.
 
-    With `config.coarse`, as many on the coarse classes. Beside them lies what a head like the
-    final one predicts under a split by animals and under one by clips (`leak.demonstrate`).
+    With `config.coarse`, the same on the coarse classes. Next to them it writes what a head like
+    the final one predicts under a split of animals and under one of clips (`leakage.demonstrate`).
 
     Args:
         embedded: all views of all clips.
@@ -37,11 +37,11 @@ def train(
         out: folder of the checkpoint.
 
     Returns:
-        False where `out` already holds these very heads.
+        False if `out` already holds exactly these heads.
 
     Raises:
-        ValueError: a fine class has no clip to train on, or `config.coarse` asks for classes that
-            the cohort does not have.
+        ValueError: a fine class has no clip to train on, or `config.coarse` is set for a cohort
+            without coarse classes.
     """
     stamp = files.fingerprint(embedded.meta["fingerprint"], splits.fingerprint, config)
     if (artifacts.read_metadata(out) or {}).get("fingerprint") == stamp:
@@ -52,9 +52,17 @@ def train(
         raise ValueError(f"no clip to train on for class(es) {', '.join(missing)}")
     tasks = {"": (rows, len(classes))}
     if config.coarse:
-        tasks[_COARSE] = _coarse_rows(rows, splits.taxonomy)
-    variables, chosen, losses = _fit(tasks, config, predicted=predicted, validation=validation)
-    demonstration = leakage.demonstrate(embedded, splits, config, l2=chosen[_name(FINAL)])
+        tasks[COARSE] = _coarse_rows(rows, splits.taxonomy)
+    variables: logistic.Variables = {}
+    chosen: dict[str, float] = {}
+    losses: dict[str, dict[str, float]] = {}
+    for task, (own, count) in tasks.items():
+        fitted = logistic.fit_folds(own, count, config, predicted=predicted, validation=validation)
+        for fold, head in fitted.heads.items():
+            name = head_name(fold, task)
+            variables[name], chosen[name] = head, fitted.l2[fold]
+            losses[name] = {str(l2): loss for l2, loss in fitted.losses[fold].items()}
+    demonstration = leakage.demonstrate(embedded, splits, config, l2=chosen[head_name(FINAL)])
     leakage.write(out, demonstration, stamp)
     metadata = {
         "fingerprint": stamp,
@@ -68,45 +76,28 @@ def train(
     return True
 
 
-def _fit(
-    tasks: dict[str, tuple[logistic.Rows, int]],
-    config: HeadConfig,
-    *,
-    predicted: list[int],
-    validation: int | None,
-) -> tuple[logistic.Variables, dict[str, float], dict[str, dict[str, float]]]:
-    """Returns heads, their l2 and the losses that chose it, by name, of all tasks."""
-    variables: logistic.Variables = {}
-    chosen: dict[str, float] = {}
-    losses: dict[str, dict[str, float]] = {}
-    for task, (rows, count) in tasks.items():
-        fitted = logistic.fit_folds(rows, count, config, predicted=predicted, validation=validation)
-        for fold, head in fitted.heads.items():
-            name = _name(fold, task)
-            variables[name], chosen[name] = head, fitted.l2[fold]
-            losses[name] = {str(l2): loss for l2, loss in fitted.losses[fold].items()}
-    return variables, chosen, losses
-
-
-def _coarse_rows(rows: logistic.Rows, taxonomy: Taxonomy) -> tuple[logistic.Rows, int]:
+def _coarse_rows(
+    rows: logistic.TrainingRows, taxonomy: Taxonomy
+) -> tuple[logistic.TrainingRows, int]:
     """Returns the rows labelled by their coarse classes, and how many of these there are."""
     if not taxonomy.coarse:
         raise ValueError(
-            "config.head.coarse asks for a head on coarse classes, and this cohort has none; set "
-            "it to false, or give the classes in a taxonomy.toml"
+            "config.head.coarse trains a head on coarse classes, and this cohort has none; set it "
+            "to false, or define the classes in a taxonomy.toml"
         )
     label = np.asarray(taxonomy.fine_to_coarse)[rows.label]
     return dataclasses.replace(rows, label=label), len(taxonomy.coarse)
 
 
-def _name(fold: int, task: str = "") -> str:
+def head_name(fold: int, task: str = "") -> str:
+    """Returns the name in the checkpoint of the head of a fold; `task` is "" or `COARSE`."""
     return task + ("final" if fold == FINAL else f"fold_{fold}")
 
 
 def training_rows(
     embedded: embeddings.Embeddings, splits: Splits
-) -> tuple[logistic.Rows, list[int], int | None]:
-    """Returns the training rows, the folds to be predicted and the validation fold, if any."""
+) -> tuple[logistic.TrainingRows, list[int], int | None]:
+    """Returns the training rows, the folds to predict and the validation fold, if any."""
     table = splits.add_folds(embedded.table)
     used = fit_rows(table, splits.scheme, with_validation=True)
     predicted = folds_of(table, splits.scheme)
@@ -116,23 +107,18 @@ def training_rows(
     elif splits.scheme == FIXED:
         fold = pd.factorize(table[splits.group], sort=True)[0] % _CHOICE_FOLDS
     clip = pd.factorize(table["clip_id"])[0]
-    rows = logistic.Rows(
-        embedding=embedded.embedding[used],
-        label=table["label"].to_numpy()[used],
-        fold=fold[used],
-        clip=clip[used],
-    )
-    return rows, predicted, validation
+    rows = logistic.TrainingRows(embedded.embedding, table["label"].to_numpy(), fold, clip)
+    return rows.take(used), predicted, validation
 
 
 def predict(
     embedded: embeddings.Embeddings, splits: Splits, directory: epath.PathLike
 ) -> pd.DataFrame:
-    """Predicts every clip by a head that was trained without its animal, where it is held out.
+    """Predicts every held-out clip by a head that was trained without its animal.
 
-    Under a fixed split the final head predicts all; under folds each clip is predicted by the head
-    of its own fold, and clips of the split `drug` by the final one. Probabilities are averaged over
-    the views of a clip, as published.
+    Under a fixed split the final head predicts all clips; under folds the head of a clip's own fold
+    predicts it, and the final one clips of the split `drug`. Probabilities are averaged over the
+    views of a clip, as published.
 
     Args:
         embedded: all views of all clips.
@@ -141,11 +127,11 @@ def predict(
 
     Returns:
         A row per clip: its metadata, split, fold, start_s, p [fine] and logits (log p); and
-        p_coarse [coarse] where heads were trained on the coarse classes. Embedding and pixel
+        p_coarse [coarse] if heads were trained on the coarse classes. Embedding and pixel
         statistics are means over the views.
 
     Raises:
-        ValueError: the heads were trained on other embeddings, or on other animals.
+        ValueError: the heads were trained on other embeddings or other animals.
     """
     variables = artifacts.restore(directory)
     metadata = artifacts.read_metadata(directory)
@@ -159,11 +145,13 @@ def predict(
     views = np.bincount(clip)
     for name in embeddings.STATISTICS:
         clips[name] = np.bincount(clip, weights=table[name]) / views
-    clips["embedding"] = list(_average(embedded.embedding, clip))
+    first = np.flatnonzero(np.diff(clip, prepend=-1))  # views of a clip are adjacent
+    totals = np.add.reduceat(embedded.embedding, first)
+    clips["embedding"] = list(totals / views[:, None].astype(np.float32))
     clips["start_s"] = clips["start_frame"] / clips["fps"]
     clips = clips.assign(logits=list(log_p), p=list(_probabilities(log_p)))
-    if _name(FINAL, _COARSE) in variables:
-        coarse = _apply(variables, embedded.embedding, fold, task=_COARSE)
+    if head_name(FINAL, COARSE) in variables:
+        coarse = _apply(variables, embedded.embedding, fold, task=COARSE)
         clips["p_coarse"] = list(_probabilities(logistic.average_views(coarse, clip)))
     return clips
 
@@ -176,10 +164,10 @@ def predict_by_every_head(
     Args:
         variables: of the checkpoint of a study's heads.
         embedding: of all views.
-        clip: the clip of every view, ascending; the views of a clip lie together.
+        clip: the clip of every view, ascending; the views of a clip are adjacent.
 
     Returns:
-        Names of the heads (`fold_0`, …, `final` last), and the log of each one's probabilities,
+        Names of the heads (`fold_0`, …, `final` last), and the log of each head's probabilities,
         averaged over the views of a clip.
     """
     names = fine_heads(variables)
@@ -188,13 +176,9 @@ def predict_by_every_head(
 
 
 def fine_heads(names: Iterable[str]) -> list[str]:
-    """Returns which of a checkpoint's heads are of the fine classes, `final` last."""
-    folds = sorted((name for name in names if name.startswith("fold_")), key=_fold_of)
-    return [*folds, _name(FINAL)]
-
-
-def _fold_of(name: str) -> int:
-    return int(name.removeprefix("fold_"))
+    """Returns which of a checkpoint's heads are for the fine classes, `final` last."""
+    folds = (int(name.removeprefix("fold_")) for name in names if name.startswith("fold_"))
+    return [*map(head_name, sorted(folds)), head_name(FINAL)]
 
 
 def _check_same(
@@ -206,22 +190,14 @@ def _check_same(
 ) -> None:
     if metadata["embeddings"]["fingerprint"] != embedded.meta["fingerprint"]:
         raise ValueError(
-            f"{where}: heads of other embeddings ({metadata['embeddings']['fingerprint']}, "
+            f"{where}: heads for other embeddings ({metadata['embeddings']['fingerprint']}, "
             f"here {embedded.meta['fingerprint']}); run `python -m mpjax.train`"
         )
     if metadata["division"] != splits.fingerprint:
         raise ValueError(
-            f"{where}: heads of another division into folds, which may have trained on the "
-            "animals to be tested; run `python -m mpjax.train`"
+            f"{where}: heads for another division into folds, which may have been trained on "
+            "animals that are tested now; run `python -m mpjax.train`"
         )
-
-
-def _average(
-    values: Float[np.ndarray, "n d"], clip: Int[np.ndarray, "n"]
-) -> Float[np.ndarray, "clips d"]:
-    """Averages the views of each clip; they lie together."""
-    first = np.flatnonzero(np.diff(clip, prepend=-1))
-    return np.add.reduceat(values, first) / np.bincount(clip)[:, None].astype(np.float32)
 
 
 def _apply(
@@ -232,10 +208,12 @@ def _apply(
     task: str = "",
 ) -> Float[np.ndarray, "n classes"]:
     """Returns the logits of every view by the head of its fold."""
-    width = variables[_name(FINAL, task)]["params"]["linear"]["bias"].shape[-1]
+    width = variables[head_name(FINAL, task)]["params"]["linear"]["bias"].shape[-1]
     logits = np.zeros((len(embedding), width), np.float32)
     for k in np.unique(fold):
-        logits[fold == k] = logistic.predict(variables[_name(int(k), task)], embedding[fold == k])
+        logits[fold == k] = logistic.predict(
+            variables[head_name(int(k), task)], embedding[fold == k]
+        )
     return logits
 
 

@@ -1,8 +1,8 @@
 """A sweep over linear heads on cached embeddings: learning rate x weight decay x seed at once.
 
-All trials are one compiled program. Those of a seed see the same batches, so that a step of all of
-them is one matrix product. Trials are judged on animals that none of them was trained on, and that
-are not the test animals.
+All trials are one compiled program. Trials with the same seed use the same batches, so that a step
+of all of them is one matrix product. Trials are evaluated on animals that none of them was trained
+on and that are not test animals.
 """
 
 import functools
@@ -34,9 +34,9 @@ def run(
 ) -> tuple[float, float]:
     """Sweeps over the heads of a study and writes `sweep.csv`, a row per trial.
 
-    Trials are judged on the split `val` of a fixed division; where there is none, on one fold of
-    the training animals. Under folds they are judged on the first fold, whose animals have then
-    had a say in the choice: `judged_on` names it.
+    Trials are evaluated on the split `val` of a fixed division; without one, on one fold of the
+    training animals. Under folds they are evaluated on the first fold, whose animals then affect
+    the choice: the column `judged_on` names it.
 
     Args:
         embedded: all views of all clips.
@@ -45,11 +45,11 @@ def run(
         out: folder of `sweep.csv`.
 
     Returns:
-        The learning rate and weight decay of the best mean over seeds of mean-class accuracy; of
-        equals, the one of the lowest mean loss.
+        The learning rate and weight decay with the best mean-class accuracy over seeds; of equal
+        ones, those with the lowest mean loss.
 
     Raises:
-        ValueError: there is nothing to train or to judge on.
+        ValueError: there is nothing to train or to evaluate on.
     """
     rows, _, validation = probe.training_rows(embedded, splits)
     fold = min(rows.fold.tolist(), default=0) if validation is None else validation
@@ -57,23 +57,14 @@ def run(
     if held.all() or not held.any():
         raise ValueError(
             f"{held.sum()} of {len(held)} views are held out: a sweep needs views of some animals "
-            "to train on and of others to be judged on"
+            "to train on and of others to evaluate on"
         )
-    table = sweep(_take(rows, ~held), _take(rows, held), len(splits.taxonomy.fine), config)
+    table = sweep(rows.take(~held), rows.take(held), len(splits.taxonomy.fine), config)
     judged_on = f"fold {fold}" if validation is None else "val"
     with files.write_aside(epath.Path(out) / FILE) as aside:
         aside.write_text(table.assign(judged_on=judged_on).to_csv(index=False))
     best = summarise(table).iloc[0]
     return float(best["learning_rate"]), float(best["weight_decay"])
-
-
-def _take(rows: logistic.Rows, chosen: np.ndarray) -> logistic.Rows:
-    return logistic.Rows(
-        embedding=rows.embedding[chosen],
-        label=rows.label[chosen],
-        fold=rows.fold[chosen],
-        clip=rows.clip[chosen],
-    )
 
 
 def summarise(table: pd.DataFrame) -> pd.DataFrame:
@@ -90,40 +81,31 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def sweep(
-    rows: logistic.Rows, held_out: logistic.Rows, num_classes: int, config: SweepConfig
+    rows: logistic.TrainingRows,
+    held_out: logistic.TrainingRows,
+    num_classes: int,
+    config: SweepConfig,
 ) -> pd.DataFrame:
-    """Trains and judges a linear head per learning rate, weight decay and seed.
+    """Trains and evaluates a linear head per learning rate, weight decay and seed.
 
     Each is trained as published, on embeddings standardised by the statistics of `rows`: AdamW on
-    small batches of views, warm-up and cosine, first weights of sd 0.01. Every clip counts the same
-    in the loss however many views it has.
-
-    Args:
-        rows: views to train on.
-        held_out: views of other animals.
-        num_classes: number of fine classes.
-        config: the trials and their length.
+    small batches of views, warm-up and cosine, initial weights of sd 0.01. Every clip counts the
+    same in the loss however many views it has.
 
     Returns:
-        A row per trial: learning_rate, weight_decay, seed, and on `held_out`, by clip, the
-        probabilities averaged over its views: accuracy, mean_class_accuracy (over the classes
-        that are there) and loss (mean cross-entropy).
+        A row per trial: learning_rate, weight_decay, seed, and figures on the clips of `held_out`,
+        whose probabilities are averaged over their views: accuracy, mean_class_accuracy (over the
+        classes present) and loss (mean cross-entropy).
     """
     weight = logistic.row_weights(
         rows, frozenset(), num_classes, class_balanced=config.class_balanced
     )
-    mean = weight @ rows.embedding.astype(np.float64)
-    std = np.sqrt(weight @ np.square(rows.embedding - mean))
-    std = np.where(std > 1e-6, std, 1.0)
+    x, mean, std = logistic.standardise(rows.embedding, weight)
     _, first, clip = np.unique(held_out.clip, return_index=True, return_inverse=True)
     grid = [(rate, decay) for rate in config.learning_rates for decay in config.weight_decays]
     steps_per_epoch = len(rows.label) / config.batch_size
     figures = _run_trials(
-        {
-            "x": ((rows.embedding - mean) / std).astype(np.float32),
-            "label": rows.label,
-            "weight": weight * np.float32(len(weight)),
-        },
+        {"x": x, "label": rows.label, "weight": weight * np.float32(len(weight))},
         {
             "x": ((held_out.embedding - mean) / std).astype(np.float32),
             "clip": clip,
@@ -135,7 +117,7 @@ def sweep(
         steps=max(1, round(config.epochs * steps_per_epoch)),
         steps_per_epoch=steps_per_epoch,
         batch_size=config.batch_size,
-        at_once=config.at_once,
+        at_once=config.parallel_trials,
     )
     trials = [(*trial, seed) for seed in config.seeds for trial in grid]
     named = {name: np.asarray(values).ravel() for name, values in figures.items()}
@@ -158,7 +140,7 @@ def _run_trials(
     batch_size: int,
     at_once: int,
 ) -> dict[str, Float[Array, "seeds trials"]]:
-    """Trains and judges all trials; see `sweep`."""
+    """Trains and evaluates all trials; see `sweep`."""
     schedule = optim.make_schedule(_RECIPE, steps=steps, steps_per_epoch=steps_per_epoch)
 
     def run_seed(seed: Int[Array, ""]) -> dict[str, Array]:
@@ -171,7 +153,7 @@ def _run_trials(
         order = draw_batches(order_key, len(train["x"]), steps=steps, batch_size=batch_size)
 
         def run_trial(trial: Float[Array, "2"]) -> dict[str, Array]:
-            return _judge(_train(start, train, order, trial, schedule), held_out)
+            return _evaluate(_train(start, train, order, trial, schedule), held_out)
 
         return jax.lax.map(run_trial, grid, batch_size=at_once)
 
@@ -181,9 +163,9 @@ def _run_trials(
 def draw_batches(
     key: PRNGKeyArray, n: int, *, steps: int, batch_size: int
 ) -> Int[Array, "steps batch"]:
-    """Draws the rows of each step: every epoch takes each row once, in an order of its own.
+    """Draws the rows of each step: every epoch takes each row once, in its own random order.
 
-    A batch that the end of an epoch cuts goes on with the next one.
+    A batch at the end of an epoch continues with the next one.
     """
     epochs = -(-steps * batch_size // n)
     keys = jax.random.split(key, epochs)
@@ -220,12 +202,12 @@ def _train(
 
 
 def _logits(params: dict[str, Array], x: Float[Array, "n d"]) -> Float[Array, "n classes"]:
-    # A kernel [classes, d] lets the trials' kernels be stacked to one matrix without moving them.
+    # With kernels [classes, d], those of all trials stack to one matrix without being moved.
     product = jnp.einsum("nd,cd->nc", x, params["kernel"], precision=jax.lax.Precision.HIGHEST)
     return product + params["bias"]
 
 
-def _judge(params: dict[str, Array], held_out: dict[str, Array]) -> dict[str, Float[Array, ""]]:
+def _evaluate(params: dict[str, Array], held_out: dict[str, Array]) -> dict[str, Float[Array, ""]]:
     """Returns accuracy, mean-class accuracy and mean cross-entropy over clips."""
     clip, label = held_out["clip"], held_out["label"]
     log_p = jax.nn.log_softmax(_logits(params, held_out["x"]))
@@ -233,12 +215,12 @@ def _judge(params: dict[str, Array], held_out: dict[str, Array]) -> dict[str, Fl
     views = jax.ops.segment_sum(jnp.ones(len(log_p)), clip, len(label))
     spread = jax.ops.segment_sum(jnp.exp(log_p - highest[clip]), clip, len(label))
     mean_log_p = highest + jnp.log(spread / views[:, None])  # in the log domain: no underflow
-    right = (mean_log_p.argmax(axis=1) == label).astype(jnp.float32)
+    correct = (mean_log_p.argmax(axis=1) == label).astype(jnp.float32)
     of_class = jax.nn.one_hot(label, log_p.shape[1])
     count = of_class.sum(axis=0)
-    recall = right @ of_class / jnp.maximum(count, 1)
+    recall = correct @ of_class / jnp.maximum(count, 1)
     return {
-        "accuracy": right.mean(),
+        "accuracy": correct.mean(),
         "mean_class_accuracy": recall.sum() / (count > 0).sum(),
         "loss": -jnp.take_along_axis(mean_log_p, label[:, None], axis=1).mean(),
     }

@@ -1,9 +1,9 @@
 """Bouts as a project of BORIS, the event-logging program: an observation per recording.
 
-BORIS (Friard & Gamba 2016, doi:10.1111/2041-210X.12584) opens projects and imports observations
-from them; from tables it reads single events only, so the project is the way in. The format is
-that of its projects of version 7.0, which BORIS 8 reads (seen with 8.27). A table of aggregated
-events, as BORIS exports them, goes beside it for programs that read those.
+BORIS (Friard & Gamba 2016, doi:10.1111/2041-210X.12584) imports observations from projects; from
+tables it reads single events only. The format is that of its projects of version 7.0, which
+BORIS 8 reads (tested with 8.27). A table of aggregated events, as BORIS exports them, is written
+for programs that read those.
 """
 
 import math
@@ -22,6 +22,11 @@ VARIABLES = {
     "animal": "text", "cage": "text", "sex": "text", "condition": "text", "day": "numeric",
     "drug": "text", "dose_mg_per_kg": "numeric", "minutes_post_dose": "numeric", "split": "text",
 }  # fmt: skip
+# Fields of a behaviour that stay empty.
+_BLANK: dict[str, Any] = dict.fromkeys(
+    ("key", "description", "color", "excluded", "coding map"), ""
+)
+_BLANK |= {"modifiers": {}}
 
 
 def make_project(
@@ -61,55 +66,32 @@ def make_project(
         "project_name": name,
         "project_description": description,
         "project_format_version": FORMAT,
-        "subjects_conf": _subjects(recordings),
-        "behaviors_conf": _ethogram(behaviours, category),
+        "subjects_conf": {
+            str(i): {"key": "", "name": str(animal), "description": ""}
+            for i, animal in enumerate(sorted(set(recordings["animal"])))
+        },
+        "behaviors_conf": {
+            str(i): {"type": STATE, "code": behaviour, "category": category} | _BLANK
+            for i, behaviour in enumerate(behaviours)
+        },
         "observations": {
             str(row["video"]): _observation(row, own.get(row["video"], nothing))
             for row in recordings.to_dict("records")
         },
         "behavioral_categories": [category],
-        "independent_variables": _variables(),
+        "independent_variables": {
+            str(i): {
+                "label": label,
+                "description": "from cohort.csv",
+                "type": kind,
+                "default value": "",
+                "possible values": "",
+            }
+            for i, (label, kind) in enumerate(VARIABLES.items())
+        },
         "coding_map": {},
         "behaviors_coding_map": [],
         "converters": {},
-    }
-
-
-def _subjects(recordings: pd.DataFrame) -> dict[str, Any]:
-    animals = sorted(set(recordings["animal"]))
-    return {
-        str(i): {"key": "", "name": str(animal), "description": ""}
-        for i, animal in enumerate(animals)
-    }
-
-
-def _ethogram(behaviours: Sequence[str], category: str) -> dict[str, Any]:
-    return {
-        str(i): {
-            "type": STATE,
-            "key": "",
-            "code": behaviour,
-            "description": "",
-            "color": "",
-            "category": category,
-            "modifiers": {},
-            "excluded": "",
-            "coding map": "",
-        }
-        for i, behaviour in enumerate(behaviours)
-    }
-
-
-def _variables() -> dict[str, Any]:
-    return {
-        str(i): {
-            "label": label,
-            "description": "from cohort.csv",
-            "type": kind,
-            "default value": "",
-            "possible values": "",
-        }
-        for i, (label, kind) in enumerate(VARIABLES.items())
     }
 
 

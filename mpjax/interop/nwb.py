@@ -1,9 +1,8 @@
 """A recording's predictions and motifs as a file of Neurodata Without Borders (NWB 2).
 
 One file per recording, named as the DANDI archive names them. Motif bouts and clips are plain
-`TimeIntervals`, which every reader of NWB 2 knows: what all rows have is a start and a stop. The
-extension ndx-events was taken into the core schema (2.10) as `EventsTable`, which is meant for
-single moments, and ndx-pose is about key points, which this study did not use.
+`TimeIntervals`, which every reader of NWB 2 knows: every row has a start and a stop. `EventsTable`
+of the core schema (2.10) is for single moments, and ndx-pose for key points.
 
 Source: https://nwb-schema.readthedocs.io, https://pynwb.readthedocs.io.
 """
@@ -35,37 +34,30 @@ _ISO_DATE = 10  # characters of YYYY-MM-DD
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """When a recording began.
-
-    Attributes:
-        time: with its zone (UTC where none is told).
-        basis: how it is known, in general.
-        value: what was read there.
-    """
+    """When a recording began: the time with its zone (UTC by default), its source, what it says."""
 
     time: datetime.datetime
     basis: str
     value: str
 
 
-_TOLD = "as told by the user when the file was written"
+_GIVEN = "given by the user when the file was written"
 _TAGGED = "creation time in the video file's own tags"
 _DATED = "date in cohort.csv; the time of day is unknown, so 00:00"
 
 
 @dataclasses.dataclass(frozen=True)
 class Session:
-    """What one file tells of.
+    """The content of one file.
 
     Attributes:
         recording: `video, path` (of the file), `animal, cage, sex, condition, day, drug,
             dose_mg_per_kg, route, minutes_post_dose, split, fps, duration_s, width, height`.
         start: of the recording.
-        clips: a row per clip, in order of time: `start_s`, `stop_s`, and any columns of text or
-            whole numbers that are kept beside them.
-        p: probabilities of the classes, per clip; by the name of their series, with what they are.
-        bouts: `start_s, stop_s, motif` (may be missing) and `unlike`; None where no motifs were
-            looked for.
+        clips: a row per clip, in order of time: `start_s`, `stop_s`, and further columns of text or
+            whole numbers.
+        p: by the name of their series: a description, the classes, and their probabilities.
+        bouts: `start_s, stop_s, motif` (may be missing) and `unlike`; None: without motifs.
     """
 
     recording: Mapping[str, Any]
@@ -75,24 +67,24 @@ class Session:
     bouts: pd.DataFrame | None
 
 
-def find_starts(recordings: pd.DataFrame, told: str) -> dict[str, Start]:
-    """Says when each recording began, from what is known of it, and never from thin air.
+def find_starts(recordings: pd.DataFrame, given: str) -> dict[str, Start]:
+    """Returns when each recording began, from what is known of it.
 
     Args:
         recordings: `video`, `date` (of the cohort's column, ISO, '' where unknown) and `created`
             (of the file's own tags, ISO 8601, '' where it has none).
-        told: by the user, ISO 8601, for recordings of which neither is known; '' where not told.
+        given: by the user, ISO 8601, for recordings of which neither is known; '': none.
 
     Raises:
-        ValueError: `told` is no date, or is missing and needed; the recordings are named.
+        ValueError: `given` is no date, or is missing and needed; the recordings are named.
     """
     fallback = None
-    if told:
+    if given:
         try:
-            fallback = Start(_parse(told), _TOLD, told)
+            fallback = Start(_parse(given), _GIVEN, given)
         except ValueError as error:
             raise ValueError(
-                f"--session_start {told!r}: not ISO 8601, e.g. 2026-03-01T09:30:00+01:00"
+                f"--session_start {given!r}: not ISO 8601, e.g. 2026-03-01T09:30:00+01:00"
             ) from error
     starts, unknown = {}, []
     for row in recordings.itertuples():
@@ -105,7 +97,7 @@ def find_starts(recordings: pd.DataFrame, told: str) -> dict[str, Start]:
         raise ValueError(
             f"NWB needs to know when a recording began, and {len(unknown)} recording(s) have "
             f"neither a date in cohort.csv nor a creation time in the file, first {unknown[0]!r}: "
-            "fill in the cohort's column date, or say --session_start=2026-03-01T09:30:00+01:00"
+            "fill in the cohort's column date, or give --session_start=2026-03-01T09:30:00+01:00"
         )
     return starts
 
@@ -140,7 +132,7 @@ def write(
 
     Args:
         out: folder; the file goes to `sub-<animal>/sub-<animal>_ses-<video>.nwb` in it.
-        session: what it tells.
+        session: its content.
         identifier: of this content, unique among files.
         species: in Latin, e.g. "Mus musculus".
         provenance: JSON-serialisable; kept as the file's notes.
@@ -152,8 +144,11 @@ def write(
     Raises:
         ImportError: pynwb is not installed.
     """
-    pynwb = _pynwb()
-    import h5py
+    try:
+        import h5py
+        import pynwb
+    except ImportError as error:
+        raise ImportError("NWB files need the package pynwb: pip install 'mpjax[nwb]'") from error
 
     animal, video = (str(session.recording[name]) for name in ("animal", "video"))
     subject = f"sub-{_safe(animal)}"
@@ -162,23 +157,17 @@ def write(
     content.subject = _subject(session.recording, species, age)
     _add_video(content, session.recording, folder=path.parent)
     _add_probabilities(content, session)
-    _add_clips(content, session.clips)
+    extra = session.clips.drop(columns=["start_s", "stop_s"])
+    about = {name: f"{name} of the clip" for name in extra}
+    _add_intervals(content, CLIPS, "The clips that were classified.", session.clips, extra, about)
     if session.bouts is not None:
         _add_bouts(content, session.bouts)
-    buffer = io.BytesIO()  # HDF5 writes here and there, which a bucket would not bear
+    buffer = io.BytesIO()  # HDF5 writes at random places, which a bucket does not allow
     with h5py.File(buffer, "w") as file, pynwb.NWBHDF5IO(file=file, mode="w") as writer:
         writer.write(content)
     with files.write_aside(path) as aside:
         aside.write_bytes(buffer.getvalue())
     return path
-
-
-def _pynwb() -> Any:
-    try:
-        import pynwb
-    except ImportError as error:
-        raise ImportError("NWB files need the package pynwb: pip install 'mpjax[nwb]'") from error
-    return pynwb
 
 
 def check_names(recordings: pd.DataFrame) -> None:
@@ -199,13 +188,14 @@ def check_names(recordings: pd.DataFrame) -> None:
 
 
 def _safe(name: str) -> str:
-    """Returns a name of letters, digits and hyphens, as DANDI asks for; no folder, no suffix."""
+    """Returns a name of letters, digits and hyphens, as DANDI requires; no suffix."""
     stem = name.rsplit(".", 1)[0] if "/" in name or "." in name else name
     return re.sub(r"[^A-Za-z0-9]+", "-", stem).strip("-") or "unnamed"
 
 
 def _describe(session: Session, identifier: str, provenance: Any) -> "NWBFile":
-    pynwb = _pynwb()
+    import pynwb
+
     row = session.recording
     versions = dict(provenance.get("versions", {})) if isinstance(provenance, Mapping) else {}
     return pynwb.NWBFile(
@@ -228,7 +218,9 @@ def _describe(session: Session, identifier: str, provenance: Any) -> "NWBFile":
 
 
 def _subject(row: Mapping[str, Any], species: str, age: str) -> Any:
-    return _pynwb().file.Subject(
+    from pynwb.file import Subject
+
+    return Subject(
         subject_id=str(row["animal"]),
         species=species,
         sex=SEXES.get(str(row["sex"]).lower(), "U"),
@@ -257,7 +249,8 @@ def _pharmacology(row: Mapping[str, Any]) -> str:
 
 
 def _add_video(content: "NWBFile", row: Mapping[str, Any], *, folder: epath.Path) -> None:
-    pynwb = _pynwb()
+    import pynwb
+
     path = str(row["path"])
     if "://" not in path and os.path.isabs(path):
         path = os.path.relpath(path, files.absolute(folder))
@@ -277,7 +270,8 @@ def _add_video(content: "NWBFile", row: Mapping[str, Any], *, folder: epath.Path
 
 
 def _add_probabilities(content: "NWBFile", session: Session) -> None:
-    pynwb = _pynwb()
+    import pynwb
+
     behaviour = pynwb.behavior.BehavioralTimeSeries(name="class_probabilities")
     for name, (what, classes, p) in session.p.items():
         behaviour.create_timeseries(
@@ -292,12 +286,6 @@ def _add_probabilities(content: "NWBFile", session: Session) -> None:
     module.add(behaviour)
 
 
-def _add_clips(content: "NWBFile", clips: pd.DataFrame) -> None:
-    extra = clips.drop(columns=["start_s", "stop_s"])
-    told = {name: f"{name} of the clip" for name in extra}
-    _add_intervals(content, CLIPS, "The clips that were classified.", clips, extra, told)
-
-
 def _add_bouts(content: "NWBFile", bouts: pd.DataFrame) -> None:
     extra = pd.DataFrame(
         {
@@ -305,12 +293,12 @@ def _add_bouts(content: "NWBFile", bouts: pd.DataFrame) -> None:
             "unlike": bouts["unlike"].astype(bool),
         }
     )
-    told = {
+    about = {
         "motif": "number of the motif, the most used one is 0; -1: none",
         "unlike": "whether the windows are unlike any that the motifs were found in",
     }
-    about = "Runs of windows of one motif, found without labels by clustering embeddings."
-    _add_intervals(content, BOUTS, about, bouts, extra, told)
+    what = "Runs of windows of one motif, found without labels by clustering embeddings."
+    _add_intervals(content, BOUTS, what, bouts, extra, about)
 
 
 def _add_intervals(
@@ -319,17 +307,16 @@ def _add_intervals(
     description: str,
     rows: pd.DataFrame,
     extra: pd.DataFrame,
-    told: Mapping[str, str],
+    about: Mapping[str, str],
 ) -> None:
     from hdmf.common import VectorData
     from pynwb.epoch import TimeIntervals
 
-    def column(of: str, about: str, values: Any) -> VectorData:
-        return VectorData(name=of, description=about, data=values)
-
+    times = {name: rows[f"{name}_s"].to_numpy(float) for name in ("start", "stop")}
     columns = [
-        column("start_time", "s from the recording's start", rows["start_s"].to_numpy(float)),
-        column("stop_time", "s from the recording's start", rows["stop_s"].to_numpy(float)),
-        *(column(each, told[each], extra[each].to_list()) for each in extra),
+        VectorData(name=f"{name}_time", description="s from the recording's start", data=values)
+        for name, values in times.items()
+    ] + [
+        VectorData(name=name, description=about[name], data=extra[name].to_list()) for name in extra
     ]
     content.add_time_intervals(TimeIntervals(name=name, description=description, columns=columns))

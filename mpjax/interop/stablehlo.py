@@ -1,10 +1,11 @@
-"""The trained projector and head as one file of StableHLO, which needs nothing of mpjax to run.
+"""The trained projector and head as one file of StableHLO, which runs without mpjax.
 
-Source: `jax.export`, https://docs.jax.dev/en/latest/export/export.html, whose guarantee of
-compatibility stands in `COMPATIBILITY`.
+Source: `jax.export`, https://docs.jax.dev/en/latest/export/export.html; `COMPATIBILITY` states its
+guarantee.
 """
 
 import dataclasses
+import importlib.util
 import time
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,9 @@ from jax import export
 from jaxtyping import Array, UInt8
 
 from mpjax.io import files
+from mpjax.models import swin
 from mpjax.models.classifier import LinearHead
 from mpjax.models.projector import Projector
-from mpjax.models.swin import network
 from mpjax.models.swin.config import SwinConfig
 
 MODEL, DESCRIPTION, LOADER = "model.stablehlo", "model.json", "load.py"
@@ -27,7 +28,7 @@ PLATFORMS = ("cpu", "tpu", "cuda")
 FORMAT = "mpjax.model/1"
 COMPATIBILITY = (
     "jax.export guarantees that the file runs under JAX and jaxlib up to 6 months newer and up to "
-    "3 weeks older than those that wrote it (`jax` above); beyond, export anew from the study"
+    "3 weeks older than those that wrote it (`jax` above); otherwise, export the study again"
 )
 
 
@@ -40,7 +41,7 @@ def write(
     temperature: float,
     description: dict[str, Any],
 ) -> dict[str, Any]:
-    """Writes the artefact, its description and its loader into a folder.
+    """Writes the model, its description and its loader into a folder.
 
     Args:
         out: the folder; files of an earlier export are replaced.
@@ -48,23 +49,26 @@ def write(
         heads: variables of `LinearHead` by name; their calibrated probabilities are averaged, as
             for any recording that none of them was trained on.
         clip: frames of a clip, and px of its sides.
-        temperature: divides the log-probabilities; 1 where none was fitted.
+        temperature: divides the log-probabilities; 1 if none was fitted.
         description: further entries of model.json.
 
     Returns:
-        What model.json says: `description`, and input, outputs, versions, bytes and seconds.
+        The content of model.json: `description`, input, outputs, versions, bytes and seconds.
 
     Raises:
         ImportError: the package flatbuffers is missing.
     """
-    _require_flatbuffers()
+    if importlib.util.find_spec("flatbuffers") is None:
+        raise ImportError(
+            "exporting the model needs the package flatbuffers: pip install 'mpjax[export]'"
+        )
     out = epath.Path(out)
     started = time.monotonic()
     exported = trace(projector, heads, clip=clip, temperature=temperature)
     content = bytes(exported.serialize())
     frames, size = clip
     classes = _count_classes(heads)
-    told = {
+    entries = {
         "format": FORMAT,
         **description,
         "heads": list(heads),
@@ -85,8 +89,8 @@ def write(
                 "temperature, the mean over the heads"
             ),
             "log_p": (
-                f"float32 [b, {len(heads)}, {classes}]: of each head, before calibration; where a "
-                "clip is seen in several views, average these over them by load.average_views"
+                f"float32 [b, {len(heads)}, {classes}]: of each head, before calibration; average "
+                "them over several views of a clip by load.average_views"
             ),
             "embedding": f"float32 [b, {projector.embedding_dim}]",
         },
@@ -102,8 +106,8 @@ def write(
         aside.write_bytes(content)
     with files.write_aside(out / LOADER) as aside:
         aside.write_text(Path(__file__).with_name("stablehlo_loader.py").read_text())
-    files.write_json(out / DESCRIPTION, told)
-    return told
+    files.write_json(out / DESCRIPTION, entries)
+    return entries
 
 
 def trace(
@@ -114,8 +118,8 @@ def trace(
     classifier = LinearHead(_count_classes(heads))
 
     def score(clips: UInt8[Array, "b t h w 3"]) -> dict[str, Array]:
-        # The barrier keeps XLA from computing, as it compiles, what follows from weights alone:
-        # that would take longer than a minute, and round otherwise than the study did.
+        # The barrier keeps XLA from precomputing, at compile time, what depends on weights alone:
+        # that would take more than a minute, and round differently from the study.
         weights = jax.lax.optimization_barrier(jax.tree.map(jnp.asarray, params))
         embedding = projector.embed(weights, clips)
         logits = [classifier.apply(head, embedding) for head in heads.values()]
@@ -130,21 +134,12 @@ def trace(
 
 
 def portable(projector: Projector) -> Projector:
-    """Returns the projector in the form that every platform lowers: of a Video Swin, plain XLA."""
+    """Returns the projector in a form that every platform lowers: for a Video Swin, plain XLA."""
     if not isinstance(projector.config, SwinConfig):
         return projector
-    config = dataclasses.replace(projector.config, form="xla", scan=False)
-    return network.make_projector(config, projector.params, projector.classes)
+    config = dataclasses.replace(projector.config, attention_impl="xla", scan=False)
+    return swin.make_projector(config, projector.params, projector.classes)
 
 
 def _count_classes(heads: dict[str, Any]) -> int:
     return int(next(iter(heads.values()))["params"]["linear"]["bias"].shape[-1])
-
-
-def _require_flatbuffers() -> None:
-    try:
-        import flatbuffers  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            "exporting the model needs the package flatbuffers: pip install 'mpjax[export]'"
-        ) from error

@@ -1,8 +1,8 @@
-"""Scores clips with the model in this folder; needs `pip install jax flatbuffers` alone.
+"""Scores clips with the model in this folder; needs only `pip install jax flatbuffers`.
 
     python load.py CLIPS.npy [OUT.npz]
 
-CLIPS.npy holds uint8 RGB [b, t, h, w, 3] as model.json says; OUT.npz gets p, log_p and embedding.
+CLIPS.npy holds uint8 RGB [b, t, h, w, 3], see model.json; OUT.npz gets p, log_p and embedding.
 """
 
 import json
@@ -16,7 +16,7 @@ from jax import export
 
 
 def load(folder: str | Path) -> tuple[Any, dict[str, Any]]:
-    """Returns (score, description): `score(clips)` gives p, log_p and embedding, compiled once."""
+    """Returns (score, description); `score(clips)` returns p, log_p and embedding."""
     description = json.loads((Path(folder) / "model.json").read_text())
     exported = export.deserialize(bytearray((Path(folder) / "model.stablehlo").read_bytes()))
     return jax.jit(exported.call), description
@@ -29,7 +29,7 @@ def average_views(log_p: Any, temperature: float) -> Any:
 
 
 def main(clips: str, out: str = "") -> None:
-    """Scores a file of clips; prints the class of each, or saves all to `out`."""
+    """Scores a file of clips, prints the class of each, and saves the figures to `out`."""
     score, description = load(Path(__file__).parent)
     found: dict[str, Any] = {
         name: np.asarray(value) for name, value in score(np.load(clips)).items()

@@ -1,22 +1,22 @@
-"""Writes tables, BORIS projects and NWB files of a finished study, for other tools to read."""
+"""Writes tables, BORIS projects and NWB files of a study's results, for other tools to read."""
 
 import collections
 import datetime
 import importlib.metadata
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import tqdm
 from etils import epath
 
+from mpjax.analysis.classification.calibration import Calibrated, calibrate
+from mpjax.analysis.predictions import Predictions
+from mpjax.interop import boris, nwb, tables
+from mpjax.interop.tables import Motifs
 from mpjax.io import files
-from mpjax.studies import evaluation
-
-if TYPE_CHECKING:
-    from mpjax.analysis.predictions import Predictions
 
 _OF_RECORDING = (
     "video", "animal", "cage", "sex", "condition", "day", "drug", "dose_mg_per_kg", "route",
@@ -24,101 +24,72 @@ _OF_RECORDING = (
 )  # fmt: skip
 
 
-class Motifs:
-    """Windows, what the final codebook says of them, and how many motifs it has."""
-
-    def __init__(self, windows: pd.DataFrame, assigned: Any, count: int):
-        self.windows, self.assigned, self.count = windows, assigned, count
-
-    @classmethod
-    def of(cls, workdir: epath.Path) -> "Motifs | None":
-        """Reads those of a study; None where none were looked for."""
-        from mpjax.analysis.motifs import codebook
-
-        out = workdir / evaluation.FOLDER
-        if not (out / evaluation.WINDOWS).exists():
-            return None
-        windows, found = evaluation.read_motifs(out)
-        book = codebook.load(out / f"codebook-{evaluation.FINAL}.npz")
-        return cls(windows, found[evaluation.FINAL], len(book.centres))
-
-    def bouts(self) -> pd.DataFrame:
-        """Returns `exchange.list_bouts`."""
-        from mpjax.interop import tables as exchange
-
-        return exchange.list_bouts(self.windows, self.assigned, motifs=self.count)
-
-
-def _say_no_motifs(workdir: epath.Path) -> None:
-    path = workdir / evaluation.FOLDER / evaluation.WINDOWS
-    print(f"{path}: no such file, so no motifs are written; `python -m mpjax.explain` finds them")
-
-
-def write_csv(read: "Predictions", motifs: Motifs | None, out: epath.Path) -> None:
+def write_csv(read: Predictions, motifs: Motifs | None, out: epath.Path) -> None:
     """Writes predictions, bouts and usage as tables."""
-    from mpjax.interop import tables as exchange
-
-    tables = {"predictions": exchange.flatten_predictions(read)}
+    made = {"predictions": tables.flatten_predictions(read)}
     if motifs:
-        tables["motif_bouts"] = motifs.bouts()
-        tables["motif_usage"] = exchange.flatten_usage(
-            motifs.windows, motifs.assigned, motifs=motifs.count
-        )
-    for name, table in tables.items():
-        exchange.write_table(out, name, table)
+        made["motif_bouts"] = tables.list_bouts(motifs)
+        made["motif_usage"] = tables.flatten_usage(motifs)
+    for name, table in made.items():
+        tables.write_table(out, name, table)
         print(f"table {out / name}.csv and .parquet: {len(table)} rows")
 
 
-def find_recordings(workdir: epath.Path, read: "Predictions", root: str) -> pd.DataFrame:
-    """Returns a row per recording: what the cohort and its file tell of it, and its path.
+def list_recordings(read: Predictions, about: pd.DataFrame, root: str) -> pd.DataFrame:
+    """Returns a row per recording: what the cohort and its file say of it, and its path.
+
+    Args:
+        read: the predictions.
+        about: of the dataset, as `mpjax.data.video_metadata` reads it.
+        root: folder of the videos; empty: that of the cohort's table.
 
     Raises:
-        FileNotFoundError, ValueError: the dataset does not tell of the recordings' files.
+        ValueError: `about` lacks a recording.
     """
-    from mpjax.data import video_metadata
-
-    about = video_metadata.read(workdir / "dataset")
-    path = workdir / "dataset" / video_metadata.FILE
-    if about is None:
-        raise FileNotFoundError(
-            f"{path}: no such file; BORIS and NWB need the length and rate of the videos, which "
-            "`python -m data_prep.build` writes there"
-        )
     rows = read.table.drop_duplicates("video")[list(_OF_RECORDING)]
     missing = sorted(set(rows["video"]) - set(about["video"]))
     if missing:
-        raise ValueError(f"{path}: lacks {len(missing)} recording(s), first {missing[0]!r}")
+        raise ValueError(
+            f"the dataset's videos.parquet lacks {len(missing)} recording(s), first {missing[0]!r}"
+        )
     rows = rows.merge(about, on="video", how="left").sort_values("video").reset_index(drop=True)
     cohort = str(read.meta["provenance"].get("cohort", ""))
     folder = root or (os.path.dirname(files.absolute(cohort)) if cohort else "")
     rows["path"] = [os.path.join(folder, video) for video in rows["video"]]
     lost = [path for path in rows["path"] if not epath.Path(path).exists()]
     if lost:
-        print(f"{len(lost)} video(s) are not where the files will say, first {lost[0]}; --videos=…")
+        print(
+            f"{len(lost)} video(s) are not where the written files look for them, first {lost[0]}; "
+            "give their folder with --videos"
+        )
     return rows
 
 
 def write_boris(
-    workdir: epath.Path,
-    read: "Predictions",
+    read: Predictions,
     motifs: Motifs | None,
     recordings: pd.DataFrame,
     out: epath.Path,
+    *,
+    frames: int,
 ) -> None:
-    """Writes a project of BORIS for motifs and one for predicted classes, with their events."""
-    from mpjax.interop import boris
-    from mpjax.interop import tables as exchange
+    """Writes a BORIS project of predicted classes and one of motifs, with their events.
 
-    bouts, classes = exchange.list_class_bouts(read, frames=clip_frames(workdir))
+    Args:
+        read: the predictions.
+        motifs: None: no project of motifs.
+        recordings: of `list_recordings`.
+        out: folder to write.
+        frames: of a clip.
+    """
+    bouts, classes = tables.list_class_bouts(read, frames=frames)
     parts = {"classes": (bouts.rename(columns={"class": "behaviour"}), list(classes))}
     if motifs:
-        bouts = motifs.bouts()
+        bouts = tables.list_bouts(motifs)
         state = bouts["motif"].fillna(-1).astype(int)
-        bouts["behaviour"] = list(map(exchange.name_motif, state.to_list()))
-        names = [*map(exchange.name_motif, range(motifs.count)), exchange.UNLIKE]
+        bouts["behaviour"] = list(map(tables.name_motif, state.to_list()))
+        names = [*map(tables.name_motif, range(motifs.count)), tables.UNLIKE]
         parts["motifs"] = (bouts, names)
-    else:
-        _say_no_motifs(workdir)
     now = datetime.datetime.now().isoformat(timespec="seconds")
     for name, (bouts, behaviours) in parts.items():
         bouts = _within(bouts, recordings)
@@ -145,32 +116,36 @@ def _within(bouts: pd.DataFrame, recordings: pd.DataFrame) -> pd.DataFrame:
 
 
 def write_nwb(
-    workdir: epath.Path,
-    read: "Predictions",
+    read: Predictions,
     motifs: Motifs | None,
     recordings: pd.DataFrame,
     out: epath.Path,
     *,
+    frames: int,
     session_start: str,
     species: str,
     age: str,
 ) -> None:
-    """Writes an NWB file per recording into `out/nwb`; nothing where a start is unknown."""
-    from mpjax.analysis.classification import calibration
-    from mpjax.interop import nwb
-    from mpjax.interop import tables as exchange
+    """Writes an NWB file per recording into `out/nwb`; none where a start is unknown.
 
+    Args:
+        read, motifs, recordings, out, frames: as for `write_boris`.
+        session_start: ISO 8601, for recordings whose date is unknown; '': none.
+        species: in Latin.
+        age: of the animals, ISO 8601; '': unknown.
+
+    Raises:
+        ValueError: the start of a recording is unknown, or two would share a file.
+        ImportError: pynwb is not installed.
+    """
     starts = nwb.find_starts(recordings, session_start)
     nwb.check_names(recordings)
-    bouts = _within(motifs.bouts(), recordings) if motifs else None
-    if motifs is None:
-        _say_no_motifs(workdir)
-    calibrated = calibration.calibrate(read)
-    frames = clip_frames(workdir)
+    bouts = _within(tables.list_bouts(motifs), recordings) if motifs else None
+    calibrated = calibrate(read)
     task = "coarse" if read.taxonomy.coarse else "fine"
     clips = read.table[["video", "clip_id", "start_s"]].assign(
         stop_s=read.table["start_s"] + frames / read.table["fps"],
-        predicted=exchange.predicted(read, task),
+        predicted=tables.predicted(read, task),
         fold=read.table["fold"],
     )
     provenance = provenance_of(read) | {"calibration": calibrated.meta}
@@ -185,11 +160,10 @@ def write_nwb(
             p=_series(read, calibrated, own),
             bouts=None if bouts is None else bouts[bouts["video"] == row["video"]],
         )
-        identifier = files.fingerprint(read.meta["fingerprint"], row["video"], made_of)
         nwb.write(
             out / "nwb",
             session,
-            identifier=identifier,
+            identifier=files.fingerprint(read.meta["fingerprint"], row["video"], made_of),
             species=species,
             age=age,
             provenance=provenance,
@@ -199,8 +173,8 @@ def write_nwb(
         print(f"  session_start_time of {count}: {basis}")
 
 
-def _series(read: "Predictions", calibrated: Any, rows: np.ndarray) -> dict[str, Any]:
-    """Returns the probabilities of some clips, as `nwb.Session.p` wants them."""
+def _series(read: Predictions, calibrated: Calibrated, rows: np.ndarray) -> dict[str, Any]:
+    """Returns the probabilities of some clips, in the form of `nwb.Session.p`."""
     fine, coarse = read.taxonomy.fine, read.taxonomy.coarse
     series = {"p": ("As predicted.", fine, read.p[rows])}
     if calibrated.meta["value"] is not None:
@@ -208,25 +182,14 @@ def _series(read: "Predictions", calibrated: Any, rows: np.ndarray) -> dict[str,
         series["p_calibrated"] = (about, fine, calibrated.p[rows])
     if coarse:
         for name, (about, _, p) in list(series.items()):
-            pooled = read.taxonomy.coarse_probabilities(p)
-            series[f"{name}_coarse"] = (
-                f"Sums over the classes of a group. {about}",
-                coarse,
-                pooled,
-            )
+            sums = f"Sums over the classes of a group. {about}"
+            series[f"{name}_coarse"] = (sums, coarse, read.taxonomy.coarse_probabilities(p))
     return series
 
 
-def provenance_of(read: "Predictions") -> dict[str, Any]:
+def provenance_of(read: Predictions) -> dict[str, Any]:
     """Returns what made the predictions: fingerprints, settings, versions."""
     kept = ("fingerprint", "group", "scheme", "exclude", "provenance")
-    told = {name: read.meta[name] for name in kept}
+    about = {name: read.meta[name] for name in kept}
     versions = {"mpjax": importlib.metadata.version("mpjax")}
-    return told | {"versions": versions | told["provenance"].get("versions", {})}
-
-
-def clip_frames(workdir: epath.Path) -> int:
-    """Returns the frames of a clip of a study's dataset."""
-    from mpjax.data import records
-
-    return int(records.read_manifest(workdir / "dataset")["video"]["frames"])
+    return about | {"versions": versions | about["provenance"].get("versions", {})}

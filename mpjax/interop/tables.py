@@ -1,9 +1,11 @@
-"""What a study found as flat tables that any program reads: predictions, bouts, usage.
+"""Flat tables of a study's results: predictions, bouts of motifs, their usage.
 
-Every table has plain columns only; what belongs to a class or motif stands in `name[class]`.
+Columns hold single values; those of a class or motif are named `name[class]`.
 """
 
+import dataclasses
 import io
+import zipfile
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,21 +19,29 @@ from mpjax.analysis.motifs.usage import Measure
 from mpjax.analysis.predictions import Predictions
 from mpjax.io.files import write_aside
 
-UNLIKE = "unlike"  # the name of a bout that no motif was found for
+UNLIKE = "unlike"  # name of a bout without a motif
 BOUT = ("video", "animal", "start_s", "stop_s")
 
 
+@dataclasses.dataclass(frozen=True)
+class Motifs:
+    """Windows, the motif of each in one codebook, and how many motifs that has."""
+
+    windows: pd.DataFrame
+    assigned: Assigned
+    count: int
+
+
 def flatten_predictions(read: Predictions) -> pd.DataFrame:
-    """Returns a row per clip: metadata, named class, probabilities; no embedding, no list.
+    """Returns a row per clip: metadata, predicted class, probabilities; no embedding.
 
     Args:
         read: the predictions.
 
     Returns:
-        The columns of predictions.parquet that are scalars; `class`, the true one ('' where there
-        is none); `predicted` and, of cohorts with coarse classes, `predicted_coarse`, those of
-        largest p; `p[class]`, as predicted; `calibrated[class]` and `calibrated_coarse[class]`,
-        after temperature scaling (where no temperature could be fitted, these are missing); and
+        The scalar columns of predictions.parquet; `class`, the true one ('': none); `predicted` and
+        `predicted_coarse` (where there are coarse classes), those of largest p; `p[class]`;
+        `calibrated[class]` and `calibrated_coarse[class]`, where a temperature could be fitted; and
         `separate_coarse[class]`, where heads were trained on the coarse classes.
     """
     fine, coarse = read.taxonomy.fine, read.taxonomy.coarse
@@ -64,34 +74,28 @@ def _by_class(name: str, p: np.ndarray, classes: Sequence[str]) -> dict[str, np.
     return {f"{name}[{each}]": p[:, i] for i, each in enumerate(classes)}
 
 
-def list_bouts(windows: pd.DataFrame, assigned: Assigned, *, motifs: int) -> pd.DataFrame:
+def list_bouts(motifs: Motifs) -> pd.DataFrame:
     """Returns a row per bout: windows of one motif that follow each other in a recording.
-
-    Args:
-        windows: a row per window, as `motifs.analyse` reads them.
-        assigned: by one codebook, in the order of `windows`.
-        motifs: how many the codebook has.
 
     Returns:
         `video, animal, start_s, stop_s` (s in the recording), `motif` (missing where the windows
         are unlike any that the codebook was fitted on) and `unlike`; by video and time.
     """
-    bouts = _bouts(windows, assigned, motifs=motifs)
+    bouts = _bouts(motifs)
     state = bouts.pop("state")
     unlike = state < 0
     return bouts.assign(motif=state.astype("Int64").mask(unlike), unlike=unlike)
 
 
 def list_class_bouts(read: Predictions, *, frames: int) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Returns bouts of the predicted class, coarse where there is one, and these classes.
+    """Returns bouts of the predicted class (coarse where there is one), and the classes.
 
     Args:
         read: the predictions.
         frames: of a clip.
 
     Returns:
-        `video, animal, start_s, stop_s, class`, a row per run of clips of one predicted class that
-        follow each other.
+        `video, animal, start_s, stop_s, class`: a row per run of clips of one predicted class.
     """
     task = "coarse" if read.taxonomy.coarse else "fine"
     classes = getattr(read.taxonomy, task)
@@ -99,33 +103,31 @@ def list_class_bouts(read: Predictions, *, frames: int) -> tuple[pd.DataFrame, t
     state = pd.Index(classes).get_indexer(predicted(read, task))
     nothing = np.zeros(len(clips), bool)
     assigned = Assigned(state, nothing.astype(np.float32), nothing)
-    bouts = _bouts(clips, assigned, motifs=len(classes))
+    bouts = _bouts(Motifs(clips, assigned, len(classes)))
     bouts["class"] = np.array(classes, dtype=object)[bouts.pop("state").to_numpy()]
     return bouts, classes
 
 
-def _bouts(windows: pd.DataFrame, assigned: Assigned, *, motifs: int) -> pd.DataFrame:
+def _bouts(motifs: Motifs) -> pd.DataFrame:
     rows = []
-    for (video, animal), own in windows.groupby(["video", "animal"], sort=True).indices.items():
-        mine = Assigned(*(field[own] for field in assigned))
-        found = usage.segments(windows.iloc[own], mine, str(video), motifs=motifs)
+    recordings = motifs.windows.groupby(["video", "animal"], sort=True).indices
+    for (video, animal), own in recordings.items():
+        mine = Assigned(*(field[own] for field in motifs.assigned))
+        found = usage.segments(motifs.windows.iloc[own], mine, str(video), motifs=motifs.count)
         rows += [
             (video, animal, round(start, 6), round(stop, 6), state) for start, stop, state in found
         ]
     return pd.DataFrame(rows, columns=[*BOUT, "state"])
 
 
-def flatten_usage(windows: pd.DataFrame, assigned: Assigned, *, motifs: int) -> pd.DataFrame:
-    """Returns a row per recording: its metadata, and what `motif_usage` measures of its motifs.
-
-    Args:
-        windows, assigned, motifs: as in `list_bouts`.
+def flatten_usage(motifs: Motifs) -> pd.DataFrame:
+    """Returns a row per recording: its metadata, and the usage of its motifs.
 
     Returns:
         The recording's columns; `usage[motif]` and `unlike` (shares of the time),
         `bout_length[motif]` (s), `bouts_per_minute[motif]` and `transition[from>to]` (1/min).
     """
-    measured = usage.measure_recordings(windows, assigned, motifs=motifs)[0]
+    measured = usage.measure_recordings(motifs.windows, motifs.assigned, motifs=motifs.count)[0]
     names = [_name(measure) for measure in measured.measures]
     values = pd.DataFrame(measured.values, columns=names, index=measured.table.index)
     return pd.concat([measured.table, values], axis=1)
@@ -159,3 +161,47 @@ def write_table(folder: epath.PathLike, name: str, table: pd.DataFrame) -> None:
         aside.write_text(csv.getvalue())
     with write_aside(folder / f"{name}.parquet") as aside:
         aside.write_bytes(parquet.getvalue())
+
+
+def pack_results(
+    path: epath.PathLike,
+    read: Predictions,
+    *,
+    whole: Sequence[epath.Path],
+    windows: pd.DataFrame | None = None,
+) -> None:
+    """Writes what a lab keeps of a study as one zip archive.
+
+    It holds predictions.csv (of every clip, as `mpjax export` writes it), recordings.csv (the means
+    of its probabilities), windows.csv (where motifs were found), and whole files.
+
+    Args:
+        path: of the archive.
+        read: the predictions.
+        whole: files that are packed as they are.
+        windows: the table of windows and their motifs; None: without.
+    """
+    clips = flatten_predictions(read)
+    tables = {"predictions.csv": clips, "recordings.csv": _average_recordings(clips)}
+    if windows is not None:
+        tables["windows.csv"] = windows
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for each in whole:
+            archive.writestr(each.name, each.read_bytes())
+        for name, table in tables.items():
+            archive.writestr(name, table.to_csv(index=False).encode("utf-8-sig"))  # for Excel
+    with write_aside(path) as aside:
+        aside.write_bytes(content.getvalue())
+
+
+def _average_recordings(clips: pd.DataFrame) -> pd.DataFrame:
+    """Returns a row per recording: what its clips share, and the means of their probabilities."""
+    grouped = clips.groupby("video", sort=False)
+    p = [name for name in clips if name.startswith(("p[", "calibrated[", "calibrated_coarse["))]
+    of_clips = (*p, "video", "clip_id", "predicted", "predicted_coarse", "start_frame", "start_s")
+    values = grouped.nunique(dropna=False)
+    shared = [name for name in values if name not in of_clips and values[name].max() == 1]
+    table = grouped[shared].first().join(grouped[p].mean())
+    table.insert(len(shared), "clips", grouped.size())
+    return table.reset_index()

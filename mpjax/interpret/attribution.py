@@ -1,9 +1,9 @@
-"""Which part of a clip decided a prediction: integrated gradients, occlusion, and their check.
+"""Attributes a prediction to parts of a clip: integrated gradients, occlusion, and their test.
 
-A score is a contrast of the head's logits: the mean over the classes asked about minus the mean
-over all others; of one class, its logit minus the mean of the others. Both methods compare a clip
-with its background, an empty chamber: what is erased is replaced by it, never by grey, which no
-network of ours has seen.
+A score is a contrast of the head's logits: the mean over the explained classes minus the mean over
+all others; for one class, its logit minus the mean of the others. Both methods compare a clip with
+its background, the empty chamber: erased parts are replaced by it, not by grey, which is unlike
+anything the networks were trained on.
 """
 
 import dataclasses
@@ -23,27 +23,23 @@ from mpjax.models.projector import Projector
 
 _SMOOTH_FRAMES = 0.8  # sd of the smoothing of gradients over time, frames
 _SMOOTH_SHARE = 1 / 40  # and over space, of the shorter side
-_PLAIN = 24.0  # grey levels by which a pixel differs plainly from the background
-_VISIBLE = 3.0  # grey levels, mean of a cell: twice what coding noise leaves in an empty one
+_PLAIN = 24.0  # grey levels by which a pixel clearly differs from the background
+_VISIBLE = 3.0  # grey levels, mean of a cell: twice the coding noise of an empty one
 
 
 def contrast(members: Bool[np.ndarray, " classes"]) -> Float[np.ndarray, " classes"]:
-    """Returns weights of the logits whose sum is mean(members) - mean(others).
+    """Returns weights that make mean(members) - mean(others) of the logits.
 
-    Args:
-        members: the classes asked about; neither none nor all of them.
+    Raises:
+        ValueError: none or all of the classes are members.
     """
     if members.all() or not members.any():
-        raise ValueError(f"a contrast of {members.sum()} of {len(members)} classes is none")
+        raise ValueError(f"{members.sum()} of {len(members)} classes form no contrast")
     return (members / members.sum() - ~members / (~members).sum()).astype(np.float32)
 
 
 def cell_index(shape: tuple[int, int, int], grid: tuple[int, int, int]) -> Int[np.ndarray, "t h w"]:
-    """Numbers the cells of a grid over a clip: for every pixel, the cell that it lies in.
-
-    Args:
-        shape: t, h, w of the clip.
-        grid: cells along each; at most as many as there are frames and pixels.
+    """Returns for every pixel of a clip [t, h, w] the number of its cell in a grid.
 
     Raises:
         ValueError: there are more cells than pixels along an axis.
@@ -61,8 +57,8 @@ class Explainer:
 
     Attributes:
         projector: any.
-        batch_size: altered copies of the clip that are classified at once; bounds the memory.
-        gradient_batch: the same where a gradient is taken, which holds every layer.
+        batch_size: altered copies of the clip that are classified at once; limits the memory.
+        gradient_batch: the same for gradients, which keep the activations of every layer.
     """
 
     projector: Projector
@@ -70,41 +66,9 @@ class Explainer:
     gradient_batch: int = 2
 
     def logits(self, params: Any, head: Any, clips: Array) -> Float[Array, "b classes"]:
-        """Classifies clips: a pure function, to be used inside `jax.jit`.
-
-        Args:
-            params: weights of the projector.
-            head: variables of a `LinearHead`.
-            clips: uint8, or floating point already normalised.
-        """
+        """Classifies clips (uint8, or normalised floats): a pure function, for use in `jax.jit`."""
         classes = head["params"]["linear"]["bias"].shape[-1]
         return LinearHead(classes).apply(head, self.projector.embed(params, clips))
-
-    def occluded_logits(
-        self,
-        head: Any,
-        clip: UInt8[np.ndarray, "t h w 3"],
-        background: UInt8[np.ndarray, "h w 3"],
-        *,
-        index: Int[np.ndarray, "t h w"],
-        keep: Bool[np.ndarray, "n cells"],
-    ) -> Float[np.ndarray, "n classes"]:
-        """Classifies copies of a clip in which some cells show the background.
-
-        Args:
-            head: variables of a `LinearHead`.
-            clip: as embedded.
-            background: the chamber without the animal.
-            index: of `cell_index`.
-            keep: per copy, the cells that are left as they are.
-        """
-        logits = [
-            np.asarray(self._occluded(self.projector.params, head, clip, background, index, rows))[
-                :filled
-            ]
-            for rows, filled in _batches(keep, self.batch_size)
-        ]
-        return np.concatenate(logits)
 
     def integrated_gradients(
         self,
@@ -122,8 +86,8 @@ class Explainer:
             clip: as embedded.
             background: the baseline, shown in every frame.
             weights: of the logits in the score.
-            steps: points on the straight path from background to clip, at the middle of equal
-                parts of it.
+            steps: points on the straight path from background to clip, in the middle of equal
+                parts.
 
         Source: Sundararajan, Taly & Yan (2017), Axiomatic Attribution for Deep Networks
             (arXiv 1703.01365), equations 1 and 3.
@@ -139,7 +103,9 @@ class Explainer:
         return (total / steps).astype(np.float32)
 
     @functools.cached_property
-    def _occluded(self) -> Callable[..., Array]:
+    def occluded_logits(self) -> Callable[..., Array]:
+        """Compiled: classifies copies of a clip with the background in all cells but the kept."""
+
         def run(
             params: Any, head: Any, clip: Array, background: Array, index: Array, keep: Array
         ) -> Array:
@@ -174,14 +140,14 @@ class Explainer:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Subject:
-    """A clip to be explained, and by what.
+    """A clip to explain, with the head that predicted it.
 
     Attributes:
         explainer: of the projector.
-        head: variables of the `LinearHead` that predicted it.
+        head: variables of the `LinearHead` that predicted the clip.
         clip: as embedded.
         background: the same without the animal.
-        wanted: cells over t, h, w; of a smaller clip, one per frame or pixel.
+        wanted: cells along t, h, w; along a shorter axis, one per frame or pixel.
     """
 
     explainer: Explainer
@@ -204,36 +170,41 @@ class Subject:
 
     @functools.cached_property
     def difference(self) -> Float[np.ndarray, " cells"]:
-        """How much clip and background differ in each cell, mean over its pixels, grey levels."""
-        apart = np.abs(self.clip.astype(np.float32) - self.background).mean(axis=-1)
-        return sum_by_cell(apart, self.index) / np.bincount(self.index.ravel())
+        """Mean difference of clip and background in each cell, grey levels."""
+        return sum_by_cell(self._apart, self.index) / np.bincount(self.index.ravel())
 
     @functools.cached_property
     def visible(self) -> Float[np.ndarray, "t h w"]:
-        """Where clip and background differ, softly, 0..1: what lies elsewhere cannot be erased."""
-        apart = np.abs(self.clip.astype(np.float32) - self.background).mean(axis=-1)
-        return smooth_pixels(np.minimum(apart / _PLAIN, 1))
+        """Where clip and background differ, smoothed, 0 to 1: nothing elsewhere can be erased."""
+        return smooth_pixels(np.minimum(self._apart / _PLAIN, 1))
+
+    @functools.cached_property
+    def _apart(self) -> Float[np.ndarray, "t h w"]:
+        return np.abs(self.clip.astype(np.float32) - self.background).mean(axis=-1)
 
     def logits(self, keep: Bool[np.ndarray, "n cells"]) -> Float[np.ndarray, "n classes"]:
         """Classifies copies of the clip that keep some cells and show the background elsewhere."""
-        return self.explainer.occluded_logits(
-            self.head, self.clip, self.background, index=self.index, keep=keep
-        )
+        run, params = self.explainer.occluded_logits, self.explainer.projector.params
+        logits = []
+        for rows, filled in _batches(keep, self.explainer.batch_size):
+            found = run(params, self.head, self.clip, self.background, self.index, rows)
+            logits.append(np.asarray(found)[:filled])
+        return np.concatenate(logits)
 
 
 @dataclasses.dataclass(frozen=True)
 class Attribution:
-    """Which parts of a clip spoke for a class.
+    """Which parts of a clip are evidence for a class.
 
     Attributes:
         cells: importance of each cell by `gradients`, by `occlusion`, and, for comparison, how much
-            it differs from the background (`difference`), whatever the network makes of it.
-        maps: per pixel, smoothed, signed: `gradients`, `occlusion` and, where pain is known, `pain`
-            (by occlusion); cells are shown where there is something to erase in them.
+            it differs from the background (`difference`), whatever the network computes from it.
+        maps: per pixel, smoothed, signed: `gradients`, `occlusion` and, if known, `pain` (by
+            occlusion); cells are shown where there is something to erase in them.
         ends: logits of the clip and of its background.
         figures: `score` and `score_background`; `p_background`, the probability of the class in
-            the empty chamber; `gap`, by how much the gradients' sum misses the difference of the
-            scores, which it would equal with ever more steps; `erased`, cells tried one by one.
+            the empty chamber; `gap`, the sum of the gradients minus the difference of the scores,
+            which vanishes with more steps; `erased`, the number of cells tried one by one.
     """
 
     cells: dict[str, Float[np.ndarray, " cells"]]
@@ -249,17 +220,17 @@ def attribute(
     *,
     steps: int,
 ) -> Attribution:
-    """Explains the score of some classes in both ways, and pain's by occlusion.
+    """Explains the score of some classes by both methods, and that of pain by occlusion.
 
     Occlusion is the mean of what a cell's absence costs the whole clip and of what its presence
-    adds to the background: of a cell's contributions as the last and as the first one, the two ends
+    adds to the background: the cell's contributions as the last and as the first one, the two ends
     of Shapley's average (1953, doi:10.1515/9781400881970-018). Either alone misses evidence that
-    the clip shows twice, or that counts only together. A cell that looks like the background is
-    not erased: nothing would change.
+    appears twice in the clip, or that counts only together. A cell that looks like the background
+    is not erased: nothing would change.
 
     Args:
         subject: the clip.
-        members: the head's classes asked about.
+        members: the head's classes to explain.
         pain: those that are pain; its score is the logit of their probability.
         steps: of the gradients' path.
     """
@@ -304,19 +275,19 @@ def attribute(
 def _log_odds(
     logits: Float[np.ndarray, "n classes"], members: Bool[np.ndarray, " classes"]
 ) -> Float[np.ndarray, " n"]:
-    """Returns the logit of the probability of `members` taken together."""
+    """Returns the logit of the total probability of `members`."""
     return logsumexp(logits[:, members], axis=1) - logsumexp(logits[:, ~members], axis=1)
 
 
 def _batches(rows: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, int]]:
-    """Yields `size` rows at a time, the last batch filled with its last row, and how many count."""
+    """Yields `size` rows at a time, the last batch padded with its last row, and how many count."""
     for start in range(0, len(rows), size):
         batch = rows[start : start + size]
         yield np.concatenate([batch, np.repeat(batch[-1:], size - len(batch), axis=0)]), len(batch)
 
 
 def smooth_pixels(saliency: Float[np.ndarray, "t h w"]) -> Float[np.ndarray, "t h w"]:
-    """Blurs values over space and time a little: a single pixel's means nothing."""
+    """Blurs values slightly over space and time: those of single pixels mean nothing."""
     space = _SMOOTH_SHARE * min(saliency.shape[1:])
     return ndimage.gaussian_filter(saliency, (_SMOOTH_FRAMES, space, space))
 
@@ -343,8 +314,8 @@ def deletion_masks(
 ) -> Bool[np.ndarray, "orders inner cells"]:
     """Returns which cells are kept when the first of an order are erased, at the inner levels.
 
-    Level k of `levels` erases the share k / levels; 0, the clip itself, and 1, the background
-    alone, are the same for all orders and not among them.
+    Level k of `levels` erases the share k / levels. The shares 0 (the clip) and 1 (the background)
+    are the same for all orders and left out.
     """
     cells = len(orders[0])
     erased = np.round(np.arange(1, levels) * cells / levels).astype(int)
@@ -353,5 +324,5 @@ def deletion_masks(
 
 
 def area_under(curve: Float[np.ndarray, "*n levels"]) -> Float[np.ndarray, "*n"]:
-    """Integrates curves over the share of erased (or shown) cells, 0 to 1, by trapezia."""
+    """Integrates curves over the share of erased (or shown) cells, 0 to 1, by trapezoids."""
     return np.asarray(np.trapezoid(curve, np.linspace(0, 1, curve.shape[-1]), axis=-1))

@@ -1,8 +1,8 @@
-"""Explains single predictions of a study: which part of the clip decided, in pictures and figures.
+"""Explains single predictions of a study: which part of the clip was decisive.
 
-Held-out clips are chosen by the predictions, each is explained by the very head that predicted it,
-and every map is put to the test: erasing what it calls important, first, must cost the prediction
-more than erasing in random order. What is finished stays on disk, so that a killed run goes on.
+Held-out clips are chosen by their predictions, each is explained for the head that predicted it,
+and every map is tested: erasing the most important parts first must reduce the probability of the
+prediction more than erasing in random order. Finished clips stay on disk, so a killed run resumes.
 """
 
 import dataclasses
@@ -19,23 +19,23 @@ from mpjax.config import SaliencyConfig
 from mpjax.data import animation, embeddings, records
 from mpjax.data.clips import resize_short_side
 from mpjax.data.scene import backgrounds
-from mpjax.data.splits import FINAL, read_splits
+from mpjax.data.splits import read_splits
 from mpjax.heads import logistic, probe
 from mpjax.interpret import attribution, faithfulness
 from mpjax.io import files
+from mpjax.models import swin
 from mpjax.models.projector import Projector
-from mpjax.models.swin import network as swin
 from mpjax.taxonomy import NO_PAIN, Taxonomy
 from mpjax.training import artifacts
 
 _VERSION = "saliency/2"  # of the files of single clips
-_SHORT_SIDE, _MAX_BYTES = 224, 300_000  # of a picture
-_MAX_FPS = 8.0  # shown; a clip of half a second is slowed down to be seen
+_SHORT_SIDE, _MAX_BYTES = 224, 300_000  # of an animation
+_MAX_FPS = 8.0  # shown; a clip of half a second is slowed down
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Task:
-    """The classes that are explained: coarse ones where the cohort has them, else fine ones.
+    """The classes to explain: the coarse ones if the cohort has them, else the fine ones.
 
     Attributes:
         classes: their names.
@@ -43,7 +43,7 @@ class Task:
         label: class of every clip; -1: none.
         prefix: of the names of the heads that predicted them.
         members: which of the head's classes make up each of them.
-        pain: which of the head's classes are pain; None where that is not known.
+        pain: which of the head's classes are pain; None if that is not known.
     """
 
     classes: tuple[str, ...]
@@ -56,21 +56,16 @@ class Task:
 
 @dataclasses.dataclass(frozen=True)
 class Chosen:
-    """A clip to be explained: its row in the predictions, and why it was chosen.
-
-    Attributes:
-        row: of the table of predictions.
-        kind: right or wrong, the surest ones of a class, which are shown; or drawn, at random.
-    """
+    """A clip to explain: its row in the predictions, and why it was chosen."""
 
     row: int
-    kind: str
+    kind: str  # right or wrong: the most confident ones of a class; drawn: at random
 
 
 def explain(
     workdir: epath.PathLike, projector: Projector, config: SaliencyConfig, *, out: epath.PathLike
 ) -> dict[str, Any]:
-    """Explains clips of the study in `workdir`; writes a picture and a JSON file each into `out`.
+    """Explains clips of the study in `workdir`; writes an animation and a JSON file each to `out`.
 
     Args:
         workdir: holds dataset, embeddings.parquet and heads.
@@ -80,14 +75,14 @@ def explain(
 
     Returns:
         For metrics.json: `classes`; `pain`, whether that is known; `check` and `curves` of
-        `saliency_check.summarise`; `settings`; and `clips`, a row each: `kind` (see `Chosen`),
+        `faithfulness.summarise`; `settings`; and `clips`, a row each: `kind` (see `Chosen`),
         `clip_id`, `video`, `animal`, `start_s`, `fps`, `view`, `true` and `predicted` class, `p` of
-        the latter, `emptied` (whether other recordings helped to take the animal away),
-        `attribution.Attribution.figures`, `areas` under the curves, `file` of the picture.
-        {"value": None, "why"} where nothing can be explained.
+        the latter, `emptied` (whether other recordings helped to remove the animal),
+        `attribution.Attribution.figures`, `areas` under the curves, `file` of the animation.
+        {"value": None, "why"} if nothing can be explained.
 
     Raises:
-        ValueError: the projector is not that of the embeddings.
+        ValueError: the projector is not the one that made the embeddings.
     """
     workdir, out = epath.Path(workdir), epath.Path(out)
     dataset = records.read_manifest(workdir / "dataset")["fingerprint"]
@@ -118,7 +113,7 @@ def explain(
 
 
 def plan_task(table: pd.DataFrame, taxonomy: Taxonomy) -> Task:
-    """Decides which classes are explained, from what was predicted and what is known of them."""
+    """Decides which classes are explained."""
     fine = np.stack(table["p"])
     label = table["label"].to_numpy()
     if len(taxonomy.coarse) < 2:
@@ -128,7 +123,7 @@ def plan_task(table: pd.DataFrame, taxonomy: Taxonomy) -> Task:
     members = to_coarse[None] == np.arange(len(taxonomy.coarse))[:, None]
     p, prefix = taxonomy.coarse_probabilities(fine), ""
     if "p_coarse" in table:
-        p, prefix = np.stack(table["p_coarse"]), "coarse_"
+        p, prefix = np.stack(table["p_coarse"]), probe.COARSE
         members = np.eye(len(taxonomy.coarse), dtype=bool)
     pain = None
     if NO_PAIN in taxonomy.coarse:
@@ -138,10 +133,10 @@ def plan_task(table: pd.DataFrame, taxonomy: Taxonomy) -> Task:
 
 
 def choose(table: pd.DataFrame, task: Task, config: SaliencyConfig) -> list[Chosen]:
-    """Chooses held-out clips: of each class the surest right and wrong ones, and some at random.
+    """Chooses held-out clips: per class the most confident right and wrong ones; some at random.
 
-    Clips come from different animals as long as there are any. Of more classes than
-    `config.most` allows for, some are drawn by seed.
+    Clips come from different animals as far as possible. Of more classes than
+    `config.max_clips` allows for, some are drawn by seed.
 
     Args:
         table: predictions, a row per clip.
@@ -153,19 +148,19 @@ def choose(table: pd.DataFrame, task: Task, config: SaliencyConfig) -> list[Chos
     named = task.p.argmax(axis=1)
     shuffled = generator.permutation(len(table))  # breaks ties
     by_surety = shuffled[np.argsort(-task.p.max(axis=1)[shuffled], kind="stable")]
-    picker = _Picker(table["animal"].to_numpy(), config.most)
+    picker = _Picker(table["animal"].to_numpy(), config.max_clips)
     for k in generator.permutation(len(task.classes)):
         own = tested & (task.label == k)
-        picker.take(by_surety[(own & (named == k))[by_surety]], config.right, "right")
-        picker.take(by_surety[(own & (named != k))[by_surety]], config.wrong, "wrong")
-    picker.take(shuffled[tested[shuffled]], config.drawn, "drawn")
+        picker.take(by_surety[(own & (named == k))[by_surety]], config.correct_per_class, "right")
+        picker.take(by_surety[(own & (named != k))[by_surety]], config.incorrect_per_class, "wrong")
+    picker.take(shuffled[tested[shuffled]], config.random_clips, "drawn")
     shown = [each for each in picker.chosen if each.kind != "drawn"]
     shown.sort(key=lambda each: (task.label[each.row], each.kind))
     return shown + [each for each in picker.chosen if each.kind == "drawn"]
 
 
 class _Picker:
-    """Takes clips in order, of animals that were not yet taken where there are such."""
+    """Takes clips in order, if possible of animals that were not taken yet."""
 
     def __init__(self, animals: np.ndarray, most: int):
         self.chosen: list[Chosen] = []
@@ -183,7 +178,7 @@ class _Picker:
 
 
 class _Study:
-    """All that explaining a clip of a study needs."""
+    """Explains clips of a study."""
 
     def __init__(
         self,
@@ -204,18 +199,19 @@ class _Study:
             _plain_form(projector), config.batch_size, max(1, config.batch_size // 4)
         )
         heads_of = artifacts.read_metadata(workdir / "heads")["fingerprint"]
-        self._made_of = (_VERSION, projector.fingerprint, heads_of, *_decisive(config))
+        decisive = (config.grid, config.steps, config.levels, config.random, config.seed)
+        self._made_of = (_VERSION, projector.fingerprint, heads_of, *decisive)
 
     def explain(self, chosen: Sequence[Chosen], out: epath.Path) -> list[dict[str, Any]]:
-        """Returns a row per clip; reads those that are finished already from `out`."""
+        """Returns a row per clip; those already finished are read from `out`."""
         files.make_folder(out)
         rows, kept = [], set()
         for each in tqdm.tqdm(chosen, desc="saliency", unit="clip"):
             clip_id = self._table["clip_id"].iloc[each.row]
             stem = files.fingerprint(*self._made_of, clip_id)
-            described, picture = out / f"{stem}.json", out / f"{stem}.webp"
-            kept |= {described.name, picture.name}
-            if not (described.exists() and picture.exists()):
+            described, animated = out / f"{stem}.json", out / f"{stem}.webp"
+            kept |= {described.name, animated.name}
+            if not (described.exists() and animated.exists()):
                 row, frames = self._explain_clip(each.row)
                 content = animation.encode_webp(
                     frames,
@@ -223,9 +219,9 @@ class _Study:
                     max_bytes=_MAX_BYTES,
                     short_side=frames.shape[1],
                 )
-                with files.write_aside(picture) as aside:
+                with files.write_aside(animated) as aside:
                     aside.write_bytes(content)
-                files.write_json(described, row | {"file": picture.name})
+                files.write_json(described, row | {"file": animated.name})
             rows.append({"kind": each.kind} | files.read_json(described))
         for stale in out.iterdir():
             if stale.suffix in (".json", ".webp") and stale.name not in kept:
@@ -233,57 +229,56 @@ class _Study:
         return rows
 
     def _explain_clip(self, number: int) -> tuple[dict[str, Any], UInt8[np.ndarray, "t h w 3"]]:
-        """Returns the figures of a clip, and its picture."""
+        """Returns the figures of a clip, and its animation: the clip and the maps side by side."""
         task, about = self._task, self._table.iloc[number]
-        asked = int(task.p[number].argmax())
-        head = self._head(int(about["fold"]))
-        members = task.members[asked]
+        predicted = int(task.p[number].argmax())
+        head = self._variables[probe.head_name(int(about["fold"]), task.prefix)]
+        members = task.members[predicted]
         position, view = self._find_view(about["clip_id"], head, attribution.contrast(members))
         clip = animation.read_view(self._source, position, self._views, view)
         background, emptied = self._background(about["video"], view)
         subject = attribution.Subject(self._explainer, head, clip, background, self._config.grid)
         found = attribution.attribute(subject, members, task.pain, steps=self._config.steps)
         row = {
-            **{k: _plain(about[k]) for k in ("clip_id", "video", "animal", "start_s", "fps")},
+            **{k: about[k] for k in ("clip_id", "video", "animal")},
+            **{k: float(about[k]) for k in ("start_s", "fps")},
             "view": view,
             "true": task.classes[task.label[number]],
-            "predicted": task.classes[asked],
-            "p": float(task.p[number, asked]),
+            "predicted": task.classes[predicted],
+            "p": float(task.p[number, predicted]),
             "emptied": emptied,
             **found.figures,
             "curves": faithfulness.measure(subject, found, members, self._config, about["clip_id"]),
         }
-        maps = {f"for {task.classes[asked]}": found.maps["occlusion"]}
+        maps = {f"for {task.classes[predicted]}": found.maps["occlusion"]}
         maps["finer, by gradients"] = found.maps["gradients"]
         if "pain" in found.maps:
             maps["for pain"] = found.maps["pain"]
-        return row, _draw(clip, maps)
-
-    def _head(self, fold: int) -> Any:
-        name = "final" if fold == FINAL else f"fold_{fold}"
-        return self._variables[self._task.prefix + name]
+        panels = [clip, *(animation.overlay(clip, saliency) for saliency in maps.values())]
+        panels = [resize_short_side(panel, _SHORT_SIDE) for panel in panels]
+        return row, animation.side_by_side(panels, ["the clip", *maps])
 
     def _find_view(
         self, clip_id: str, head: Any, weights: Float[np.ndarray, " head"]
     ) -> tuple[int, int]:
-        """Returns a clip's position in the records, and which of its views scores highest."""
+        """Returns a clip's position in the records, and the view with the highest score."""
         table = self._embedded.table
         index = self._source.index
         position = int(np.flatnonzero(index["clip_id"] == clip_id)[0])
         rows = np.flatnonzero(table["clip_id"] == clip_id)
         starts = len(self._views.starts(int(index["frames"].iloc[position])))
-        crops = len(rows) // starts // self._views.turns
-        as_filmed = table["view"].to_numpy()[rows] // crops % self._views.turns == 0
+        crops = len(rows) // starts // self._views.rotations
+        as_filmed = table["view"].to_numpy()[rows] // crops % self._views.rotations == 0
         rows = rows[as_filmed]
         scores = logistic.predict(head, self._embedded.embedding[rows]) @ weights
         return position, int(table["view"].iloc[rows[scores.argmax()]])
 
     def _background(self, video: str, view: int) -> tuple[UInt8[np.ndarray, "h w 3"], bool]:
-        """Returns a recording without its animal, and whether other recordings helped with it."""
+        """Returns a recording without its animal, and whether other recordings were needed."""
         index = self._source.index
         positions = np.flatnonzero(index["video"] == video)
         height, width = (int(index[k].iloc[positions[0]]) for k in ("height", "width"))
-        spatial = dataclasses.replace(self._views, frames=0, clips=1, turns=1)
+        spatial = dataclasses.replace(self._views, frames=0, clips=1, rotations=1)
         crop = view % spatial.count(1, height, width)
         place = (height, width, crop)
         if place not in self._chambers:
@@ -297,34 +292,15 @@ class _Study:
 
 
 def _plain_form(projector: Projector) -> Projector:
-    """Returns a Video Swin as XLA computes it, other projectors as they are.
+    """Returns a Video Swin in its plain XLA form, other projectors unchanged.
 
-    The form that is cut to a CPU's caches has crashed XLA's kernels (jaxlib 0.10.2) where the
-    gradient to the pixels of several clips is taken.
+    The form that is blocked for a CPU's caches crashed XLA's kernels (jaxlib 0.10.2) in the
+    gradient with respect to the pixels of several clips.
     """
     if not isinstance(projector.config, swin.SwinConfig):
         return projector
-    network = dataclasses.replace(projector.config, form="xla")
+    network = dataclasses.replace(projector.config, attention_impl="xla")
     return dataclasses.replace(
         swin.make_projector(network, projector.params, projector.classes),
         fingerprint=projector.fingerprint,
     )
-
-
-def _decisive(config: SaliencyConfig) -> list[Any]:
-    """Returns what of the settings decides the explanation of a single clip."""
-    return [config.grid, config.steps, config.levels, config.random, config.seed]
-
-
-def _draw(
-    clip: UInt8[np.ndarray, "t h w 3"], maps: dict[str, Float[np.ndarray, "t h w"]]
-) -> UInt8[np.ndarray, "t h2 w2 3"]:
-    """Joins the clip and its overlays side by side, large enough for the eye."""
-    panels = [clip, *(animation.overlay(clip, saliency) for saliency in maps.values())]
-    panels = [resize_short_side(panel, _SHORT_SIDE) for panel in panels]
-    return animation.side_by_side(panels, ["the clip", *maps])
-
-
-def _plain(value: Any) -> Any:
-    """Returns a value of a table as JSON knows it."""
-    return value.item() if isinstance(value, np.generic) else value

@@ -1,9 +1,9 @@
-"""Puts saliency maps to the test: deletion and insertion curves against random orders.
+"""Tests saliency maps: deletion and insertion curves compared with random orders.
 
-Cells are erased in the order of a map, the most important ones first, and the probability of the
-class that was named is followed (deletion); or they are shown one after the other on the empty
-background (insertion). A map that knows what matters makes the first curve fall early and the
-second rise early. Source: Petsiuk, Das & Saenko (2018), RISE (arXiv 1806.07421), section 4.2.
+Cells are erased in the order of a map, the most important first, while the probability of the
+predicted class is measured (deletion); or they are added one by one to the empty background
+(insertion). With a good map the first curve falls early and the second rises early. Source:
+Petsiuk, Das & Saenko (2018), RISE (arXiv 1806.07421), section 4.2.
 """
 
 import zlib
@@ -14,11 +14,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 from scipy.special import softmax
 
+from mpjax.analysis.stats import bootstrap
 from mpjax.config import SaliencyConfig
 from mpjax.interpret import attribution
 
 _RESAMPLES = 2000
-_ROUGH_BELOW = 6  # animals, as in the rest of the report
 _REVERSED = " reversed"
 
 
@@ -29,22 +29,43 @@ def measure(
     config: SaliencyConfig,
     clip_id: str,
 ) -> dict[str, Any]:
-    """Follows the probability of the class asked about while cells are erased in every order.
+    """Measures the probability of the explained class while cells are erased in every order.
 
     Args:
         subject: the clip.
         found: its maps.
-        members: which of the head's classes make up the one asked about.
+        members: which of the head's classes make up the explained one.
         config: levels, and how many random orders.
         clip_id: of the clip.
 
     Returns:
-        As `read_curves`.
+        Per map {"deletion", "insertion"}, curves over the share of cells erased or shown; `random`
+        has lists of curves. Erasing an order from its end is showing it from its beginning, so
+        each random curve, read backwards, is one of insertion.
     """
     orders = plan_orders(found.cells, config, clip_id)
     keep = attribution.deletion_masks(list(orders.values()), config.levels)
     inner = subject.logits(keep.reshape(-1, keep.shape[-1]))
-    return read_curves(list(orders), inner, found.ends, config.levels, members)
+
+    def probability(logits: np.ndarray) -> np.ndarray:
+        return softmax(logits.astype(np.float64), axis=-1)[..., members].sum(axis=-1)
+
+    within = probability(inner).reshape(len(orders), config.levels - 1)
+    whole, empty = (np.full(len(orders), p) for p in probability(found.ends))
+    curves = dict(zip(orders, np.column_stack([whole, within, empty]), strict=True))
+    both: dict[str, Any] = {
+        name: {
+            "deletion": curves[name].tolist(),
+            "insertion": curves[name + _REVERSED][::-1].tolist(),
+        }
+        for name in found.cells
+    }
+    random = [curve for name, curve in curves.items() if name.startswith("random ")]
+    both["random"] = {
+        "deletion": [curve.tolist() for curve in random],
+        "insertion": [curve[::-1].tolist() for curve in random],
+    }
+    return both
 
 
 def plan_orders(
@@ -52,10 +73,7 @@ def plan_orders(
 ) -> dict[str, Int[np.ndarray, " cells"]]:
     """Returns the orders in which cells are erased: each map's, its reverse, and random ones.
 
-    Args:
-        cells: per map, the importance of each cell.
-        config: how many random orders, and their seed.
-        clip_id: of the clip; every clip has random orders of its own.
+    `cells` holds per map the importance of each cell. Every clip has its own random orders.
     """
     orders = {}
     for name, values in cells.items():
@@ -64,51 +82,6 @@ def plan_orders(
     generator = np.random.default_rng([config.seed, zlib.crc32(clip_id.encode())])
     count = len(next(iter(cells.values())))
     return orders | {f"random {k}": generator.permutation(count) for k in range(config.random)}
-
-
-def read_curves(
-    names: Sequence[str],
-    inner: Float[np.ndarray, "n head"],
-    ends: Float[np.ndarray, "2 head"],
-    levels: int,
-    members: Bool[np.ndarray, " head"],
-) -> dict[str, Any]:
-    """Turns the logits of altered clips into curves of the probability of the class asked about.
-
-    Args:
-        names: of the orders of `plan_orders`.
-        inner: logits at the inner levels of each order, `attribution.deletion_masks`.
-        ends: logits of the clip itself and of its background.
-        levels: steps from the one to the other.
-        members: which of the head's classes make up the one asked about.
-
-    Returns:
-        Per map {"deletion", "insertion"}, curves over the share of cells erased or shown; `random`
-        has lists of curves. An order erased from its end is an order shown from its beginning, so
-        that each random curve, read backwards, is one of insertion.
-    """
-
-    def probability(logits: np.ndarray) -> np.ndarray:
-        return softmax(logits.astype(np.float64), axis=-1)[..., members].sum(axis=-1)
-
-    within = probability(inner).reshape(len(names), levels - 1)
-    whole, empty = probability(ends)
-    curves = np.column_stack([np.full(len(names), whole), within, np.full(len(names), empty)])
-    by_name = dict(zip(names, curves, strict=True))
-    found: dict[str, Any] = {}
-    for name in names:
-        if name.startswith("random ") or name.endswith(_REVERSED):
-            continue
-        found[name] = {
-            "deletion": by_name[name].tolist(),
-            "insertion": by_name[name + _REVERSED][::-1].tolist(),
-        }
-    random = [by_name[name] for name in names if name.startswith("random ")]
-    found["random"] = {
-        "deletion": [curve.tolist() for curve in random],
-        "insertion": [curve[::-1].tolist() for curve in random],
-    }
-    return found
 
 
 def summarise(
@@ -123,17 +96,19 @@ def summarise(
     Args:
         rows: of the clips, each with its `curves`.
         groups: the animal (or cage) of each clip.
-        unit: what a group is called.
+        unit: name of a group.
         config: levels and seed.
 
     Returns:
-        `check`: per map and test, `better` (by how much its area beats the mean of the random
-        ones, so that more is better in both tests; {"value", "ci95", "n"}, clips averaged, the
-        interval over animals) and `share` of clips in which it does; `area` and `random_area`,
-        means. `curves`: `levels` and per map and test the mean curve; of `random` {"mean", "low",
-        "high"}, the band from the least to the largest of the random orders' mean curves.
+        `check`: per map and test, `better` (how much its area improves on the mean of the random
+        ones, positive is better in both tests; {"value", "ci95", "n"}, clips averaged, the interval
+        over animals) and `share` of clips in which it does; `area` and `random_area`, means.
+        `curves`: `levels` and per map and test the mean curve; for `random` {"mean", "low",
+        "high"}, the range of the random orders' mean curves.
     """
     levels = np.linspace(0, 1, config.levels + 1)
+    names, group = np.unique(groups, return_inverse=True)
+    weights = bootstrap.draw_weights(len(names), resamples=_RESAMPLES, seed=config.seed)
     maps = [name for name in rows[0]["curves"] if name != "random"]
     check: dict[str, Any] = {name: {} for name in maps}
     curves: dict[str, Any] = {"levels": levels.tolist(), "random": {}} | {n: {} for n in maps}
@@ -152,47 +127,21 @@ def summarise(
             better = (area - random_area) * (-1 if test == "deletion" else 1)
             curves[name][test] = own.mean(axis=0).tolist()
             check[name][test] = {
-                "better": _estimate(better, groups, unit=unit, seed=config.seed),
-                "share": _estimate((better > 0).astype(float), groups, unit=unit, seed=config.seed),
+                "better": bootstrap.estimate_mean(better, group, weights, unit=unit),
+                "share": bootstrap.estimate_mean(better > 0, group, weights, unit=unit),
                 "area": float(area.mean()),
                 "random_area": float(random_area.mean()),
             }
     return {"check": check, "curves": curves}
 
 
-def _estimate(
-    values: Float[np.ndarray, " n"], groups: Shaped[np.ndarray, " n"], *, unit: str, seed: int
-) -> dict[str, Any]:
-    """Returns the mean over clips and its 95 % percentile interval, whole groups resampled."""
-    _, group = np.unique(groups, return_inverse=True)
-    count = int(group.max()) + 1
-    entry: dict[str, Any] = {"value": float(values.mean()), "n": len(values)}
-    if count < 2:
-        why = f"no interval from a single {unit}; at least 2 are needed"
-        return entry | {"ci95": None, "why": why}
-    times = np.random.default_rng(seed).multinomial(
-        count, np.full(count, 1 / count), size=_RESAMPLES
-    )
-    total = times @ np.bincount(group, values, minlength=count)
-    low, high = np.quantile(total / (times @ np.bincount(group)), [0.025, 0.975])
-    notes = []
-    if low == high:
-        notes.append("all resamples score alike, so its width says nothing")
-    if count < _ROUGH_BELOW:
-        notes.append(f"rough, as it rests on {count} {unit}s only")
-    return (
-        entry | {"ci95": [float(low), float(high)]} | ({"note": "; ".join(notes)} if notes else {})
-    )
-
-
 def without_curves(row: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a clip's row with the areas under its curves in place of the curves."""
-    curves = row["curves"]
-    tests = ("deletion", "insertion")
     areas = {
         name: {
-            test: np.mean(attribution.area_under(np.array(found[test]))).item() for test in tests
+            test: float(np.mean(attribution.area_under(np.array(curve))))
+            for test, curve in found.items()
         }
-        for name, found in curves.items()
+        for name, found in row["curves"].items()
     }
     return {key: value for key, value in row.items() if key != "curves"} | {"areas": areas}

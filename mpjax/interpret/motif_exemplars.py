@@ -1,6 +1,6 @@
-"""A gallery of motifs: short looping pictures of typical windows, and what they resemble.
+"""A gallery of motifs: short looping videos of typical windows, and the actions they resemble.
 
-Typical are the windows nearest to a motif's centre, of as many different animals as there are.
+The typical windows are those nearest to a motif's centre, from as many animals as possible.
 """
 
 import numpy as np
@@ -17,11 +17,9 @@ from mpjax.models.projector import Projector
 
 FILE = "gallery.json"
 _VERSION = "gallery/1"
-_SHORT_SIDE, _MAX_BYTES = 160, 80_000  # of a picture
-_TOTAL_BYTES = 6_000_000  # of all pictures together, so that the report can still be mailed
-_MAX_FPS = 12.5  # shown; faster windows are slowed down to be seen
-
-Pick = tuple[int, int]  # a motif, and a row of the windows
+_SHORT_SIDE, _MAX_BYTES = 160, 80_000  # of an animation
+_TOTAL_BYTES = 6_000_000  # of all animations together, so that the report can still be mailed
+_MAX_FPS = 12.5  # shown; faster windows are slowed down
 
 
 def make(
@@ -35,21 +33,21 @@ def make(
     made_of: str,
     out: epath.PathLike,
 ) -> bool:
-    """Writes the pictures of every motif and `gallery.json` into a folder.
+    """Writes animations of every motif and `gallery.json` into a folder.
 
     Args:
         windows: of `mpjax.data.windows.cut`, with the name of their `class` ('' for none).
-        assigned: motif, distance to its centre and "unlike anything" of each window.
+        assigned: of each window its motif, the distance to the motif's centre, and whether it is
+            unlike every motif.
         dataset: folder of the records.
-        views: as embedded.
-        projector: that embedded them; its native head, where it has one, tells what motifs
-            resemble.
-        count: pictures per motif.
+        views: of the embeddings.
+        projector: that embedded them; its native head, if any, names actions that motifs resemble.
+        count: animations per motif.
         made_of: fingerprint of the codebook.
         out: folder; files of another gallery in it are removed.
 
     Returns:
-        False where `out` already holds this very gallery.
+        False if `out` already holds exactly this gallery.
     """
     out = epath.Path(out)
     stamp = files.fingerprint(_VERSION, made_of, count, projector.fingerprint)
@@ -63,16 +61,14 @@ def make(
     source = records.RecordSource(dataset)
     picks = choose(windows, *assigned, count=count)
     budget = min(_MAX_BYTES, _TOTAL_BYTES // max(1, len(picks)))
-    described: list[dict] = [
-        {"motif": k, "pictures": []} for k in range(int(assigned[0].max()) + 1)
-    ]
+    motifs = range(int(assigned[0].max()) + 1)
+    described: list[dict] = [{"motif": k, "pictures": []} for k in motifs]
     seen: dict[int, list[UInt8[np.ndarray, "t h w 3"]]] = {}
     position = pd.Series(np.arange(len(source)), source.index["clip_id"])
-    for motif, row in tqdm.tqdm(picks, desc="gallery", unit="picture"):
+    for motif, row in tqdm.tqdm(picks, desc="gallery", unit="animation"):
         about = windows.iloc[row]
-        frames = animation.read_view(
-            source, int(position[about["clip_id"]]), views, int(about["view"])
-        )
+        place = int(position[about["clip_id"]])
+        frames = animation.read_view(source, place, views, int(about["view"]))
         seen.setdefault(motif, []).append(frames)
         shown = described[motif]["pictures"]
         name = f"motif-{motif:02d}-{len(shown)}.webp"
@@ -80,7 +76,9 @@ def make(
         content = animation.encode_webp(frames, fps=fps, max_bytes=budget, short_side=_SHORT_SIDE)
         with files.write_aside(out / name) as aside:
             aside.write_bytes(content)
-        shown.append({"file": name, "caption": _caption(about)} | _origin(about))
+        origin: dict = {k: str(about[k]) for k in ("clip_id", "video", "animal")}
+        origin |= {k: float(about[k]) for k in ("start_s", "seconds")}
+        shown.append({"file": name, "caption": _caption(about)} | origin)
     for motif, clips in tqdm.tqdm(seen.items(), desc="moves like", unit="motif"):
         found = kinetics.describe_actions(projector, clips)
         named = [[action["name"], action["p"]] for action in found.get("top", [])]
@@ -96,14 +94,14 @@ def choose(
     unlike: Bool[np.ndarray, " n"],
     *,
     count: int,
-) -> list[Pick]:
-    """Chooses the windows nearest to each centre, one of each animal before a second of any.
+) -> list[tuple[int, int]]:
+    """Returns (motif, row) of the windows nearest to each centre, first one of each animal.
 
-    Windows that are unlike anything, or whose clip is filled up with its last frame, are left out
-    where the motif has others.
+    Windows that are unlike every motif, or whose clip is padded with its last frame, are used only
+    if the motif has no others.
     """
     poor = unlike | (windows["padded_frames"].to_numpy() > 0)
-    picks: list[Pick] = []
+    picks: list[tuple[int, int]] = []
     for k in range(int(motif.max()) + 1):
         rows = np.flatnonzero((motif == k) & ~poor)
         if not len(rows):
@@ -115,7 +113,7 @@ def choose(
 
 
 def _caption(about: pd.Series) -> str:
-    """Says whose window it is, when and in what state."""
+    """Returns animal, class, drug and time of a window as text."""
     state = about["class"]
     if not state:
         known = about["day"] != records.UNKNOWN_DAY
@@ -124,31 +122,18 @@ def _caption(about: pd.Series) -> str:
     return f"{about['animal']} · {state}{treated} · {about['start_s']:.1f} s"
 
 
-def _origin(about: pd.Series) -> dict:
-    return {
-        "clip_id": str(about["clip_id"]),
-        "video": str(about["video"]),
-        "animal": str(about["animal"]),
-        "start_s": float(about["start_s"]),
-        "seconds": float(about["seconds"]),
-    }
-
-
 def read(out: epath.PathLike) -> dict[int, dict] | None:
-    """Returns the gallery in a folder with its pictures as data URIs; None where there is none."""
+    """Returns the gallery in a folder with its animations as data URIs; None if there is none."""
     out = epath.Path(out)
     if not (out / FILE).exists():
         return None
     galleries = {}
     for each in files.read_json(out / FILE)["motifs"]:
         shown = [
-            {
-                "src": animation.data_uri((out / picture["file"]).read_bytes()),
-                "caption": picture["caption"],
-            }
-            for picture in each["pictures"]
+            {"src": animation.data_uri((out / one["file"]).read_bytes()), "caption": one["caption"]}
+            for one in each["pictures"]
         ]
         galleries[each["motif"]] = {"pictures": shown}
-        if "moves_like" in each:  # a motif that no window is typical of has none
+        if "moves_like" in each:  # a motif without any window has none
             galleries[each["motif"]]["moves_like"] = each["moves_like"]
     return galleries

@@ -1,1 +1,1 @@
-"""Projectors and heads."""
+"""Which networks project clips into the action space, and with which weights?"""

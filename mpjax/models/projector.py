@@ -131,7 +131,7 @@ def load_projector(
     kind: str = "",
     seed: int = 0,
     dtype: str = "float32",
-    form: str = "auto",
+    attention_impl: str = "auto",
     architecture: ArchitectureConfig | None = None,
 ) -> Projector:
     """Loads a frozen projector.
@@ -145,12 +145,12 @@ def load_projector(
             "kinetics400" and "random", else "swin".
         seed: of random weights.
         dtype: compute type, "float32" or "bfloat16"; embeddings are float32 either way.
-        form: how it is computed, of the module's `FORMS`; "auto": as suits the machine.
+        attention_impl: of the module's `ATTENTION_IMPLS`; "auto": as suits the machine.
         architecture: of random weights of a kind whose `load` takes it; None: the default one.
 
     Raises:
-        ValueError: a kind, weights, dtype or form that does not exist, named with the choices; or
-            an architecture where it can have no effect.
+        ValueError: a kind, weights, dtype or attention that does not exist, named with the choices;
+            or an architecture where it can have no effect.
     """
     if dtype not in ("float32", "bfloat16"):
         raise ValueError(f"dtype {dtype!r}: choose float32 or bfloat16")
@@ -170,21 +170,23 @@ def load_projector(
         raise ValueError(
             f"projector kind {kind!r}: module {path} defines no load(weights, *, seed, dtype)"
         )
-    options = _chosen_options(kind, module, form, architecture)
+    options = _chosen_options(kind, module, attention_impl, architecture)
     return module.load(str(weights), seed=seed, dtype=dtype, **options)
 
 
 def _chosen_options(
-    kind: str, module: ModuleType, form: str, architecture: ArchitectureConfig | None
+    kind: str, module: ModuleType, attention_impl: str, architecture: ArchitectureConfig | None
 ) -> dict[str, Any]:
     """Returns the arguments of a module's `load` that are not left at their defaults."""
     options: dict[str, Any] = {}
-    if form != "auto":
-        forms = getattr(module, "FORMS", ("auto",))
-        if form not in forms:
-            choices = ", ".join(forms)
-            raise ValueError(f"projector kind {kind!r} has no form {form!r}; choose {choices}")
-        options["form"] = form
+    if attention_impl != "auto":
+        choices = getattr(module, "ATTENTION_IMPLS", ("auto",))
+        if attention_impl not in choices:
+            raise ValueError(
+                f"projector kind {kind!r} has no attention_impl {attention_impl!r}; choose "
+                f"{', '.join(choices)}"
+            )
+        options["attention_impl"] = attention_impl
     if architecture not in (None, ArchitectureConfig()):
         if "architecture" not in inspect.signature(module.load).parameters:
             raise ValueError(

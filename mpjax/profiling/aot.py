@@ -1,6 +1,6 @@
-"""The real steps of training, evaluation and embedding, compiled for devices that are not there.
+"""Compiles the real steps of training, evaluation and embedding for devices that are not present.
 
-Nothing is computed and no weight is made: programs are lowered from shapes and shardings alone.
+Nothing is computed and no weights are made: programs are lowered from shapes and shardings.
 """
 
 import dataclasses
@@ -19,26 +19,26 @@ from jax.sharding import Mesh
 
 from mpjax.config import MeshConfig, ProjectorConfig, StudyConfig
 from mpjax.embedding import dataset
+from mpjax.models import swin
 from mpjax.models.projector import Projector, load_projector
-from mpjax.models.swin import network as swin
 from mpjax.profiling import costs
 from mpjax.profiling.costs import Costs
 from mpjax.training import compiled_steps, partitioning
 
 PROGRAMS = ("train", "eval", "embed")
 
-_ON_CLIPS = ("head", "lora", "all")  # what config.train.what trains by steps on clips
+_ON_CLIPS = ("head", "lora", "all")  # values of config.train.what that train on clips
 _CLASSES = 15  # of the head: the default taxonomy's; its size does not matter
 _STEPS = 1000  # of the schedule: the program is the same for any number
 
-_OUT_OF_MEMORY = re.compile(  # as libtpu words it
+_OUT_OF_MEMORY = re.compile(  # libtpu's wording
     r"Used (\S+) of (\S+) hbm"
     r"|required for HLO temporaries \((\S+)\) exceeds available HBM \((\S+)\)"
 )
 
 
 class DoesNotFit(Exception):
-    """The compiler has found no way to run a program within a chip's memory."""
+    """The compiler found no way to run a program within a chip's memory."""
 
 
 def devices_of(topology: str) -> list[Any]:
@@ -48,33 +48,32 @@ def devices_of(topology: str) -> list[Any]:
         topology: generation and shape of the slice, e.g. "v5e:4x4" or "v5p:2x2x4".
 
     Raises:
-        ImportError: libtpu, which compiles, is not installed.
-        ValueError: libtpu knows no such topology.
+        ImportError: libtpu, the compiler, is not installed.
+        ValueError: libtpu does not know the topology.
     """
     if importlib.util.find_spec("libtpu") is None:
         raise ImportError(
-            "libtpu, which compiles for TPUs even where there is none, is not installed: "
+            "libtpu, which compiles for TPUs without having one, is not installed: "
             "`pip install libtpu`"
         )
     try:
         return topologies.get_topology_desc(topology, "tpu").devices
-    except Exception as error:  # XLA's errors have no common class but this one
-        told = str(error).splitlines()[0]
-        if "INVALID_ARGUMENT" not in told:
-            raise ValueError(f"libtpu does not start, whatever the topology: {told}") from error
+    except Exception as error:  # XLA's errors share no other class
+        reason = str(error).splitlines()[0]
+        if "INVALID_ARGUMENT" not in reason:
+            raise ValueError(f"libtpu does not start, whatever the topology: {reason}") from error
         raise ValueError(
-            f"topology {topology!r}: libtpu knows none such; choose e.g. v5e:4x4, v6e:16x16 or "
-            f"v5p:2x2x4 ({told})"
+            f"topology {topology!r}: unknown to libtpu; choose e.g. v5e:4x4, v6e:16x16 or "
+            f"v5p:2x2x4 ({reason})"
         ) from error
 
 
-def abstract_projector(config: ProjectorConfig, *, form: str, scan: bool = False) -> Projector:
-    """Returns the projector that `config` names, with shapes in place of its weights.
+def abstract_projector(
+    config: ProjectorConfig, *, attention_impl: str, scan: bool = False
+) -> Projector:
+    """Returns the projector of a config with shapes instead of weights; see `swin.SwinConfig`.
 
-    Args:
-        config: of the projector; random weights are not made, others are read.
-        form: see `swin.SwinConfig`; only a Video Swin has one.
-        scan: see `swin.SwinConfig`.
+    Random weights are not made; others are read for their architecture.
     """
     if config.kind == "swin" and config.weights == "random":
         network = swin.config_of(config.architecture, num_classes=None, dtype=config.dtype)
@@ -83,25 +82,24 @@ def abstract_projector(config: ProjectorConfig, *, form: str, scan: bool = False
             config.weights, kind=config.kind, seed=config.seed, dtype=config.dtype
         )
         if not isinstance(loaded.config, swin.SwinConfig):
-            return dataclasses.replace(loaded, params=_shapes(loaded.params))
+            shapes = jax.eval_shape(lambda x: x, loaded.params)
+            return dataclasses.replace(loaded, params=shapes)
         network = loaded.config
-    network = dataclasses.replace(network, form=form, scan=scan)
+    network = dataclasses.replace(network, attention_impl=attention_impl, scan=scan)
     params = jax.eval_shape(functools.partial(swin.init_params, network), jax.random.key(0))
     return dataclasses.replace(swin.make_projector(network, {}), params=params)
 
 
-def form_on_tpu(config: ProjectorConfig) -> str:
-    """Returns the form that a Video Swin takes on a TPU, as `SwinConfig.chosen_form` does there."""
-    if config.form != "auto":
-        return config.form
-    return "pallas" if config.dtype == "bfloat16" else "xla"
+def attention_on_tpu(config: ProjectorConfig) -> str:
+    """Returns what `SwinConfig.chosen_attention` returns on a TPU."""
+    return "xla" if config.attention_impl == "auto" else config.attention_impl
 
 
 def choose_programs(config: StudyConfig, names: Sequence[str]) -> tuple[str, ...]:
     """Returns the programs to compile for a study: `names`, or all that it runs on clips.
 
     Raises:
-        ValueError: the study runs no program of that name.
+        ValueError: the study has no program of that name.
     """
     choices = PROGRAMS if config.train.what in _ON_CLIPS else ("embed",)
     for name in names:
@@ -114,27 +112,22 @@ def choose_programs(config: StudyConfig, names: Sequence[str]) -> tuple[str, ...
 
 
 def lower(
-    name: str, config: StudyConfig, mesh: Mesh, *, form: str, scan: bool = False
+    name: str, config: StudyConfig, mesh: Mesh, *, attention_impl: str, scan: bool = False
 ) -> jax.stages.Lowered:
-    """Lowers a program for a mesh.
+    """Lowers a program of `PROGRAMS` for a mesh.
 
-    Args:
-        name: of `PROGRAMS`.
-        config: of the study; `train`, `mesh`, `projector` and `video.frames` are read.
-        mesh: of `partitioning.make_mesh`.
-        form: of a Video Swin.
-        scan: whether its deep stages are loops, as on TPUs; XLA counts the FLOPs of a loop once.
+    `attention_impl` is that of a Video Swin; with `scan`, its deep stages are loops, as on TPUs.
 
     Raises:
-        ValueError: there is no such program, or its batch does not fit the mesh.
+        ValueError: there is no such program, or the mesh does not divide its batch.
     """
     choose_programs(config, [name])
-    projector = abstract_projector(config.projector, form=form, scan=scan)
+    projector = abstract_projector(config.projector, attention_impl=attention_impl, scan=scan)
     if name == "embed":
         program, arguments = _embed_program(config, projector, mesh)
     else:
         program, arguments = _step_program(name, config, projector, mesh)
-    # Not before: under the mesh, JAX would compute on devices that are not there.
+    # Not earlier: under the mesh, JAX would compute on devices that are not present.
     with jax.set_mesh(mesh):
         return program.lower(*arguments)
 
@@ -171,11 +164,7 @@ def _step_program(
 
 
 def _batch(config: StudyConfig, size: int, mesh: Mesh) -> dict[str, jax.ShapeDtypeStruct]:
-    """Returns the shapes of a batch as the pipeline makes it.
-
-    Raises:
-        ValueError: the mesh does not divide the batch.
-    """
+    """Returns the shapes of a batch as the pipeline makes it."""
     ways = mesh.shape["data"]
     if size % ways:
         raise ValueError(f"a batch of {size} clips cannot be cut over {ways} devices")
@@ -189,48 +178,31 @@ def _batch(config: StudyConfig, size: int, mesh: Mesh) -> dict[str, jax.ShapeDty
     return {"clips": rows(jnp.uint8, *clip), "label": rows(jnp.int32), "mask": rows(jnp.bool_)}
 
 
-def _shapes(tree: Any) -> Any:
-    return jax.eval_shape(lambda x: x, tree)
-
-
 def compile_costs(
-    name: str, config: StudyConfig, mesh: Mesh, *, form: str, scan: bool = False
+    name: str, config: StudyConfig, mesh: Mesh, *, attention_impl: str, scan: bool = False
 ) -> Costs:
-    """Compiles a program for a mesh and reads what it costs per chip.
+    """Compiles a program for a mesh and reads what it costs per chip; arguments as for `lower`.
 
-    Args:
-        name: of `PROGRAMS`.
-        config: of the study.
-        mesh: of `partitioning.make_mesh`, over `devices_of` a topology or devices that are there.
-        form: of a Video Swin.
-        scan: whether its deep stages are loops.
+    The mesh may be one of real devices or of `devices_of` a topology.
 
     Raises:
         DoesNotFit: the chips' memory is too small.
         ValueError: as `lower`.
     """
-    compiled = _compile(lower(name, config, mesh, form=form, scan=scan))
-    return costs.measure(compiled, devices=mesh.size)
-
-
-def _compile(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
+    lowered = lower(name, config, mesh, attention_impl=attention_impl, scan=scan)
     try:
-        return lowered.compile()
+        compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
         found = _OUT_OF_MEMORY.search(str(error))
         if not found:
             raise
-        needed, there = (group for group in found.groups() if group)
-        raise DoesNotFit(f"needs {needed} of {there} of HBM") from error
+        needed, available = (group for group in found.groups() if group)
+        raise DoesNotFit(f"needs {needed} of {available} of HBM") from error
+    return costs.measure(compiled, devices=mesh.size)
 
 
 def model_flops(name: str, config: StudyConfig) -> float:
-    """Counts the FLOPs of a program per clip, as its model is written: nothing computed again.
-
-    Args:
-        name: of `PROGRAMS`.
-        config: of the study.
-    """
+    """Counts the FLOPs of a program per clip as its model defines them, without recomputation."""
     train = dataclasses.replace(
         config.train,
         batch_size=1,
@@ -244,27 +216,24 @@ def model_flops(name: str, config: StudyConfig) -> float:
         mesh=MeshConfig(),
     )
     mesh = partitioning.make_mesh(plain.mesh, jax.local_devices(backend="cpu")[:1])
-    counted: Any = lower(name, plain, mesh, form="xla").cost_analysis()
+    counted: Any = lower(name, plain, mesh, attention_impl="xla").cost_analysis()
     return counted["flops"]
 
 
 def report(name: str, config: StudyConfig, topology: str) -> costs.Report:
-    """Compiles a program for a TPU topology and tells what it costs.
-
-    Args:
-        name: of `PROGRAMS`.
-        config: of the study.
-        topology: see `devices_of`.
+    """Compiles a program of `PROGRAMS` for a TPU topology and reports what it costs.
 
     Raises:
         DoesNotFit, ImportError, ValueError: as `compile_costs` and `devices_of`.
     """
-    # Before libtpu is asked, which takes its time.
+    # Both before libtpu is loaded, which takes a while.
     choose_programs(config, [name])
     costs.chip_of(topology)
     mesh = partitioning.make_mesh(config.mesh, devices_of(topology))
     start = time.perf_counter()
-    measured = compile_costs(name, config, mesh, form=form_on_tpu(config.projector), scan=True)
+    measured = compile_costs(
+        name, config, mesh, attention_impl=attention_on_tpu(config.projector), scan=True
+    )
     size = config.train.batch_size
     if name == "embed":
         size = dataset.round_up(config.projector.batch_size, mesh)

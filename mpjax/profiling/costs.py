@@ -1,4 +1,4 @@
-"""What a compiled program costs on a chip: memory, arithmetic, traffic, and the time they bound."""
+"""What a compiled program costs on a chip: memory, FLOPs, traffic, and the least time it takes."""
 
 import dataclasses
 from typing import Any
@@ -18,8 +18,8 @@ class Chip:
         hbm_bytes: main memory.
         flops: peak of bfloat16 arithmetic, 1/s.
         hbm_bandwidth: of main memory, bytes/s.
-        ici_bandwidth: sent over all links to other chips together, bytes/s. Only an axis that
-            closes to a ring uses all of its links: on v5e and v6e, one of 16 chips.
+        ici_bandwidth: over all links to other chips together, bytes/s. Only an axis that forms a
+            ring uses all of its links: on v5e and v6e, one of 16 chips.
     """
 
     hbm_bytes: float
@@ -42,12 +42,12 @@ def chip_of(topology: str) -> Chip:
     """Returns the chip of a topology such as "v5e:4x4".
 
     Raises:
-        ValueError: none of `CHIPS`.
+        ValueError: the chip is not in `CHIPS`.
     """
     generation = topology.partition(":")[0]
     if generation not in CHIPS:
         raise ValueError(
-            f"topology {topology!r}: no figures of chip {generation!r}; choose {', '.join(CHIPS)}, "
+            f"topology {topology!r}: no data for chip {generation!r}; choose {', '.join(CHIPS)}, "
             "as in v5e:4x4"
         )
     return CHIPS[generation]
@@ -55,17 +55,11 @@ def chip_of(topology: str) -> Chip:
 
 @dataclasses.dataclass(frozen=True)
 class Traffic:
-    """Collective operations of one kind, per chip and run of the program.
-
-    Attributes:
-        count: operations.
-        bytes: of the arrays that are reduced, gathered or exchanged, whole.
-        sent_bytes: see `hlo.Collective`.
-    """
+    """Collective operations of one kind, per chip and run of the program."""
 
     count: float = 0.0
-    bytes: float = 0.0
-    sent_bytes: float = 0.0
+    bytes: float = 0.0  # of the whole arrays that are reduced, gathered or exchanged
+    sent_bytes: float = 0.0  # see `hlo.Collective`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,12 +68,12 @@ class Costs:
 
     Attributes:
         arguments: bytes of main memory.
-        outputs: bytes; those that take the place of arguments do not count.
+        outputs: bytes; those that reuse the memory of arguments do not count.
         temporary: bytes.
         code: bytes of the program itself.
-        flops: as the compiler counts them, what is computed again included.
+        flops: as the compiler counts them, with recomputation.
         hbm_bytes: read from and written to main memory, see `hlo_work.memory_traffic`.
-        bytes_accessed: as the compiler counts them: main and vector memory together.
+        bytes_accessed: as the compiler counts them, in main and vector memory together.
         collectives: by kind.
     """
 
@@ -100,16 +94,16 @@ class Costs:
 
 @dataclasses.dataclass(frozen=True)
 class Roofline:
-    """Bounds of a program's time, in seconds: it is no faster than any of them.
+    """Lower bounds of a program's time, in seconds.
 
-    They are lower bounds. What the matrix units pad is not counted: a head of 32 features takes the
-    time of 128 there, so that attention takes up to four times its share of `compute`.
+    Padding in the matrix units is not counted: an attention head of 32 features takes the time of
+    128 there, so that attention takes up to four times its share of `compute`.
 
     Attributes:
         compute: at the peak of bfloat16 arithmetic.
         hbm: at the full bandwidth of main memory.
         ici: at the full bandwidth of all links.
-        mfu: share of the peak that the model's own arithmetic reaches at most, 0-1.
+        mfu: upper bound of the model FLOPs utilisation, 0 to 1.
     """
 
     compute: float
@@ -124,19 +118,15 @@ class Roofline:
 
     @property
     def limit(self) -> str:
-        """What sets it."""
+        """The resource that sets it."""
         return max(("compute", "hbm", "ici"), key=lambda name: getattr(self, name))
 
 
 def measure(compiled: jax.stages.Compiled, *, devices: int) -> Costs:
-    """Reads the costs of a compiled program.
+    """Reads the costs of a compiled program that runs on `devices` devices.
 
-    XLA counts a loop's body once; here all figures are for as often as it runs. Of a Pallas kernel,
-    which XLA cannot look into, FLOPs and bytes accessed are those that it declares.
-
-    Args:
-        compiled: the program.
-        devices: that it runs on.
+    XLA counts a loop's body once; here it counts as often as it runs. For a Pallas kernel, which
+    XLA cannot analyse, FLOPs and bytes accessed are those that it declares.
     """
     memory: Any = compiled.memory_analysis()
     counted: Any = compiled.cost_analysis()
@@ -166,13 +156,9 @@ def roofline(costs: Costs, chip: Chip, *, model_flops: float) -> Roofline:
     """Bounds the time of a program from below.
 
     Source: Williams et al., doi 10.1145/1498765.1498785; MFU: arXiv 2204.02311, appendix B.
-
-    Args:
-        costs: of the program, per chip.
-        chip: it runs on.
-        model_flops: per chip, without what is computed again.
+    Costs and the model's FLOPs, which are without recomputation, are per chip.
     """
-    # A kernel declares its matrix products alone, so that it may seem less than its model.
+    # A kernel declares only its matrix products, which may be less than its model needs.
     compute = max(costs.flops, model_flops) / chip.flops
     hbm = costs.hbm_bytes / chip.hbm_bandwidth
     ici = sum(one.sent_bytes for one in costs.collectives.values()) / chip.ici_bandwidth
@@ -184,14 +170,14 @@ class Report:
     """What a program costs on each chip of a topology.
 
     Attributes:
-        program: of `ahead.PROGRAMS`.
-        topology: see `ahead.devices_of`.
+        program: of `aot.PROGRAMS`.
+        topology: see `aot.devices_of`.
         mesh: size of its axes.
         fully_sharded: see `partitioning.shardings`.
         clips: per chip, in one run of the program.
-        model_flops: per clip; see `ahead.model_flops`.
+        model_flops: per clip; see `aot.model_flops`.
         costs: per chip.
-        seconds: that compiling took.
+        seconds: compile time.
     """
 
     program: str
@@ -210,7 +196,7 @@ class Report:
 
     @property
     def roofline(self) -> Roofline:
-        """Bounds of the program's time."""
+        """Lower bounds of the program's time."""
         flops = self.clips * self.model_flops
         return roofline(self.costs, self.chip, model_flops=flops)
 
@@ -229,10 +215,10 @@ class Report:
         }
 
     def __str__(self) -> str:
-        """Tells it in a few lines."""
+        """Returns a summary of a few lines."""
         own, bounds = self.costs, self.roofline
         collectives = ", ".join(
-            f"{one.count:.0f} {kind} of {one.bytes / 1e6:.1f} MB together"
+            f"{one.count:.0f} {kind} of {one.bytes / 1e6:.1f} MB in total"
             for kind, one in sorted(own.collectives.items())
         )
         parts = {
@@ -241,20 +227,20 @@ class Report:
             "temporary": own.temporary,
             "program": own.code,
         }
-        told = ", ".join(f"{name} {size / GIB:.2f}" for name, size in parts.items())
+        memory = ", ".join(f"{name} {size / GIB:.2f}" for name, size in parts.items())
         return "\n".join(
             (
                 f"{self.program}, {self.topology}: mesh {self.mesh}"
                 f"{', fully sharded' if self.fully_sharded else ''}, {self.clips:g} clips per "
                 f"chip; compiled in {self.seconds:.0f} s. Per chip and step:",
                 f"  HBM          {own.memory / GIB:.2f} of {self.chip.hbm_bytes / GIB:.0f} GiB "
-                f"({'fits' if self.fits else 'DOES NOT FIT'}): {told}",
-                f"  arithmetic   {self.model_flops / 1e12:.3f} TFLOP per clip as written, "
+                f"({'fits' if self.fits else 'DOES NOT FIT'}): {memory}",
+                f"  arithmetic   {self.model_flops / 1e12:.3f} TFLOP per clip in the model, "
                 f"{own.flops / self.clips / 1e12:.3f} as compiled",
                 f"  HBM traffic  {own.hbm_bytes / 1e9:.1f} GB "
                 f"({own.bytes_accessed / 1e9:.1f} GB accessed, vector memory included)",
                 f"  collectives  {collectives or 'none'}",
-                f"  roofline     {bounds.seconds * 1e3:.1f} ms, by {bounds.limit} (compute "
+                f"  roofline     {bounds.seconds * 1e3:.1f} ms, limited by {bounds.limit} (compute "
                 f"{bounds.compute * 1e3:.1f}, HBM {bounds.hbm * 1e3:.1f}, ICI "
                 f"{bounds.ici * 1e3:.1f} ms): at most {self.clips / bounds.seconds:.1f} clips/s "
                 f"per chip and {bounds.mfu:.0%} MFU",

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-# Of XLA's text; "-start" begins an asynchronous operation, whose "-done" is not counted again.
+# Names in XLA's text; an asynchronous one counts at its "-start", not again at its "-done".
 COLLECTIVES = (
     "all-reduce",
     "all-gather",
@@ -34,7 +34,7 @@ class Collective:
 
     Attributes:
         kind: of `COLLECTIVES`.
-        group: devices that take part together.
+        group: number of devices that take part.
         bytes: of the whole array: what each device ends with (all-gather) or starts from (others).
         times: how often it runs; more than 1 in a loop.
     """
@@ -46,9 +46,9 @@ class Collective:
 
     @property
     def sent_bytes(self) -> float:
-        """Bytes that each device sends, once, at least.
+        """Bytes that each device sends, at least.
 
-        Ring algorithms, which are optimal: Patarasuk and Yuan, doi 10.1016/j.jpdc.2008.09.002.
+        By ring algorithms, which are optimal: Patarasuk and Yuan, doi 10.1016/j.jpdc.2008.09.002.
         """
         others = (self.group - 1) / self.group
         return self.bytes * {"all-reduce": 2 * others, "collective-permute": 1}.get(
@@ -58,12 +58,12 @@ class Collective:
 
 @dataclasses.dataclass(frozen=True)
 class Instruction:
-    """An operation as it is written: `%name = type opcode(argument), attributes`."""
+    """An operation as written: `%name = type opcode(argument), attributes`."""
 
     name: str
     type: str
     opcode: str
-    argument: str  # its operands; of a parameter its number, of a constant its value
+    argument: str  # its operands; for a parameter its number, for a constant its value
     attributes: str
 
     @functools.cached_property
@@ -73,14 +73,15 @@ class Instruction:
 
 
 class Run(NamedTuple):
-    """An operation as it runs.
+    """An operation in the place where it runs.
 
     Attributes:
         instruction: the operation.
         times: how often it runs; more than 1 in a loop.
         types: of the values of its computation, by their names.
-        fused: it is within a fusion, so that its values are in no memory.
-        scattering: it is within what scatters its sum.
+        fused: it is in a fusion, so that its values are in no memory.
+        scattering: it is in a computation that scatters its sum.
+        computations: of the program, by their names.
     """
 
     instruction: Instruction
@@ -88,17 +89,15 @@ class Run(NamedTuple):
     types: Mapping[str, str]
     fused: bool
     scattering: bool
+    computations: Mapping[str, list[Instruction]]
 
 
 def collectives(text: str, devices: int) -> list[Collective]:
-    """Lists the collective operations of a program.
-
-    A loop's operations count as often as it runs where the compiler knows that number, else once;
-    every branch of a conditional counts.
+    """Lists the collective operations of a program, counted as by `executed`.
 
     Args:
         text: `compiled.as_text()`, of one device of many.
-        devices: of the program: the group of an operation that names none.
+        devices: of the program: the group of an operation that has none.
     """
     found = []
     seen = set()
@@ -112,8 +111,8 @@ def collectives(text: str, devices: int) -> list[Collective]:
         size = _size(result_type(instruction))
         if instruction.opcode.startswith("reduce-scatter"):
             size *= group
-        # On TPUs an operation's start, end and what runs meanwhile are fusions that repeat it. All
-        # operations that were combined of several have one channel, so that shapes tell them apart.
+        # On TPUs an operation's start, its end and what runs meanwhile are fusions that repeat it.
+        # Operations that were combined share a channel, so shapes distinguish them.
         channel = _CHANNEL.search(instruction.attributes)
         shapes = re.sub(r"\{[^}]*\}", "", result_type(instruction))
         if channel and (channel[1], shapes) in seen:
@@ -126,13 +125,10 @@ def collectives(text: str, devices: int) -> list[Collective]:
 def executed(text: str) -> Iterator[Run]:
     """Yields every operation that runs.
 
-    A loop's operations run as often as the compiler knows that it turns, else once; every branch of
-    a conditional runs.
-
-    Args:
-        text: `compiled.as_text()`.
+    Operations in a loop run as often as the loop's known trip count, else once; every branch of a
+    conditional runs. `text` is `compiled.as_text()`.
     """
-    computations, entry = parse(text)
+    computations, entry = _parse(text)
 
     def walk(name: str, times: int, fused: bool) -> Iterator[Run]:
         instructions = computations.get(name, [])
@@ -140,7 +136,7 @@ def executed(text: str) -> Iterator[Run]:
         # XLA writes a reduce-scatter on TPUs as an all-reduce fused with the slicing of its result.
         scattering = name.startswith("all-reduce-scatter")
         for one in instructions:
-            yield Run(one, times, types, fused, scattering)
+            yield Run(one, times, types, fused, scattering, computations)
             trips = _trips(computations, instructions, one) if one.opcode == "while" else 1
             for called in called_by(one):
                 inside = fused or one.opcode not in ("while", "conditional", "call")
@@ -152,7 +148,7 @@ def executed(text: str) -> Iterator[Run]:
 def _trips(
     computations: Mapping[str, list[Instruction]], around: list[Instruction], loop: Instruction
 ) -> int:
-    """Returns how often a loop turns: as the compiler says, or as its condition does."""
+    """Returns the trip count of a loop, from the compiler or from the loop's condition."""
     known = _TRIPS.search(loop.attributes)
     if known:
         return int(known[1])
@@ -184,7 +180,7 @@ def called_by(instruction: Instruction) -> list[str]:
 
 
 @functools.lru_cache(maxsize=1)
-def parse(text: str) -> tuple[dict[str, list[Instruction]], str]:
+def _parse(text: str) -> tuple[dict[str, list[Instruction]], str]:
     """Returns the instructions of every computation by its name, and the name of the first."""
     computations: dict[str, list[Instruction]] = {}
     entry = current = ""
@@ -209,7 +205,7 @@ def _instruction(name: str, text: str) -> Instruction:
 
 
 def _balanced(text: str) -> int:
-    """Returns where the parenthesis that `text` begins with has closed."""
+    """Returns the end of the parentheses that `text` begins with."""
     depth = 0
     for i, character in enumerate(text):
         depth += (character == "(") - (character == ")")
@@ -219,9 +215,9 @@ def _balanced(text: str) -> int:
 
 
 def result_type(instruction: Instruction) -> str:
-    """Returns the type of what an operation makes; one that is only begun also lists its operands.
+    """Returns the type of an operation's result.
 
-    An asynchronous operation's type is (operands, results, ...), but for all-reduce.
+    The type of an asynchronous start is (operands, results, ...), except for all-reduce.
     """
     if not instruction.opcode.endswith("-start") or instruction.opcode == "all-reduce-start":
         return instruction.type
@@ -229,7 +225,7 @@ def result_type(instruction: Instruction) -> str:
 
 
 def elements_of(type_: str) -> list[str]:
-    """Splits a tuple's type."""
+    """Splits the type of a tuple."""
     parts, depth, start = [], 0, 1
     for i, character in enumerate(type_):
         depth += (character in "([{") - (character in ")]}")
@@ -240,7 +236,7 @@ def elements_of(type_: str) -> list[str]:
 
 
 def arrays_of(type_: str) -> list[tuple[int, list[int], str]]:
-    """Lists the arrays of a type: bits of an element, shape, and layout as it is written."""
+    """Lists the arrays of a type: bits per element, shape, and layout as written."""
     return [
         (_bits(element), [int(n) for n in shape.split(",") if n], layout)
         for element, shape, layout in _ARRAY.findall(type_)

@@ -1,9 +1,9 @@
 """What a compiled program moves and computes, read from its text (HLO)."""
 
-import dataclasses
 import math
 import re
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,7 +15,7 @@ _WINDOW = re.compile(r"\bwindow=\{([^}]*)\}")
 _TILED = re.compile(r"\{([\d,]*):T\(([\d,]+)\)")
 _CONTRACTED = re.compile(r"\blhs_contracting_dims=\{([\d,]*)\}")
 
-# Operations that only name memory, or whose bytes are those of what they call or have begun.
+# Operations that only name memory, or whose bytes are counted in what they call or start.
 _WITHOUT_TRAFFIC = (
     *("parameter", "constant", "iota", "tuple", "get-tuple-element", "bitcast", "after-all"),
     *("while", "conditional", "call", "opt-barrier", "partition-id", "replica-id"),
@@ -24,7 +24,7 @@ _WITHOUT_TRAFFIC = (
 _ALLOCATION = 'custom_call_target="AllocateBuffer"'  # on TPUs
 _ENDS = ("-done", "-update")  # of asynchronous operations
 
-# One FLOP for each element, as XLA counts.
+# One FLOP per element, as XLA counts.
 _ELEMENTWISE = (
     *("add", "subtract", "multiply", "divide", "maximum", "minimum", "negate", "abs", "sign"),
     *("and", "or", "xor", "not", "shift-left", "shift-right-logical", "compare", "select"),
@@ -32,59 +32,41 @@ _ELEMENTWISE = (
 )
 
 
-@dataclasses.dataclass(frozen=True)
-class Work:
-    """What operations do, on one device.
+class Work(NamedTuple):
+    """Work of operations on one device."""
 
-    Attributes:
-        flops: arithmetic.
-        bytes_accessed: read and written, of any memory.
-    """
-
-    flops: int = 0
-    bytes_accessed: int = 0
+    flops: int
+    bytes_accessed: int  # read and written, of any memory
 
 
 def memory_traffic(text: str) -> int:
     """Counts the bytes that a program reads from and writes to a device's main memory.
 
-    Each operation's operands and results count once, of a sliced operand or an updated result the
-    slice alone, unless they lie in another memory space, such as a TPU's VMEM. Tiles that an array
-    does not fill count whole. A kernel's blocks that are fetched again are not counted again.
-
-    Args:
-        text: `compiled.as_text()`.
+    The operands and results of each operation count once, for a sliced operand or an updated result
+    only the slice, unless they are in another memory space, such as a TPU's VMEM. Partly filled
+    tiles count whole. Blocks that a kernel fetches again are not counted again.
     """
-    computations, _ = hlo.parse(text)
     return sum(
-        run.times * _moved(computations, run, main=True)
+        run.times * _moved(run, main=True)
         for run in hlo.executed(text)
         if not run.fused and not run.instruction.opcode.endswith(_ENDS)
     )
 
 
 def work_of_repeats(text: str) -> Work:
-    """Counts what loops do after the first run of their bodies, which is all that XLA counts.
+    """Counts what loops do after the first run of their bodies, the only one that XLA counts.
 
     The rules are those of XLA's `HloCostAnalysis`, without the arithmetic of rare operations.
-
-    Args:
-        text: `compiled.as_text()`.
     """
     return _total(text, lambda run: run.times - 1)
 
 
 def declared_work(text: str) -> Work:
-    """Sums what kernels that XLA cannot look into declare (Pallas: `CostEstimate`).
-
-    Args:
-        text: `compiled.as_text()`.
-    """
+    """Sums what kernels that XLA cannot analyse declare (Pallas: `CostEstimate`)."""
     return _total(text, lambda run: run.times if _declared(run.instruction) else 0)
 
 
 def _total(text: str, weight: Callable[[hlo.Run], int]) -> Work:
-    computations, _ = hlo.parse(text)
     arithmetic = moved = 0
     for run in hlo.executed(text):
         if not (times := weight(run)):
@@ -92,7 +74,7 @@ def _total(text: str, weight: Callable[[hlo.Run], int]) -> Work:
         own = _declared(run.instruction)
         arithmetic += times * (own.flops if own else flops(run.instruction, run.types))
         if not run.fused:
-            moved += times * (own.bytes_accessed if own else _moved(computations, run, main=False))
+            moved += times * (own.bytes_accessed if own else _moved(run, main=False))
     return Work(arithmetic, moved)
 
 
@@ -102,11 +84,9 @@ def _declared(one: hlo.Instruction) -> Work | None:
 
 
 def flops(one: hlo.Instruction, types: Mapping[str, str]) -> int:
-    """Counts the floating-point operations of an instruction, as XLA does, but of rare ones.
+    """Counts the floating-point operations of an instruction as XLA does, except of rare ones.
 
-    Args:
-        one: the instruction; a fusion has none of its own.
-        types: of the values of its computation, by their names.
+    A fusion has none of its own. `types` holds those of the values of its computation.
     """
     if one.opcode in _ELEMENTWISE:
         return math.prod(_shape(one.type))
@@ -125,7 +105,7 @@ def flops(one: hlo.Instruction, types: Mapping[str, str]) -> int:
 def _convolution_flops(one: hlo.Instruction, types: Mapping[str, str]) -> int:
     """Counts a convolution's FLOPs; on TPUs every matrix product is one, its batch in the window.
 
-    What falls on padding or into a dilation's holes does not count.
+    Products with padding or with the holes of a dilation do not count.
     """
     labels = _LABELS.search(one.attributes)
     if labels is None:
@@ -152,35 +132,29 @@ def _convolution_flops(one: hlo.Instruction, types: Mapping[str, str]) -> int:
     return pairs
 
 
-def _moved(computations: Mapping[str, list[hlo.Instruction]], run: hlo.Run, *, main: bool) -> int:
-    """Returns the bytes that an operation reads and writes; with `main`, in main memory alone."""
+def _moved(run: hlo.Run, *, main: bool) -> int:
+    """Returns the bytes that an operation reads and writes; with `main`, only in main memory."""
     one, types = run.instruction, run.types
     if one.opcode in _WITHOUT_TRAFFIC or _ALLOCATION in one.attributes:
         return 0
-    total = _written(computations, one, types, main=main)
+    total = _written(run, main=main)
     if one.opcode.endswith(_ENDS):  # has nothing left to read
         return total
     for i, name in enumerate(one.operands):
         whole = _size(types.get(name, ""), main=main)
-        total += min(whole, _read(computations, [], one, i, whole))
+        total += min(whole, _read(run.computations, [], one, i, whole))
     return total
 
 
-def _written(
-    computations: Mapping[str, list[hlo.Instruction]],
-    one: hlo.Instruction,
-    types: Mapping[str, str],
-    *,
-    main: bool,
-) -> int:
+def _written(run: hlo.Run, *, main: bool) -> int:
     """Returns how many bytes an operation writes."""
+    one = run.instruction
     whole = _size(hlo.result_type(one), main=main)
     if one.opcode == "dynamic-update-slice":
-        return min(whole, _size(types[one.operands[1]], main=False))
+        return min(whole, _size(run.types[one.operands[1]], main=False))
     if one.opcode != "fusion":
         return whole
-    inner = {each.name: each for each in computations[hlo.called_by(one)[0]]}
-    inner_types = {name: each.type for name, each in inner.items()}
+    inner = {each.name: each for each in run.computations[hlo.called_by(one)[0]]}
     root = list(inner.values())[-1]
     roots, results = [root], [one.type]
     if root.opcode == "tuple":
@@ -191,7 +165,7 @@ def _written(
             made = inner[made.operands[0]]
         own = _size(result, main=main)
         if made.opcode == "dynamic-update-slice":
-            own = min(own, _size(inner_types[made.operands[1]], main=False))
+            own = min(own, _size(inner[made.operands[1]].type, main=False))
         total += own
     return total
 
@@ -203,14 +177,9 @@ def _read(
     i: int,
     whole: int,
 ) -> int:
-    """Returns how many bytes an operation reads of its operand `i`, which has `whole`.
+    """Returns how many of the `whole` bytes of its operand `i` an operation reads.
 
-    Args:
-        computations: of the program.
-        around: the operations among which `one` is, if it is fused with them.
-        one: the operation.
-        i: number of the operand.
-        whole: its bytes.
+    `around` are the operations that it is fused with.
     """
     if one.opcode in ("slice", "dynamic-slice", "slice-start", "gather"):
         return _size(hlo.result_type(one), main=False) if i == 0 else whole
@@ -239,7 +208,7 @@ def _shape(type_: str) -> list[int]:
 
 
 def _size(type_: str, *, main: bool) -> int:
-    """Returns the bytes that a type's arrays take; with `main`, those in main memory alone."""
+    """Returns the bytes that a type's arrays take; with `main`, only those in main memory."""
     return sum(
         math.ceil(math.prod(_tiled(shape, layout)) * bits / 8)
         for bits, shape, layout in hlo.arrays_of(type_)

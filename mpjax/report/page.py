@@ -1,4 +1,4 @@
-"""One self-contained HTML page: answers in words first, then figures, tables and limits."""
+"""Writes the report: one HTML page with answers in words first, then figures and tables."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -9,55 +9,27 @@ from etils import epath
 
 from mpjax import formatting
 from mpjax.analysis.predictions import Predictions
-from mpjax.analysis.stats.units import LEVELS
 from mpjax.io.files import write_aside
-from mpjax.report.panels import Pictures
+from mpjax.report.panels import Figures, Pictures
+from mpjax.report.rendering import environment
 from mpjax.report.sections import (
+    answers,
     arrive,
     baselines,
+    calibration,
     classification,
-    classification_figures,
     confounds,
     drug,
     drug_figures,
     methods,
     motif_figures,
+    motifs,
     progression,
     progression_figures,
     raters,
     saliency,
-    saliency_figures,
 )
-from mpjax.report.sections import (
-    motifs as motif_tables,
-)
-
-# In their order on the page: each is templates/sections/<name>.html.j2.
-SECTIONS = (
-    "classification",
-    "beside",
-    "raters",
-    "calibration",
-    "leak",
-    "confounds",
-    "motifs",
-    "saliency",
-    "days",
-    "drug",
-    "specificity",
-    "map",
-    "methods",
-    "arrive",
-    "limits",
-    "provenance",
-)
-# arXiv 2508.05138 (2025), abstract: accuracy in % on its own dataset, which is not public.
-PUBLISHED = (
-    ("Reference method", 48.41, 73.1),
-    ("B-SOiD", 30.52, 58.43),
-    ("Human experts", 21.33, 48.0),
-    ("Chance", 6.67, 33.3),
-)
+from mpjax.report.tables import Tables
 
 
 def write_report(
@@ -75,7 +47,7 @@ def write_report(
         metrics: what `mpjax.analysis.classification.evaluate.evaluate` returned for `predictions`.
         predictions: the evaluated predictions; their provenance is shown.
         title: of the page.
-        pictures: what it shows beside figures.
+        pictures: images that it shows in addition to figures.
     """
     page = render_report(metrics, predictions, title=title, pictures=pictures)
     with write_aside(path) as aside:
@@ -91,87 +63,78 @@ def render_report(
 ) -> str:
     """Renders the report to HTML; every name from the data is escaped.
 
-    A part that the metrics do not have is left out; a part without a value shows the reason.
+    Parts that the metrics lack are left out; a part without a value shows the reason.
     """
     tasks = {kind: metrics[kind] for kind in ("fine", "coarse") if kind in metrics}
-    levels = {kind: formatting.headline_level(task) for kind, task in tasks.items()}
-    maps, mapped = classification_figures.draw_maps(predictions)
+    levels = {kind: answers.headline_level(task) for kind, task in tasks.items()}
+    maps, mapped = classification.draw_maps(predictions)
     drug_answers = drug.headline(metrics["drug"])
     provenance = predictions.meta["provenance"]
     rated, salient = metrics.get("raters", {}), metrics.get("saliency", {})
-    motifs, audited = metrics.get("motifs", {}), metrics.get("confounds", {})
-    template = _environment().get_template("report.html.j2")
+    results = [*answers.answers(tasks, levels), *drug_answers]
+    template = make_environment().get_template("report.html.j2")
     return template.render(
         title=title,
-        sections=SECTIONS,
         metrics=metrics,
         tasks=tasks,
         levels=levels,
-        units=formatting.UNITS,
-        level_names=LEVELS,
-        scheme=formatting.SCHEMES[metrics["scheme"]],
-        verdicts={kind: formatting.verdict(task, levels[kind]) for kind, task in tasks.items()},
-        notes=formatting.notes(tasks),
+        notes=answers.notes(tasks),
         drug_answers=drug_answers,
-        figures={
-            **classification_figures.draw_classification(metrics, tasks),
-            **progression_figures.draw_progression(metrics["progression"]),
-            **drug_figures.draw_drug(metrics["drug"]),
-            **confounds.draw_confounds(audited),
-            **motif_figures.draw_motifs(motifs),
-            **saliency_figures.draw_saliency(salient),
-            **maps,
-        },
+        figures=_draw(metrics, tasks) | maps,
         mapped=mapped,
-        tables={
-            **classification.tabulate(metrics, tasks),
-            **progression.tabulate(metrics["progression"]),
-            **drug.tabulate(metrics["drug"]),
-            **baselines.tabulate(metrics.get("methods", {}), rated),
-            **raters.tabulate(rated),
-            **confounds.tabulate(audited),
-            **motif_tables.tabulate(motifs, tasks),
-            **saliency.tabulate(salient),
-        },
+        tables=_tabulate(metrics, tasks),
         galleries=pictures.galleries or {},
-        saliency_part=saliency_figures.fill(salient, pictures.saliency),
+        saliency_answers=saliency.headline(salient),
+        saliency_clips=saliency.show_clips(salient, pictures.saliency),
         rater_answers=raters.sentences(rated),
         rater_notes=raters.notes(rated),
         methods=methods.describe(metrics, provenance),
-        arrive=arrive.fill(
-            metrics, predictions, answers=[*formatting.answers(tasks, levels), *drug_answers]
-        ),
+        arrive=arrive.fill(metrics, predictions, answers=results),
         provenance=_flatten(provenance),
-        published=PUBLISHED,
     )
 
 
-def _environment() -> jinja2.Environment:
-    """Returns what renders the templates; what the data hold is escaped."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("mpjax.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "percent": formatting.percent,
-        "interval": formatting.interval,
-        "number": formatting.number,
-        "estimate": formatting.estimate,
-        "count": formatting.count,
-        "experimental_units": formatting.units,
-        "permutation": formatting.permutation,
-        "reasons": drug.reasons,
-        "by_drug": drug.by_drug,
-        "contents": _contents,
+def _draw(metrics: Mapping[str, Any], tasks: Mapping[str, Any]) -> Figures:
+    return {
+        **classification.draw(metrics, tasks),
+        **calibration.draw(metrics.get("calibration") or {}, tasks),
+        **progression_figures.draw(metrics["progression"]),
+        **drug_figures.draw(metrics["drug"]),
+        **confounds.draw(metrics.get("confounds", {})),
+        **motif_figures.draw(metrics.get("motifs", {})),
+        **saliency.draw(metrics.get("saliency", {})),
     }
-    return environment
 
 
-def _contents(page: str) -> list[tuple[str, str]]:
-    """Lists the sections that are there, as (id, short name): their h2 say both."""
+def _tabulate(metrics: Mapping[str, Any], tasks: Mapping[str, Any]) -> Tables:
+    rated = metrics.get("raters", {})
+    return {
+        **classification.tabulate(metrics, tasks),
+        **calibration.tabulate(metrics.get("calibration") or {}, tasks),
+        **progression.tabulate(metrics["progression"]),
+        **drug.tabulate(metrics["drug"]),
+        **baselines.tabulate(metrics.get("methods", {}), rated, tasks),
+        **raters.tabulate(rated),
+        **confounds.tabulate(metrics.get("confounds", {})),
+        **motifs.tabulate(metrics.get("motifs", {}), tasks),
+        **saliency.tabulate(metrics.get("saliency", {})),
+    }
+
+
+def make_environment() -> jinja2.Environment:
+    """Returns what renders the report and each section of it."""
+    made = environment(
+        formatting.percent, formatting.interval, formatting.number, formatting.estimate,
+        formatting.count, answers.units, answers.permutation, answers.name_task,
+        answers.describe_task, answers.mixed_model, answers.incomplete, answers.verdict,
+        drug.reasons, drug.by_drug, contents,
+    )  # fmt: skip
+    made.globals |= {"unit_names": answers.UNITS, "schemes": answers.SCHEMES}
+    return made
+
+
+def contents(page: str) -> list[tuple[str, str]]:
+    """Lists the sections of a page as (id, short name): their h2 hold both."""
     return re.findall(r'<h2 id="([^"]+)" data-contents="([^"]+)"', page)
 
 

@@ -1,6 +1,7 @@
-"""A drawing of the report and what it says in words."""
+"""A drawing of the report with its text alternative."""
 
 import dataclasses
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from etils import epath
@@ -13,7 +14,7 @@ class Panel:
 
     Attributes:
         svg: matplotlib's own and already escaped.
-        alt: what it shows, in words, for who cannot see it.
+        alt: what it shows, in words, for readers who cannot see it.
     """
 
     svg: Markup
@@ -22,11 +23,11 @@ class Panel:
 
 @dataclasses.dataclass(frozen=True)
 class Pictures:
-    """What the report shows beside figures.
+    """Images that the report shows in addition to figures.
 
     Attributes:
-        galleries: per motif its pictures as data URIs, and what it resembles; None: none were made.
-        saliency: folder of the explained clips' pictures; None: there are none.
+        galleries: per motif its images as data URIs, and what it resembles; None: none were made.
+        saliency: folder of the explained clips' images; None: there are none.
     """
 
     galleries: dict[int, Any] | None = None
@@ -36,6 +37,7 @@ class Pictures:
 Figures = dict[str, list[Panel]]
 
 
-def make_panel(svg: str, alt: str) -> Panel:
-    """Joins an SVG text of `plots` with its text alternative, which may hold names of the data."""
-    return Panel(Markup(svg), alt)
+def drawn(figures: Mapping[str, Iterable[Panel]]) -> Figures:
+    """Returns the figures that have panels, by their names."""
+    listed = {name: list(panels) for name, panels in figures.items()}
+    return {name: panels for name, panels in listed.items() if panels}

@@ -4,10 +4,8 @@ import base64
 import csv
 import dataclasses
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
-
-from mpjax import formatting
 
 Row = dict[str, Any]
 WHY = "not_estimable"  # the column with the reason where a row has no figures
@@ -36,7 +34,7 @@ class Table:
 
     Attributes:
         name: of the CSV, without its ending.
-        caption: what it shows, for the eye and for screen readers.
+        caption: what it shows, also for screen readers.
         rows: plain values by name, all rows with the same names.
         columns: as shown.
         labels: how many columns, from the left, name the row.
@@ -45,12 +43,12 @@ class Table:
     name: str
     caption: str
     rows: Sequence[Row]
-    columns: Sequence[Column]
+    columns: Sequence[Column] = ()
     labels: int = 1
 
     @property
     def csv(self) -> str:
-        """The rows as CSV (RFC 4180); empty cells are what is not known."""
+        """The rows as CSV (RFC 4180); unknown values are empty cells."""
         text = io.StringIO()
         writer = csv.DictWriter(text, list(self.rows[0]))
         writer.writeheader()
@@ -69,52 +67,12 @@ class Table:
         return [row.get(WHY) or "" for row in self.rows]
 
 
-def text(heading: str, key: str) -> Column:
-    """A column of words."""
-    return Column(heading, lambda row: "" if row[key] is None else str(row[key]), numeric=False)
+Tables = dict[str, Table]
 
 
-def integer(heading: str, key: str) -> Column:
-    """A column of whole numbers."""
-    return Column(heading, lambda row: "–" if row[key] is None else f"{row[key]:,.0f}")
-
-
-def real(heading: str, key: str, *, digits: int = 2) -> Column:
-    """A column of numbers."""
-    return Column(heading, lambda row: formatting.number(row[key], digits))
-
-
-def share(heading: str, key: str) -> Column:
-    """A column of shares, in per cent."""
-    return Column(heading, lambda row: formatting.percent(row[key]))
-
-
-def p_value(heading: str, key: str) -> Column:
-    """A column of p-values."""
-    return Column(heading, lambda row: formatting.p_value(row[key]))
-
-
-def estimate(heading: str, key: str, *, digits: int = 2) -> Column:
-    """A column of estimates laid out by `spread`, each with its interval below."""
-    return Column(
-        heading,
-        lambda row: formatting.number(row[key], digits),
-        below=lambda row: formatting.span(_interval(row, key), digits),
-    )
-
-
-def share_estimate(heading: str, key: str) -> Column:
-    """A column of shares laid out by `spread`, in per cent, each with its interval below."""
-    return Column(
-        heading,
-        lambda row: formatting.percent(row[key]),
-        below=lambda row: formatting.interval(_interval(row, key)),
-    )
-
-
-def _interval(row: Row, key: str) -> Row:
-    low, high = row[f"{key}_ci_low"], row[f"{key}_ci_high"]
-    return {"ci95": None if low is None else [low, high]}
+def by_name(tables: Iterable[Table]) -> Tables:
+    """Returns the tables that have rows, by their names."""
+    return {table.name: table for table in tables if table.rows}
 
 
 def spread(key: str, estimate: Mapping[str, Any]) -> Row:
@@ -124,5 +82,18 @@ def spread(key: str, estimate: Mapping[str, Any]) -> Row:
 
 
 def remark(estimate: Mapping[str, Any]) -> str:
-    """Returns what an estimate says about itself: a note, or why something is missing."""
+    """Returns the note on an estimate, or why something of it is missing."""
     return "; ".join(str(estimate[key]) for key in ("why", "note") if estimate.get(key))
+
+
+def reason(estimate: Mapping[str, Any]) -> str:
+    """Returns why an estimate has no value; empty where it has one."""
+    return remark(estimate) if estimate.get("value") is None else ""
+
+
+def lay(estimate: Mapping[str, Any], key: str = "value") -> Row:
+    """Lays an estimate out with its interval, p, n, note, and why it has no value."""
+    return {
+        **spread(key, estimate), "p": estimate.get("p"), "n": estimate.get("n"),
+        "note": remark(estimate), WHY: reason(estimate),
+    }  # fmt: skip

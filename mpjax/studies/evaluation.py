@@ -1,151 +1,169 @@
-"""What stands beside accuracy and drug test: motifs, saliency, confounds, other methods, raters.
+"""The evaluation of a study: metrics.json, put together in one place, and the report that shows it.
 
-Joins what `mpjax.explain` left in a study's folder with the predictions; each part is the content
-of one key of metrics.json. A part that was switched off, or not made, says so.
+A part that was switched off, or whose stage has not been run, says so.
 """
 
 import dataclasses
 import importlib.metadata
-import platform
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from etils import epath
 
+from mpjax.analysis import confounds, predictions
+from mpjax.analysis.classification import (
+    baselines,
+    calibration,
+    comparison,
+    evaluate,
+    method_table,
+    neighbours,
+)
+from mpjax.analysis.drug.trial import analyse_drugs
+from mpjax.analysis.motifs import analyse, codebook
 from mpjax.analysis.predictions import Predictions
+from mpjax.analysis.progression import describe_progression
+from mpjax.analysis.raters import score as raters
+from mpjax.analysis.stats.estimates import absent
 from mpjax.config import StudyConfig
+from mpjax.data import embeddings, splits
+from mpjax.data.scene import measure, pixels
+from mpjax.io import files, stores
+from mpjax.io.files import sha256
+from mpjax.report import page
 from mpjax.report.panels import Pictures
+from mpjax.studies import provenance, requirements
+from mpjax.studies.predictions import predict
+from mpjax.studies.windows import FINAL, read_motifs
+from mpjax.studies.workdir import Workdir
 
-FOLDER = "explain"  # of a study: what `mpjax.explain` writes
-WINDOWS, SALIENCY = "windows.parquet", "saliency.json"
-FINAL = "final"  # the codebook of all animals that may be trained on
-BASELINE, BSOID = "bsoid.parquet", "bsoid.json"  # predictions of B-SOiD; how it judges itself
-RATERS = "raters.json"  # of a study: what `mpjax.rate score` writes
-_REPORTED_VERSIONS = ("mpjax", "jax", "flax", "optax", "grain", "numpy", "scipy")
+SCHEMA = "mpjax.metrics/2"
+LOCOMOTION = ("mouse_speed", "mouse_size", "motion")  # of a scene: what a tracking program measures
 _NOT_MADE = "`python -m mpjax.explain` has not been run in this folder"
-_OFF = "switched off by config.{}.run=false"
 
 
-def collect(
-    config: StudyConfig, workdir: epath.PathLike, read: Predictions
-) -> tuple[dict[str, Any], Pictures]:
-    """Returns the parts of metrics.json, and the pictures that belong to them.
+def run(config: StudyConfig, workdir: epath.PathLike) -> int:
+    """Writes predictions, figures and the report of a study; returns the exit status.
+
+    Raises:
+        ValueError: bad input; or `config.require` is no list of requirements.
+    """
+    from mpjax.heads import leakage
+
+    required = requirements.parse(config.require)
+    workdir = Workdir(workdir)
+    path = workdir.predictions
+    has_heads = workdir.heads.exists() or not path.exists()
+    if has_heads:
+        table, meta = predict(workdir)
+        identity = _identify(config, meta, workdir)
+    else:
+        print(f"predictions {path}: evaluated as they are, since the study has no heads")
+        identity = _identify(config, sha256(path), workdir)
+    made = (path, workdir.metrics, workdir.report, workdir.report_stamp)
+    if all(each.exists() for each in made) and files.read_json(workdir.report_stamp) == identity:
+        print(f"report {workdir.report}: unchanged, not written again")
+        return _check(required, files.read_json(workdir.metrics))
+    if has_heads:
+        predictions.write_predictions(path, table, meta)
+        del table  # its embeddings, which are read back below, are large
+    read = predictions.read_predictions(path, embedding=True)
+    demonstration = leakage.read(workdir.heads)
+    metrics = put_together(config, read, workdir=workdir, demonstration=demonstration)
+    files.write_json(workdir.metrics, metrics)
+    images = _read_images(config, workdir)
+    page.write_report(workdir.report, metrics, read, title=config.name, pictures=images)
+    files.write_json(workdir.report_stamp, identity)
+    for line in (*_answers(metrics), *_notes(config, workdir)):
+        print(line)
+    print(f"figures {workdir.metrics}")
+    print(f"report {workdir.report}")
+    return _check(required, metrics)
+
+
+def put_together(
+    config: StudyConfig,
+    read: Predictions,
+    *,
+    workdir: Workdir | None = None,
+    demonstration: pd.DataFrame | None = None,
+) -> dict[str, Any]:
+    """Computes all of metrics.json; accuracy is that on the held-out clips of trained classes.
 
     Args:
         config: of the study.
-        workdir: its folder.
-        read: its predictions, with embeddings.
+        read: its predictions, with embeddings where there are any.
+        workdir: its folder, for what `mpjax.explain` and `mpjax.rate` left there; None: only the
+            parts that follow from predictions.
+        demonstration: of leakage, what one head predicts under two splits of the same clips:
+            `clip_id`, `animal`, `cage`, `label`, `predicted_by_animal_split`,
+            `predicted_by_clip_split`.
+
+    Returns:
+        A JSON-safe dict; what cannot be estimated is {"value": None, "why": …}.
 
     Raises:
         ValueError: a file of an earlier stage belongs to another study.
     """
-    from mpjax.analysis.raters import score
-    from mpjax.interpret import motif_exemplars
-
-    workdir = epath.Path(workdir)
-    out = workdir / FOLDER
-    scenes = _scenes(config, workdir) if config.confounds.run else None
-    parts = {
-        "motifs": _motifs(config, out, read),
-        "saliency": _saliency(config, out, read),
-        "confounds": _confounds(config, out, read, scenes),
-        "methods": _methods(config, workdir, read, scenes),
+    draws = {"bootstrap": config.eval.bootstrap, "seed": config.eval.seed}
+    permuted = draws | {"permutations": config.eval.permutations}
+    calibrated = calibration.calibrate(read)
+    groups = read.table[read.group][read.evaluated].nunique()
+    metrics: dict[str, Any] = {
+        "schema": SCHEMA,
+        **{key: read.meta.get(key) for key in ("fingerprint", "scheme", "group", "exclude")},
+        "bootstrap": {
+            "unit": read.group,
+            "groups": groups,
+            "resamples": config.eval.bootstrap,
+            "seed": config.eval.seed,
+        },
+        "n": evaluate.count_evaluated(read),
+        "splits": evaluate.describe_splits(read.table),
+        "leak": {
+            "animals": predictions.count_leaks(read.table, "animal"),
+            "groups": predictions.count_leaks(read.table, read.group),
+            "demonstration": evaluate.describe_demonstration(demonstration, read, **draws),
+        },
+        **evaluate.describe_tasks(read, calibrated, **permuted),
+        "progression": describe_progression(read, calibrated.p, **permuted)
+        if config.eval.progression
+        else absent("switched off by config.eval.progression=false"),
+        "drug": analyse_drugs(read, calibrated, outcome=config.eval.outcome, seed=config.eval.seed),
     }
-    rated = score.read(workdir / RATERS, read)
-    if rated is not None:
-        parts["raters"] = rated
-    shown = motif_exemplars.read(out / "gallery") if config.motifs.run else None
-    return parts, Pictures(shown, out / "saliency")
+    if config.eval.against:
+        other = predictions.read_predictions(config.eval.against)
+        compared = comparison.compare(read, other, **draws)
+        metrics["comparison"] = compared | {"against": config.eval.against}
+    if workdir is None:
+        return metrics
+    scenes = _read_scenes(config, workdir)
+    metrics["motifs"] = _motifs(config, workdir, read)
+    metrics["saliency"] = _saliency(config, workdir, read)
+    metrics["confounds"] = _confounds(config, workdir, read, scenes)
+    metrics["methods"] = _methods(config, workdir, read, scenes)
+    rated = raters.read(workdir.raters, read)
+    return metrics if rated is None else metrics | {"raters": rated}
 
 
-def predict(workdir: epath.PathLike) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Returns the predictions of the heads of `workdir`, and what made them."""
-    from mpjax.data import embeddings, records
-    from mpjax.data.splits import read_splits
-    from mpjax.heads import probe
-    from mpjax.training import artifacts
-
-    workdir = epath.Path(workdir)
-    dataset = records.read_manifest(workdir / "dataset")["fingerprint"]
-    embedded = embeddings.read(workdir / "embeddings.parquet", dataset=dataset)
-    splits = read_splits(workdir / "dataset")
-    table = probe.predict(embedded, splits, workdir / "heads")
-    heads = artifacts.read_metadata(workdir / "heads")
-    versions = {name: importlib.metadata.version(name) for name in _REPORTED_VERSIONS}
-    provenance = {
-        "cohort": splits.cohort,
-        "dataset": dataset,
-        "projector": embedded.meta["projector"],
-        "views": embedded.meta["views"],
-        "training": heads["training"],
-        "split seed": splits.seed,
-        "versions": versions | {"python": platform.python_version()},
-    }
-    meta = {
-        "taxonomy": splits.taxonomy.to_dict(),
-        "group": splits.group,
-        "scheme": splits.scheme,
-        "fingerprint": heads["fingerprint"],
-        "exclude": splits.exclude,
-        "provenance": provenance,
-    }
-    return table, meta
+def _missing(config: StudyConfig, part: str, path: epath.Path | None) -> dict[str, Any] | None:
+    """Says why a part of `mpjax.explain` cannot be evaluated; None where it can."""
+    if not getattr(config, part).run:
+        return absent(f"switched off by config.{part}.run=false")
+    return None if path and path.exists() else absent(_NOT_MADE)
 
 
-def read_windows(workdir: epath.PathLike) -> tuple[pd.DataFrame, Any, Any, Any]:
-    """Returns the windows of a study, their embedding, all embeddings and the division."""
-    from mpjax.data import embeddings, records, windows
-    from mpjax.data.splits import read_splits
-
-    workdir = epath.Path(workdir)
-    dataset = workdir / "dataset"
-    embedded = embeddings.read(
-        workdir / "embeddings.parquet", dataset=records.read_manifest(dataset)["fingerprint"]
-    )
-    splits = read_splits(dataset)
-    index = records.read_index(dataset)
-    table, embedding = windows.cut(embedded, index, splits)
-    names = np.array([*splits.taxonomy.fine, ""])  # a label of -1 has no name
-    table["class"] = names[table["label"].to_numpy()]
-    return table, embedding, embedded, splits
-
-
-def files_read(workdir: epath.PathLike) -> list[epath.Path]:
-    """Lists the files of a study that `collect` reads, as far as they are there."""
-    out = epath.Path(workdir) / FOLDER
-    names = [
-        WINDOWS,
-        SALIENCY,
-        BASELINE,
-        BSOID,
-        "gallery/gallery.json",
-        "random/embeddings.parquet",
-    ]
-    names += ["scenes.parquet", "pixels.parquet", "still-frame.parquet", "still-background.parquet"]
-    paths = [out / name for name in names] + [epath.Path(workdir) / RATERS]
-    return [path for path in paths if path.exists()]
-
-
-def absent(why: str) -> dict[str, Any]:
-    """Returns what stands in place of a part that cannot be told."""
-    return {"value": None, "why": why}
-
-
-def _motifs(config: StudyConfig, out: epath.Path, read: Predictions) -> dict[str, Any]:
-    from mpjax.analysis.motifs import analyse, codebook
-    from mpjax.data import splits
-
-    if not config.motifs.run:
-        return absent(_OFF.format("motifs"))
-    if not (out / WINDOWS).exists():
-        return absent(_NOT_MADE)
-    table, found = read_motifs(out)
+def _motifs(config: StudyConfig, workdir: Workdir, read: Predictions) -> dict[str, Any]:
+    if missing := _missing(config, "motifs", workdir.windows):
+        return missing
+    table, found = read_motifs(workdir)
     folds = {int(name.removeprefix("fold_")): a for name, a in found.items() if name != FINAL}
     return analyse.analyse(
         table,
         found[FINAL],
-        codebook=codebook.load(out / f"codebook-{FINAL}.npz"),
+        codebook=codebook.load(workdir.codebook(FINAL)),
         taxonomy=read.taxonomy,
         group=read.group,
         config=config.motifs,
@@ -155,78 +173,41 @@ def _motifs(config: StudyConfig, out: epath.Path, read: Predictions) -> dict[str
     )
 
 
-def read_motifs(out: epath.Path) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Returns the windows of a study, and what each codebook says of them (`codebook.Assigned`).
-
-    Args:
-        out: the folder `explain` of the study.
-    """
-    from mpjax.analysis.motifs import codebook
-
-    table = pd.read_parquet(out / WINDOWS)
-    found = {
-        name: codebook.Assigned(*(table[f"{field}[{name}]"].to_numpy() for field in _FIELDS))
-        for name in _codebooks(table)
-    }
-    return table, found
+def _saliency(config: StudyConfig, workdir: Workdir, read: Predictions) -> dict[str, Any]:
+    if missing := _missing(config, "saliency", workdir.saliency):
+        return missing
+    return neighbours.add_neighbours(files.read_json(workdir.saliency), read)
 
 
-_FIELDS = ("motif", "distance", "unlike")
-
-
-def _codebooks(table: pd.DataFrame) -> list[str]:
-    return [name[len("motif[") : -1] for name in table.columns if name.startswith("motif[")]
-
-
-def _saliency(config: StudyConfig, out: epath.Path, read: Predictions) -> dict[str, Any]:
-    from mpjax.analysis.classification import neighbours
-    from mpjax.io import files
-
-    if not config.saliency.run:
-        return absent(_OFF.format("saliency"))
-    if not (out / SALIENCY).exists():
-        return absent(_NOT_MADE)
-    return neighbours.add_neighbours(files.read_json(out / SALIENCY), read)
-
-
-def _scenes(config: StudyConfig, workdir: epath.Path) -> pd.DataFrame | None:
-    """Returns the looks of the recordings; None where nobody has looked."""
-    from mpjax.data.scene import measure as scenes
-
-    path = workdir / FOLDER / scenes.FILE
-    if not path.exists():
+def _read_scenes(config: StudyConfig, workdir: Workdir) -> pd.DataFrame | None:
+    """Returns the measured scenes of the recordings; None where they were not measured."""
+    if not (config.confounds.run and workdir.scenes.exists()):
         return None
-    return scenes.read_or_measure(workdir / "dataset", path, config.confounds)
+    return measure.read_or_measure(workdir.dataset, workdir.scenes, config.confounds)
 
 
 def _confounds(
-    config: StudyConfig, out: epath.Path, read: Predictions, scenes: pd.DataFrame | None
+    config: StudyConfig, workdir: Workdir, read: Predictions, scenes: pd.DataFrame | None
 ) -> dict[str, Any]:
-    from mpjax.analysis.confounds import audit, single_frames
-    from mpjax.analysis.confounds.feature_tests import Settings
-    from mpjax.data import embeddings
-
-    if not config.confounds.run:
-        return absent(_OFF.format("confounds"))
     if scenes is None:
-        return absent(_NOT_MADE)
-    settings = Settings(
+        return _missing(config, "confounds", workdir.scenes) or absent(_NOT_MADE)
+    settings = confounds.Settings(
         group=read.group,
         bootstrap=config.eval.bootstrap,
         permutations=config.confounds.permutations,
         seed=config.confounds.seed,
     )
-    found = audit.audit(scenes, read.taxonomy, settings)
+    found = confounds.audit_confounds(scenes, read.taxonomy, settings)
     stills = {}
     for kind in ("frame", "background"):
-        path = out / f"still-{kind}.parquet"
+        path = workdir.still_embeddings(kind)
         if read.embedding is None or not path.exists():
-            stills[kind] = absent("no embeddings of clips or stills")
+            stills[kind] = absent("no embeddings of clips or of single frames")
             continue
         still = embeddings.read(path)
         place = pd.Index(scenes["video"])
         mine = read.table["video"].isin(place).to_numpy()
-        stills[kind] = single_frames.compare_stills(
+        stills[kind] = confounds.compare_single_frames(
             scenes,
             read.taxonomy,
             settings,
@@ -237,62 +218,118 @@ def _confounds(
 
 
 def _methods(
-    config: StudyConfig, workdir: epath.Path, read: Predictions, scenes: pd.DataFrame | None
+    config: StudyConfig, workdir: Workdir, read: Predictions, scenes: pd.DataFrame | None
 ) -> dict[str, Any]:
-    """Returns the table of methods: simple ones, B-SOiD and any other's."""
-    from mpjax.analysis import predictions
-    from mpjax.analysis.classification import baselines, method_table
-    from mpjax.data.scene import pixels
-    from mpjax.io import files
-
-    out = workdir / FOLDER
-    others: dict[str, Predictions] = {}
-    missing = {}
-    if config.baselines.run:
-        others["majority"] = baselines.predict_majority(read)
-        if (out / pixels.FILE).exists():
-            table = pixels.read_or_measure(workdir / "dataset", out / pixels.FILE)
-            cells = pd.DataFrame(np.stack(table["pixels"]), index=table["clip_id"])
-            features = baselines.align(read.table, cells, "clip_id")
-            others["nearest centroid of pixels"] = baselines.predict_centroid(read, features)
-        else:
-            missing["nearest centroid of pixels"] = _NOT_MADE
-        if scenes is not None:
-            features = baselines.align(
-                read.table, scenes.set_index("video")[list(LOCOMOTION)], "video"
-            )
-            others["locomotion"] = baselines.predict_linear(read, features)
-        else:
-            missing["locomotion"] = _NOT_MADE
-    if config.baselines.random:
-        random = out / "random"
-        if (random / "heads").exists():
-            others["random weights"] = _random(workdir, random, read)
-        else:
-            missing["random weights"] = _NOT_MADE
-    if (out / BASELINE).exists() and config.baseline == "bsoid":
-        others["B-SOiD"] = predictions.read_predictions(out / BASELINE)
+    """Compares the model with baselines, B-SOiD and another method's predictions."""
+    found = dict(_run_baselines(config, workdir, read, scenes))
+    if config.baselines.bsoid and workdir.bsoid_predictions.exists():
+        found["B-SOiD"] = predictions.read_predictions(workdir.bsoid_predictions)
     if config.eval.against:
-        others[config.eval.against] = predictions.read_predictions(config.eval.against)
+        found[config.eval.against] = predictions.read_predictions(config.eval.against)
+    others = {name: each for name, each in found.items() if each is not None}
     if not others:
-        return absent("no other method was asked for")
-    found = method_table.compare_methods(
+        return absent("no other method was run")
+    compared = method_table.compare_methods(
         read, others, bootstrap=config.eval.bootstrap, seed=config.eval.seed
     )
-    itself = files.read_json(out / BSOID)["itself"] if "B-SOiD" in others else None
-    return found | {"missing": missing, "bsoid": itself}
+    itself = files.read_json(workdir.bsoid)["itself"] if "B-SOiD" in others else None
+    missing = {name: _NOT_MADE for name, each in found.items() if each is None}
+    return compared | {"missing": missing, "bsoid": itself}
 
 
-# Of `mpjax.data.scene.measure.MOUSE`: what a tracking program tells of a mouse.
-LOCOMOTION = ("mouse_speed", "mouse_size", "motion")
+def _run_baselines(
+    config: StudyConfig, workdir: Workdir, read: Predictions, scenes: pd.DataFrame | None
+) -> Iterator[tuple[str, Predictions | None]]:
+    """Yields the predictions of each baseline; None where `mpjax.explain` has not been run."""
+    if config.baselines.run:
+        yield "majority", baselines.predict_majority(read)
+        pixel = None
+        if workdir.pixels.exists():
+            table = pixels.read_or_measure(workdir.dataset, workdir.pixels)
+            cells = pd.DataFrame(np.stack(table["pixels"]), index=table["clip_id"])
+            features = baselines.align(read.table, cells, "clip_id")
+            pixel = baselines.predict_centroid(read, features)
+        yield "nearest centroid of pixels", pixel
+        motion = None
+        if scenes is not None:
+            features = scenes.set_index("video")[list(LOCOMOTION)]
+            motion = baselines.predict_linear(read, baselines.align(read.table, features, "video"))
+        yield "locomotion", motion
+    if config.baselines.random:
+        yield "random weights", _predict_by_random_weights(workdir, read)
 
 
-def _random(workdir: epath.Path, folder: epath.Path, read: Predictions) -> Predictions:
-    from mpjax.data import embeddings
-    from mpjax.data.splits import read_splits
+def _predict_by_random_weights(workdir: Workdir, read: Predictions) -> Predictions | None:
     from mpjax.heads import probe
 
-    embedded = embeddings.read(folder / "embeddings.parquet")
-    table = probe.predict(embedded, read_splits(workdir / "dataset"), folder / "heads")
+    if not workdir.random_heads.exists():
+        return None
+    embedded = embeddings.read(workdir.random_embeddings)
+    table = probe.predict(embedded, splits.read_splits(workdir.dataset), workdir.random_heads)
     p = np.stack(table["p"]).astype(np.float64)
     return dataclasses.replace(read, table=table, p=p, p_coarse=None, embedding=None)
+
+
+def _read_images(config: StudyConfig, workdir: Workdir) -> Pictures:
+    from mpjax.interpret import motif_exemplars
+
+    shown = motif_exemplars.read(workdir.gallery) if config.motifs.run else None
+    return Pictures(shown, workdir.saliency_images)
+
+
+def _identify(config: StudyConfig, made_of: Any, workdir: Workdir) -> str:
+    """Hashes all that the report depends on: predictions, settings, files and the version.
+
+    Args:
+        config: of the study.
+        made_of: identifies the predictions; JSON-serialisable.
+        workdir: of the study.
+
+    Raises:
+        FileNotFoundError: there is no file `config.eval.against`.
+    """
+    against = stores.ready(config.eval.against) if config.eval.against else None
+    if against and not against.exists():
+        raise FileNotFoundError(f"config.eval.against: {against}: no such file")
+    read = [
+        *(workdir.windows, workdir.gallery / "gallery.json", workdir.saliency),
+        *(workdir.scenes, *map(workdir.still_embeddings, ("frame", "background"))),
+        *(workdir.pixels, workdir.random_embeddings),
+        *(workdir.bsoid_predictions, workdir.bsoid, workdir.raters),
+    ]
+    digests = {path.name: sha256(path) for path in read if path.exists()}
+    settings = (config.eval, config.motifs, config.saliency, config.confounds, config.baselines)
+    code = (SCHEMA, importlib.metadata.version("mpjax"))
+    other = sha256(against) if against else ""
+    return files.fingerprint(made_of, settings, config.name, other, code, digests)
+
+
+def _notes(config: StudyConfig, workdir: Workdir) -> Iterator[str]:
+    for line in provenance.differing(workdir, config):
+        yield f"note: differs from the study: {line}; its own settings: --config=FILE or --config.…"
+
+
+def _check(required: list[requirements.Requirement], metrics: dict[str, Any]) -> int:
+    """Prints the requirements that fail; returns the exit status."""
+    failures = [failure for each in required if (failure := each.failure(metrics))]
+    for failure in failures:
+        print(f"requirement not met: {failure}")
+    return 1 if failures else 0
+
+
+def _answers(metrics: dict[str, Any]) -> Iterator[str]:
+    """Yields what a user wants to read first: drug, difference to another method, confounds."""
+    yield from metrics["drug"].get("summary", [])[:1]
+    compared = metrics.get("comparison", {})
+    for task in ("fine", "coarse"):
+        found = compared.get(task, {}).get("recording", {}).get("accuracy", {})
+        if found.get("ci95"):
+            low, high = (100 * bound for bound in found["ci95"])
+            yield (
+                f"{task}, recordings: {100 * found['value']:+.1f} points of accuracy compared with "
+                f"{compared['against']} (95 % CI {low:+.1f} to {high:+.1f})"
+            )
+    audited = metrics.get("confounds", {})
+    if "status" in audited:
+        first = audited["sentences"][0].rstrip(":")
+        yield f"confounds: {audited['status']}; {first}"

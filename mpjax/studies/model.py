@@ -1,4 +1,4 @@
-"""A finished study as a model: all that later recordings are scored with, read off its folder."""
+"""A finished study as a model: everything that new recordings are scored with."""
 
 import dataclasses
 from typing import TYPE_CHECKING, Any
@@ -7,23 +7,29 @@ import numpy as np
 import pandas as pd
 from etils import epath
 
+from mpjax.analysis import predictions
+from mpjax.analysis.classification import calibration
+from mpjax.analysis.motifs import codebook as codebooks
+from mpjax.analysis.motifs.codebook import Codebook
 from mpjax.config import VideoConfig, from_config_dict
-from mpjax.io import files, stores
-from mpjax.studies import evaluation
+from mpjax.data import embeddings, records, video_metadata
+from mpjax.data.splits import read_splits
+from mpjax.io import files
+from mpjax.studies.projector import recall_projector
+from mpjax.studies.windows import FINAL, read_windows
+from mpjax.studies.workdir import Workdir
 from mpjax.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
-    from mpjax.analysis.motifs.codebook import Codebook
     from mpjax.data.clips import Views
     from mpjax.models.projector import Projector
-
 
 _COMPARED = 64  # windows by which a codebook is recognised
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Trained:
-    """What a study has learned, and how it looked at its videos.
+class TrainedStudy:
+    """What a study has learned, and how it cut its videos into clips.
 
     Attributes:
         workdir: its folder.
@@ -32,17 +38,17 @@ class Trained:
         views: of each clip.
         views_meta: the same as JSON.
         projector: what embeds them.
-        batch_size: views that it takes at once.
+        batch_size: views that it embeds at once.
         heads: variables of its heads, by name.
         temperature: {"value", …} of its calibration, or {"value": None, "why"}.
         codebook: the final motifs, with their gates; None: there are none.
         no_codebook: why not.
-        known: sha256 of the videos of the study itself.
-        cut: whether every recording of the study was cut to a region of interest.
+        video_hashes: sha256 of the study's own videos.
+        all_cropped: whether every recording of the study was cropped to a region of interest.
         fingerprints: of dataset, heads, projector and codebook (None: without).
     """
 
-    workdir: epath.Path
+    workdir: Workdir
     taxonomy: Taxonomy
     video: VideoConfig
     views: "Views"
@@ -51,14 +57,14 @@ class Trained:
     batch_size: int
     heads: dict[str, Any]
     temperature: dict[str, Any]
-    codebook: "Codebook | None"
+    codebook: Codebook | None
     no_codebook: str
-    known: frozenset[str]
-    cut: bool
+    video_hashes: frozenset[str]
+    all_cropped: bool
     fingerprints: dict[str, str | None]
 
 
-def load(workdir: epath.PathLike, *, weights: str = "") -> Trained:
+def load(workdir: epath.PathLike, *, weights: str = "") -> TrainedStudy:
     """Reads the study in `workdir`.
 
     Args:
@@ -69,33 +75,30 @@ def load(workdir: epath.PathLike, *, weights: str = "") -> Trained:
         FileNotFoundError, ValueError: there is no finished study, or its parts do not belong
             together; the message names the stage to run.
     """
-    from mpjax.analysis import predictions
-    from mpjax.analysis.classification import calibration
-    from mpjax.data import embeddings, records
-    from mpjax.data.splits import read_splits
-    from mpjax.training import artifacts, finetune
+    from mpjax.training import artifacts
 
-    workdir = stores.ready(workdir)
-    if not workdir.is_dir():
-        raise FileNotFoundError(f"{workdir}: no such folder; name that of a finished study")
-    manifest = records.read_manifest(workdir / "dataset")
-    heads = artifacts.restore(workdir / "heads")
-    told = artifacts.read_metadata(workdir / "heads")
-    read = predictions.read_predictions(workdir / "predictions.parquet")
-    if read.meta["fingerprint"] != told["fingerprint"]:
+    workdir = Workdir(workdir)
+    if not workdir.root.is_dir():
+        raise FileNotFoundError(f"{workdir}: no such folder; give that of a finished study")
+    manifest = records.read_manifest(workdir.dataset)
+    heads = artifacts.restore(workdir.heads)
+    trained = artifacts.read_metadata(workdir.heads)
+    read = predictions.read_predictions(workdir.predictions)
+    if read.meta["fingerprint"] != trained["fingerprint"]:
         raise ValueError(
             f"{workdir}: predictions.parquet is of other heads, so the temperature cannot be "
             "fitted; run `python -m mpjax.eval`"
         )
-    made_by = told["embeddings"]
-    projector, batch_size = finetune.recall_projector(
+    made_by = trained["embeddings"]
+    projector, batch_size = recall_projector(
         workdir, made_by["projector"]["fingerprint"], weights=weights
     )
-    codebook, no_codebook = _codebook(workdir)
-    hashes = workdir / ".video_hashes.json"
-    return Trained(
+    codebook, no_codebook = _read_codebook(workdir)
+    hashes = files.read_json(workdir.video_hashes) if workdir.video_hashes.exists() else {}
+    videos = video_metadata.read(workdir.dataset)
+    return TrainedStudy(
         workdir=workdir,
-        taxonomy=read_splits(workdir / "dataset").taxonomy,
+        taxonomy=read_splits(workdir.dataset).taxonomy,
         video=from_config_dict(manifest["video"], VideoConfig, path="dataset.json: video"),
         views=embeddings.views_of(made_by["views"]),
         views_meta=made_by["views"],
@@ -105,38 +108,35 @@ def load(workdir: epath.PathLike, *, weights: str = "") -> Trained:
         temperature=calibration.calibrate(read).meta,
         codebook=codebook,
         no_codebook=no_codebook,
-        known=frozenset(files.read_json(hashes).values() if hashes.exists() else ()),
-        cut=_was_cut(workdir / "dataset"),
+        video_hashes=frozenset(hashes.values()),
+        all_cropped=videos is not None and bool((videos["roi"] != "").all()),
         fingerprints={
             "dataset": manifest["fingerprint"],
-            "heads": told["fingerprint"],
+            "heads": trained["fingerprint"],
             "projector": projector.fingerprint,
             "codebook": codebook.fingerprint if codebook else None,
         },
     )
 
 
-def _codebook(workdir: epath.Path) -> "tuple[Codebook | None, str]":
+def _read_codebook(workdir: Workdir) -> tuple[Codebook | None, str]:
     """Returns the final codebook, or why there is none; one of older embeddings does not serve."""
-    from mpjax.analysis.motifs import codebook
-
-    path = workdir / evaluation.FOLDER / f"codebook-{evaluation.FINAL}.npz"
+    path = workdir.codebook(FINAL)
     if not path.exists():
         return None, "the study has no motifs (config.motifs.run=true, `python -m mpjax.explain`)"
-    book = codebook.load(path)
-    if not _is_of(book, workdir):
+    book = codebooks.load(path)
+    if not _fits(book, workdir):
         return None, "its motifs are of other embeddings; run `python -m mpjax.explain` again"
     return book, ""
 
 
-def _is_of(book: "Codebook", workdir: epath.Path) -> bool:
-    """Says whether the codebook gives the study's embeddings the distances that were noted."""
-    noted = workdir / evaluation.FOLDER / evaluation.WINDOWS
-    if not noted.exists() or not (workdir / "embeddings.parquet").exists():
+def _fits(book: Codebook, workdir: Workdir) -> bool:
+    """Returns whether the codebook gives the study's embeddings the distances that were noted."""
+    if not (workdir.windows.exists() and workdir.embeddings.exists()):
         return False
-    column = f"distance[{evaluation.FINAL}]"
-    then = pd.read_parquet(noted, columns=["clip_id", column])
-    table, embedding, _, _ = evaluation.read_windows(workdir)
+    column = f"distance[{FINAL}]"
+    then = pd.read_parquet(workdir.windows, columns=["clip_id", column])
+    table, embedding, _, _ = read_windows(workdir)
     if then["clip_id"].tolist() != table["clip_id"].tolist():
         return False
     try:
@@ -144,10 +144,3 @@ def _is_of(book: "Codebook", workdir: epath.Path) -> bool:
     except ValueError:  # embeddings of another width
         return False
     return bool(np.allclose(now, then[column].to_numpy()[:_COMPARED], rtol=1e-4))
-
-
-def _was_cut(dataset: epath.Path) -> bool:
-    from mpjax.data import video_metadata
-
-    table = video_metadata.read(dataset)
-    return table is not None and bool((table["roi"] != "").all())

@@ -1,21 +1,19 @@
-"""What a study's folder notes of how it was made, `WORKDIR/study.json`: cohort and settings."""
+"""How a study was made: its cohort and settings, noted in its folder."""
 
 import dataclasses
 import json
 import os
 from typing import Any
 
-from etils import epath
-
 from mpjax.config import StudyConfig
 from mpjax.io import files
+from mpjax.studies.workdir import Workdir
 
-NOTE = "study.json"
 # Sections and fields that the report depends on, besides the predictions.
-REPORTED = ("name", "eval", "motifs", "saliency", "confounds", "baselines", "baseline")
+REPORTED = ("name", "eval", "motifs", "saliency", "confounds", "baselines")
 
 
-def claim(workdir: epath.Path, config: StudyConfig) -> None:
+def claim(workdir: Workdir, config: StudyConfig) -> None:
     """Notes cohort and settings of the study that is about to run in `workdir`.
 
     Raises:
@@ -23,20 +21,20 @@ def claim(workdir: epath.Path, config: StudyConfig) -> None:
     """
     cohort = os.fspath(files.absolute(config.cohort)) if config.cohort else ""
     before = _read(workdir)
-    begun = (workdir / "dataset").exists()
+    begun = workdir.dataset.exists()
     if begun and before and before["cohort"] != cohort:
         raise ValueError(
-            f"{workdir}: is a study of {before['cohort'] or 'a synthetic cohort'}, not of "
+            f"{workdir}: holds a study of {before['cohort'] or 'a synthetic cohort'}, not of "
             f"{cohort or 'a synthetic one'}; choose another --workdir (if the table has only "
-            f"moved, delete {workdir / NOTE})"
+            f"moved, delete {workdir.settings})"
         )
     note = {"cohort": cohort, "config": _plain(config)}
     if note != before:
-        files.write_json(workdir / NOTE, note)
+        files.write_json(workdir.settings, note)
 
 
-def differing(workdir: epath.Path, config: StudyConfig) -> list[str]:
-    """Returns the settings of the report that are not those of the study, in words."""
+def differing(workdir: Workdir, config: StudyConfig) -> list[str]:
+    """Returns the settings of the report that differ from the study's, in words."""
     before = _read(workdir).get("config", {})
     now = _plain(config)
     found = []
@@ -57,6 +55,5 @@ def _plain(config: StudyConfig) -> Any:
     return json.loads(json.dumps(dataclasses.asdict(config)))
 
 
-def _read(workdir: epath.Path) -> dict[str, Any]:
-    path = workdir / NOTE
-    return files.read_json(path) if path.exists() else {}
+def _read(workdir: Workdir) -> dict[str, Any]:
+    return files.read_json(workdir.settings) if workdir.settings.exists() else {}

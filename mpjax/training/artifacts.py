@@ -1,4 +1,4 @@
-"""Orbax checkpoints of small trees: whole or not there."""
+"""Small trees of arrays on disk, written by Orbax: either whole or absent."""
 
 import uuid
 from typing import Any
@@ -14,19 +14,19 @@ _METADATA = "metadata.json"
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that is not there or cannot be read."""
+    """A checkpoint that does not exist or cannot be read."""
 
 
 def make_directory(directory: epath.PathLike) -> epath.Path:
-    """Makes `directory`, where there is none, and returns it as an absolute path.
+    """Makes `directory` if needed, checks that it can be written, and returns its absolute path.
 
-    Not left to Orbax, whose threads wait 5 minutes for a directory that cannot be made.
+    Orbax does not check: its threads wait 5 minutes for a directory that cannot be made.
 
     Raises:
         OSError: it cannot be made or written; the message names it.
     """
     directory = files.absolute(directory)
-    if stores.is_remote(directory):  # what is written there needs no folder
+    if stores.is_remote(directory):  # object stores have no folders
         return directory
     probe = directory / f".{uuid.uuid4().hex[:8]}.part"
     try:
@@ -39,15 +39,10 @@ def make_directory(directory: epath.PathLike) -> epath.Path:
 
 
 def save(directory: epath.PathLike, variables: Any, metadata: Any) -> None:
-    """Writes `variables` by Orbax, then `metadata` as JSON, which marks the checkpoint as whole.
+    """Writes `variables` by Orbax, then `metadata` as JSON, which marks the checkpoint as complete.
 
-    An older checkpoint in `directory` is replaced. Of several processes, the first calls it alone.
-    To a store it is copied as a whole: Orbax itself writes to gs:// only.
-
-    Args:
-        directory: folder of the checkpoint.
-        variables: pytree of arrays with string keys.
-        metadata: JSON-serialisable.
+    Replaces an older checkpoint in `directory`. With several processes, only the first calls it.
+    To an object store the checkpoint is copied as a whole: Orbax itself writes to gs:// only.
 
     Raises:
         OSError: the folder cannot be written; the message names it.
@@ -65,7 +60,7 @@ def save(directory: epath.PathLike, variables: Any, metadata: Any) -> None:
 
 
 def read_metadata(directory: epath.PathLike) -> Any:
-    """Returns the metadata of a whole checkpoint, or None where there is none."""
+    """Returns the metadata of a complete checkpoint, or None if there is none."""
     path = files.absolute(directory) / _METADATA
     return files.read_json(path) if path.exists() else None
 
@@ -74,7 +69,7 @@ def restore(directory: epath.PathLike) -> Any:
     """Returns the variables of a checkpoint as numpy arrays, whatever devices wrote it.
 
     Raises:
-        CheckpointError: there is no whole checkpoint in `directory`, or a damaged one.
+        CheckpointError: there is no complete checkpoint in `directory`, or it is damaged.
     """
     directory = files.absolute(directory)
     if read_metadata(directory) is None:
@@ -85,7 +80,7 @@ def restore(directory: epath.PathLike) -> Any:
             ocp.PyTreeCheckpointer() as checkpointer,
         ):
             return checkpointer.restore(folder)
-    except Exception as error:  # tensorstore, JSON and trees each raise errors of their own
+    except Exception as error:  # tensorstore, JSON and trees each raise their own errors
         if stores.is_failure(error):
             raise
         reason = " ".join(str(error).split())[:200]

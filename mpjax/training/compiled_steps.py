@@ -1,4 +1,4 @@
-"""Steps as compiled programs on a mesh: for training here, and for asking a compiler elsewhere."""
+"""The steps of training and evaluation as compiled programs on a mesh, real or abstract."""
 
 import functools
 from typing import Any
@@ -11,7 +11,7 @@ from jaxtyping import Float
 from mpjax.config import TrainConfig
 from mpjax.models.projector import Projector
 from mpjax.training import optim, partitioning, steps
-from mpjax.training.steps import State, Task
+from mpjax.training.steps import State, TrainTask
 
 
 def make_task(
@@ -21,27 +21,22 @@ def make_task(
     class_weight: Float[np.ndarray, "classes"],
     total_steps: int,
     steps_per_epoch: float,
-) -> Task:
-    """Puts together what is trained and how.
-
-    Args:
-        config: of the training.
-        projector: to start from; of its weights only the shapes are read.
-        class_weight: see `Task`.
-        total_steps: of the whole run.
-        steps_per_epoch: for the warm-up.
+) -> TrainTask:
+    """Defines what is trained and how; only the shapes of the projector's weights are read.
 
     Raises:
         ValueError: this projector's weights cannot be trained.
     """
     schedule = optim.make_schedule(config.optim, steps=total_steps, steps_per_epoch=steps_per_epoch)
 
-    def init_params(key: Any, weights: Any) -> Any:
-        sizes = {"embedding_dim": projector.embedding_dim, "num_classes": len(class_weight)}
-        return steps.init_params(config, key, weights, **sizes)
-
+    init_params = functools.partial(
+        steps.init_params,
+        config,
+        embedding_dim=projector.embedding_dim,
+        num_classes=len(class_weight),
+    )
     shapes = jax.eval_shape(init_params, jax.random.key(0), trainable(projector.params))
-    return Task(
+    return TrainTask(
         config=config,
         network=steps.make_network(projector, config),
         init_params=init_params,
@@ -57,15 +52,11 @@ def trainable(params: Any) -> Any:
 
 
 def layout(
-    task: Task, mesh: Mesh, projector_params: Any, *, fully_sharded: bool
+    task: TrainTask, mesh: Mesh, projector_params: Any, *, fully_sharded: bool
 ) -> tuple[State, Any]:
-    """Returns shapes and places of the state and of the frozen weights, without making them.
+    """Returns shapes and shardings of the state and of the frozen weights, without making them.
 
-    Args:
-        task: what is trained.
-        mesh: of `partitioning.make_mesh`.
-        projector_params: weights, or what has their shapes.
-        fully_sharded: see `partitioning.shardings`.
+    Of `projector_params` only shapes are read; `fully_sharded` as for `partitioning.shardings`.
     """
 
     def placed(tree: Any) -> Any:
@@ -79,43 +70,37 @@ def layout(
     return placed(state), placed({} if task.config.what == "all" else shapes)
 
 
-def _make_state(task: Task, key: Any, projector_params: Any) -> State:
+def _make_state(task: TrainTask, key: Any, projector_params: Any) -> State:
     return steps.init_state(task, task.init_params(key, projector_params))
 
 
-def make_state(task: Task, abstract: State, seed: int, projector_params: Any) -> State:
-    """Makes the state before the first step, in its place on the mesh.
+def make_state(task: TrainTask, abstract: State, projector_params: Any) -> State:
+    """Makes the state before the first step as laid out by `layout`.
 
-    Args:
-        task: what is trained.
-        abstract: of `layout`.
-        seed: of the head and the adapters.
-        projector_params: weights to start from, the same in every process.
+    The seed is that of the task's config; `projector_params` must be the same in every process.
     """
     make = jax.jit(functools.partial(_make_state, task), out_shardings=_places(abstract))
-    return make(jax.random.key(seed), projector_params)
+    return make(jax.random.key(task.config.seed), projector_params)
 
 
-def place(abstract: Any, tree: Any) -> Any:
-    """Puts arrays, the same in every process, into their places on the mesh."""
-    return jax.tree.map(lambda x, like: jax.device_put(x, like.sharding), tree, abstract)
+def place_frozen(task: TrainTask, abstract_frozen: Any, projector_params: Any) -> Any:
+    """Puts the weights that are not trained on the mesh as laid out by `layout`.
+
+    `projector_params` must be the same in every process. If all are trained, nothing is frozen.
+    """
+    frozen = {} if task.config.what == "all" else projector_params
+    return jax.tree.map(lambda x, to: jax.device_put(x, to.sharding), frozen, abstract_frozen)
 
 
-def train_program(task: Task, mesh: Mesh, state: State, frozen: Any) -> jax.stages.Wrapped:
+def train_program(task: TrainTask, mesh: Mesh, state: State, frozen: Any) -> jax.stages.Wrapped:
     """Returns `steps.train_step` for a mesh: `(state, frozen, batch, key) -> (state, metrics)`."""
     whole, cut = partitioning.replicated(mesh), partitioning.batch_sharding(mesh)
-    step = functools.partial(steps.train_step, task=task)
-    options = None
-    if _fully_sharded(mesh, state.params, frozen):
+    moves, options = _moves(mesh, state.params, frozen)
+    if moves:
         places = _places(state.params)
-        step = functools.partial(
-            step,
-            gather=functools.partial(partitioning.gather_weights, mesh=mesh),
-            scatter=lambda gradient: jax.lax.with_sharding_constraint(gradient, places),
-        )
-        options = _gather_whole(mesh)
+        moves["scatter"] = lambda gradient: jax.lax.with_sharding_constraint(gradient, places)
     return jax.jit(
-        step,
+        functools.partial(steps.train_step, task=task, **moves),
         in_shardings=(_places(state), _places(frozen), cut, whole),
         out_shardings=(_places(state), whole),
         donate_argnums=0,
@@ -123,37 +108,30 @@ def train_program(task: Task, mesh: Mesh, state: State, frozen: Any) -> jax.stag
     )
 
 
-def eval_program(task: Task, mesh: Mesh, state: State, frozen: Any) -> jax.stages.Wrapped:
+def eval_program(task: TrainTask, mesh: Mesh, state: State, frozen: Any) -> jax.stages.Wrapped:
     """Returns `steps.eval_step` for a mesh: `(params, frozen, batch) -> sums`."""
     whole, cut = partitioning.replicated(mesh), partitioning.batch_sharding(mesh)
-    step = functools.partial(steps.eval_step, task=task)
-    options = None
-    if _fully_sharded(mesh, state.evaluated, frozen):
-        step = functools.partial(
-            step, gather=functools.partial(partitioning.gather_weights, mesh=mesh)
-        )
-        options = _gather_whole(mesh)
+    moves, options = _moves(mesh, state.evaluated, frozen)
     return jax.jit(
-        step,
+        functools.partial(steps.eval_step, task=task, **moves),
         in_shardings=(_places(state.evaluated), _places(frozen), cut),
         out_shardings=whole,
         compiler_options=options,
     )
 
 
-def _fully_sharded(mesh: Mesh, *trees: Any) -> bool:
-    return any(_places(tree) != partitioning.shardings(tree, mesh) for tree in trees)
+def _moves(mesh: Mesh, *trees: Any) -> tuple[dict[str, Any], dict[str, str] | None]:
+    """Returns how a step gathers weights that are fully sharded, and the compiler's options.
 
-
-def _gather_whole(mesh: Mesh) -> dict[str, str] | None:
-    """Returns options that keep libtpu from gathering weights in pieces, multiplied as they come.
-
-    That hides the wire's time, of which there is next to none, and reads the activations once per
-    piece: on 4 chips, a Swin of depths 2-2-4-2 moved 1.2 times as many bytes to and from HBM.
+    The option keeps libtpu from gathering weights in pieces, multiplied as they arrive. That hides
+    the time on the wire, of which there is next to none, and reads the activations once per piece:
+    on 4 chips, a Swin of depths 2-2-4-2 moved 1.2 times as many bytes to and from HBM.
     """
-    if mesh.devices.flat[0].platform != "tpu":
-        return None
-    return {"xla_jf_spmd_threshold_for_windowed_einsum_mib": "1000000"}
+    if all(_places(tree) == partitioning.shardings(tree, mesh) for tree in trees):
+        return {}, None
+    on_tpu = mesh.devices.flat[0].platform == "tpu"
+    options = {"xla_jf_spmd_threshold_for_windowed_einsum_mib": "1000000"} if on_tpu else None
+    return {"gather": functools.partial(partitioning.gather_weights, mesh=mesh)}, options
 
 
 def _places(abstract: Any) -> Any:

@@ -1,7 +1,7 @@
-"""AdamW as published for Video Swin: groups of parameters, warm-up and cosine, an average.
+"""AdamW as published for Video Swin: parameter groups, warm-up and cosine, running average.
 
-The groups follow arXiv 2106.13230 and its public configs, which mean: a projector that is trained
-too takes a tenth of the learning rate, and weight decay spares norms and bias tables alone.
+The groups follow arXiv 2106.13230 and its public configs: a projector that is trained too has a
+tenth of the learning rate, and weight decay applies to all but norms and bias tables.
 """
 
 from typing import Any
@@ -19,13 +19,13 @@ _BIAS_TABLE = "relative_position_bias_table"
 def make_schedule(config: OptimConfig, *, steps: int, steps_per_epoch: float) -> optax.Schedule:
     """Makes the learning rate: a linear warm-up from 0, then a cosine (arXiv 1608.03983) to 0.
 
-    By the step. The published code (mmcv) lowers it by the epoch, along a cosine that begins with
-    the run instead of after the warm-up, which it starts at a tenth of the peak.
+    It changes at every step. The published code (mmcv) lowers it once per epoch, on a cosine that
+    begins with the run instead of after the warm-up, and starts the warm-up at a tenth of the peak.
 
     Args:
         config: peak and length of the warm-up, which ends with the run if it is longer.
         steps: of the whole run, at least 1; the learning rate reaches 0 there.
-        steps_per_epoch: > 0, need not be whole; neither need the warm-up's steps.
+        steps_per_epoch: > 0; it and the warm-up's steps need not be whole numbers.
 
     Returns:
         Step number, from 0 -> float32 learning rate.
@@ -47,13 +47,11 @@ def make_optimizer(
 ) -> optax.GradientTransformation:
     """Makes AdamW (arXiv 1711.05101) with the published groups of parameters.
 
-    Its state is a plain pytree whose moments are laid out as `params`.
-
     Args:
         config: betas, weight decay, bound of the gradient's norm, scale of the projector's rate.
         schedule: learning rate by step.
         params: what is trained: a dict with some of the keys "head", "adapters" and "projector".
-            Names and layout alone are read.
+            Only names and structure are read.
     """
     b1, b2 = config.betas
     in_projector = {
@@ -63,7 +61,7 @@ def make_optimizer(
     return optax.chain(
         optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity(),
         optax.adamw(schedule, b1=b1, b2=b2, weight_decay=config.weight_decay, mask=decayed(params)),
-        # Scaling the finished update scales its decay too, as a group's learning rate does.
+        # Scaling the finished update scales its decay too, like a group's own learning rate.
         optax.masked(optax.scale(config.projector_scale), in_projector),
     )
 
@@ -74,10 +72,10 @@ def decayed(params: Any) -> Any:
     Biases of linear layers are among them, as published.
 
     Args:
-        params: nested dicts; a norm is known by "norm" in the name of a module.
+        params: nested dicts; a norm has "norm" in the name of its module.
 
     Returns:
-        Booleans laid out as `params`.
+        Booleans with the structure of `params`.
     """
 
     def is_decayed(path: tuple[Any, ...], _: Any) -> bool:
@@ -90,14 +88,14 @@ def decayed(params: Any) -> Any:
 def update_ema(ema: Any, params: Any, *, decay: float, step: int | Int[Array, ""]) -> Any:
     """Moves an exponential average of the weights towards their latest values.
 
-    The decay is min(decay, (1 + step) / (10 + step)), so that the first weights, which are random,
-    are soon forgotten: the rule of `tf.train.ExponentialMovingAverage` with `num_updates`
+    The decay is min(decay, (1 + step) / (10 + step)), so that the random first weights soon lose
+    their influence: the rule of `tf.train.ExponentialMovingAverage` with `num_updates`
     (https://www.tensorflow.org/api_docs/python/tf/train/ExponentialMovingAverage).
 
     Args:
-        ema: the average so far, laid out as `params`; at the start, a copy of them.
+        ema: the average so far; at the start, a copy of `params`.
         params: after the update of this step.
-        decay: its final value, 0 <= decay < 1.
+        decay: final value, 0 <= decay < 1.
         step: number of earlier updates, from 0.
     """
     kept = jnp.minimum(decay, (1.0 + step) / (10.0 + step))

@@ -1,15 +1,17 @@
 """Devices, hosts, and where every array lies: one mesh, one table of rules.
 
-The mesh has two axes. The batch is cut over "data"; over "model", the attention heads and the
-hidden units of the weights are. A parameter's axes have names (`PARAMETER_AXES`), and `RULES` says
-which axis of the mesh a name is cut over; what no device count divides stays whole.
+The mesh has two axes. The batch is cut over "data", attention heads and hidden units of the weights
+over "model". A parameter's axes have names (`PARAMETER_AXES`), and `RULES` says over which axis of
+the mesh a name is cut; an axis that the number of devices does not divide stays whole.
 """
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
+import pandas as pd
 from jax.experimental import multihost_utils
 from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 
@@ -20,7 +22,7 @@ AXES = ("data", "model")
 
 RULES = {"batch": "data", "heads": "model", "hidden": "model"}
 
-# By the end of a parameter's path: optimiser state and averages have the same ends.
+# By the end of a parameter's path, which optimiser state and averages share.
 PARAMETER_AXES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("attn/qkv/kernel", ("width", "qkv", "heads", "head_width")),
     ("attn/qkv/bias", ("qkv", "heads", "head_width")),
@@ -31,51 +33,48 @@ PARAMETER_AXES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("fc2/kernel", ("hidden", "width")),
 )
 
-# Fully sharded, smaller arrays stay whole: a collective operation for each would cost more.
+# When fully sharded, smaller arrays stay whole: a collective operation for each would cost more.
 _MIN_SHARDED = 2**12
 
 
 def start_hosts(config: MeshConfig) -> str:
     """Joins this process to the others of a run on several hosts; must come before any use of JAX.
 
-    TPU pods, Slurm and Open MPI tell a process who the others are; elsewhere `config` does. Alone,
-    nothing happens.
+    TPU pods, Slurm and Open MPI describe the other processes; elsewhere `config` does. A process
+    without others does nothing.
 
     Returns:
-        What this process is among the others, in words.
+        A line about this process and its devices.
 
     Raises:
-        ValueError: `config` names a coordinator, but not how many processes there are, or these
-            without it; or a cluster is there, but does not tell all of it.
+        ValueError: `config` names a coordinator without the number of processes or the reverse, or
+            a cluster does not describe all of its processes.
     """
     if not config.coordinator and (config.processes > 1 or config.process):
         raise ValueError(
             f"config.mesh.processes {config.processes} and config.mesh.process {config.process} "
             f"without config.mesh.coordinator=HOST:PORT, the first process: give all three, or "
-            f"none where a TPU pod, Slurm or Open MPI tells"
+            f"none where a TPU pod, Slurm or Open MPI sets them"
         )
     if config.coordinator and not 0 <= config.process < config.processes:
         raise ValueError(
-            f"config.mesh.process {config.process} is none of config.mesh.processes "
+            f"config.mesh.process {config.process} is not among the config.mesh.processes "
             f"{config.processes}: number them from 0"
         )
-    named: dict[str, Any] = {}
-    if config.coordinator:
-        named = {
-            "coordinator_address": config.coordinator,
-            "num_processes": config.processes,
-            "process_id": config.process,
-        }
     try:
         jax.distributed.initialize(
-            **named,
+            coordinator_address=config.coordinator or None,
+            num_processes=config.processes if config.coordinator else None,
+            process_id=config.process if config.coordinator else None,
             heartbeat_timeout_seconds=config.timeout,
             shutdown_timeout_seconds=config.timeout,
         )
     except ValueError as error:
         if "coordinator_address should be defined" not in str(error):
-            raise ValueError(f"the cluster does not tell all of its processes: {error}") from error
-        # No cluster tells of others: this process is alone.
+            raise ValueError(
+                f"the cluster does not describe all of its processes: {error}"
+            ) from error
+        # There is no cluster: this process is alone.
     return (
         f"process {jax.process_index()} of {jax.process_count()}: {jax.local_device_count()} of "
         f"{jax.device_count()} devices ({jax.devices()[0].device_kind})"
@@ -85,12 +84,8 @@ def start_hosts(config: MeshConfig) -> str:
 def make_mesh(config: MeshConfig, devices: Any = None) -> Mesh:
     """Arranges devices as a mesh with the axes "data" and "model".
 
-    Args:
-        config: its size.
-        devices: all devices of the run; None takes JAX's.
-
     Raises:
-        ValueError: the mesh needs another number of devices.
+        ValueError: the mesh needs a different number of devices.
     """
     devices = jax.devices() if devices is None else list(devices)
     data = config.data or max(1, len(devices) // config.model)
@@ -104,19 +99,16 @@ def make_mesh(config: MeshConfig, devices: Any = None) -> Mesh:
 
 
 def shardings(tree: Any, mesh: Mesh | AbstractMesh, *, fully_sharded: bool = False) -> Any:
-    """Returns where each parameter, or the like of it, lies.
+    """Returns the `NamedSharding` of each parameter and of its optimiser state.
 
     Args:
-        tree: parameters, optimiser state or both; arrays, or what has their shape.
+        tree: parameters, optimiser state or both; arrays, or their shapes.
         mesh: of `make_mesh`.
-        fully_sharded: cut what is large over "data" too, along its longest axis that allows it.
-
-    Returns:
-        A tree of `NamedSharding`s.
+        fully_sharded: cut large arrays over "data" too, along the longest axis that allows it.
     """
 
     def place(path: Any, leaf: Any) -> NamedSharding:
-        name = "/".join(_key(key) for key in path)
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
         spec = _spec(name, leaf.shape, mesh.shape)
         if fully_sharded and np.prod(leaf.shape) >= _MIN_SHARDED:
             spec = _cut_further(spec, leaf.shape, mesh.shape["data"])
@@ -128,18 +120,9 @@ def shardings(tree: Any, mesh: Mesh | AbstractMesh, *, fully_sharded: bool = Fal
 def gather_weights(tree: Any, mesh: Mesh) -> Any:
     """Makes weights whole over "data" within a program: each is gathered once, before it is used.
 
-    Left to itself, the compiler gathers where a weight is multiplied, in every loop around it.
-    Where nothing is cut over "data", nothing happens.
-
-    Args:
-        tree: parameters, fully sharded or not.
-        mesh: of `make_mesh`.
+    By itself, the compiler would gather where a weight is multiplied, in every loop around it.
     """
     return jax.lax.with_sharding_constraint(tree, shardings(tree, mesh))
-
-
-def _key(key: Any) -> str:
-    return str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key))))
 
 
 def _spec(name: str, shape: tuple[int, ...], mesh_shape: Any) -> list[str | None]:
@@ -162,32 +145,23 @@ def _cut_further(spec: list[str | None], shape: tuple[int, ...], ways: int) -> l
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """Returns where a batch lies: cut over "data" along its first axis."""
+    """Returns the sharding of a batch: cut over "data" along its first axis."""
     return NamedSharding(mesh, PartitionSpec(RULES["batch"]))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """Returns the sharding of what every device holds whole."""
+    """Returns the sharding of arrays that every device holds whole."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def to_global(mesh: Mesh, local: Any) -> Any:
-    """Joins the processes' rows of a batch to global arrays, cut over "data".
-
-    Args:
-        mesh: of `make_mesh`.
-        local: tree of numpy arrays, this process's rows; all processes have equally many.
-    """
+    """Joins the processes' rows of a batch, equally many each, to global arrays cut over "data"."""
     sharding = batch_sharding(mesh)
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), local)
 
 
 def local_part(mesh: Mesh) -> Part:
-    """Returns which rows of a batch lie on this process's devices.
-
-    Args:
-        mesh: of `make_mesh`.
-    """
+    """Returns which rows of a batch lie on this process's devices."""
     process = np.array([device.process_index for device in mesh.devices.flat])
     mine = (process == jax.process_index()).reshape(mesh.devices.shape)
     blocks = np.unique(np.nonzero(mine)[AXES.index("data")])
@@ -195,7 +169,7 @@ def local_part(mesh: Mesh) -> Part:
 
 
 def gather(tree: Any) -> Any:
-    """Returns arrays whole, as numpy, in every process."""
+    """Returns whole arrays, as numpy, in every process."""
     if jax.process_count() == 1:
         return jax.device_get(tree)
     return multihost_utils.process_allgather(tree, tiled=True)
@@ -207,6 +181,39 @@ def is_writer() -> bool:
 
 
 def wait_for_all(name: str) -> None:
-    """Returns once every process has come to the point `name`."""
+    """Returns once every process has reached the point `name`."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(name)
+
+
+def layout_table(
+    params: Any, axes: Mapping[str, int], *, fully_sharded: bool = False
+) -> pd.DataFrame:
+    """Tabulates the axes of a mesh that each parameter is sharded over; needs no device.
+
+    Args:
+        params: tree of arrays, or of what has their shape.
+        axes: devices along the mesh's axes, e.g. {"data": 4, "model": 2}.
+        fully_sharded: as `config.mesh.fully_sharded`.
+
+    Returns:
+        Columns parameter, shape, cut over (a name per dimension, "–" where it is whole) and
+        per device (share of its values, per cent), the largest parameter first.
+    """
+    mesh = AbstractMesh(tuple(axes.values()), tuple(axes))
+    placed = shardings(params, mesh, fully_sharded=fully_sharded)
+    rows = []
+    for (path, leaf), where in zip(
+        jax.tree_util.tree_leaves_with_path(params), jax.tree.leaves(placed), strict=True
+    ):
+        size = int(np.prod(leaf.shape))
+        mine = int(np.prod(where.shard_shape(leaf.shape)))
+        names = (*where.spec, *(None,) * (len(leaf.shape) - len(where.spec)))
+        row = {
+            "parameter": jax.tree_util.keystr(path, simple=True, separator="/"),
+            "shape": " x ".join(map(str, leaf.shape)),
+            "cut over": ", ".join(name or "–" for name in names),
+            "per device": f"{100 * mine / size:.3g} %",
+        }
+        rows.append((size, row))
+    return pd.DataFrame([row for _, row in sorted(rows, key=lambda each: -each[0])])

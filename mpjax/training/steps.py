@@ -1,7 +1,7 @@
-"""One step of training, and of evaluation: pure functions of state, frozen weights and a batch.
+"""One step of training or evaluation: pure functions of state, frozen weights and a batch.
 
-What is trained is `state.params`; a frozen projector is an argument of its own, so that no gradient
-of it is ever computed.
+What is trained is `state.params`; a frozen projector is a separate argument, so that its gradient
+is never computed.
 """
 
 import dataclasses
@@ -17,12 +17,11 @@ from flax import struct
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from mpjax.config import TrainConfig
-from mpjax.models import lora
+from mpjax.models import lora, swin
 from mpjax.models.projector import Projector
-from mpjax.models.swin import network as swin
 from mpjax.training import optim
 
-# What a head learns from: (projector's weights, clips, key of dropped paths or None) -> [b, d].
+# (projector's weights, clips, key of dropped paths or None) -> embeddings [b, d].
 Network: TypeAlias = Callable[[Any, Array, PRNGKeyArray | None], Array]
 Batch: TypeAlias = dict[str, Array]
 Move: TypeAlias = Callable[[Any], Any]  # a tree of arrays to other places on the mesh
@@ -34,11 +33,11 @@ class State(struct.PyTreeNode):
     """What a step of training changes.
 
     Attributes:
-        step: steps done, int32.
+        step: number of steps taken, int32.
         params: what is trained: `head` (kernel [d, classes], bias [classes]), and `adapters` or
-            `projector` where they are trained too.
+            `projector` if they are trained too.
         opt_state: of the optimiser.
-        ema: running average of `params`; empty where there is none.
+        ema: running average of `params`; empty if none is kept.
     """
 
     step: Any
@@ -53,8 +52,8 @@ class State(struct.PyTreeNode):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Task:
-    """What is trained on what.
+class TrainTask:
+    """What is trained, and how.
 
     Attributes:
         config: of the training.
@@ -74,7 +73,7 @@ class Task:
 
 
 def make_network(projector: Projector, config: TrainConfig) -> Network:
-    """Returns the projector as training runs it: with dropped paths, where it has any.
+    """Returns the projector as training runs it: with dropped paths, if it has any.
 
     Raises:
         ValueError: the weights of this projector cannot be trained.
@@ -112,15 +111,7 @@ def init_params(
     embedding_dim: int,
     num_classes: int,
 ) -> Any:
-    """Draws what is trained.
-
-    Args:
-        config: says what it is.
-        key: random key.
-        projector: weights to start from.
-        embedding_dim: d.
-        num_classes: of the head.
-    """
+    """Draws the head and the adapters; `projector` holds the weights to start from."""
     head_key, adapter_key = jax.random.split(key)
     kernel = HEAD_INIT_STD * jax.random.normal(head_key, (embedding_dim, num_classes))
     params = {"head": {"kernel": kernel, "bias": jnp.zeros(num_classes)}}
@@ -131,7 +122,7 @@ def init_params(
     return params
 
 
-def init_state(task: Task, params: Any) -> State:
+def init_state(task: TrainTask, params: Any) -> State:
     """Returns the state before the first step."""
     return State(
         step=jnp.zeros((), jnp.int32),
@@ -141,7 +132,7 @@ def init_state(task: Task, params: Any) -> State:
     )
 
 
-def projector_params(task: Task, params: Any, frozen: Any) -> Any:
+def _projector_params(task: TrainTask, params: Any, frozen: Any) -> Any:
     """Returns the projector's weights: trained, adapted or frozen."""
     if "projector" in params:
         return params["projector"]
@@ -156,11 +147,11 @@ def _classify(head: Any, embedding: Float[Array, "b d"]) -> Float[Array, "b clas
 
 
 def _loss(
-    params: Any, frozen: Any, batch: Batch, key: PRNGKeyArray, task: Task
+    params: Any, frozen: Any, batch: Batch, key: PRNGKeyArray, task: TrainTask
 ) -> tuple[Float[Array, ""], Int[Array, ""]]:
-    """Returns the summed loss of a batch, and how many of its clips are classified rightly."""
+    """Returns the summed loss of a batch, and how many of its clips are classified correctly."""
     path_key, dropout_key = jax.random.split(key)
-    embedding = task.network(projector_params(task, params, frozen), batch["clips"], path_key)
+    embedding = task.network(_projector_params(task, params, frozen), batch["clips"], path_key)
     keep = 1.0 - task.config.dropout
     kept = jax.random.bernoulli(dropout_key, keep, embedding.shape)
     logits = _classify(params["head"], jnp.where(kept, embedding / keep, 0.0))
@@ -180,7 +171,7 @@ def train_step(
     frozen: Any,
     batch: Batch,
     key: PRNGKeyArray,
-    task: Task,
+    task: TrainTask,
     gather: Move = _stay,
     scatter: Move = _stay,
 ) -> tuple[State, dict[str, Array]]:
@@ -188,12 +179,12 @@ def train_step(
 
     Args:
         state: is consumed.
-        frozen: weights of a projector that is not trained, or is adapted; else empty.
+        frozen: weights of the projector if it is not trained or has adapters; else empty.
         batch: `clips` uint8 [b, t, h, w, 3] and `label` [b].
-        key: of the run; the step's own is derived from it.
+        key: of the run; the key of the step is derived from it.
         task: what is trained.
-        gather: brings weights from where they are kept to where they are used.
-        scatter: brings a gradient to where the weights are kept.
+        gather: moves weights from where they are stored to where they are used.
+        scatter: moves a gradient to where the weights are stored.
 
     Returns:
         The next state, and `loss`, `accuracy`, `gradient_norm` and `learning_rate`.
@@ -218,9 +209,9 @@ def train_step(
 
 
 def _accumulate(
-    params: Any, frozen: Any, batch: Batch, key: PRNGKeyArray, task: Task, scatter: Move
+    params: Any, frozen: Any, batch: Batch, key: PRNGKeyArray, task: TrainTask, scatter: Move
 ) -> Any:
-    """Sums loss, right answers and gradient over parts of the batch, one after the other."""
+    """Sums loss, correct answers and gradient over parts of the batch, one after the other."""
 
     def differentiate(rows: Batch, key: PRNGKeyArray) -> Any:
         found, gradient = jax.value_and_grad(_loss, has_aux=True)(params, frozen, rows, key, task)
@@ -243,22 +234,22 @@ def _accumulate(
 
 
 def eval_step(
-    params: Any, frozen: Any, batch: Batch, task: Task, gather: Move = _stay
+    params: Any, frozen: Any, batch: Batch, task: TrainTask, gather: Move = _stay
 ) -> dict[str, Array]:
-    """Sums loss and right answers over the clips of a batch.
+    """Sums loss and correct answers over the clips of a batch.
 
     Args:
         params: of the state.
         frozen: as for `train_step`.
-        batch: `clips`, `label` and `mask` bool [b], False where a row only fills the batch.
+        batch: `clips`, `label` and `mask` bool [b], False for rows that only fill the batch.
         task: what is trained.
         gather: as for `train_step`.
 
     Returns:
-        Per class, [classes]: `loss`, `correct` and `count`, to be added up over batches.
+        Per class, [classes]: `loss`, `correct` and `count`, to be summed over batches.
     """
     params, frozen = gather(params), gather(frozen)
-    embedding = task.network(projector_params(task, params, frozen), batch["clips"], None)
+    embedding = task.network(_projector_params(task, params, frozen), batch["clips"], None)
     logits = _classify(params["head"], embedding)
     label, mask = batch["label"], batch["mask"]
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, label)

@@ -3,16 +3,16 @@ import json
 
 import pytest
 from full_study import make_full_study
-from prediction_tables import make_answers, make_meta, make_study
+from prediction_tables import evaluate, make_answers, make_meta, make_study
 
 pytest.importorskip("jsonschema", reason="jsonschema comes with the extra `dev`")
 
 import jsonschema
+from metrics_schema import check, read_schema
 
 from mpjax.analysis.classification.comparison import compare
-from mpjax.analysis.classification.evaluate import SCHEMA, evaluate
 from mpjax.analysis.predictions import read_predictions, write_predictions
-from mpjax.analysis.schema import check, read_schema
+from mpjax.studies.evaluation import SCHEMA
 from mpjax.taxonomy import Taxonomy
 
 

@@ -18,7 +18,8 @@ import numpy as np
 import pandas as pd
 
 from mpjax.analysis import predictions
-from mpjax.analysis.classification import evaluate as metrics
+from mpjax.config import EvalConfig, StudyConfig
+from mpjax.studies.evaluation import put_together
 from mpjax.taxonomy import default_taxonomy, fine_name
 
 CONDITIONS, DAYS = ("inflammatory", "neuropathic", "sham"), (1, 3, 7, 14, 21)
@@ -98,7 +99,9 @@ def evaluate(path: Path, resamples: int) -> None:
     started = time.perf_counter()
     read = predictions.read_predictions(path, embedding=True)
     reading, reading_peak = time.perf_counter() - started, peak_memory()
-    figures = metrics.evaluate(read, bootstrap=resamples, permutations=resamples)
+    figures = put_together(
+        StudyConfig(eval=EvalConfig(bootstrap=resamples, permutations=resamples)), read
+    )
     seconds = time.perf_counter() - started
     peak = peak_memory()
     fine = figures["fine"]["recording"]["accuracy"]

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mpjax.models.i3d import network
+from mpjax.models.i3d import network, weights
 from mpjax.models.projector import load_projector
 
 SHAPES = ((1, 16, 224, 224), (4, 16, 128, 128), (4, 16, 112, 112))
@@ -117,7 +117,7 @@ def interleave(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, fl
 
 
 def main() -> None:
-    variables = network.read_arrays(network.kinetics400_path())
+    variables = weights.read_arrays(weights.kinetics400_path())
     variables["batch_stats"] = jax.tree.map(np.ravel, variables["batch_stats"])
     projector = load_projector("kinetics400")
     variables = jax.device_put(variables)

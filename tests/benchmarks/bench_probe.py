@@ -109,8 +109,8 @@ def published(workdir: Path, config: StudyConfig, steps: int) -> tuple[np.ndarra
     )
     with jax.set_mesh(mesh):
         abstract, abstract_frozen = compiled_steps.layout(task, mesh, weights, fully_sharded=False)
-        frozen = compiled_steps.place(abstract_frozen, weights)
-        state = compiled_steps.make_state(task, abstract, 0, weights)
+        frozen = compiled_steps.place_frozen(task, abstract_frozen, weights)
+        state = compiled_steps.make_state(task, abstract, weights)
         train = compiled_steps.train_program(task, mesh, abstract, abstract_frozen)
         key = jax.random.key(0)
 

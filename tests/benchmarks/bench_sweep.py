@@ -25,9 +25,9 @@ CLASSES = 15
 CONFIG = SweepConfig(epochs=5.0)
 
 
-def make_rows(seed: int, n: int) -> logistic.Rows:
+def make_rows(seed: int, n: int) -> logistic.TrainingRows:
     rng = np.random.default_rng(seed)
-    return logistic.Rows(
+    return logistic.TrainingRows(
         embedding=rng.standard_normal((n, 768), np.float32),
         label=rng.integers(0, CLASSES, n),
         fold=np.zeros(n, int),

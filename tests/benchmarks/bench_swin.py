@@ -24,15 +24,15 @@ MULTIPLY_ADDS = 2 * 43.9e9  # published for 16 frames (SwinTransformer3d of torc
 TASKS = ("forward", "forward+backward")
 
 
-def prepare_ours(form: str) -> dict[str, Callable[[], Any]]:
+def prepare_ours(attention_impl: str) -> dict[str, Callable[[], Any]]:
     import jax
     import jax.numpy as jnp
 
-    from mpjax.models.swin import network
+    from mpjax.models import swin
 
-    config = network.SwinConfig.tiny(form=form)
-    model = network.VideoSwin(config)
-    params = jax.jit(network.init_params, static_argnums=0)(config, jax.random.key(0))
+    config = swin.SwinConfig.tiny(attention_impl=form)
+    model = swin.VideoSwin(config)
+    params = jax.jit(swin.init_params, static_argnums=0)(config, jax.random.key(0))
     clips = jax.random.normal(jax.random.key(1), SHAPE)
     forward = jax.jit(lambda params, clips: model.apply({"params": params}, clips)[3:])
     backward = jax.jit(

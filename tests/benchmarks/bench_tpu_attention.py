@@ -26,24 +26,24 @@ import optax
 from jax.experimental import topologies
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from mpjax.models.swin import network
+from mpjax.models import swin
 from mpjax.profiling import costs, hlo_work
 
 CLIP = (32, 224, 224, 3)
 
 
-def make_forward(config: network.SwinConfig) -> Any:
+def make_forward(config: swin.SwinConfig) -> Any:
     def forward(params: Any, clips: jax.Array) -> Any:
-        outputs = network.VideoSwin(config).apply({"params": params}, clips)
+        outputs = swin.VideoSwin(config).apply({"params": params}, clips)
         return outputs.embedding, outputs.logits
 
     return jax.jit(forward)
 
 
-def make_train_step(config: network.SwinConfig, optimizer: Any) -> Any:
+def make_train_step(config: swin.SwinConfig, optimizer: Any) -> Any:
     def step(params: Any, moments: Any, clips: jax.Array, labels: jax.Array, key: Any) -> Any:
         def loss(params: Any) -> jax.Array:
-            outputs = network.VideoSwin(config).apply(
+            outputs = swin.VideoSwin(config).apply(
                 {"params": params}, clips, train=True, rngs={"drop_path": key}
             )
             return optax.softmax_cross_entropy_with_integer_labels(outputs.logits, labels).mean()
@@ -55,7 +55,7 @@ def make_train_step(config: network.SwinConfig, optimizer: Any) -> Any:
     return jax.jit(step, donate_argnums=(0, 1))
 
 
-def lower(program: str, config: network.SwinConfig, mesh: Mesh, clips: int) -> Any:
+def lower(program: str, config: swin.SwinConfig, mesh: Mesh, clips: int) -> Any:
     """Lowers a program, its clips spread over the mesh's axis "data", its parameters copied."""
 
     def abstract(tree: Any, spec: PartitionSpec) -> Any:
@@ -66,7 +66,7 @@ def lower(program: str, config: network.SwinConfig, mesh: Mesh, clips: int) -> A
 
     whole, spread = PartitionSpec(), PartitionSpec("data")
     key = jax.eval_shape(jax.random.key, 0)
-    params = jax.eval_shape(lambda key: network.init_params(config, key), key)
+    params = jax.eval_shape(lambda key: swin.init_params(config, key), key)
     batch = abstract(jax.ShapeDtypeStruct((clips, *CLIP), jnp.dtype(config.dtype)), spread)
     if program == "forward":
         return make_forward(config).lower(abstract(params, whole), batch)
@@ -77,7 +77,7 @@ def lower(program: str, config: network.SwinConfig, mesh: Mesh, clips: int) -> A
     return make_train_step(config, optimizer).lower(*state, batch, labels, abstract(key, whole))
 
 
-def measure(program: str, config: network.SwinConfig, mesh: Mesh, clips: int) -> dict[str, float]:
+def measure(program: str, config: swin.SwinConfig, mesh: Mesh, clips: int) -> dict[str, float]:
     with jax.set_mesh(mesh):
         lowered = lower(program, config, mesh, clips)
         start = time.perf_counter()
@@ -107,8 +107,8 @@ def main() -> None:
         mesh = Mesh(devices.reshape(-1, 1), ("data", "model"))
         for program in flags.programs:
             for path in flags.paths:
-                config = network.SwinConfig.base(
-                    dtype="bfloat16", form=path, depths=tuple(flags.depths), scan=True
+                config = swin.SwinConfig.base(
+                    dtype="bfloat16", attention_impl=path, depths=tuple(flags.depths), scan=True
                 )
                 seen = measure(program, config, mesh, flags.clips)
                 print(

@@ -132,7 +132,7 @@ def test_enlarging_matches_opencv_bilinear():
 def test_turned_views_are_the_clip_turned_and_come_before_the_next_start():
     clip = gradient(16, 50, 150)
     plain = clips.Views(size=50, frames=8, clips=2, crops=3)
-    turned = clips.Views(size=50, frames=8, clips=2, crops=3, turns=4)
+    turned = clips.Views(size=50, frames=8, clips=2, crops=3, rotations=4)
     cut, filmed = turned.cut(clip), plain.cut(clip)
     assert len(cut) == turned.count(16, 50, 150) == 4 * plain.count(16, 50, 150)
     for start in range(2):
@@ -144,7 +144,7 @@ def test_turned_views_are_the_clip_turned_and_come_before_the_next_start():
 
 def test_half_turns_are_of_180_degrees_and_other_angles_are_refused():
     clip = gradient(4, 50, 50)
-    turned = clips.Views(size=50, turns=2).cut(clip)[1]
+    turned = clips.Views(size=50, rotations=2).cut(clip)[1]
     np.testing.assert_array_equal(turned, clip[:, ::-1, ::-1])
     with pytest.raises(ValueError, match="1, 2 or 4, got 3"):
-        clips.Views(size=50, turns=3)
+        clips.Views(size=50, rotations=3)

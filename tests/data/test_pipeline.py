@@ -120,7 +120,7 @@ def test_evaluation_can_start_in_the_middle(source):
 
 
 @pytest.mark.parametrize(
-    "views", [VIEWS, Views(size=24, crops=2), Views(size=32), Views(size=32, turns=4)]
+    "views", [VIEWS, Views(size=24, crops=2), Views(size=32), Views(size=32, rotations=4)]
 )
 def test_views_in_batches_are_those_of_the_clip(source, views):
     for batch in pipeline.eval_batches(source, batch_size=5, views=views):

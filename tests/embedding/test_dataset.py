@@ -13,7 +13,7 @@ import small_dataset
 from mpjax.config import MeshConfig, ProjectorConfig
 from mpjax.data import embeddings, pipeline
 from mpjax.embedding import dataset as embedding
-from mpjax.models.i3d import network
+from mpjax.models import i3d
 from mpjax.models.projector import Projector
 from mpjax.training import partitioning
 
@@ -133,24 +133,27 @@ def test_a_file_that_is_not_ours_is_refused(tmp_path):
 
 
 ON_FOUR_DEVICES = """
-import dataclasses
 import sys
 
 import jax.numpy as jnp
 import numpy as np
-from tests.embedding.test_dataset import brightness_projector
 
 from mpjax.config import MeshConfig, ProjectorConfig
 from mpjax.embedding import dataset as embedding
+from mpjax.models.projector import Projector
 from mpjax.training import partitioning
 
 dataset, folder = sys.argv[1:]
 mix = np.random.default_rng(0).normal(size=(3, 8)).astype(np.float32)
-projector = dataclasses.replace(
-    brightness_projector(),
+projector = Projector(
+    name="brightness",
+    fingerprint="brightness",
     embedding_dim=8,
+    num_classes=None,
     params={"mix": mix},
     apply=lambda params, clips: (jnp.mean(clips, axis=(1, 2, 3)) @ params["mix"], None),
+    mean=(0.0, 0.0, 0.0),
+    std=(1.0, 1.0, 1.0),
 )
 shapes, to_global = [], partitioning.to_global
 
@@ -225,14 +228,14 @@ def test_a_process_reads_the_rows_of_its_devices(monkeypatch, processes, process
 def test_projectors_that_differ_in_their_weights_share_a_program():
     mesh = partitioning.make_mesh(MeshConfig(), devices=jax.local_devices()[:1])
     one, other = (
-        network.load("random", seed=0, dtype="float32"),
-        network.load("random", seed=1, dtype="float32"),
+        i3d.load("random", seed=0, dtype="float32"),
+        i3d.load("random", seed=1, dtype="float32"),
     )
     assert one.fingerprint != other.fingerprint
     program = embedding.embed_program(one, mesh)
     assert embedding.embed_program(other, mesh) is program
     for change in (
         {"mean": (0.0, 0.0, 0.0)},
-        {"apply": network.load("random", seed=0, dtype="bfloat16").apply},
+        {"apply": i3d.load("random", seed=0, dtype="bfloat16").apply},
     ):
         assert embedding.embed_program(dataclasses.replace(one, **change), mesh) is not program

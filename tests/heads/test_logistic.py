@@ -16,7 +16,7 @@ def make_rows(seed=0, *, n=240, width=12, classes=3, folds=4, shift=1.0):
     centres = shift * rng.standard_normal((classes, width))
     label, fold, clip = np.repeat([label, fold, np.arange(n // 3)], 3, axis=1)
     embedding = 50 + 4 * (rng.standard_normal((n, width)) + centres[label])
-    return logistic.Rows(embedding.astype(np.float32), label, fold, clip)
+    return logistic.TrainingRows(embedding.astype(np.float32), label, fold, clip)
 
 
 def reference_logits(rows, weight, l2, embedding):
@@ -48,7 +48,7 @@ def test_fits_equal_scikit_learn(l2, class_balanced, width):
 
 
 def test_weights_count_clips_alike_and_classes_alike():
-    rows = logistic.Rows(
+    rows = logistic.TrainingRows(
         embedding=np.zeros((6, 1), np.float32),
         label=np.array([0, 0, 0, 0, 1, 0]),
         fold=np.array([0, 0, 0, 0, 0, 1]),
@@ -65,7 +65,7 @@ def test_weights_count_clips_alike_and_classes_alike():
 def test_nothing_of_a_fold_reaches_the_head_that_predicts_it():
     """Neither the fit, nor its standardisation, nor the choice of its l2."""
     rows = make_rows()
-    spoiled = logistic.Rows(
+    spoiled = logistic.TrainingRows(
         embedding=np.where(rows.fold[:, None] == 1, 100 + rows.embedding, rows.embedding),
         label=np.where(rows.fold == 1, 2 - rows.label, rows.label),
         fold=rows.fold,

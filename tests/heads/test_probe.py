@@ -143,7 +143,7 @@ def test_a_coarse_head_for_a_cohort_without_coarse_classes_is_refused(tmp_path):
 def test_heads_of_other_folds_are_refused_because_they_saw_the_tested_animals(tmp_path):
     embedded = make_embeddings()
     probe.train(embedded, make_division(), CONFIG, tmp_path / "heads")
-    with pytest.raises(ValueError, match="heads of another division"):
+    with pytest.raises(ValueError, match="heads for another division"):
         probe.predict(embedded, make_division(shift=1), tmp_path / "heads")
     assert probe.train(embedded, make_division(shift=1), CONFIG, tmp_path / "heads")
 
@@ -152,7 +152,7 @@ def test_heads_of_other_embeddings_are_refused(tmp_path):
     embedded, splits = make_embeddings(), make_division()
     probe.train(embedded, splits, CONFIG, tmp_path / "heads")
     other = dataclasses.replace(embedded, meta=embedded.meta | {"fingerprint": "other"})
-    with pytest.raises(ValueError, match="heads of other embeddings"):
+    with pytest.raises(ValueError, match="heads for other embeddings"):
         probe.predict(other, splits, tmp_path / "heads")
 
 

@@ -27,7 +27,7 @@ def make_rows(*, seed=0, clips=30, views=2, signal=1.0, scale=1.0):
     label = clip % 3
     centres = np.random.default_rng(99).standard_normal((3, 6))
     embedding = scale * (signal * centres[label] + rng.standard_normal((len(clip), 6)))
-    return logistic.Rows(
+    return logistic.TrainingRows(
         embedding=embedding.astype(np.float32), label=label, fold=np.zeros_like(clip), clip=clip
     )
 
@@ -63,7 +63,7 @@ def test_the_order_of_trials_and_how_many_run_at_once_do_not_matter():
         learning_rates=CONFIG.learning_rates[::-1],
         weight_decays=CONFIG.weight_decays[::-1],
         seeds=CONFIG.seeds[::-1],
-        at_once=4,
+        parallel_trials=4,
     )
     turned = sweep.sweep(ROWS, HELD_OUT, 3, other).sort_values(key, ignore_index=True)
     pd.testing.assert_frame_equal(table, turned, rtol=1e-6)
@@ -159,7 +159,7 @@ def test_settings_are_ranked_by_their_mean_over_seeds():
     assert ranked["accuracy_std"].tolist() == pytest.approx([0, 0.02**0.5, 0.32**0.5])
 
 
-def make_study(scheme, *, splits=("train", "train", "val", "test")):
+def make_study(scheme, *, names=("train", "train", "val", "test")):
     """16 animals of 2 classes, 3 clips of 2 views each, and one animal of the drug part."""
     rng = np.random.default_rng(0)
     animal = np.repeat(np.arange(17), 6)
@@ -170,7 +170,7 @@ def make_study(scheme, *, splits=("train", "train", "val", "test")):
             "video": [f"v{a}" for a in animal],
             "animal": [f"a{a}" for a in animal],
             "label": np.where(animal == 16, -1, animal % 2),
-            "split": [splits[a // 2 % 4] if scheme == "fixed" else "test" for a in animal],
+            "split": [names[a // 2 % 4] if scheme == "fixed" else "test" for a in animal],
         }
     )
     table.loc[animal == 16, "split"] = "drug"
@@ -191,17 +191,17 @@ def disturb(embedded, rows):
     return dataclasses.replace(embedded, embedding=embedding)
 
 
-@pytest.mark.parametrize("splits", [("train", "train", "val", "test"), ("train",) * 3 + ("test",)])
-def test_animals_of_the_test_and_the_drug_part_do_not_enter(splits, tmp_path):
-    embedded, splits = make_study("fixed", splits=splits)
+@pytest.mark.parametrize("names", [("train", "train", "val", "test"), ("train",) * 3 + ("test",)])
+def test_animals_of_the_test_and_the_drug_part_do_not_enter(names, tmp_path):
+    embedded, splits = make_study("fixed", names=names)
     best, table = run(embedded, splits, tmp_path)
-    assert set(table["judged_on"]) == {"val" if "val" in splits else "fold 0"}
+    assert set(table["judged_on"]) == {"val" if "val" in names else "fold 0"}
     assert best == tuple(sweep.summarise(table).iloc[0][["learning_rate", "weight_decay"]])
     unused = embedded.table["split"].isin(["test", "drug"]).to_numpy()
     again = run(disturb(embedded, unused), splits, tmp_path)
     assert again[0] == best
     pd.testing.assert_frame_equal(table, again[1])
-    for split in set(splits) - {"test"}:
+    for split in set(names) - {"test"}:
         used = (embedded.table["split"] == split).to_numpy()
         changed = run(disturb(embedded, np.flatnonzero(used)[::2]), splits, tmp_path)[1]
         assert not np.allclose(table["loss"], changed["loss"])
@@ -234,7 +234,7 @@ def test_a_study_of_one_fold_has_nothing_to_be_judged_on(tmp_path):
 
 
 def test_an_empty_sweep_is_refused():
-    with pytest.raises(ValueError, match=r"sweep\.seeds is empty"):
+    with pytest.raises(ValueError, match="SweepConfig.seeds must be one or more numbers"):
         SweepConfig(seeds=())
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from mpjax.config import EvalConfig, StudyConfig
 from mpjax.taxonomy import Taxonomy, default_taxonomy, fine_name
 
 CONDITIONS = ("inflammatory", "neuropathic", "sham")
@@ -84,3 +85,11 @@ def _add(rows, aim, target, base, *, cage, at="") -> None:
         for clip in range(3):
             rows.append({**base, "cage": cage, "video": video, "start_frame": clip * 16})
             aim.append(target)
+
+
+def evaluate(read, *, demonstration=None, **settings):
+    """Returns the metrics of predictions alone; `settings` are those of EvalConfig."""
+    from mpjax.studies.evaluation import put_together  # loads all of the analysis
+
+    config = StudyConfig(eval=EvalConfig(**settings))
+    return put_together(config, read, demonstration=demonstration)

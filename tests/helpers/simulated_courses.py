@@ -45,7 +45,7 @@ def taxonomy_of(course: Course):
 
 
 def simulate(course: Course, *, seed: int) -> pd.DataFrame:
-    """Draws a cohort's scores, as `trajectories.score_days` gives them."""
+    """Draws a cohort's scores, as `daily_scores.score_days` gives them."""
     rng = np.random.default_rng(seed)
     rows = []
     for c, condition in enumerate(CONDITIONS):

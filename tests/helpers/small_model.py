@@ -7,9 +7,9 @@ import pandas as pd
 from video_files import write_video
 
 from mpjax import config as configs
-from mpjax import embed, explain, train
 from mpjax.analysis import predictions
-from mpjax.studies import evaluation
+from mpjax.studies import stages
+from mpjax.studies.predictions import predict
 
 ANIMALS = 4  # per condition
 CLIPS, FRAMES = 3, 4  # per recording; frames per clip
@@ -39,7 +39,7 @@ def study_config():
     config.projector.architecture.window = (2, 2, 2)
     config.head.l2 = (0.1,)
     config.motifs.candidates = (2,)
-    config.motifs.gallery = 1
+    config.motifs.exemplars = 1
     for part in ("saliency", "confounds", "baselines"):
         config[part].run = False
     config.baselines.random = False
@@ -68,9 +68,9 @@ def write(folder: Path) -> Path:
     config, workdir = study_config(), folder / "study"
     cohort = cohorts.read_cohort(folder / "cohort.csv", split=config.split)
     build.build(cohort, workdir / "dataset", clip_config=config.video, config=config.build)
-    embed.run(config, workdir)
-    train.run(config, workdir)
-    explain.run(config, workdir)
-    table, meta = evaluation.predict(workdir)
+    stages.embed(config, workdir)
+    stages.train(config, workdir)
+    stages.explain(config, workdir)
+    table, meta = predict(workdir)
     predictions.write_predictions(workdir / "predictions.parquet", table, meta)
     return workdir

@@ -78,10 +78,10 @@ def write(workdir: Path) -> Path:
 def main(workdir: str, *changes: str) -> None:
     from absl import flags
 
-    from mpjax import train
+    from mpjax.studies import stages
 
     flags.FLAGS.mark_as_parsed()
-    train.run(study_config(*changes), workdir)
+    stages.train(study_config(*changes), workdir)
     print("ended")
 
 

@@ -11,14 +11,15 @@ import pytest
 import small_study
 from scipy.special import logsumexp, softmax
 
-from mpjax import embed, export, train
-from mpjax import eval as evaluation
 from mpjax.analysis import predictions
 from mpjax.data import pipeline, records
 from mpjax.data.clips import Views
 from mpjax.data.splits import Splits, write_splits
 from mpjax.interop import stablehlo
 from mpjax.io import files
+from mpjax.studies import export, stages
+from mpjax.studies.predictions import predict
+from mpjax.studies.projector import projector_of
 from mpjax.taxonomy import Taxonomy
 
 small_dataset = small_study.small_dataset
@@ -58,11 +59,11 @@ def study(tmp_path_factory):
     taxonomy = Taxonomy(("x", "y", "z"), ("pain", "none"), (0, 0, 1))
     write_splits(dataset, Splits("kfold", "animal", taxonomy, [], 0, "cohort.csv", folds))
     config = small_study.study_config(
-        "train.what='probe'", f"projector.turns={TURNS}", "head.l2=(1.0,)"
+        "train.what='probe'", f"projector.rotations={TURNS}", "head.l2=(1.0,)"
     )
-    embed.run(config, workdir)
-    train.run(config, workdir)
-    table, meta = evaluation.findings.predict(workdir)
+    stages.embed(config, workdir)
+    stages.train(config, workdir)
+    table, meta = predict(workdir)
     predictions.write_predictions(workdir / "predictions.parquet", table, meta)
     return config, workdir
 
@@ -152,10 +153,7 @@ def test_a_projector_that_is_not_the_studys_is_refused_and_nothing_is_written(st
 
 
 def test_a_video_swin_is_exported_in_plain_xla(study):
-    from mpjax.training import finetune as exports
-
-    config, workdir = study
-    projector = exports.projector_of(config, workdir, trained=True)
+    projector = projector_of(study[0])
     portable = stablehlo.portable(projector)
-    assert (portable.config.form, portable.config.scan) == ("xla", False)
+    assert (portable.config.attention_impl, portable.config.scan) == ("xla", False)
     assert portable.fingerprint == projector.fingerprint

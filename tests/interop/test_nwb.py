@@ -103,7 +103,7 @@ def test_an_unknown_start_is_asked_for_and_not_made_up():
         starts("", "")
     told = starts("", "", "2026-03-01T09:30:00+01:00")
     assert told.time.utcoffset() == datetime.timedelta(hours=1)
-    assert "told by the user" in told.basis
+    assert "given by the user" in told.basis
     with pytest.raises(ValueError, match="not ISO 8601"):
         starts("", "", "yesterday")
 

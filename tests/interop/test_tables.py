@@ -36,7 +36,7 @@ def read_study(tmp_path):
 
 def test_bouts_are_runs_of_one_motif_and_end_at_gaps():
     windows, assigned = make_windows([1, 1, 0, -1, -1, 1, 1], gap_after=5)
-    found = tables.list_bouts(windows, assigned, motifs=2)
+    found = tables.list_bouts(tables.Motifs(windows, assigned, 2))
     assert found["start_s"].tolist() == [0, 4, 6, 10, 22]
     assert found["stop_s"].tolist() == [4, 6, 10, 12, 24]
     assert found["motif"].fillna(-1).tolist() == [1, 0, -1, 1, 1]
@@ -49,15 +49,15 @@ def test_bouts_of_several_recordings_do_not_run_into_each_other():
     second, b = make_windows([0, 0], video="a.mp4", animal="m1")
     windows = pd.concat([first, second], ignore_index=True)
     joined = Assigned(*(np.concatenate(pair) for pair in zip(a, b, strict=True)))
-    found = tables.list_bouts(windows, joined, motifs=1)
+    found = tables.list_bouts(tables.Motifs(windows, joined, 1))
     assert found[["video", "animal"]].to_numpy().tolist() == [["a.mp4", "m1"], ["b.mp4", "m2"]]
     assert found["stop_s"].tolist() == [4, 4]
 
 
 def test_the_time_in_bouts_is_the_usage_of_a_recording():
     windows, assigned = make_windows([0, 1, 1, -1, 2, 2, 2, 0])
-    bouts = tables.list_bouts(windows, assigned, motifs=3)
-    usage = tables.flatten_usage(windows, assigned, motifs=3)
+    bouts = tables.list_bouts(tables.Motifs(windows, assigned, 3))
+    usage = tables.flatten_usage(tables.Motifs(windows, assigned, 3))
     seconds = (bouts["stop_s"] - bouts["start_s"]).groupby(bouts["motif"]).sum()
     for motif in range(3):
         assert usage[f"usage[{motif}]"].item() == pytest.approx(seconds[motif] / 16)

@@ -4,8 +4,8 @@ import pytest
 
 from mpjax.config import ArchitectureConfig
 from mpjax.interpret import attribution
+from mpjax.models import swin
 from mpjax.models.projector import Projector, load_projector
-from mpjax.models.swin import network
 
 T, H, W = 4, 12, 12
 SHAPE = (T, H, W)
@@ -60,7 +60,7 @@ def test_a_contrast_is_the_mean_of_its_classes_minus_that_of_the_others():
     assert attribution.contrast(members) @ logits == pytest.approx(4.0 - 2.5)
     one = np.array([False, False, False, True])
     assert attribution.contrast(one) @ logits == pytest.approx(4.0 - 3.0)
-    with pytest.raises(ValueError, match="a contrast of 4 of 4 classes"):
+    with pytest.raises(ValueError, match="4 of 4 classes form no contrast"):
         attribution.contrast(np.ones(4, bool))
 
 
@@ -166,7 +166,7 @@ TINY = ArchitectureConfig(
 
 
 def test_gradients_reach_the_pixels_of_a_video_swin():
-    projector = network.load("random", seed=0, dtype="float32", architecture=TINY)
+    projector = swin.load("random", seed=0, dtype="float32", architecture=TINY)
     check_network(projector, (4, 24, 24))
 
 

@@ -19,7 +19,9 @@ from mpjax.models.projector import Projector
 from mpjax.taxonomy import Taxonomy, default_taxonomy
 
 FINE = ("sham@d1", "sni@d1")
-CONFIG = SaliencyConfig(grid=(2, 4, 4), levels=4, steps=4, drawn=2, most=6, batch_size=8)
+CONFIG = SaliencyConfig(
+    grid=(2, 4, 4), levels=4, steps=4, random_clips=2, max_clips=6, batch_size=8
+)
 VIDEOS = 6
 
 
@@ -187,7 +189,9 @@ LABELS = Taxonomy(("groom", "rear", "walk"))
 def test_the_surest_right_and_wrong_clips_of_each_class_are_of_different_animals():
     table = predictions()
     task = explain_clips.plan_task(table, LABELS)
-    config = dataclasses.replace(CONFIG, right=2, wrong=1, drawn=1, most=24)
+    config = dataclasses.replace(
+        CONFIG, correct_per_class=2, incorrect_per_class=1, random_clips=1, max_clips=24
+    )
     chosen = explain_clips.choose(table, task, config)
     assert len(chosen) == 10
     animals = table["animal"][[each.row for each in chosen]]
@@ -199,7 +203,7 @@ def test_the_surest_right_and_wrong_clips_of_each_class_are_of_different_animals
         assert (len(right), len(wrong)) == (2, 1)
         assert (named[right] == k).all()
         assert (named[wrong] != k).all()
-    alone = dataclasses.replace(config, right=1, wrong=0, drawn=0)
+    alone = dataclasses.replace(config, correct_per_class=1, incorrect_per_class=0, random_clips=0)
     one = table.assign(animal=[f"a{i}" for i in range(60)])
     surest = {task.p[(table["label"] == k) & (named == k)].max().round(12) for k in range(3)}
     found = {task.p[e.row].max().round(12) for e in explain_clips.choose(one, task, alone)}
@@ -209,7 +213,7 @@ def test_the_surest_right_and_wrong_clips_of_each_class_are_of_different_animals
 def test_the_choice_hangs_on_the_seed_alone_and_stops_at_the_most():
     table = predictions()
     task = explain_clips.plan_task(table, LABELS)
-    config = dataclasses.replace(CONFIG, drawn=5, most=7)
+    config = dataclasses.replace(CONFIG, random_clips=5, max_clips=7)
     chosen = explain_clips.choose(table, task, config)
     assert len(chosen) == 7
     assert chosen == explain_clips.choose(table, task, config)

@@ -16,12 +16,13 @@ from etils import epath
 
 from data_prep import build, cohort
 from data_prep.build import dataset as build_dataset
-from mpjax import cli, study
+from mpjax import cli
 from mpjax import config as configs
 from mpjax.config import BuildConfig, VideoConfig
 from mpjax.data import records
 from mpjax.data.video import VideoError, probe, read_clips
 from mpjax.io import files, stores
+from mpjax.studies import stages
 from mpjax.training import artifacts
 
 
@@ -322,7 +323,7 @@ def test_training_on_clips_is_refused_where_its_checkpoints_cannot_be_written(fo
     config = configs.to_config_dict(configs.StudyConfig())
     config.train.what = "all"
     with pytest.raises(artifacts.CheckpointError, match=r"local or gs:// --workdir"):
-        study.run(configs.from_config_dict(config), folder)
+        stages.run(configs.from_config_dict(config), folder)
     assert not folder.exists()
 
 

@@ -11,8 +11,8 @@ from flax.traverse_util import flatten_dict
 from mpjax.config import StudyConfig
 from mpjax.models import lora
 from mpjax.models.lora import LoraConfig
+from mpjax.models.swin import SwinConfig, VideoSwin
 from mpjax.models.swin import network as swin
-from mpjax.models.swin.network import SwinConfig, VideoSwin
 from mpjax.models.weights.torch_port import load_checkpoint
 
 NETWORK = SwinConfig(
@@ -180,10 +180,10 @@ def test_adapters_of_another_rank_are_refused():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"rank": 0}, "lora.rank must be 1 or more, got 0"),
-        ({"alpha": 0.0}, "lora.alpha must be positive and finite, got 0.0"),
-        ({"alpha": float("nan")}, "lora.alpha must be positive and finite, got nan"),
-        ({"alpha": float("inf")}, "lora.alpha must be positive and finite, got inf"),
+        ({"rank": 0}, "LoraConfig.rank must be 1 or more, got 0"),
+        ({"alpha": 0.0}, "LoraConfig.alpha must be above 0 and finite, got 0.0"),
+        ({"alpha": float("nan")}, "LoraConfig.alpha must be above 0 and finite, got nan"),
+        ({"alpha": float("inf")}, "LoraConfig.alpha must be above 0 and finite, got inf"),
     ],
 )
 def test_impossible_numbers_are_refused(fields, message):

@@ -203,7 +203,7 @@ sharded = dataclasses.replace(config, mesh=c.MeshConfig(fully_sharded=True))
 
 def figures(name, config, devices, *, scan=False):
     mesh = partitioning.make_mesh(config.mesh, jax.devices()[:devices])
-    seen = aot.compile_costs(name, config, mesh, form="xla", scan=scan)
+    seen = aot.compile_costs(name, config, mesh, attention_impl="xla", scan=scan)
     return dataclasses.asdict(seen)
 
 def deeper(depth):
@@ -213,7 +213,7 @@ def deeper(depth):
 """
 
 SCALING = """
-params = ahead.abstract_projector(config.projector, form="xla").params
+params = aot.abstract_projector(config.projector, attention_impl="xla").params
 head = 32 * 15 + 15
 print(json.dumps({
     "params": 4 * (sum(x.size for x in jax.tree.leaves(params)) + head),
@@ -222,7 +222,7 @@ print(json.dumps({
     "eight": figures("train", config, 8),
     "sharded": figures("train", sharded, 8),
     "embed": figures("embed", config, 8),
-    "model": {name: ahead.model_flops(name, config) for name in ("train", "eval")},
+    "model": {name: aot.model_flops(name, config) for name in ("train", "eval")},
 }))
 """
 

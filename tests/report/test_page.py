@@ -8,9 +8,8 @@ from html import unescape
 import pages
 import pytest
 from full_study import make_full_study
-from prediction_tables import make_answers, make_meta, make_study
+from prediction_tables import evaluate, make_answers, make_meta, make_study
 
-from mpjax.analysis.classification.evaluate import evaluate
 from mpjax.analysis.predictions import read_predictions, write_predictions
 from mpjax.report.page import render_report, write_report
 from mpjax.taxonomy import Taxonomy
@@ -50,10 +49,10 @@ def full(report):
 def test_the_answers_come_first_in_words_with_their_intervals(study):
     _, page, metrics = study
     text = pages.text(page)
-    for kind, named in (("fine", "15 classes"), ("coarse", "3 groups")):
+    for kind, task in (("fine", "15 classes"), ("coarse", "3 groups")):
         score = metrics[kind]["recording"]["accuracy"]
         low, high = (f"{100 * value:.1f}" for value in score["ci95"])
-        answer = text.index(f"the model named the right one of {named}")
+        answer = text.index(f"the model predicted the correct one of {task}")
         answer = text[answer : text.index("Accuracy by level")]
         assert f"{100 * score['value']:.1f} % of recordings (95 % CI {low}–{high} %" in answer
         assert "n = 120 recordings of 12 animals)" in answer
@@ -78,8 +77,8 @@ def test_figures_share_no_ids_and_each_says_in_words_what_it_shows(full):
     ids = re.findall(r'\bid="([^"]+)"', page)
     assert len(ids) == len(set(ids))
     assert set(re.findall(r"(?:url\(#|href=\"#)([^\")]+)", page)) <= set(ids)
-    told = re.findall(r'<div role="img" aria-label="([^"]{40,})"><svg', page)
-    assert page.count("<svg") == len(told) == len(set(told)) > 20
+    texts = re.findall(r'<div role="img" aria-label="([^"]{40,})"><svg', page)
+    assert page.count("<svg") == len(texts) == len(set(texts)) > 20
 
 
 def test_a_full_study_has_every_section(full):
@@ -142,7 +141,7 @@ def test_downloads_agree_with_the_tables_shown(full):
     page = full[1]
     files = pages.downloads(page)
     for shown, row in zip(
-        pages.shown(page, "Every arm against vehicle"), files["contrasts"], strict=True
+        pages.shown(page, "Every arm compared with vehicle"), files["contrasts"], strict=True
     ):
         low, high = (float(row[f"value_ci_{end}"]) for end in ("low", "high"))
         cell = f"{float(row['value']):.2f}{low:.2f} to {high:.2f}".replace("-", "−")
@@ -174,7 +173,7 @@ def test_the_arrive_checklist_says_what_the_cohort_does_not(full):
 def test_the_methods_name_exact_n_tests_and_versions(full):
     _, page, metrics = full
     text = pages.text(page[page.index('id="methods"') : page.index('id="arrive"')])
-    for told in (
+    for sentence in (
         "360 clips from 120 recordings of 12 animals in 6 cages",
         "200 bootstrap resamples of 12 whole animals",
         "100 permutations",
@@ -184,7 +183,7 @@ def test_the_methods_name_exact_n_tests_and_versions(full):
         "jax 0.10.0",
         metrics["fingerprint"],
     ):
-        assert told in text
+        assert sentence in text
 
 
 def test_what_could_not_be_estimated_is_shown_with_its_reason(report):
@@ -243,7 +242,7 @@ def test_parts_that_the_metrics_do_not_have_are_left_out(full):
 
 
 @pytest.fixture(scope="module")
-def retold(full):
+def rerendered(full):
     """Renders the full study's report with changes to its metrics; returns its text."""
     path, _, metrics = full
     predictions = read_predictions(path.with_name("p.parquet"))
@@ -256,28 +255,28 @@ def retold(full):
     return render
 
 
-def test_the_units_of_the_classification_and_of_the_drug_test_are_told_apart(retold):
+def test_the_units_of_the_classification_and_of_the_drug_test_are_reported_separately(rerendered):
     def change(metrics):
         metrics["drug"]["unit"] = "cage"
 
-    told = "unit of the classification is the animal; that of the drug test is the cage"
-    assert retold(change).count(told) == 2  # ARRIVE and limits
+    sentence = "unit of the classification is the animal; that of the drug test is the cage"
+    assert rerendered(change).count(sentence) == 2  # ARRIVE and limits
 
 
-def test_animals_left_out_of_the_drug_test_are_counted_and_listed(retold):
+def test_animals_left_out_of_the_drug_test_are_counted_and_listed(rerendered):
     why = "no session before, or none after, the dose"
     one = {"condition": "sham", "arm": "vehicle", "why": why}
 
     def change(metrics):
         metrics["drug"]["left_out"] = [{"animal": name, **one} for name in ("lost1", "lost2")]
 
-    text = retold(change)
-    told = f"Left out of the drug test: 2 animals ({why}: 2)."
-    assert text.count(told) == 3  # Methods, ARRIVE's sample size and its exclusions
+    text = rerendered(change)
+    sentence = f"Left out of the drug test: 2 animals ({why}: 2)."
+    assert text.count(sentence) == 3  # Methods, ARRIVE's sample size and its exclusions
     assert re.search(f"lost2 sham vehicle {why}", text)
 
 
-def test_every_drug_of_a_condition_has_its_doses_and_its_ed50(retold):
+def test_every_drug_of_a_condition_has_its_doses_and_its_ed50(rerendered):
     dose = {"dose_mg_per_kg": 3.0, "value": 50.0, "ci95": [40.0, 60.0], "n": 5}
     ed50 = {"value": 7.0, "ci95": None, "why": "the doses do not bound it above", "n": 9}
 
@@ -286,49 +285,49 @@ def test_every_drug_of_a_condition_has_its_doses_and_its_ed50(retold):
                 "ed50": {"value": None, "why": "1 dose(s)"}}}  # fmt: skip
         metrics["drug"]["dose_response"] = {"neuropathic": both}
 
-    text = retold(change)
-    told = "morphine, neuropathic: ED50 7 mg/kg (no interval: the doses do not bound it above)."
-    assert told in text
+    text = rerendered(change)
+    sentence = "morphine, neuropathic: ED50 7 mg/kg (no interval: the doses do not bound it above)."
+    assert sentence in text
     assert "aspirin, neuropathic: ED50 not estimable: 1 dose(s)." in text
     assert re.search("neuropathic aspirin 3 50", text)
 
 
-def test_probabilities_that_were_not_calibrated_are_not_called_so(retold):
+def test_probabilities_that_were_not_calibrated_are_not_called_so(rerendered):
     def change(metrics):
         metrics["calibration"]["temperature"] = {"value": None, "why": "too few animals"}
 
-    assert "Reliability of the calibrated probabilities" in retold(lambda metrics: None)
-    text = retold(change)
+    assert "Reliability of the calibrated probabilities" in rerendered(lambda metrics: None)
+    text = rerendered(change)
     assert "Reliability of the probabilities of clips" in text
     assert "Probabilities were not calibrated: too few animals." in text
 
 
-def test_a_leak_inflates_only_where_its_interval_lies_above_zero(retold):
+def test_a_leak_inflates_only_where_its_interval_lies_above_zero(rerendered):
     def change(metrics):
         found = metrics["leak"]["demonstration"]["fine"]["inflation"]
         found |= {"value": 0.05, "ci95": [-0.01, 0.11]}
 
-    text = retold(change)
+    text = rerendered(change)
     assert "15 classes: the leak changes clip accuracy by 5.0 points" in text
-    assert "(95 % CI −1.0 to 11.0; interval includes 0)" in text
-    assert "15 classes: the leak inflates clip accuracy by" in retold(lambda metrics: None)
+    assert "(95 % CI −1.0 to 11.0; the interval includes 0)" in text
+    assert "15 classes: the leak inflates clip accuracy by" in rerendered(lambda metrics: None)
 
 
-def test_a_mixed_model_that_was_not_fitted_is_replaced_by_its_reason(retold):
+def test_a_mixed_model_that_was_not_fitted_is_replaced_by_its_reason(rerendered):
     def change(metrics):
         metrics["drug"]["mixed_model"] = {"value": None, "why": "the fit did not converge"}
 
-    assert retold(change).count("No mixed model: the fit did not converge.") == 2
+    assert rerendered(change).count("No mixed model: the fit did not converge.") == 2
 
 
-def test_only_estimated_contrasts_are_counted_as_reported(retold):
+def test_only_estimated_contrasts_are_counted_as_reported(rerendered):
     def change(metrics):
         for row in metrics["drug"]["contrasts"]["sham"]:
             row |= {"value": None, "ci95": None, "why": "no vehicle arm"}
 
-    assert "18 contrasts could not be estimated" not in retold(lambda metrics: None)
-    text = retold(change)
-    assert "18 contrasts against vehicle, all reported" in text
+    assert "18 contrasts could not be estimated" not in rerendered(lambda metrics: None)
+    text = rerendered(change)
+    assert "18 contrasts with vehicle, all reported" in text
     assert "9 contrasts could not be estimated" in text
 
 
@@ -362,7 +361,7 @@ def test_a_label_cohort_of_one_animal_gets_reasons_in_place_of_figures(report, s
         assert "no confidence interval: no interval from a single animal" in text
         assert "animal × day not estimable: 1 of 1 animal × day units" in text.replace("  ", " ")
     else:
-        assert "not estimable, because of this: no held-out clip" in text
+        assert "not estimable, because no held-out clip" in text
 
 
 def test_a_score_that_includes_chance_is_not_called_above_it(report):
@@ -370,7 +369,7 @@ def test_a_score_that_includes_chance_is_not_called_above_it(report):
     table = make_answers(label, [0] * 24, animal=[i // 3 for i in range(24)])
     table["animal"] = table["animal"] + "x"
     text = pages.text(report(table, make_meta(Taxonomy(("a", "b", "c"))))[1])
-    assert "cannot be told from chance" in text
+    assert "cannot be distinguished from chance" in text
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")

@@ -2,32 +2,9 @@ import base64
 import csv
 import io
 
-import pytest
-
-from mpjax import formatting
+from mpjax.report.columns import estimate, points_estimate, share_estimate, text
 from mpjax.report.sections.drug import reasons
-from mpjax.report.tables import WHY, Table, estimate, share_estimate, spread, text
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"), [(-0.004, "0.00"), (-1.5, "−1.50"), (0.005001, "0.01"), (None, "–")]
-)
-def test_numbers_have_a_true_minus_sign_and_no_negative_zero(value, shown):
-    assert formatting.number(value) == shown
-
-
-@pytest.mark.parametrize(("p", "shown"), [(0.0004, "< 0.001"), (0.001, "0.001"), (1.0, "1.000")])
-def test_a_p_value_is_never_shown_as_zero(p, shown):
-    assert formatting.p_value(p) == shown
-
-
-def test_an_estimate_says_its_interval_and_p_or_why_it_is_missing():
-    found = {"value": -1.5, "ci95": [-2.0, -1.0], "p": 0.0002, "n": 9}
-    assert formatting.estimate(found).replace("\u00a0", " ") == (
-        "−1.50 (95 % CI −2.00 to −1.00), p < 0.001"
-    )
-    assert formatting.estimate({"value": 2.0, "ci95": None, "why": "x", "n": 1}) == "2.00"
-    assert formatting.estimate({"value": None, "why": "one animal"}) == "not estimable: one animal"
+from mpjax.report.tables import WHY, Table, spread
 
 
 def test_a_download_keeps_every_digit_and_every_name():
@@ -49,6 +26,7 @@ def test_a_column_of_estimates_shows_the_interval_below():
     row = spread("x", {"value": 0.25, "ci95": [-0.5, 0.75]})
     assert estimate("X", "x").below(row) == "−0.50 to 0.75"
     assert share_estimate("X", "x").cell(row) == "25.0 %"
+    assert points_estimate("X", "x").below(row) == "−50.0 to 75.0"
     assert estimate("X", "x").below(spread("x", {"value": 1.0, "ci95": None})) == "–"
 
 

@@ -3,16 +3,16 @@
 import dataclasses
 
 import pytest
-from etils import epath
 
 from mpjax.config import BaselineConfig, StudyConfig
 from mpjax.studies import provenance
+from mpjax.studies.workdir import Workdir
 
 
 def begun(tmp_path, config):
-    workdir = epath.Path(tmp_path / "out")
+    workdir = Workdir(tmp_path / "out")
     provenance.claim(workdir, config)
-    (workdir / "dataset").mkdir()
+    workdir.dataset.mkdir(parents=True, exist_ok=True)
     return workdir
 
 
@@ -21,7 +21,7 @@ def test_another_cohort_is_refused_in_a_study_that_has_begun_and_the_same_is_not
     workdir = begun(tmp_path, mine)
     provenance.claim(workdir, dataclasses.replace(mine, name="as often as one likes"))
     for config in (other, StudyConfig()):
-        with pytest.raises(ValueError, match=r"is a study of .*a\.csv, not of .*--workdir"):
+        with pytest.raises(ValueError, match=r"holds a study of .*a\.csv, not of .*--workdir"):
             provenance.claim(workdir, config)
     assert provenance.differing(workdir, mine) == [
         "config.name was 'as often as one likes', is 'study'"
@@ -29,10 +29,10 @@ def test_another_cohort_is_refused_in_a_study_that_has_begun_and_the_same_is_not
 
 
 def test_a_name_that_was_mistyped_does_not_keep_the_folder(tmp_path):
-    workdir = epath.Path(tmp_path)
+    workdir = Workdir(tmp_path)
     provenance.claim(workdir, StudyConfig(cohort="mistyped.csv"))
     provenance.claim(workdir, StudyConfig(cohort="right.csv"))
-    (workdir / "dataset").mkdir()
+    workdir.dataset.mkdir(parents=True, exist_ok=True)
     provenance.claim(workdir, StudyConfig(cohort="right.csv"))
 
 
@@ -40,4 +40,4 @@ def test_settings_of_the_report_that_differ_are_named_and_others_are_not(tmp_pat
     workdir = begun(tmp_path, StudyConfig(baselines=BaselineConfig(random=False)))
     now = StudyConfig(require="fine.accuracy>=0.1")
     assert provenance.differing(workdir, now) == ["config.baselines.random was False, is True"]
-    assert provenance.differing(epath.Path(tmp_path), now) == []  # a folder without a note
+    assert provenance.differing(Workdir(tmp_path), now) == []  # a folder without a note

@@ -1,7 +1,6 @@
-import multiprocessing
+import json
 import os
 import random
-import signal
 import socket
 import subprocess
 import sys
@@ -70,7 +69,7 @@ def test_the_state_may_be_donated_while_it_is_written(tmp_path):
             spoil(weights).block_until_ready()
         opened.wait()
         for step in range(1, 7):
-            assert (opened.restore_params(step) == step).all()
+            assert (checkpoint_manager.restore_params(tmp_path, step) == step).all()
 
 
 def test_the_best_and_the_latest_are_kept(tmp_path):
@@ -116,8 +115,6 @@ def test_parameters_are_read_without_the_optimiser_state(tmp_path):
     assert isinstance(params["head"]["kernel"], np.ndarray)
     np.testing.assert_array_equal(params["head"]["kernel"], np.ones((4, 3)))
     assert (tmp_path / "2.orbax-checkpoint-tmp").exists()
-    with pytest.raises(CheckpointError, match="holds no 'average', but ema, opt_state, params"):
-        checkpoint_manager.restore_params(tmp_path, 1, part="average")
     with pytest.raises(CheckpointError, match="3: no such checkpoint"):
         checkpoint_manager.restore_params(tmp_path, 3)
 
@@ -156,7 +153,7 @@ def test_what_8_devices_saved_is_restored_on_a_4x2_mesh_and_on_1_device(tmp_path
     with _open(tmp_path, config={}) as opened:
         restored = opened.restore(1, _abstract({"params": jnp.zeros((8, 8))}))[0]["params"]
         np.testing.assert_array_equal(restored, VALUES)
-        np.testing.assert_array_equal(opened.restore_params(1), VALUES)
+        np.testing.assert_array_equal(checkpoint_manager.restore_params(tmp_path, 1), VALUES)
 
 
 TWO_PROCESSES = """
@@ -181,7 +178,8 @@ for step in (1, 2, 3):
         assert data == {"position": step}
         for shard in state["params"].addressable_shards:
             np.testing.assert_array_equal(shard.data, step * values[shard.index])
-        np.testing.assert_array_equal(opened.restore_params(step), step * values)
+        params = checkpoint_manager.restore_params(sys.argv[3], step)
+        np.testing.assert_array_equal(params, step * values)
         assert opened.best() == 1
 """
 
@@ -205,8 +203,7 @@ def test_two_processes_save_and_restore_their_parts_of_one_checkpoint(tmp_path):
         for process in processes:
             process.kill()
     assert _steps(tmp_path) == [1, 3]
-    with _open(tmp_path, config={"a": 1}) as opened:
-        np.testing.assert_array_equal(opened.restore_params(3), 3 * VALUES)
+    np.testing.assert_array_equal(checkpoint_manager.restore_params(tmp_path, 3), 3 * VALUES)
 
 
 def test_another_config_is_refused_with_every_field_that_differs(tmp_path):
@@ -214,26 +211,24 @@ def test_another_config_is_refused_with_every_field_that_differs(tmp_path):
     other = {"train": {"batch_size": 8, "keep": 3, "optim": {"betas": (0.9, 0.95)}}, "new": True}
     with pytest.raises(CheckpointError) as caught:
         _open(tmp_path, config={**other, "mesh": {"d": 1}})
-    for told in (
+    for part in (
         str(tmp_path),
         "new was absent, is True; ",
         "train.batch_size was 4, is 8; ",
         "train.optim.betas was [0.9, 0.999], is [0.9, 0.95]; ",
     ):
-        assert told in str(caught.value)
+        assert part in str(caught.value)
     assert "keep" not in str(caught.value)
 
 
-def test_fields_that_only_watch_may_differ_alone_or_as_a_group(tmp_path):
+def test_fields_that_do_not_affect_learning_may_change(tmp_path):
     _save(tmp_path, [1])
     other = {**CONFIG, "train": {**CONFIG["train"], "keep": 9}}
     with _open(tmp_path, config=other):
         pass
     other["mesh"] = {"d": 4, "timeout": 3}
-    with _open(tmp_path, config=other, may_differ=frozenset({"train.keep", "mesh"})):
-        pass
     with pytest.raises(CheckpointError, match=r"mesh\.d was 1, is 4; mesh\.timeout was absent"):
-        _open(tmp_path, config=other, may_differ=frozenset({"train.keep", "mes"}))
+        _open(tmp_path, config=other)
 
 
 def test_fields_that_came_or_went_since_a_run_began_do_not_stop_it(tmp_path):
@@ -262,7 +257,7 @@ def test_a_damaged_checkpoint_is_told_with_its_folder_and_the_way_out(tmp_path, 
             opened.restore(2, _abstract(state))
         message = str(caught.value)
         assert message.startswith(f"{tmp_path / '2'}: the checkpoint is damaged")
-        assert "delete this folder to go on from the one before" in message
+        assert "delete this folder to resume from the one before" in message
         assert "\n" not in message
     checkpoint_manager.epath.Path(tmp_path / "2").rmtree()
     with _open(tmp_path) as opened:
@@ -296,32 +291,36 @@ def test_a_directory_that_cannot_be_made_is_told_at_once(tmp_path):
         _open(tmp_path / "file" / "checkpoints")
 
 
-def _save_for_ever(directory):
-    with _open(directory, best="accuracy") as opened:
-        step = opened.latest() or 0
-        while True:
-            step += 1
-            weights = {"params": jnp.full((400, 400), step, jnp.float32), "step": jnp.int32(step)}
-            opened.save(step, weights, {"position": step}, {"accuracy": step % 5})
+SAVE_FOR_EVER = """
+import json, sys
+import jax.numpy as jnp
+from mpjax.training import checkpoint_manager
+
+config = json.loads(sys.argv[2])
+with checkpoint_manager.Checkpoints(sys.argv[1], keep=3, config=config, best="accuracy") as opened:
+    step = opened.latest() or 0
+    while True:
+        step += 1
+        weights = {"params": jnp.full((400, 400), step, jnp.float32), "step": jnp.int32(step)}
+        opened.save(step, weights, {"position": step}, {"accuracy": step % 5})
+"""
 
 
 @pytest.mark.slow
 def test_a_process_killed_while_it_saves_leaves_whole_checkpoints_alone(tmp_path):
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["mpjax.training.checkpoint_manager"])
+    command = [sys.executable, "-c", SAVE_FOR_EVER, str(tmp_path), json.dumps(CONFIG)]
     draw = random.Random(0)
     latest = 0
     for _ in range(4):
-        process = context.Process(target=_save_for_ever, args=(tmp_path,))
-        process.start()
+        process = subprocess.Popen(command)
         deadline = time.monotonic() + 60
         while not any(step > latest for step in _steps(tmp_path)):  # it saves by now
-            assert process.is_alive()
+            assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.01)
         time.sleep(draw.uniform(0, 0.3))
-        os.kill(process.pid, signal.SIGKILL)
-        process.join()
+        process.kill()
+        process.wait()
         with _open(tmp_path, best="accuracy") as opened:
             latest = opened.latest()
             abstract = {"params": jnp.zeros((400, 400)), "step": jnp.int32(0)}

@@ -15,6 +15,7 @@ from mpjax.analysis import predictions
 from mpjax.data import embeddings
 
 CONFIG = small_study.__file__
+HELPERS = os.path.dirname(CONFIG)  # which the config imports from
 
 pytestmark = pytest.mark.slow
 
@@ -31,6 +32,7 @@ def start(binary, workdir, *flags, devices=1, cache):
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
         "JAX_COMPILATION_CACHE_DIR": cache,
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "PYTHONPATH": os.pathsep.join(filter(None, [HELPERS, os.environ.get("PYTHONPATH")])),
     }
     return subprocess.Popen(
         [sys.executable, "-m", binary, f"--config={CONFIG}", f"--workdir={workdir}", *flags],
@@ -69,7 +71,7 @@ def cache(tmp_path_factory):
 def test_two_processes_train_embed_and_evaluate_to_the_numbers_of_one(tmp_path, cache):
     one, two = (small_study.write(tmp_path / name) for name in ("one", "two"))
     for binary in ("mpjax.train", "mpjax.embed"):
-        finish(start(binary, one, "--config.projector.form=xla", cache=cache))
+        finish(start(binary, one, "--config.projector.attention_impl=xla", cache=cache))
         finish(*start_two(binary, two, "--config.mesh.fully_sharded=true", cache=cache))
     for workdir in (one, two):
         finish(start("mpjax.eval", workdir, cache=cache))

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import small_study
 
-from mpjax import train
 from mpjax.config import TrainConfig
+from mpjax.studies import stages
 from mpjax.training import artifacts, checkpoint_manager, loop
 from mpjax.training.metric_writer import NotFinite
 
@@ -100,7 +100,7 @@ def stop(process, workdir, step):
     """Asks a run to stop once it has logged `step`, and waits until it has."""
     wait_for_step(workdir, step)
     process.terminate()
-    assert "the same command goes on from there" in finish(process)
+    assert "run the same command to resume" in finish(process)
 
 
 @pytest.mark.slow
@@ -138,7 +138,7 @@ def test_sigterm_saves_and_exits_with_0_and_the_same_command_goes_on(unbroken, c
     process.terminate()
     out = finish(process)
     stopped = int(out.split("after step ")[1].split(" of ")[0])
-    assert f"saved in {workdir}/train/checkpoints/{stopped}; the same command goes on" in out
+    assert f"saved in {workdir}/train/checkpoints/{stopped}; run the same command to resume" in out
     assert not (workdir / "heads").exists()
     unrelated = ("eval.bootstrap=30", "projector.batch_size=4", "name='another'")
     finish(start(workdir, compiled, *unrelated))
@@ -160,7 +160,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_step_clips_and_way_out(tmp_
     workdir = small_study.write(tmp_path)
     changes = ("train.optim.learning_rate=1e30", "train.what='head'", "train.save_every=1")
     with pytest.raises(NotFinite, match=r"step \d+: .*clips v\d.mp4#.*learning_rate") as caught:
-        train.run(small_study.study_config(*changes), workdir)
+        stages.train(small_study.study_config(*changes), workdir)
     step = int(str(caught.value).split(":")[0].split()[1])
     left = [int(p.name) for p in (workdir / "train" / "checkpoints").iterdir() if p.name.isdigit()]
     assert max(left, default=0) < step
@@ -171,13 +171,13 @@ def test_one_model_is_not_trained_for_many_folds(tmp_path):
     path = workdir / "dataset" / "division.json"
     path.write_text(path.read_text().replace('"fixed"', '"kfold"'))
     with pytest.raises(ValueError, match="build with config.split.scheme=fixed"):
-        train.run(small_study.study_config(), workdir)
+        stages.train(small_study.study_config(), workdir)
 
 
 def test_a_batch_that_cannot_be_cut_is_refused(tmp_path):
     workdir = small_study.write(tmp_path)
     with pytest.raises(ValueError, match="batch_size 8 cannot be cut .* multiple of 3"):
-        train.run(small_study.study_config("train.optim.accumulate=3"), workdir)
+        stages.train(small_study.study_config("train.optim.accumulate=3"), workdir)
 
 
 def test_steps_are_whole_batches_of_all_epochs():

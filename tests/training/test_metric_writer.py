@@ -10,7 +10,7 @@ import pytest
 from tensorboardX.proto import event_pb2
 
 from mpjax.data import tfrecord
-from mpjax.training import metric_writer
+from mpjax.training import metric_writer, profiler
 
 STEPS = 12
 IDS = tuple(f"clip{i}" for i in range(11))
@@ -22,11 +22,11 @@ def _metrics(step, **others):
 
 def _run(directory, *, start=0, until=STEPS, **options):
     settings = {"steps": STEPS, "epochs": 3.0, "batch_size": 4, "log_every": 3, **options}
-    with metric_writer.Watcher(directory, start=start, **settings) as watcher:
+    with metric_writer.MetricWriter(directory, start=start, **settings) as writer:
         for step in range(start + 1, until + 1):
-            watcher.step(step, _metrics(step), IDS)
+            writer.step(step, _metrics(step), IDS)
             if step % 6 == 0:
-                watcher.evaluated(step, {"accuracy": step / 100})
+                writer.evaluated(step, {"accuracy": step / 100})
     return directory / "metrics.jsonl"
 
 
@@ -91,10 +91,12 @@ def test_a_log_that_is_none_is_refused_by_name(tmp_path):
 
 
 def test_flush_brings_the_last_step_to_the_log(tmp_path):
-    with metric_writer.Watcher(tmp_path, steps=9, epochs=1, batch_size=1, log_every=1) as watcher:
-        watcher.step(1, _metrics(1), IDS)
+    with metric_writer.MetricWriter(
+        tmp_path, steps=9, epochs=1, batch_size=1, log_every=1
+    ) as writer:
+        writer.step(1, _metrics(1), IDS)
         assert not (tmp_path / "metrics.jsonl").exists()
-        watcher.flush()
+        writer.flush()
         assert json.loads((tmp_path / "metrics.jsonl").read_text())["step"] == 1
 
 
@@ -112,59 +114,63 @@ def test_a_long_stretch_without_a_save_is_sent_to_an_object_store_by_the_clock(
     tmp_path, monkeypatch
 ):
     path = tmp_path / "metrics.jsonl"
-    with metric_writer.Watcher(tmp_path, steps=9, epochs=1, batch_size=1, log_every=1) as watcher:
-        watcher._log._remote = True
-        watcher.step(1, _metrics(1), IDS)
-        watcher.step(2, _metrics(2), IDS)
+    with metric_writer.MetricWriter(
+        tmp_path, steps=9, epochs=1, batch_size=1, log_every=1
+    ) as writer:
+        writer._log._remote = True
+        writer.step(1, _metrics(1), IDS)
+        writer.step(2, _metrics(2), IDS)
         assert not path.exists()
         monkeypatch.setattr(metric_writer, "_SEND_EVERY", 0.0)
-        watcher.step(3, _metrics(3), IDS)
+        writer.step(3, _metrics(3), IDS)
         assert len(path.read_text().splitlines()) == 2
 
 
-def test_a_step_is_looked_at_when_the_next_one_was_told_of(tmp_path):
-    with metric_writer.Watcher(tmp_path, steps=9, epochs=1, batch_size=1, log_every=1) as watcher:
+def test_a_step_is_read_when_the_next_one_is_reported(tmp_path):
+    with metric_writer.MetricWriter(
+        tmp_path, steps=9, epochs=1, batch_size=1, log_every=1
+    ) as writer:
         for step in (1, 2, 3):
-            watcher.step(step, _metrics(step), IDS)
+            writer.step(step, _metrics(step), IDS)
             path = tmp_path / "metrics.jsonl"
             lines = path.read_text().splitlines() if path.exists() else []
             assert len(lines) == step - 1
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-@pytest.mark.parametrize("writer", [True, False])
-def test_what_is_not_finite_ends_the_run_with_step_clips_and_way_back(tmp_path, value, writer):
-    watcher = metric_writer.Watcher(
+@pytest.mark.parametrize("writes", [True, False])
+def test_what_is_not_finite_ends_the_run_with_step_clips_and_way_back(tmp_path, value, writes):
+    writer = metric_writer.MetricWriter(
         tmp_path,
         steps=9,
         epochs=1,
         batch_size=11,
         log_every=1,
-        writer=writer,
+        writer=writes,
         last_checkpoint=lambda: tmp_path / "checkpoints" / "400",
     )
-    with watcher:
-        watcher.step(1, _metrics(1), ("other",))
-        watcher.step(2, _metrics(2, gradient_norm=jnp.float32(value)), IDS)
+    with writer:
+        writer.step(1, _metrics(1), ("other",))
+        writer.step(2, _metrics(2, gradient_norm=jnp.float32(value)), IDS)
         with pytest.raises(metric_writer.NotFinite) as caught:
-            watcher.step(3, _metrics(3), ("other",))
+            writer.step(3, _metrics(3), ("other",))
     message = str(caught.value)
     assert "\n" not in message
     assert message.startswith(f"step 2: gradient_norm is {value}")
     assert "clip0, clip1, clip2, clip3, clip4, clip5, clip6, clip7 and 3 more" in message
     assert "last good checkpoint: " + str(tmp_path / "checkpoints" / "400") in message
     assert "--config.train.optim.learning_rate" in message
-    if writer:  # the steps before are in the log, this one is not
+    if writes:  # the steps before are in the log, this one is not
         lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
         assert [json.loads(line)["step"] for line in lines] == [1]
 
 
-def test_the_last_step_is_looked_at_when_the_watch_ends(tmp_path):
+def test_the_last_step_is_read_when_the_writer_closes(tmp_path):
     with (
         pytest.raises(metric_writer.NotFinite, match="step 1: .*there is no checkpoint yet"),
-        metric_writer.Watcher(tmp_path, steps=9, epochs=1, batch_size=1) as watcher,
+        metric_writer.MetricWriter(tmp_path, steps=9, epochs=1, batch_size=1) as writer,
     ):
-        watcher.step(1, {"loss": jnp.float32(math.nan)}, IDS)
+        writer.step(1, {"loss": jnp.float32(math.nan)}, IDS)
 
 
 def test_an_evaluation_that_is_not_finite_is_refused(tmp_path):
@@ -172,9 +178,9 @@ def test_an_evaluation_that_is_not_finite_is_refused(tmp_path):
         pytest.raises(
             metric_writer.NotFinite, match=r"step 4: loss is nan \(evaluation on the split val"
         ),
-        metric_writer.Watcher(tmp_path, steps=9, epochs=1, batch_size=1) as watcher,
+        metric_writer.MetricWriter(tmp_path, steps=9, epochs=1, batch_size=1) as writer,
     ):
-        watcher.evaluated(4, {"loss": math.nan})
+        writer.evaluated(4, {"loss": math.nan})
 
 
 def test_a_process_that_is_no_writer_writes_nothing(tmp_path):
@@ -195,13 +201,13 @@ def test_tensorboard_gets_metrics_and_speed_and_forgets_steps_made_again(tmp_pat
     assert _events(tmp_path)[1] == [7]
 
 
-def test_the_progress_line_tells_where_the_run_is_in_few_lines_of_a_log(tmp_path, capsys):
+def test_the_progress_line_shows_where_the_run_is_in_few_lines_of_a_log(tmp_path, capsys):
     _run(tmp_path)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
     assert lines[0].startswith("training: 0/12")
-    for told in ("training: 12/12, epoch 3.00/3, loss 0.07143, accuracy 0.4, ", " clips/s, ETA "):
-        assert told in lines[1]
+    for part in ("training: 12/12, epoch 3.00/3, loss 0.07143, accuracy 0.4, ", " clips/s, ETA "):
+        assert part in lines[1]
 
 
 @pytest.mark.parametrize(
@@ -209,19 +215,22 @@ def test_the_progress_line_tells_where_the_run_is_in_few_lines_of_a_log(tmp_path
     [(0, 20, 4, (3, 7)), (10, 20, 4, (13, 17)), (0, 5, 4, (1, 5)), (0, 3, 9, (0, 9))],
 )
 def test_a_profile_begins_after_warm_up_where_there_are_steps_enough(start, steps, length, span):
-    profile = metric_writer._Profile(start=start, steps=steps, length=length)
-    assert tuple(s for s in range(30) if profile.due(s)) == span
-    assert not any(
-        metric_writer._Profile(start=start, steps=steps, length=0).due(s) for s in range(30)
-    )
+    def due(length):
+        trace = profiler.Profiler("", start=start, steps=steps, length=length)
+        return tuple(s for s in range(30) if trace.due(s))
+
+    assert due(length) == span
+    assert due(0) == ()
 
 
 @pytest.mark.parametrize("steps", [2, 9])
 def test_a_profile_is_written(tmp_path, steps):
     step_fn = jax.jit(lambda x: x + 1)
-    with metric_writer.Watcher(tmp_path, steps=steps, epochs=1, batch_size=1, profile=3) as watcher:
+    with metric_writer.MetricWriter(
+        tmp_path, steps=steps, epochs=1, batch_size=1, profile=3
+    ) as writer:
         for step in range(1, steps + 1):
-            watcher.step(step, {"loss": step_fn(jnp.float32(step))}, IDS)
+            writer.step(step, {"loss": step_fn(jnp.float32(step))}, IDS)
     (trace,) = (tmp_path / "profile").rglob("*.xplane.pb")
     assert trace.stat().st_size > 0
 

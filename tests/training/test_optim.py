@@ -8,7 +8,7 @@ import orbax.checkpoint as ocp
 import pytest
 
 from mpjax.config import OptimConfig
-from mpjax.models.swin import network
+from mpjax.models import swin
 from mpjax.training import optim
 
 CONFIG = OptimConfig(learning_rate=1e-2, weight_decay=0.1)
@@ -121,8 +121,8 @@ def test_without_gradients_all_shrink_but_norms_and_bias_tables():
 
 
 def test_of_video_swin_exactly_layer_norms_and_tables_are_spared():
-    config = network.SwinConfig(embed_dim=8, depths=(1, 2), num_heads=(1, 2), window=(2, 2, 2))
-    shapes = jax.eval_shape(lambda key: network.init_params(config, key), jax.random.key(0))
+    config = swin.SwinConfig(embed_dim=8, depths=(1, 2), num_heads=(1, 2), window=(2, 2, 2))
+    shapes = jax.eval_shape(lambda key: swin.init_params(config, key), jax.random.key(0))
     leaves = jax.tree_util.tree_leaves_with_path(optim.decayed({"projector": shapes}))
     names = {"/".join(entry.key for entry in path): leaf for path, leaf in leaves}
     spared = {name.removeprefix("projector/") for name, leaf in names.items() if not leaf}

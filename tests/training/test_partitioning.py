@@ -10,14 +10,14 @@ import pytest
 from jax.sharding import PartitionSpec
 
 from mpjax.config import MeshConfig
-from mpjax.models.swin import network
+from mpjax.models import swin
 from mpjax.training import partitioning
 
-SWIN = network.SwinConfig(embed_dim=32, depths=(1, 1), num_heads=(2, 4), num_classes=None)
+SWIN = swin.SwinConfig(embed_dim=32, depths=(1, 1), num_heads=(2, 4), num_classes=None)
 
 
 def shapes():
-    return jax.eval_shape(lambda key: network.init_params(SWIN, key), jax.random.key(0))
+    return jax.eval_shape(lambda key: swin.init_params(SWIN, key), jax.random.key(0))
 
 
 def specs(tree, data, model, **options):
@@ -67,7 +67,7 @@ def test_a_mesh_that_does_not_fit_the_devices_is_refused_with_both_numbers():
 
 
 def test_a_process_that_is_none_of_the_processes_is_refused():
-    with pytest.raises(ValueError, match=r"process 2 is none of config.mesh.processes 2"):
+    with pytest.raises(ValueError, match=r"process 2 is not among the config.mesh.processes 2"):
         partitioning.start_hosts(MeshConfig(coordinator="localhost:1", processes=2, process=2))
 
 
@@ -85,7 +85,7 @@ def test_a_cluster_that_tells_only_a_part_is_refused():
     environment = os.environ | {"JAX_COORDINATOR_ADDRESS": "localhost:1", "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert "ValueError: the cluster does not tell all of its processes" in done.stderr
+    assert "ValueError: the cluster does not describe all of its processes" in done.stderr
 
 
 @pytest.mark.slow
@@ -95,12 +95,13 @@ def test_ten_steps_give_the_same_losses_on_every_mesh():
         import jax, numpy as np
         import small_study
         from mpjax.config import MeshConfig
-        from mpjax.training import compiled_steps, finetune, partitioning
+        from mpjax.studies.projector import projector_of
+        from mpjax.training import compiled_steps, partitioning
 
         config = small_study.study_config(
             "train.optim.ema=0.9", "train.dropout=0.2"
         )
-        projector = finetune.projector_of(config, "", trained=False)
+        projector = projector_of(config)
         weights = compiled_steps.trainable(jax.device_get(projector.params))
         task = compiled_steps.make_task(
             config.train, projector, class_weight=np.ones(3, np.float32), total_steps=10,
@@ -118,8 +119,8 @@ def test_ten_steps_give_the_same_losses_on_every_mesh():
                     task, mesh, weights, fully_sharded=fully_sharded
                 )
                 step = compiled_steps.train_program(task, mesh, state, frozen)
-                now = compiled_steps.make_state(task, state, 0, weights)
-                held = compiled_steps.place(frozen, {})
+                now = compiled_steps.make_state(task, state, weights)
+                held = compiled_steps.place_frozen(task, frozen, weights)
                 seen = []
                 for i in range(10):
                     batch = partitioning.to_global(mesh, {"clips": clips[i], "label": label[i]})
@@ -146,3 +147,17 @@ def test_ten_steps_give_the_same_losses_on_every_mesh():
         check=False,
     )
     assert result.returncode == 0, result.stderr
+
+
+def test_the_layout_says_what_is_cut_over_which_axis():
+    params = {
+        "attn": {"qkv": {"kernel": np.zeros((32, 3, 2, 16))}},
+        "norm": {"scale": np.zeros(32)},
+    }
+    table = partitioning.layout_table(params, {"data": 4, "model": 2}).set_index("parameter")
+    assert table.loc["attn/qkv/kernel", "cut over"] == "–, –, model, –"
+    assert table.loc["attn/qkv/kernel", "per device"] == "50 %"
+    assert table.loc["norm/scale", "per device"] == "100 %"
+    cut = partitioning.layout_table({"w": np.zeros((128, 64))}, {"data": 4}, fully_sharded=True)
+    assert cut.loc[0, "cut over"] == "data, –"
+    assert cut.loc[0, "per device"] == "25 %"

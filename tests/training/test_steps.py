@@ -9,7 +9,8 @@ import small_study
 
 from mpjax.config import LoraConfig, OptimConfig, TrainConfig
 from mpjax.models.projector import Projector
-from mpjax.training import compiled_steps, finetune, steps
+from mpjax.studies.projector import projector_of
+from mpjax.training import compiled_steps, steps
 
 KEY = jax.random.key(7)
 CLASSES = 3
@@ -138,7 +139,7 @@ def test_a_bound_on_the_gradient_leaves_its_reported_norm_and_shortens_the_step(
 def test_what_is_trained_changes_and_what_is_not_is_no_part_of_the_state(what, trained):
     one_stage = ("projector.architecture.depths=(1,)", "projector.architecture.num_heads=(2,)")
     config = small_study.study_config(*one_stage)
-    projector = finetune.projector_of(config, "", trained=False)
+    projector = projector_of(config)
     train = dataclasses.replace(plain(what), lora=LoraConfig(rank=2))
     task = make_task(train, projector)
     state, frozen = start(task, projector)

@@ -12,7 +12,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 _FOLDS = 5  # of the choice of the penalty
 _MAX_ITERATIONS = 1000
-LEAST_P = 1e-9  # of a class that was in no training clip; a logit must be finite
+LEAST_P = 1e-9  # of a class without a training clip; a logit must be finite
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,9 +21,9 @@ class Usage:
 
     Attributes:
         clip: share of each motif in each clip.
-        recording: of every recording, see `bsoid_usage.recording_usage`; None where a clip is to be
+        recording: of every recording, see `usage.recording_usage`; None where a clip is to be
             classified by itself alone.
-        owner: the recording that each clip is of.
+        owner: the recording of each clip.
     """
 
     clip: Float[np.ndarray, "clips motifs"]
@@ -38,10 +38,10 @@ class Usage:
 class UsageClassifier:
     """A multinomial logistic regression on usage, with an L2 penalty.
 
-    Shares enter as their square roots, whose sampling error is the same whatever the share
-    (Hellinger; Legendre & Gallagher 2001, doi:10.1007/s004420100716). What belongs to the clip and
-    what belongs to its recording are each brought to a total variance of 1, so that neither is
-    heard for the number of its columns alone; of the recording, leading principal components.
+    Shares enter as their square roots, whose sampling error does not depend on the share
+    (Hellinger; Legendre & Gallagher 2001, doi:10.1007/s004420100716). The columns of the clip and
+    those of its recording are each scaled to a total variance of 1, so that neither dominates
+    because it has more columns; of the recording, leading principal components are used.
 
     Args:
         usage: of the training clips.
@@ -56,7 +56,6 @@ class UsageClassifier:
             self._recording = _Block(np.sqrt(own), components=components)
         self._features = self._transform(usage)
         self.inverse_penalty = np.nan
-        self.losses: dict[float, float] = {}
 
     def fit(
         self,
@@ -68,7 +67,7 @@ class UsageClassifier:
     ) -> "UsageClassifier":
         """Chooses the penalty by log-loss on left-out animals (cages), and fits on all rows.
 
-        Classes weigh the same. With fewer than two groups the middle penalty is taken.
+        Classes have equal weight. With fewer than two groups the middle penalty is used.
 
         Args:
             label: class of each training clip.
@@ -80,16 +79,17 @@ class UsageClassifier:
             ValueError: all clips are of one class.
         """
         if len(np.unique(label)) < 2:
-            raise ValueError("B-SOiD: all training clips are of one class, nothing to tell apart")
+            raise ValueError("B-SOiD: all training clips are of one class; two or more are needed")
+        candidates = sorted(inverse_penalties)
+        self.inverse_penalty = candidates[len(candidates) // 2]
+        folds = min(_FOLDS, len(np.unique(group)))
         # BLAS on matrices this small takes ten times the processor time with threads.
         with threadpoolctl.threadpool_limits(1, user_api="blas"):
-            self.inverse_penalty = sorted(inverse_penalties)[len(inverse_penalties) // 2]
-            folds = min(_FOLDS, len(np.unique(group)))
-            if len(inverse_penalties) > 1 and folds > 1:
-                self.losses = self._choice_losses(
-                    label, group, sorted(inverse_penalties), folds=folds, seed=seed
-                )
-                self.inverse_penalty = min(self.losses, key=self.losses.__getitem__)
+            if len(candidates) > 1 and folds > 1:
+                split = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+                divided = list(split.split(self._features, label, group))
+                losses = [self._loss(label, divided, candidate) for candidate in candidates]
+                self.inverse_penalty = candidates[int(np.argmin(losses))]
             self._model = _logistic(self._features, label, self.inverse_penalty)
         return self
 
@@ -103,29 +103,22 @@ class UsageClassifier:
             blocks.append(self._recording(np.sqrt(usage.recording))[usage.owner])
         return np.concatenate(blocks, axis=1)
 
-    def _choice_losses(
+    def _loss(
         self,
         label: np.ndarray,
-        group: np.ndarray,
-        inverse_penalties: Sequence[float],
-        *,
-        folds: int,
-        seed: int,
-    ) -> dict[float, float]:
-        """Returns the class-balanced log-loss on left-out groups, by inverse penalty."""
-        classes = int(label.max()) + 1
+        divided: Sequence[tuple[np.ndarray, np.ndarray]],
+        inverse_penalty: float,
+    ) -> float:
+        """Returns the class-balanced log-loss on left-out groups."""
+        classes, loss = int(label.max()) + 1, 0.0
         weight = 1 / np.bincount(label, minlength=classes)[label]
-        split = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-        losses = dict.fromkeys(inverse_penalties, 0.0)
-        for trained, held in split.split(self._features, label, group):
-            if len(np.unique(label[trained])) < 2:
-                continue
-            for inverse_penalty in inverse_penalties:
+        for trained, held in divided:
+            if len(np.unique(label[trained])) > 1:
                 model = _logistic(self._features[trained], label[trained], inverse_penalty)
                 p = _probabilities(model, self._features[held], classes)
                 own = p[np.arange(len(held)), label[held]]
-                losses[inverse_penalty] -= float(weight[held] @ np.log(own)) / weight.sum()
-        return losses
+                loss -= float(weight[held] @ np.log(own)) / weight.sum()
+        return loss
 
 
 class _Block:
@@ -155,6 +148,6 @@ def _probabilities(
     model: LogisticRegression, features: Float[np.ndarray, "n d"], classes: int
 ) -> Float[np.ndarray, "n classes"]:
     p = np.full((len(features), classes), LEAST_P)
-    if len(features):  # scikit-learn refuses none
+    if len(features):  # scikit-learn refuses an empty table
         p[:, model.classes_] = np.maximum(model.predict_proba(features), LEAST_P)
     return p / p.sum(axis=1, keepdims=True)

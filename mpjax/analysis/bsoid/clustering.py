@@ -1,9 +1,9 @@
-"""Motifs of B-SOiD: UMAP, HDBSCAN and a forest that names the motif of any 100 ms.
+"""Motifs of B-SOiD: UMAP, HDBSCAN and a random forest that predicts the motif of any 100 ms.
 
-Parameters are those of the app v2 (source: `bsoid_features`). Needs `pip install
-'mpjax[baselines]'`: umap-learn, and hdbscan rather than scikit-learn's HDBSCAN, for it is what the
-app runs (with min_samples=1 the two differ: one counts a point among its own neighbours) and keeps
-the tree that all 25 minimum sizes share, so that a sweep costs little more than one clustering.
+Parameters are those of the app v2 (source: `bsoid.features`). Needs `pip install
+'mpjax[baselines]'`: umap-learn, and hdbscan rather than scikit-learn's HDBSCAN. The app uses it,
+and with min_samples=1 the two differ (one counts a point among its own neighbours). It also keeps
+the tree that all 25 minimum sizes share, so a sweep costs little more than one clustering.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ from mpjax.analysis.bsoid.features import bin_frames, standardise, window_featur
 from mpjax.io import files
 
 NEIGHBOURS = 60  # of UMAP
-VARIANCE = 0.7  # share of it that the components hold whose number is UMAP's dimension
+VARIANCE = 0.7  # share explained by the principal components whose number is UMAP's dimension
 SIZES = np.linspace(0.005, 0.01, 25)  # of the smallest motif, as shares of the bins
 MIN_SAMPLES = 1  # of HDBSCAN
 HELD_OUT = 0.2  # share of the bins that the self-evaluation holds out
@@ -35,33 +35,15 @@ LEAST_BINS = 100  # 10 s; with fewer the smallest motif would be a single bin
 _MANY_BINS = 2000
 INSTALL = "pip install 'mpjax[baselines]'"
 
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 @dataclasses.dataclass(frozen=True)
 class Bins:
-    """Bins of 100 ms to learn from.
-
-    Attributes:
-        features: as `window_features` gives them.
-        scaled: the same, standardised within each recording.
-    """
+    """Bins of 100 ms to find motifs in: features, raw and standardised within each recording."""
 
     features: Float[np.ndarray, "n d"]
     scaled: Float[np.ndarray, "n d"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Motifs:
-    """Motifs, and what names them.
-
-    Attributes:
-        forest: from features to motif.
-        count: motifs; they are numbered 0..count-1.
-    """
-
-    forest: RandomForestClassifier
-    count: int
 
 
 def draw_bins(
@@ -70,25 +52,20 @@ def draw_bins(
     most: int,
     seed: int,
 ) -> Bins:
-    """Gathers bins of recordings, a random sample where there are more than `most`.
-
-    Args:
-        recordings: of each its points, none lost, and its frames/s.
-        most: bins that are kept.
-        seed: of the sample.
+    """Gathers bins of recordings (points in px, none lost, and Hz), a sample of at most `most`.
 
     Raises:
         ValueError: fewer than `LEAST_BINS` bins.
     """
-    counts = [
-        max(0, -(-(len(points) - 1 - bin_frames(fps)) // bin_frames(fps)))
-        for points, fps in recordings
+    bins = [
+        range(0, len(points) - 1 - bin_frames(fps), bin_frames(fps)) for points, fps in recordings
     ]
+    counts = [len(each) for each in bins]
     total = sum(counts)
     if total < LEAST_BINS:
         raise ValueError(
             f"B-SOiD: {len(recordings)} training recording(s) hold {total} bins of 100 ms, "
-            f"needs {LEAST_BINS} or more; film longer"
+            f"needs {LEAST_BINS} or more; record longer videos"
         )
     kept = np.arange(total)
     if total > most:
@@ -99,19 +76,19 @@ def draw_bins(
     for i, (points, fps) in enumerate(recordings):
         own = kept[owner == i] - start[i]
         if len(own):
-            bins = window_features(points, fps)[:: bin_frames(fps)]
-            features.append(bins[own])
-            scaled.append(standardise(bins)[own])
+            found = window_features(points, fps)[:: bin_frames(fps)]
+            features.append(found[own])
+            scaled.append(standardise(found)[own])
     return Bins(np.concatenate(features), np.concatenate(scaled))
 
 
-def find_motifs(bins: Bins, *, seed: int, tell: Tell = lambda _: None) -> Int[np.ndarray, "n"]:
-    """Clusters bins: UMAP, then HDBSCAN at 25 minimum sizes, of which the one with most clusters.
+def find_motifs(bins: Bins, *, seed: int, report: Report = lambda _: None) -> Int[np.ndarray, "n"]:
+    """Clusters bins: UMAP, then HDBSCAN at 25 minimum sizes; the size with most clusters is used.
 
     Args:
-        bins: to learn from.
+        bins: to find motifs in.
         seed: of UMAP.
-        tell: is told what is done next, as it takes its time.
+        report: called with a description of each (slow) step.
 
     Returns:
         The motif of every bin; -1 where it is in none.
@@ -124,8 +101,8 @@ def find_motifs(bins: Bins, *, seed: int, tell: Tell = lambda _: None) -> Int[np
     n, width = bins.scaled.shape
     held = np.cumsum(PCA().fit(bins.scaled).explained_variance_ratio_)
     dimensions = int(np.argmax(held >= VARIANCE)) + 1
-    tell(f"UMAP of {n} bins, {width} to {dimensions} dimensions")
-    # Results must not depend on the number of cores, nor a busy machine make BLAS wait for them.
+    report(f"UMAP of {n} bins, {width} to {dimensions} dimensions")
+    # Results must not depend on the number of cores; BLAS threads only slow a busy machine down.
     with warnings.catch_warnings(), threadpoolctl.threadpool_limits(1, user_api="blas"):
         warnings.simplefilter("ignore", UserWarning)  # few bins: fewer neighbours
         embedding = umap.UMAP(
@@ -135,7 +112,7 @@ def find_motifs(bins: Bins, *, seed: int, tell: Tell = lambda _: None) -> Int[np
             random_state=seed,
             n_jobs=1,
         ).fit_transform(bins.scaled)
-    tell(f"HDBSCAN of {n} bins")
+    report(f"HDBSCAN of {n} bins")
     best, most = np.full(n, -1), 0
     with tempfile.TemporaryDirectory() as folder:
         cache = memory(folder, verbose=0)
@@ -155,7 +132,7 @@ def find_motifs(bins: Bins, *, seed: int, tell: Tell = lambda _: None) -> Int[np
 
 
 def fingerprint(bins: Bins, *, seed: int) -> str:
-    """Hashes all that `find_motifs` depends on, the versions of its packages too."""
+    """Hashes everything that `find_motifs` depends on, including the versions of its packages."""
     packages = ("umap-learn", "hdbscan", "scikit-learn", "numba", "numpy")
     try:
         versions = [importlib.metadata.version(name) for name in packages]
@@ -165,36 +142,24 @@ def fingerprint(bins: Bins, *, seed: int) -> str:
     return files.fingerprint(digest, list(bins.scaled.shape), seed, versions)
 
 
-def learn_motifs(bins: Bins, motif: Int[np.ndarray, "n"], *, seed: int) -> Motifs:
-    """Trains the forest that names motifs, on the bins that are in one.
-
-    Args:
-        bins: as in `find_motifs`.
-        motif: what it found.
-        seed: of the forest.
-    """
+def fit_forest(bins: Bins, motif: Int[np.ndarray, "n"], *, seed: int) -> RandomForestClassifier:
+    """Trains the forest that predicts motifs, on the bins that are in one."""
     used = motif >= 0
-    forest = _forest(seed, bins=len(motif)).fit(bins.features[used], motif[used])
-    return Motifs(forest, int(motif.max()) + 1)
+    return _forest(seed, bins=len(motif)).fit(bins.features[used], motif[used])
 
 
 def evaluate_itself(bins: Bins, motif: Int[np.ndarray, "n"], *, seed: int) -> dict[str, Any]:
-    """Scores how well a forest repeats motifs on bins of the same animals, as the app does.
+    """Scores how well a forest reproduces motifs on bins of the same animals, as the app does.
 
-    This is what B-SOiD's accuracy means: bins are held out at random, so that their neighbours in
-    time, and the same animals, are trained on. It tells that the motifs can be told from the
-    features that they were made of; nothing of pain.
-
-    Args:
-        bins: as in `find_motifs`.
-        motif: what it found; bins in no motif take no part.
-        seed: of the forest and of what is held out.
+    This is what B-SOiD's accuracy means: bins are held out at random, so their neighbours in time,
+    and the same animals, are trained on. It shows that the motifs can be recognised from the
+    features that they were made of; it says nothing about pain.
 
     Returns:
         `held_out_accuracy` of a fifth of the bins; `cross_validated_accuracy` within that fifth
-        (10 folds, as the app plots it; None where every motif has too few bins); `majority`, what
-        naming the most frequent motif would get; `motifs`; `bins`, and the share of them that is
-        `in_no_motif`.
+        (10 folds, as the app plots it; None where every motif has too few bins); `majority`, the
+        accuracy of always predicting the most frequent motif; `motifs`; `bins`, and the share of
+        them that is `in_no_motif`.
     """
     used = motif >= 0
     trained, held, y_trained, y_held = train_test_split(
@@ -206,7 +171,7 @@ def evaluate_itself(bins: Bins, motif: Int[np.ndarray, "n"], *, seed: int) -> di
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # rare motifs are not in every fold
             scores = cross_val_score(_forest(seed), held, y_held, cv=CROSS_VALIDATION)
-        crossed = float(np.mean(scores))
+            crossed = float(np.mean(scores))
     return {
         "held_out_accuracy": float(accuracy),
         "cross_validated_accuracy": crossed,
@@ -217,27 +182,18 @@ def evaluate_itself(bins: Bins, motif: Int[np.ndarray, "n"], *, seed: int) -> di
     }
 
 
-def name_windows(
-    motifs: Motifs, points: Float[np.ndarray, "frames keypoints 2"], fps: float
+def predict_windows(
+    forest: RandomForestClassifier, points: Float[np.ndarray, "frames keypoints 2"], fps: float
 ) -> Int[np.ndarray, "windows"]:
-    """Returns the motif of the 100 ms from every frame on ("frameshift" prediction).
-
-    Args:
-        motifs: learnt on other recordings, or on these.
-        points: px, none lost.
-        fps: Hz.
-
-    Returns:
-        The motif of each window of `window_features`; empty where the recording is too short.
-    """
+    """Returns the motif of each window of `window_features` ("frameshift" prediction)."""
     features = window_features(points, fps)
     if not len(features):
         return np.zeros(0, np.int64)
-    return motifs.forest.predict(features).astype(np.int64)
+    return forest.predict(features).astype(np.int64)
 
 
 def _forest(seed: int, *, bins: int = 0) -> RandomForestClassifier:
-    """Returns a forest, in threads where there is enough to do for them; they change no result."""
+    """Returns a forest, with threads where they pay off; they do not change the result."""
     return RandomForestClassifier(random_state=seed, n_jobs=-1 if bins >= _MANY_BINS else None)
 
 

@@ -1,8 +1,8 @@
-"""Features of B-SOiD, equal to those of its app v2: pairs' distances and turns, points' steps.
+"""Features of B-SOiD, equal to those of its app v2: distances and angles of pairs, displacements.
 
 Source: Hsu & Yttri, Nat. Commun. 12, 5188 (2021), doi:10.1038/s41467-021-25420-x, and the app's own
-code (YttriLab/B-SOID: `extract_features`, `bsoid_classification`, `likelihoodprocessing`). Its
-loops over frames and pairs are array operations here.
+code (YttriLab/B-SOID: `extract_features`, `bsoid_classification`, `likelihoodprocessing`). The
+app's loops over frames and pairs are array operations here.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ _HISTOGRAM_BINS = 10  # of the likelihood, numpy's default
 def bin_frames(fps: float) -> int:
     """Returns the frames of a bin of 100 ms: round(fps / 10), at least one.
 
-    The app is told whole frames/s, so that 29.97 counts as 30.
+    The app takes whole frames/s, so 29.97 counts as 30.
     """
     return max(1, round(round(fps) / 10))
 
@@ -31,15 +31,15 @@ def fill_lost(
     points: Float[np.ndarray, "frames keypoints 2"],
     likelihood: Float[np.ndarray, "frames keypoints"],
 ) -> Float[np.ndarray, "frames keypoints 2"]:
-    """Puts a keypoint that was lost where it was last seen.
+    """Replaces a lost keypoint by its last known position.
 
-    Lost is what is NaN, and what has a likelihood below its keypoint's `likelihood_threshold`. As
-    in the app, the first frame is taken as it is; where it is NaN, it is given the first point that
-    is not. A keypoint that is never seen stands still at 0.
+    A point is lost where it is NaN or its likelihood is below its keypoint's
+    `likelihood_threshold`. As in the app, the first frame is used as it is; where it is NaN, it
+    gets the first point that is not. A keypoint that is never found stays at 0.
 
     Args:
         points: px; NaN where missing.
-        likelihood: of each point; NaN where not known, which is no reason to distrust it.
+        likelihood: of each point; NaN where unknown: such a point is not lost.
     """
     frames = len(points)
     filled = np.empty(points.shape)
@@ -59,12 +59,9 @@ def fill_lost(
 def likelihood_threshold(likelihood: Float[np.ndarray, "frames"]) -> float:
     """Returns the app's adaptive threshold: where the histogram of likelihoods begins to rise.
 
-    Of 10 bins between the smallest and the largest (the first frame left out), it is the lower edge
-    of the first that the next one is not smaller than; of the second such, where the first is
-    one of the two lowest bins. Where there is none, nothing is lost.
-
-    Args:
-        likelihood: of one keypoint; NaN is left out.
+    Of 10 bins between the smallest and the largest value (without the first frame), it is the lower
+    edge of the first bin whose successor is not smaller; of the second such bin, where the first is
+    one of the two lowest. Where there is none, nothing is lost. NaN is left out.
     """
     known = likelihood[1:][np.isfinite(likelihood[1:])]
     if not len(known):
@@ -77,30 +74,26 @@ def likelihood_threshold(likelihood: Float[np.ndarray, "frames"]) -> float:
 
 def frame_features(
     points: Float[np.ndarray, "frames keypoints 2"], fps: float
-) -> tuple[Float[np.ndarray, "steps pairs"], Float[np.ndarray, "steps turns_and_steps"]]:
+) -> tuple[Float[np.ndarray, "steps pairs"], Float[np.ndarray, "steps adding"]]:
     """Computes the smoothed features of every step from a frame to the next.
-
-    Args:
-        points: px, finite.
-        fps: Hz.
 
     Returns:
         The distances of all pairs of keypoints, after the step; and what adds up over steps: the
-        turn of every pair's vector in degrees, and the displacement of every keypoint. Pairs are in
-        the order of `itertools.combinations`.
+        rotation of every pair's vector in degrees, and the displacement of every keypoint. Pairs
+        are in the order of `itertools.combinations`.
     """
     first, second = np.triu_indices(points.shape[1], k=1)
     vector = points[:, first] - points[:, second]
     x, y = vector[..., 0], vector[..., 1]
     distance = np.hypot(x, y)
-    # The sign is that of cross(v[r + 1], v[r]); where it is 0 so is the turn, even of 180 degrees.
+    # The sign is that of cross(v[r + 1], v[r]); where it is 0 so is the angle, even at 180 degrees.
     cross = x[1:] * y[:-1] - y[1:] * x[:-1]
     dot = x[1:] * x[:-1] + y[1:] * y[:-1]
-    turn = np.where(cross == 0, 0.0, np.degrees(np.arctan2(cross, dot)))
+    angle = np.where(cross == 0, 0.0, np.degrees(np.arctan2(cross, dot)))
     step = np.diff(points, axis=0)
     displacement = np.hypot(step[..., 0], step[..., 1])
     width = smoothing_frames(fps)
-    adding = np.concatenate([turn, displacement], axis=1)
+    adding = np.concatenate([angle, displacement], axis=1)
     return moving_average(distance, width)[1:], moving_average(adding, width)
 
 
@@ -121,19 +114,15 @@ def moving_average(values: Float[np.ndarray, "n d"], width: int) -> Float[np.nda
 def window_features(
     points: Float[np.ndarray, "frames keypoints 2"], fps: float
 ) -> Float[np.ndarray, "windows features"]:
-    """Computes features of the 100 ms from every frame on: means of distances, sums of the rest.
+    """Computes features of the 100 ms after every frame: means of distances, sums of the rest.
 
     Window i holds the b = `bin_frames(fps)` steps from frame i to frame i + b. Every b-th window is
-    a bin that B-SOiD learns from; all of them, the bins at the offsets 0 to b - 1 interleaved, are
-    its "frameshift" of new data. (Where fps is not a multiple of 10 the app can leave out the last
-    offset, and with it frames.) As in the app, the last step of a recording enters none.
-
-    Args:
-        points: px, finite.
-        fps: Hz.
+    a bin that B-SOiD is trained on; all of them, the bins at the offsets 0 to b - 1 interleaved,
+    are its "frameshift" of new data. (Where fps is not a multiple of 10 the app can leave out the
+    last offset, and with it frames.) As in the app, the last step of a recording is in no window.
 
     Returns:
-        Distances, turns (degrees), displacements (px); none where the recording is too short.
+        Distances (px), angles (degrees), displacements (px); none where the recording is too short.
     """
     width, pairs = bin_frames(fps), points.shape[1] * (points.shape[1] - 1) // 2
     windows = max(0, len(points) - 1 - width)
@@ -149,6 +138,6 @@ def standardise(features: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
     """Brings the features of one recording to mean 0 and sd 1; a constant one to 0."""
     centred = features - features.mean(axis=0)
     sd = centred.std(axis=0)
-    # As scikit-learn's StandardScaler tells a constant from what varies, within rounding.
+    # Constant within rounding, by the rule of scikit-learn's StandardScaler.
     constant = sd <= 10 * np.finfo(float).eps * np.abs(features).max(axis=0, initial=0.0)
     return centred / np.where(constant, 1.0, sd)

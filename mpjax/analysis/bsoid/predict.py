@@ -1,14 +1,14 @@
-"""B-SOiD beside the projector: the same clips, the same split, the same table of predictions.
+"""B-SOiD on the clips and split of the model, as a table of predictions like the model's own.
 
-B-SOiD (source: `bsoid_features`) clusters pose into motifs without labels. What it tells of pain is
-read from how often a clip and its recording show each motif, by a classifier that is trained, as
-are the motifs, on training animals alone.
+B-SOiD (source: `bsoid.features`) clusters pose into motifs without labels. The class is predicted
+from how often a clip and its recording show each motif, by a classifier that is trained, like the
+motifs, on training animals alone.
 
 A clip is classified by its own 100 ms windows and by the usage and transitions of its whole
-recording (`BsoidConfig.context`). So B-SOiD is told more of a clip than the projector is, which
-sees nothing but the clip. That is meant: it was made for the usage in a session, a clip of a second
-holds a motif or two, and a comparison that a baseline could lose for want of what it needs proves
-little. `context = "clip"` gives both the same. Either way, recordings average their clips.
+recording (`BsoidConfig.context`). B-SOiD thus gets more information than the projector, which sees
+only the clip. This is deliberate: it was made for the usage in a whole session, a clip of a second
+holds only a motif or two, and beating a baseline that lacks what it needs would prove little.
+`context = "clip"` gives both the same. Either way, recordings average their clips.
 """
 
 import dataclasses
@@ -20,6 +20,7 @@ import pandas as pd
 import tqdm
 from etils import epath
 from jaxtyping import Float, Int
+from sklearn.ensemble import RandomForestClassifier
 
 from mpjax.analysis.bsoid import clustering
 from mpjax.analysis.bsoid import usage as bsoid_usage
@@ -31,7 +32,7 @@ from mpjax.io import files
 from mpjax.taxonomy import Taxonomy
 
 _DROPPED = ("logits", "p", "p_coarse", "embedding")  # of the projector's table
-_IGNORES_SCORES = "sleap"  # the app fills what SLEAP left out, and does not look at its scores
+_IGNORES_SCORES = "sleap"  # the app fills what SLEAP left out, and ignores its scores
 
 
 @runtime_checkable
@@ -57,7 +58,7 @@ class _Recording:
 
 @dataclasses.dataclass(frozen=True)
 class _Study:
-    """What is learnt from, and how."""
+    """The clips and recordings, and how models are fitted on them."""
 
     table: pd.DataFrame
     recordings: list[_Recording]
@@ -67,7 +68,7 @@ class _Study:
     cache: epath.PathLike | None
 
     def trained_rows(self, left_out: int) -> np.ndarray:
-        """Returns the clips that may be learnt from, where the fold `left_out` is predicted."""
+        """Returns the clips to train on, to predict the fold `left_out`."""
         return np.flatnonzero(fit_rows(self.table, self.scheme, left_out))
 
 
@@ -82,38 +83,36 @@ def predict(
     config: BsoidConfig,
     cache: epath.PathLike | None = None,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Predicts every clip by motifs and a classifier that saw neither it nor its animal.
+    """Predicts every clip by motifs and a classifier fitted without its animal.
 
-    Under a fixed split both are learnt from the split `train` (the animals of `val` calibrate, as
-    they do for the projector). Under folds each fold is predicted from the others, and the split
-    `drug`, never learnt from, from all of them. Shows progress.
+    Both are fitted on the rows that the model's heads are fitted on (`splits.fit_rows`). Shows
+    progress.
 
     Args:
         poses: of every recording that has a clip, by `video`.
         clips: a row per clip, as in predictions.parquet of the projector.
         taxonomy: the classes.
-        group: animal or cage, whichever the split keeps on one side.
-        scheme: fixed | kfold | leave_one_group_out.
+        group: `animal` or `cage`, what the split keeps on one side.
+        scheme: `fixed`, `kfold` or `leave_one_group_out`.
         clip_frames: frames of a clip, at the clips' own rate.
         config: sizes, penalties and seed.
-        cache: a folder for what was clustered, which takes nearly all of the time; None keeps
-            nothing.
+        cache: a folder for the clusters, which take nearly all of the time; None keeps nothing.
 
     Returns:
         The table of predictions, `clips` with other logits and p; and the self-evaluation, that of
-        `bsoid_motifs.evaluate_itself` for the final motifs, with `models`: for each fold (None:
+        `clustering.evaluate_itself` for the final motifs, with `models`: for each fold (None:
         final) its `motifs` and the `inverse_penalty` chosen.
 
     Raises:
-        ValueError: a pose is missing or does not fit the others or its clips; or there is too
-            little to learn from.
+        ValueError: a pose is missing or does not fit the others or its clips; or there are too few
+            data to train on.
         ImportError: the extra `baselines` is not installed.
     """
     recordings = _prepare(poses, clips, clip_frames=clip_frames)
     table = clips.drop(columns=[name for name in _DROPPED if name in clips]).reset_index(drop=True)
     study = _Study(table, recordings, scheme, group, config, cache)
-    seen = set(table["label"].iloc[study.trained_rows(FINAL)])
-    if absent := [name for i, name in enumerate(taxonomy.fine) if i not in seen]:
+    trained = set(table["label"].iloc[study.trained_rows(FINAL)])
+    if absent := [name for i, name in enumerate(taxonomy.fine) if i not in trained]:
         raise ValueError(f"B-SOiD: no clip to train on for class(es) {', '.join(absent)}")
     fold = predicting_fold(table, scheme)
     wanted = sorted(set(fold.tolist()) | {FINAL})
@@ -123,12 +122,12 @@ def predict(
     with tqdm.tqdm(total=4 * len(wanted), desc="B-SOiD", unit="step", mininterval=0.5) as bar:
         for k in wanted:
 
-            def tell(what: str, k: int = k) -> None:
+            def report(what: str, k: int = k) -> None:
                 bar.set_description(f"B-SOiD, {'final' if k == FINAL else f'fold {k}'}: {what}")
                 bar.update(1)
 
             rows = np.flatnonzero(fold == k)
-            p[rows], model, own = _predict_rows(study, rows, k, len(taxonomy.fine), tell)
+            p[rows], model, own = _predict_rows(study, rows, k, len(taxonomy.fine), report)
             models.append(model)
             self_evaluation |= own
     logits = np.log(p).astype(np.float32)
@@ -137,27 +136,27 @@ def predict(
 
 
 def _predict_rows(
-    study: _Study, rows: np.ndarray, fold: int, classes: int, tell: clustering.Tell
+    study: _Study, rows: np.ndarray, fold: int, classes: int, report: clustering.Report
 ) -> tuple[Float[np.ndarray, "n fine"], dict[str, Any], dict[str, Any]]:
-    """Learns without `fold`; returns p of `rows`, the model's facts and its self-evaluation."""
-    trained, seed = study.trained_rows(fold), study.config.seed
-    bins = _draw_bins(study, trained)
-    motif = _find_motifs(bins, study, tell)
-    tell("random forest")
-    motifs = clustering.learn_motifs(bins, motif, seed=seed)
-    own = clustering.evaluate_itself(bins, motif, seed=seed) if fold == FINAL else {}
-    tell("naming motifs, classifying")
-    usage = _usage(study, motifs)
+    """Fits without `fold`; returns p of `rows`, a description of the model, its self-evaluation."""
+    trained, config = study.trained_rows(fold), study.config
+    chosen = [each for each in study.recordings if np.isin(each.rows, trained).any()]
+    bins = clustering.draw_bins(
+        [(each.points, each.fps) for each in chosen], most=config.max_bins, seed=config.seed
+    )
+    motif = _find_motifs(bins, study, report)
+    report("random forest")
+    forest = clustering.fit_forest(bins, motif, seed=config.seed)
+    own = clustering.evaluate_itself(bins, motif, seed=config.seed) if fold == FINAL else {}
+    report("predicting motifs, classifying")
+    usage = _usage(study, forest)
     classifier = _classify(study, usage, trained)
     model = {
         "fold": None if fold == FINAL else fold,
-        "motifs": motifs.count,
+        "motifs": int(forest.n_classes_),
         "inverse_penalty": float(classifier.inverse_penalty),
     }
     return classifier.predict(usage.take(rows), classes=classes), model, own
-
-
-# Recordings.
 
 
 def _prepare(
@@ -168,13 +167,18 @@ def _prepare(
     if missing := [video for video in videos if video not in poses]:
         raise ValueError(
             f"B-SOiD needs the pose of every recording; {len(missing)} of {len(videos)} have none, "
-            f"first {missing[0]!r}: name it in the cohort's column pose"
+            f"first {missing[0]!r}: give it in the cohort's column pose"
         )
     names = poses[videos[0]].names
     recordings, faults = [], []
     for video, rows in clips.reset_index(drop=True).groupby("video", sort=False):
         pose = poses[str(video)]
-        spans = _spans(rows, pose.fps, clip_frames) if pose.fps > 0 else np.zeros((1, 2), int)
+        spans = bsoid_usage.clip_spans(
+            rows["start_frame"].to_numpy(),
+            clip_frames - rows["padded_frames"].to_numpy(),
+            rows["fps"].to_numpy(),
+            pose_fps=pose.fps,
+        )
         if sorted(pose.names) != sorted(names):
             faults.append(
                 f"{video}: keypoints {', '.join(pose.names)}, but {videos[0]} has "
@@ -195,65 +199,38 @@ def _prepare(
             points = fill_lost(pose.points[:, order], likelihood[:, order])
             recordings.append(_Recording(points, pose.fps, rows.index.to_numpy(), spans))
     if len(names) < 2:
-        faults.append(f"{videos[0]}: {len(names)} keypoint(s); B-SOiD compares two or more")
+        faults.append(f"{videos[0]}: {len(names)} keypoint(s); B-SOiD needs two or more")
     if faults:
         raise ValueError("B-SOiD: " + "; ".join(faults[:20]))
     return recordings
 
 
-def _spans(rows: pd.DataFrame, fps: float, clip_frames: int) -> Int[np.ndarray, "clips 2"]:
-    return np.array(
-        [
-            bsoid_usage.clip_span(
-                int(row.start_frame),
-                clip_frames - int(row.padded_frames),
-                float(row.fps),
-                pose_fps=fps,
-            )
-            for row in rows.itertuples()
-        ]
-    )
-
-
-def _usage(study: _Study, motifs: clustering.Motifs) -> Usage:
-    """Names the motifs of all recordings and counts them."""
-    clips, count = len(study.table), motifs.count
+def _usage(study: _Study, forest: RandomForestClassifier) -> Usage:
+    """Predicts the motifs of all recordings and counts them."""
+    clips, count = len(study.table), int(forest.n_classes_)
     clip, owner, whole = np.zeros((clips, count)), np.zeros(clips, int), []
     for i, each in enumerate(study.recordings):
-        motif = clustering.name_windows(motifs, each.points, each.fps)
+        motif = clustering.predict_windows(forest, each.points, each.fps)
         clip[each.rows] = bsoid_usage.span_usage(motif, each.spans, count=count, fps=each.fps)
         owner[each.rows] = i
         whole.append(bsoid_usage.recording_usage(motif, count=count, fps=each.fps))
     return Usage(clip, np.stack(whole) if study.config.context == "recording" else None, owner)
 
 
-# Learning.
-
-
-def _draw_bins(study: _Study, trained: np.ndarray) -> clustering.Bins:
-    """Draws bins from the recordings of the clips `trained`."""
-    chosen = [each for each in study.recordings if np.isin(each.rows, trained).any()]
-    return clustering.draw_bins(
-        [(each.points, each.fps) for each in chosen],
-        most=study.config.max_bins,
-        seed=study.config.seed,
-    )
-
-
 def _find_motifs(
-    bins: clustering.Bins, study: _Study, tell: clustering.Tell
+    bins: clustering.Bins, study: _Study, report: clustering.Report
 ) -> Int[np.ndarray, "n"]:
-    """Clusters bins, or takes what was found in the very same ones before."""
+    """Clusters bins, or reads what was found in exactly the same ones before."""
     seed = study.config.seed
     if study.cache is None:
-        return clustering.find_motifs(bins, seed=seed, tell=tell)
+        return clustering.find_motifs(bins, seed=seed, report=report)
     path = epath.Path(study.cache) / f"motifs-{clustering.fingerprint(bins, seed=seed)}.npy"
     if path.exists():
         for _ in range(2):  # the steps of `find_motifs`
-            tell("clusters found before")
+            report("clusters found before")
         with path.open("rb") as file:
             return np.load(file)
-    motif = clustering.find_motifs(bins, seed=seed, tell=tell)
+    motif = clustering.find_motifs(bins, seed=seed, report=report)
     with files.write_aside(path) as aside, aside.open("wb") as file:
         np.save(file, motif)
     return motif

@@ -1,7 +1,5 @@
 """How often a clip or recording shows each motif, and how often one follows another."""
 
-import math
-
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -12,21 +10,22 @@ from mpjax.analysis.bsoid.features import bin_frames
 _SLACK = 0.13
 
 
-def clip_span(start_frame: int, frames: int, fps: float, *, pose_fps: float) -> tuple[int, int]:
-    """Returns the pose frames of a clip's time span, as a half-open range.
+def clip_spans(
+    start_frame: Int[np.ndarray, "clips"],
+    frames: Int[np.ndarray, "clips"],
+    fps: Float[np.ndarray, "clips"],
+    *,
+    pose_fps: float,
+) -> Int[np.ndarray, "clips 2"]:
+    """Returns the pose frames of clips' time spans, as half-open ranges.
 
-    A clip's frames are counted at the clip's rate, to which the video was resampled; pose frames
-    are those of the video. Clips that follow each other share none.
-
-    Args:
-        start_frame: the clip's first frame, on the timeline of the clip's rate.
-        frames: of the clip, without those that only repeat the recording's last one.
-        fps: Hz, of the clip.
-        pose_fps: Hz, of the video.
+    `start_frame` and `frames` (without padding) are counted at the clip's rate `fps`, to which the
+    video was resampled; pose frames are those of the video. Successive clips share none.
     """
-    ratio = pose_fps / fps
-    first = math.floor(start_frame * ratio + _SLACK)
-    return first, max(first + 1, math.floor((start_frame + frames) * ratio + _SLACK))
+    ends = np.stack([start_frame, start_frame + frames], axis=1)
+    spans = np.floor(ends * (pose_fps / fps)[:, None] + _SLACK).astype(int)
+    spans[:, 1] = np.maximum(spans[:, 1], spans[:, 0] + 1)
+    return spans
 
 
 def span_usage(
@@ -38,13 +37,13 @@ def span_usage(
 ) -> Float[np.ndarray, "clips motifs"]:
     """Returns the share of each motif in spans of one recording.
 
-    A span counts the windows of 100 ms that lie within it as a whole. One that is shorter than a
-    window, or at the very end, is given the window nearest to its middle.
+    A span counts the windows of 100 ms that lie wholly within it. A span that is shorter than a
+    window, or at the very end, gets the window nearest to its middle.
 
     Args:
-        motif: of every window of the recording, window i reaching from frame i to i + b.
+        motif: of every window of the recording; window i reaches from frame i to i + b.
         spans: first frame and the one after the last of each.
-        count: motifs.
+        count: number of motifs.
         fps: Hz, of the pose.
 
     Returns:
@@ -67,13 +66,8 @@ def recording_usage(
 ) -> Float[np.ndarray, "usage_and_transitions"]:
     """Returns the share of each motif in a recording, and of each change from one to another.
 
-    A change is counted from a window to the one 100 ms later, so that both share no step; changes
-    are shares of all such pairs of windows, those without a change too.
-
-    Args:
-        motif: of every window.
-        count: motifs.
-        fps: Hz, of the pose.
+    A change is counted from a window to the one 100 ms later, which shares no step with it; changes
+    are shares of all such pairs of windows, including those without a change.
     """
     share = np.bincount(motif, minlength=count) / max(1, len(motif))
     b = bin_frames(fps)

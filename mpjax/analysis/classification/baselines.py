@@ -1,88 +1,84 @@
-"""Simple baselines on the very same clips, animals and folds: what a model has to beat.
+"""Simple baselines on the same clips, animals and folds: what the model has to beat.
 
-Each gives a table of predictions like the model's own, so that all go through one evaluation.
+Each returns predictions like the model's own, so that all go through one evaluation. `features` are
+those of the clips of the model's predictions, row by row.
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
+from scipy.spatial.distance import cdist
+from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 
 from mpjax.analysis.predictions import Predictions
 from mpjax.data.splits import fit_rows, predicting_fold
 
-_SURE = 0.99  # probability of the class that a method without probabilities names
+_CERTAIN = 0.99  # probability of the predicted class, for methods that give no probabilities
+
+# The classes that are given a probability, and these probabilities.
+_Answer = tuple[np.ndarray, np.ndarray]
 
 
 def predict_majority(ours: Predictions) -> Predictions:
-    """Names the class with the most training clips, of several the first."""
-    p = np.zeros_like(ours.p)
-    for train, test in _fits(ours):
-        counts = np.bincount(_labels(ours)[train], minlength=p.shape[1])
-        p[test] = _one_hot(np.array([counts.argmax()]), p.shape[1])
-    return _replace(ours, p)
+    """Predicts the class with the most training clips; of several, the first."""
+    classes = ours.p.shape[1]
+
+    def classify(train: np.ndarray, label: np.ndarray, rows: np.ndarray) -> _Answer:
+        del train, rows
+        largest = int(np.bincount(label, minlength=classes).argmax())
+        return np.arange(classes), _certain(largest, classes)
+
+    return _predict(ours, classify)
 
 
 def predict_centroid(ours: Predictions, features: Float[np.ndarray, "n f"]) -> Predictions:
-    """Names the class whose training clips are nearest on average, in standardised features.
+    """Predicts the class with the nearest mean of its training clips, in standardised features.
 
-    The probabilities are those of Gaussians of one spherical variance, that of the training clips
-    around their own centroids; the likeliest class is that of the nearest centroid.
-
-    Args:
-        ours: the model's predictions.
-        features: of their clips, row by row.
+    The probabilities are those of Gaussians with one spherical variance, that of the training
+    clips around the means of their classes.
     """
-    p = np.zeros_like(ours.p)
-    label = _labels(ours)
-    for train, test in _fits(ours):
-        scaled = _standardise(features, train)
-        present = np.unique(label[train])
-        centroid = np.stack([scaled[train][label[train] == k].mean(axis=0) for k in present])
-        own = scaled[train] - centroid[np.searchsorted(present, label[train])]
-        variance = max(float(np.square(own).sum(axis=1).mean()), np.finfo(np.float32).tiny)
-        squared = np.stack([np.square(scaled[test] - each).sum(axis=1) for each in centroid], 1)
-        likely = np.exp(-0.5 * (squared - squared.min(axis=1, keepdims=True)) / variance)
-        answer = np.zeros((int(test.sum()), p.shape[1]))
-        answer[:, present] = likely / likely.sum(axis=1, keepdims=True)
-        p[test] = answer
-    return _replace(ours, p)
+
+    def classify(train: np.ndarray, label: np.ndarray, rows: np.ndarray) -> _Answer:
+        scaler = StandardScaler().fit(features[train])
+        trained, tested = scaler.transform(features[train]), scaler.transform(features[rows])
+        classes, code = np.unique(label, return_inverse=True)
+        centroid = np.stack([trained[label == k].mean(axis=0) for k in classes])
+        within = float(np.square(trained - centroid[code]).sum(axis=1).mean())
+        squared = cdist(tested, centroid, "sqeuclidean")
+        return classes, softmax(-0.5 * squared / max(within, np.finfo(np.float32).tiny), axis=1)
+
+    return _predict(ours, classify)
 
 
 def predict_linear(ours: Predictions, features: Float[np.ndarray, "n f"]) -> Predictions:
-    """Classifies by a multinomial logistic regression on a few hand-made features.
+    """Classifies by multinomial logistic regression on a few hand-made features.
 
-    Classes weigh alike; the penalty is scikit-learn's default, for there is next to nothing to
-    overfit. A missing feature (NaN) is taken as the training clips' mean.
-
-    Args:
-        ours: the model's predictions.
-        features: of their clips, row by row.
+    Classes have equal weight; the penalty is scikit-learn's default, as so few features can hardly
+    overfit. A missing feature (NaN) is replaced by the mean of the training clips.
     """
-    p = np.zeros_like(ours.p)
-    label = _labels(ours)
-    for train, test in _fits(ours):
-        scaled = np.nan_to_num(_standardise(features, train))
-        classes = np.unique(label[train])
-        if len(classes) < 2:
-            p[test] = _one_hot(classes[:1], p.shape[1])
-            continue
+
+    def classify(train: np.ndarray, label: np.ndarray, rows: np.ndarray) -> _Answer:
+        if len(np.unique(label)) < 2:
+            return np.arange(ours.p.shape[1]), _certain(int(label[0]), ours.p.shape[1])
+        with np.errstate(invalid="ignore"):  # a feature that is missing in every clip
+            scaler = StandardScaler().fit(features[train])
         model = LogisticRegression(class_weight="balanced", max_iter=1000)
-        model.fit(scaled[train], label[train])
-        answer = np.zeros((int(test.sum()), p.shape[1]))
-        answer[:, model.classes_] = model.predict_proba(scaled[test])
-        p[test] = answer
-    return _replace(ours, p)
+        model.fit(np.nan_to_num(scaler.transform(features[train])), label)
+        return model.classes_, model.predict_proba(np.nan_to_num(scaler.transform(features[rows])))
+
+    return _predict(ours, classify)
 
 
 def align(table: pd.DataFrame, features: pd.DataFrame, key: str) -> Float[np.ndarray, "n f"]:
     """Returns the rows of `features` (indexed by `key`) that belong to the clips of `table`.
 
     Raises:
-        ValueError: a clip or recording has none.
+        ValueError: a clip or recording has no features.
     """
     place = features.index.get_indexer(table[key])
     if (place < 0).any():
@@ -91,37 +87,24 @@ def align(table: pd.DataFrame, features: pd.DataFrame, key: str) -> Float[np.nda
     return features.to_numpy(np.float64)[place]
 
 
-def _fits(ours: Predictions) -> Iterator[tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]]]:
-    """Yields masks of clips to train on and to predict, as the model's heads were trained."""
-    scheme = ours.meta["scheme"]
+def _predict(
+    ours: Predictions, classify: Callable[[np.ndarray, np.ndarray, np.ndarray], _Answer]
+) -> Predictions:
+    """Trains and predicts fold by fold, on the rows that the model's heads are trained on.
+
+    `classify` gets the mask of the training clips, their labels, and the rows to predict.
+    """
+    p = np.zeros_like(ours.p)
+    label, scheme = ours.table["label"].to_numpy(), ours.meta["scheme"]
     predicting = predicting_fold(ours.table, scheme)
     for fold in np.unique(predicting):
-        yield fit_rows(ours.table, scheme, int(fold)), predicting == fold
-
-
-def _labels(ours: Predictions) -> Int[np.ndarray, " n"]:
-    return ours.table["label"].to_numpy()
-
-
-def _standardise(
-    features: Float[np.ndarray, "n f"], train: Bool[np.ndarray, " n"]
-) -> Float[np.ndarray, "n f"]:
-    known = features[train]
-    count = np.isfinite(known).sum(axis=0)
-    total = np.where(np.isfinite(known), known, 0).sum(axis=0)
-    mean = np.divide(total, count, out=np.zeros(len(count)), where=count > 0)
-    square = np.where(np.isfinite(known), np.square(known - mean), 0).sum(axis=0)
-    sd = np.sqrt(np.divide(square, count, out=np.zeros(len(count)), where=count > 0))
-    return (features - mean) / np.where(sd > 1e-6 * (np.abs(mean) + 1e-6), sd, 1.0)
-
-
-def _one_hot(answer: Int[np.ndarray, " n"], classes: int) -> Float[np.ndarray, "n classes"]:
-    if classes == 1:
-        return np.ones((len(answer), 1))
-    p = np.full((len(answer), classes), (1 - _SURE) / (classes - 1))
-    p[np.arange(len(answer)), answer] = _SURE
-    return p
-
-
-def _replace(ours: Predictions, p: Float[np.ndarray, "n fine"]) -> Predictions:
+        train, rows = fit_rows(ours.table, scheme, int(fold)), np.flatnonzero(predicting == fold)
+        classes, answer = classify(train, label[train], rows)
+        p[np.ix_(rows, classes)] = answer
     return dataclasses.replace(ours, p=p, p_coarse=None, embedding=None)
+
+
+def _certain(answer: int, classes: int) -> Float[np.ndarray, " classes"]:
+    p = np.full(classes, (1 - _CERTAIN) / max(classes - 1, 1))
+    p[answer] = _CERTAIN
+    return p / p.sum()

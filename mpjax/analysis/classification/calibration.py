@@ -1,4 +1,8 @@
-"""Temperature scaling on animals that were not trained on, and how well probabilities are meant."""
+"""Do the probabilities mean what they say? Temperature scaling, calibration error, coverage.
+
+Sources: Guo et al. (2017), On Calibration of Modern Neural Networks (temperature, reliability);
+Geifman & El-Yaniv (2017), Selective Classification for Deep Neural Networks (coverage).
+"""
 
 import dataclasses
 from typing import Any
@@ -6,16 +10,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import scipy.optimize
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.special import softmax
 
 from mpjax.analysis.predictions import Predictions
-from mpjax.analysis.stats.units import NotEstimableError
+from mpjax.analysis.stats.estimates import NotEstimableError, absent
+from mpjax.analysis.stats.units import Units
 from mpjax.data.splits import FIXED, calibration_rows
 
-LIMITS = (0.05, 20.0)  # of the temperature; beyond, there is no minimum worth the name
+LIMITS = (0.05, 20.0)  # of the temperature
+LEAST_P = float(np.finfo(np.float32).tiny)  # smallest that differs from 0 in the float32 file
+BINS = 10
+COVERAGES = tuple(k / 10 for k in range(1, 11))
 _LEAST_ANIMALS = 2
-LEAST_P = float(np.finfo(np.float32).tiny)  # that is told from 0; the file holds float32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,24 +54,26 @@ def calibrate(predictions: Predictions) -> Calibrated:
     fold, label = table["fold"].to_numpy(), table["label"].to_numpy()
     animal = pd.factorize(table["animal"])[0]
     fitted = calibration_rows(table, scheme)
-    crossed = np.unique(fold[fitted]) if not fixed else ()
 
     def fit(mask: np.ndarray) -> float:
         return fit_temperature(log_p[mask], label[mask], animal[mask])
 
-    try:
-        if not fitted.any():
-            raise NotEstimableError(
+    if not fitted.any():
+        return Calibrated(
+            predictions.p,
+            absent(
                 "no validation animals to fit the temperature on"
                 if fixed
                 else "no held-out clip of a trained class"
-            )
+            ),
+        )
+    try:
         shared = fit(fitted)
         temperature = np.full(len(table), shared)
-        for k in crossed:
+        for k in () if fixed else np.unique(fold[fitted]):
             temperature[fold == k] = fit(fitted & (fold != k))
     except NotEstimableError as error:
-        return Calibrated(predictions.p, {"value": None, "why": str(error)})
+        return Calibrated(predictions.p, absent(str(error)))
     meta = {
         "value": shared,
         "fitted_on": "validation animals" if fixed else "animals of the other folds",
@@ -84,21 +93,21 @@ def fit_temperature(
     Args:
         log_p: logits or log-probabilities, finite.
         label: true class, 0..classes-1.
-        group: the animal of each clip; every animal counts the same, however many clips it has.
+        group: the animal of each clip; animals have equal weight, however many clips they have.
 
     Returns:
-        T; above 1 where the classifier is too sure of itself.
+        T; above 1 where the classifier is overconfident.
 
     Raises:
         NotEstimableError: fewer than 2 animals, scores that do not differ between classes, or no
             minimum within `LIMITS`.
 
-    Source: Guo et al. (2017), On Calibration of Modern Neural Networks, section 4.2.
+    Source: Guo et al. (2017), section 4.2.
     """
     _, code, clips = np.unique(group, return_inverse=True, return_counts=True)
     if len(clips) < _LEAST_ANIMALS:
         raise NotEstimableError(
-            f"{len(clips)} animal(s) to fit the temperature on; it takes {_LEAST_ANIMALS}"
+            f"{len(clips)} animal(s) to fit the temperature on; {_LEAST_ANIMALS} are needed"
         )
     shifted = log_p - log_p.max(axis=1, keepdims=True)  # so that no exponential overflows
     if shifted.min() > -1e-6:
@@ -117,10 +126,108 @@ def fit_temperature(
     found = scipy.optimize.minimize_scalar(
         loss, bounds=(low, high), method="bounded", options={"xatol": 1e-4}
     )
-    for end, reason in ((low, "errs too rarely"), (high, "tells nothing of the true class")):
+    for end, reason in ((low, "makes too few errors"), (high, "carries no information")):
         if loss(end) <= found.fun + 1e-9:
             raise NotEstimableError(
                 f"the log-loss has no minimum at a temperature between {LIMITS[0]:g} and "
-                f"{LIMITS[1]:g}: on the animals to fit it on, the classifier {reason}"
+                f"{LIMITS[1]:g}: on the animals that it is fitted on, the classifier {reason}"
             )
     return float(np.exp(found.x))
+
+
+def describe_calibration(
+    calibrated: Calibrated,
+    tasks: dict[
+        str, tuple[Int[np.ndarray, " n"], Float[np.ndarray, "n _"], Float[np.ndarray, "n _"]]
+    ],
+    recordings: dict[str, tuple[Units | str, Units | str]],
+) -> dict[str, Any]:
+    """Tabulates calibration before and after temperature scaling.
+
+    Args:
+        calibrated: the temperature, or why there is none.
+        tasks: per task, of the evaluated clips: true class, predicted and calibrated probabilities.
+        recordings: per task, the evaluated recordings with predicted and with calibrated
+            probabilities.
+
+    Returns:
+        `temperature`; per task `before` and `after` ({"ece", "nll"}) and `reliability` (after;
+        before, where no temperature could be fitted); `coverage` per task. Missing parts are
+        {"value": None, "why"}.
+    """
+    why = calibrated.meta.get("why")
+
+    def figures(label: np.ndarray, p: np.ndarray) -> dict[str, float]:
+        loss = -np.log(np.maximum(p[np.arange(len(label)), label], LEAST_P))
+        return {"ece": expected_calibration_error(label, p), "nll": float(loss.mean())}
+
+    described: dict[str, Any] = {"temperature": calibrated.meta}
+    for task, (label, before, after) in tasks.items():
+        described[task] = absent("no held-out clip of a trained class")
+        if len(label):
+            described[task] = {
+                "before": figures(label, before),
+                "after": absent(why) if why else figures(label, after),
+                "reliability": reliability_bins(label, after),
+            }
+    described["coverage"] = {task: _coverage(*pair) for task, pair in recordings.items()}
+    return described
+
+
+def reliability_bins(
+    label: Int[np.ndarray, " n"], p: Float[np.ndarray, "n classes"]
+) -> list[dict[str, Any]]:
+    """Returns mean confidence and accuracy in 10 bins of equal width; empty ones are left out.
+
+    Confidence is the largest probability; a bin holds its upper edge (Guo et al. 2017, section 2).
+    """
+    confidence, right = p.max(axis=1), p.argmax(axis=1) == label
+    index = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
+    return [
+        {
+            "confidence": float(confidence[index == k].mean()),
+            "accuracy": float(right[index == k].mean()),
+            "n": int((index == k).sum()),
+        }
+        for k in np.unique(index)
+    ]
+
+
+def expected_calibration_error(
+    label: Int[np.ndarray, " n"], p: Float[np.ndarray, "n classes"]
+) -> float:
+    """Returns the mean |accuracy - confidence| of `reliability_bins`, weighted by their clips."""
+    bins = reliability_bins(label, p)
+    return sum(each["n"] * abs(each["accuracy"] - each["confidence"]) for each in bins) / len(label)
+
+
+def _coverage(predicted: Units | str, scaled: Units | str) -> Any:
+    """Ranks the predicted classes by their calibrated probability."""
+    if isinstance(predicted, str) or isinstance(scaled, str):
+        return absent(str(predicted))
+    named = predicted.predicted
+    confidence = scaled.p[np.arange(len(named)), named]
+    return accuracy_by_coverage(confidence, named == predicted.label)
+
+
+def accuracy_by_coverage(
+    confidence: Float[np.ndarray, " n"], right: Bool[np.ndarray, " n"]
+) -> list[dict[str, float]]:
+    """Returns the accuracy on the most confident 10 %, 20 %, … 100 %.
+
+    Where units of equal confidence do not all fit into the share, each counts in part, so that
+    their order does not matter. The threshold is the lowest confidence within the share.
+    """
+    _, block = np.unique(-confidence, return_inverse=True)
+    mean = np.bincount(block, right) / np.bincount(block)
+    order = np.argsort(block, kind="stable")
+    hits = np.cumsum(mean[block[order]])  # a block's mean in place of each of its members
+    counts = [max(1, int(np.ceil(coverage * len(right) - 1e-9))) for coverage in COVERAGES]
+    return [
+        {
+            "coverage": coverage,
+            "accuracy": float(hits[count - 1] / count),
+            "threshold": float(confidence[order[count - 1]]),
+        }
+        for coverage, count in zip(COVERAGES, counts, strict=True)
+    ]

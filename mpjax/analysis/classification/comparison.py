@@ -3,13 +3,16 @@
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+import pandas as pd
+from jaxtyping import Int
 
+from mpjax.analysis.classification.scores import tasks_of
 from mpjax.analysis.predictions import Predictions
 from mpjax.analysis.stats import bootstrap as resampling
+from mpjax.analysis.stats.estimates import absent
 from mpjax.analysis.stats.units import LEVELS, Units, unit_levels
 
-_FIGURES = ("accuracy", "mean_class_accuracy")
+FIGURES = ("accuracy", "mean_class_accuracy")
 
 
 def compare(
@@ -18,8 +21,7 @@ def compare(
     """Compares two methods by a paired bootstrap: both are scored on the same resampled animals.
 
     Args:
-        ours: predictions of the one.
-        theirs: predictions of the other, of the same held-out clips and classes.
+        ours, theirs: predictions of the same held-out clips and classes.
         bootstrap: resamples of whole animals (or cages).
         seed: of the resampling.
 
@@ -33,26 +35,17 @@ def compare(
     """
     _check_alike(ours, theirs)
     rows = ours.table[ours.evaluated]
-    order = rows["clip_id"].to_numpy()
-    place = theirs.table.reset_index(drop=True).reset_index().set_index("clip_id")["index"]
-    p = {"ours": ours.p[ours.evaluated], "theirs": theirs.p[place[order].to_numpy()]}
-    label = rows["label"].to_numpy()
-    groups = rows[ours.group].nunique()
-    weights = resampling.draw_weights(groups, resamples=bootstrap, seed=seed)
-    tasks = {"fine": (label, lambda p: p)}
-    if ours.taxonomy.coarse:
-        coarse = np.asarray(ours.taxonomy.fine_to_coarse)[label]
-        tasks["coarse"] = (coarse, ours.taxonomy.coarse_probabilities)
+    place = pd.Index(theirs.table["clip_id"]).get_indexer(rows["clip_id"])
+    weights = resampling.draw_weights(rows[ours.group].nunique(), resamples=bootstrap, seed=seed)
     result: dict[str, Any] = {}
-    for task, (true, pool) in tasks.items():
-        levels = {
-            name: unit_levels(rows, true, pool(values), group=ours.group)
-            for name, values in p.items()
-        }
-        result[task] = {
-            level: _difference(
-                levels["ours"][level], levels["theirs"][level], weights=weights, unit=ours.group
-            )
+    for name, task in tasks_of(ours.taxonomy).items():
+        label = task.to_class[rows["label"].to_numpy()]
+        first, second = (
+            unit_levels(rows, label, task.pool(p), group=ours.group)
+            for p in (ours.p[ours.evaluated], theirs.p[place])
+        )
+        result[name] = {
+            level: _difference(first[level], second[level], weights=weights, unit=ours.group)
             for level in LEVELS
         }
     return result
@@ -61,15 +54,15 @@ def compare(
 def _check_alike(ours: Predictions, theirs: Predictions) -> None:
     if ours.taxonomy != theirs.taxonomy:
         raise ValueError(
-            f"the two do not tell the same classes apart: {', '.join(ours.taxonomy.fine)} "
+            f"the two methods have different classes: {', '.join(ours.taxonomy.fine)} "
             f"against {', '.join(theirs.taxonomy.fine)}"
         )
     clips = [set(each.table["clip_id"][each.evaluated]) for each in (ours, theirs)]
     if clips[0] != clips[1]:
         raise ValueError(
-            f"the two were not evaluated on the same clips: {len(clips[0] - clips[1])} are held "
-            f"out in the first alone, {len(clips[1] - clips[0])} in the second alone; use one "
-            "cohort, one video geometry and one split"
+            f"the two methods were not evaluated on the same clips: {len(clips[0] - clips[1])} are "
+            f"held out in the first only, {len(clips[1] - clips[0])} in the second only; use the "
+            "same cohort, video geometry and split for both"
         )
 
 
@@ -81,24 +74,17 @@ def _difference(
     unit: str,
 ) -> dict[str, Any]:
     if isinstance(ours, str) or isinstance(theirs, str):
-        return {figure: {"value": None, "why": ours} for figure in _FIGURES}
-    once = np.ones((1, weights.shape[1]), int)
+        return {figure: absent(str(ours)) for figure in FIGURES}
+    groups = weights.shape[1]
+    counts = [
+        resampling.count_by_group(each.label, each.predicted, each.group, classes=each.p.shape[1])
+        for each in (ours, theirs)
+    ]
+    once = [resampling.resample_scores(each, np.ones((1, groups), int)) for each in counts]
+    drawn = [resampling.resample_scores(each, weights) for each in counts]
     result = {}
-    for figure in _FIGURES:
-        drawn = [_scores(units, weights, figure) for units in (ours, theirs)]
-        value = [float(_scores(units, once, figure)[0]) for units in (ours, theirs)]
-        interval = resampling.percentile_interval(
-            drawn[0] - drawn[1], groups=weights.shape[1], unit=unit
-        )
-        result[figure] = {"value": value[0] - value[1], **interval, "n": len(ours.label)}
+    for figure in FIGURES:
+        value, draws = (getattr(a, figure) - getattr(b, figure) for a, b in (once, drawn))
+        interval = resampling.percentile_interval(draws, groups=groups, unit=unit)
+        result[figure] = {"value": float(value[0]), **interval, "n": len(ours.label)}
     return result
-
-
-def _scores(
-    units: Units, weights: Int[np.ndarray, "resamples groups"], figure: str
-) -> Float[np.ndarray, "resamples"]:
-    counts = resampling.count_by_group(
-        units.label, units.predicted, units.group, classes=units.p.shape[1]
-    )
-    draws = resampling.resample_scores(counts, weights)
-    return draws.accuracy if figure == "accuracy" else draws.mean_class_accuracy

@@ -1,4 +1,4 @@
-"""metrics.json: fine and coarse accuracy at clip, recording and animal x day level."""
+"""Fine and coarse accuracy at the level of clips, recordings and animal-days."""
 
 import dataclasses
 from typing import Any
@@ -7,19 +7,18 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from mpjax.analysis.classification.calibration import Calibrated, calibrate
-from mpjax.analysis.classification.reliability import describe_calibration
-from mpjax.analysis.classification.scores import describe_day_distance, score_levels
-from mpjax.analysis.drug.trial import analyse_drugs
-from mpjax.analysis.predictions import Predictions, count_leaks
-from mpjax.analysis.progression.analyse import describe_course
+from mpjax.analysis.classification.calibration import (
+    Calibrated,
+    describe_calibration,
+)
+from mpjax.analysis.classification.scores import describe_day_distance, score_levels, tasks_of
+from mpjax.analysis.classification.significance import permutation_test
+from mpjax.analysis.predictions import Predictions
 from mpjax.analysis.stats import bootstrap as resampling
-from mpjax.analysis.stats.comparisons import absent
-from mpjax.analysis.stats.permutation import permutation_test
+from mpjax.analysis.stats.estimates import absent
 from mpjax.analysis.stats.units import LEVELS, Units, scores_are_constant, unit_levels
 from mpjax.taxonomy import parse_fine_name
 
-SCHEMA = "mpjax.metrics/2"
 _NO_DEMONSTRATION = (
     "no head was trained under both splits; that takes a head on cached embeddings "
     "(config.train.what=probe) and at least 2 groups of animals"
@@ -41,92 +40,64 @@ class _Held:
         return self.predictions.group
 
 
-def evaluate(
+def describe_tasks(
     predictions: Predictions,
+    calibrated: Calibrated,
     *,
-    bootstrap: int = 2000,
-    permutations: int = 2000,
-    seed: int = 0,
-    outcome: str = "pain",
-    progression: bool = True,
-    demonstration: pd.DataFrame | None = None,
+    bootstrap: int,
+    permutations: int,
+    seed: int,
 ) -> dict[str, Any]:
-    """Computes the content of metrics.json; figures on the held-out clips of trained classes only.
+    """Scores the held-out clips of trained classes.
 
     Args:
         predictions: checked predictions.
+        calibrated: their calibration.
         bootstrap: resamples of whole animals (or cages) behind every interval.
         permutations: of the labels over animals, behind every p of the accuracy.
-        seed: of the resampling and the permutations.
-        outcome: of the drug part, see `drug_sessions.score_sessions`.
-        progression: whether the course of pain over days is estimated.
-        demonstration: what one head predicts under two splits of the same clips: `clip_id`,
-            `animal`, `cage`, `label`, `predicted_by_animal_split`, `predicted_by_clip_split`.
+        seed: of both.
 
     Returns:
-        A JSON-safe dict; what cannot be estimated is {"value": None, "why": …}.
+        `fine`, `coarse` (where there are coarse classes) and `calibration` of metrics.json.
     """
-    table, taxonomy = predictions.table, predictions.taxonomy
-    rows = table[predictions.evaluated]
+    rows = predictions.table[predictions.evaluated]
     groups = rows[predictions.group].nunique()
     weights = resampling.draw_weights(groups, resamples=bootstrap, seed=seed) if groups else None
     held = _Held(rows, predictions, weights, permutations, seed)
-    calibrated = calibrate(predictions)
-    metrics: dict[str, Any] = {
-        "schema": SCHEMA,
-        **{key: predictions.meta.get(key) for key in ("fingerprint", "scheme", "group", "exclude")},
-        "bootstrap": {"unit": held.unit, "groups": groups, "resamples": bootstrap, "seed": seed},
-        "n": _count(rows) | _count_clips(table, rows),
-        "splits": _describe_splits(table),
-        "leak": {
-            "animals": count_leaks(table, "animal"),
-            "groups": count_leaks(table, predictions.group),
-            "demonstration": describe_demonstration(
-                demonstration, predictions, bootstrap=bootstrap, seed=seed
-            ),
-        },
-        **_describe_tasks(held, calibrated),
-    }  # fmt: skip
-    if taxonomy.coarse and predictions.p_coarse is not None:
-        metrics["coarse"]["separate"] = _describe_separate(held, predictions.p_coarse)
-    if progression:
-        metrics["progression"] = describe_course(
-            predictions, calibrated.p, bootstrap=bootstrap, permutations=permutations, seed=seed
-        )
-    else:
-        metrics["progression"] = absent("switched off by config.eval.progression=false")
-    metrics["drug"] = analyse_drugs(predictions, calibrated, outcome=outcome, seed=seed)
-    return metrics
+    described = _describe_tasks(held, calibrated)
+    if predictions.taxonomy.coarse and predictions.p_coarse is not None:
+        described["coarse"]["separate"] = _describe_separate(held, predictions.p_coarse)
+    return described
+
+
+def count_evaluated(predictions: Predictions) -> dict[str, int]:
+    """Counts what is evaluated, and the held-out clips that are not: of no trained class."""
+    rows = predictions.table[predictions.evaluated]
+    return _count(rows) | _count_clips(predictions.table, rows)
 
 
 def _describe_tasks(held: _Held, calibrated: Calibrated) -> dict[str, Any]:
     """Returns `fine`, `coarse` (where there are coarse classes) and `calibration`."""
-    predictions, taxonomy = held.predictions, held.predictions.taxonomy
-    fine = held.rows["label"].to_numpy()
-    mask = predictions.evaluated
-    p = {"before": predictions.p[mask], "after": calibrated.p[mask]}
-    constant = scores_are_constant(p["before"])
-    tasks = {"fine": (np.arange(len(taxonomy.fine)), taxonomy.fine, lambda p: p)}
-    if taxonomy.coarse:
-        to_coarse = np.asarray(taxonomy.fine_to_coarse)
-        tasks["coarse"] = (to_coarse, taxonomy.coarse, taxonomy.coarse_probabilities)
+    fine, mask = held.rows["label"].to_numpy(), held.predictions.evaluated
+    constant = scores_are_constant(held.predictions.p[mask])
     described: dict[str, Any] = {}
     clips: dict[str, Any] = {}
     recordings: dict[str, Any] = {}
-    for task, (to_class, classes, pool) in tasks.items():
-        label, before, after = to_class[fine], pool(p["before"]), pool(p["after"])
+    for name, task in tasks_of(held.predictions.taxonomy).items():
+        label = task.to_class[fine]
+        before, after = task.pool(held.predictions.p[mask]), task.pool(calibrated.p[mask])
         levels = _levels(held, label, before, constant=constant)
-        described[task] = score_levels(levels, classes, weights=held.weights, unit=held.unit)
+        scores = score_levels(levels, task.classes, weights=held.weights, unit=held.unit)
         for level, units in levels.items():
-            described[task][level]["permutation"] = _permute(held, units, to_class, level)
-        clips[task] = (label, before, after)
-        scaled = _levels(held, label, after, constant=constant)
-        recordings[task] = (levels["recording"], scaled["recording"])
-        if task == "fine" and all(map(parse_fine_name, classes)):
-            for level, units in levels.items():
-                described[task][level]["day_distance"] = describe_day_distance(
-                    units, classes, weights=held.weights, unit=held.unit
+            scores[level]["permutation"] = _permute(held, units, task.to_class, level)
+            if name == "fine" and all(map(parse_fine_name, task.classes)):
+                scores[level]["day_distance"] = describe_day_distance(
+                    units, task.classes, weights=held.weights, unit=held.unit
                 )
+        described[name] = scores
+        clips[name] = (label, before, after)
+        scaled = _levels(held, label, after, constant=constant)
+        recordings[name] = (levels["recording"], scaled["recording"])
     return described | {"calibration": describe_calibration(calibrated, clips, recordings)}
 
 
@@ -134,7 +105,7 @@ def _levels(
     held: _Held, label: np.ndarray, p: np.ndarray, *, constant: bool
 ) -> dict[str, Units | str]:
     if constant:
-        why = f"every class scores alike in all {len(p)} clips, so that none is predicted"
+        why = f"in all {len(p)} clips every class has the same score, so none is predicted"
         return dict.fromkeys(LEVELS, why)
     return unit_levels(held.rows, label, p, group=held.unit)
 
@@ -153,21 +124,20 @@ def _permute(held: _Held, units: Units | str, to_class: np.ndarray, level: str) 
 
 
 def _describe_separate(held: _Held, p_coarse: Float[np.ndarray, "n coarse"]) -> dict[str, Any]:
-    """Scores the head that was trained on the coarse classes, and how often the two disagree."""
-    predictions, taxonomy = held.predictions, held.predictions.taxonomy
-    label = np.asarray(taxonomy.fine_to_coarse)[held.rows["label"].to_numpy()]
+    """Scores the head trained on the coarse classes, and how often it disagrees with the fine."""
+    predictions, task = held.predictions, tasks_of(held.predictions.taxonomy)["coarse"]
+    label = task.to_class[held.rows["label"].to_numpy()]
     separate = p_coarse[predictions.evaluated]
     levels = _levels(held, label, separate, constant=scores_are_constant(separate))
-    scores = score_levels(levels, taxonomy.coarse, weights=held.weights, unit=held.unit)
+    scores = score_levels(levels, task.classes, weights=held.weights, unit=held.unit)
     described: dict[str, Any] = {
         level: {figure: scores[level][figure] for figure in ("accuracy", "mean_class_accuracy")}
         for level in LEVELS
     }
     clips = levels["clip"]
     if isinstance(clips, str) or held.weights is None:
-        return described | {"disagreement": {"value": None, "why": clips}}
-    summed = taxonomy.coarse_probabilities(predictions.p[predictions.evaluated])
-    differ = summed.argmax(axis=1) != clips.predicted
+        return described | {"disagreement": absent(str(clips))}
+    differ = task.pool(predictions.p[predictions.evaluated]).argmax(axis=1) != clips.predicted
     return described | {
         "disagreement": resampling.estimate_mean(differ, clips.group, held.weights, unit=held.unit)
     }
@@ -178,28 +148,24 @@ def describe_demonstration(
 ) -> dict[str, Any]:
     """Compares the clip accuracy of one head under a split by animals and one by clips.
 
-    The coarse answer is the group of the fine class that was named.
+    The coarse answer is the group of the predicted fine class.
 
     Returns:
         Per task `animal_split` and `clip_split` (clip accuracies) and `inflation`, their difference
         with its paired interval over animals (or cages); or {"value": None, "why"}.
     """
     if demonstration is None:
-        return {"value": None, "why": _NO_DEMONSTRATION}
+        return absent(_NO_DEMONSTRATION)
     group, names = pd.factorize(demonstration[predictions.group])
     weights = resampling.draw_weights(len(names), resamples=bootstrap, seed=seed)
-    taxonomy = predictions.taxonomy
-    tasks = {"fine": np.arange(len(taxonomy.fine))}
-    if taxonomy.coarse:
-        tasks["coarse"] = np.asarray(taxonomy.fine_to_coarse)
     described = {}
-    for task, to_class in tasks.items():
-        label = to_class[demonstration["label"]]
+    for name, task in tasks_of(predictions.taxonomy).items():
+        label = task.to_class[demonstration["label"]]
         by_animal, by_clip = (
-            (to_class[demonstration[f"predicted_by_{split}_split"]] == label).astype(float)
+            (task.to_class[demonstration[f"predicted_by_{split}_split"]] == label).astype(float)
             for split in ("animal", "clip")
         )
-        described[task] = {
+        described[name] = {
             "animal_split": float(by_animal.mean()),
             "clip_split": float(by_clip.mean()),
             "inflation": resampling.estimate_mean(
@@ -225,8 +191,8 @@ def _count_clips(table: pd.DataFrame, rows: pd.DataFrame) -> dict[str, int]:
     }
 
 
-def _describe_splits(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Counts what lies on each side: a row per split, per fold under cross-validation."""
+def describe_splits(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Counts clips, recordings, animals and cages per split, and per fold of each."""
     order = {"train": 0, "val": 1, "test": 2, "drug": 3}
     parts = [
         {"split": str(split), "fold": int(fold) if fold >= 0 else None, **_count(part)}

@@ -1,10 +1,11 @@
-"""The training clips that a predicted clip resembles most: evidence that a reader can look at."""
+"""The training clips that a predicted clip resembles most: evidence that a reader can check."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
+from sklearn.preprocessing import StandardScaler, normalize
 
 from mpjax.analysis.predictions import Predictions
 from mpjax.data.splits import fit_rows
@@ -17,14 +18,8 @@ def find_neighbours(
 ) -> dict[str, list[dict[str, Any]]]:
     """Finds the clips nearest to each of some clips, among those that its head was trained on.
 
-    Near is a small cosine distance of embeddings standardised by the training clips. Under folds
-    the training clips are the tested ones of all other folds, else those of the split `train`;
-    none of the same animal is ever among them.
-
-    Args:
-        predictions: with embeddings.
-        clip_ids: of held-out clips.
-        count: neighbours of each.
+    Distances are cosine distances of embeddings standardised by the training clips. Clips of the
+    same animal are never among the neighbours.
 
     Returns:
         Per clip, nearest first: {"clip_id", "animal", "video", "start_s", "class", "distance"},
@@ -42,20 +37,26 @@ def find_neighbours(
             f"{len(unknown)} clip(s) are not among the predictions, the first is {unknown[0]!r}"
         )
     rows = np.array([place[clip_id] for clip_id in clip_ids], int)
-    folds = table["fold"].to_numpy()
+    folds, animal = table["fold"].to_numpy(), table["animal"].to_numpy()
     found: dict[str, list[dict[str, Any]]] = {clip_id: [] for clip_id in clip_ids}
     for fold in np.unique(folds[rows]):
-        asked = rows[folds[rows] == fold]
-        trained = _trained_on(predictions, int(fold))
+        own = rows[folds[rows] == fold]
+        trained = np.flatnonzero(fit_rows(table, predictions.meta["scheme"], int(fold)))
         if not len(trained):
             continue
-        similarity = _cosine(predictions.embedding, asked, trained)
-        for row, similar in zip(asked, similarity, strict=True):
-            other = (table["animal"].iloc[trained] != table["animal"].iloc[row]).to_numpy()
+        similarity = _cosine(predictions.embedding, own, trained)
+        for row, similar in zip(own, similarity, strict=True):
+            other = animal[trained] != animal[row]
             candidates, similar = trained[other], similar[other]
             nearest = np.argsort(-similar, kind="stable")[:count]
             found[table["clip_id"].iloc[row]] = [
-                _describe(predictions, int(candidates[k]), float(similar[k])) for k in nearest
+                {
+                    **table.iloc[candidates[k]][["clip_id", "animal", "video"]],
+                    "start_s": float(table["start_s"].iloc[candidates[k]]),
+                    "class": predictions.taxonomy.fine[table["label"].iloc[candidates[k]]],
+                    "distance": 1 - float(similar[k]),
+                }
+                for k in nearest
             ]
     return found
 
@@ -63,12 +64,9 @@ def find_neighbours(
 def add_neighbours(
     saliency: Mapping[str, Any], predictions: Predictions, *, count: int = 5
 ) -> dict[str, Any]:
-    """Returns what metrics.json holds under `saliency`, each clip with its `neighbours`.
+    """Returns the part `saliency` of metrics.json, each of its clips with its `neighbours`.
 
-    Args:
-        saliency: as the training side returned it; without clips, it stays as it is.
-        predictions: of the same study; without embeddings there are no neighbours.
-        count: neighbours of each clip.
+    Without clips or embeddings it stays as it is.
     """
     clips = saliency.get("clips", [])
     if not clips or predictions.embedding is None:
@@ -77,41 +75,20 @@ def add_neighbours(
     return {**saliency, "clips": [clip | {"neighbours": found[clip["clip_id"]]} for clip in clips]}
 
 
-def _trained_on(predictions: Predictions, fold: int) -> Int[np.ndarray, " trained"]:
-    """Returns the rows of the clips that the head of a fold was trained on."""
-    return np.flatnonzero(fit_rows(predictions.table, predictions.meta["scheme"], fold))
-
-
 def _cosine(
     embedding: Float[np.ndarray, "n d"],
-    asked: Int[np.ndarray, " asked"],
+    rows: Int[np.ndarray, " rows"],
     trained: Int[np.ndarray, " trained"],
-) -> Float[np.ndarray, "asked trained"]:
+) -> Float[np.ndarray, "rows trained"]:
     """Returns the cosine of standardised embeddings, a block of training clips at a time."""
     blocks = [trained[start : start + _BLOCK] for start in range(0, len(trained), _BLOCK)]
-    mean = sum(embedding[rows].sum(axis=0, dtype=np.float64) for rows in blocks) / len(trained)
-    squares = sum(
-        np.square(embedding[rows].astype(np.float64) - mean).sum(axis=0) for rows in blocks
-    )
-    std = np.sqrt(squares / len(trained))
-    std = np.where(std > 1e-6, std, 1.0)  # as the heads standardise
+    scaler = StandardScaler()
+    for block in blocks:
+        scaler.partial_fit(embedding[block].astype(np.float64))
+    scaler.scale_ = np.where(scaler.var_ > 1e-12, np.sqrt(scaler.var_), 1.0)  # as the heads do
 
     def directions(rows: np.ndarray) -> np.ndarray:
-        scaled = (embedding[rows] - mean) / std
-        length = np.linalg.norm(scaled, axis=1, keepdims=True)
-        return scaled / np.maximum(length, np.finfo(np.float64).tiny)
+        return normalize(scaler.transform(embedding[rows].astype(np.float64)))
 
-    wanted = directions(asked)
-    return np.concatenate([wanted @ directions(rows).T for rows in blocks], axis=1)
-
-
-def _describe(predictions: Predictions, row: int, similarity: float) -> dict[str, Any]:
-    about = predictions.table.iloc[row]
-    return {
-        "clip_id": about["clip_id"],
-        "animal": about["animal"],
-        "video": about["video"],
-        "start_s": float(about["start_s"]),
-        "class": predictions.taxonomy.fine[int(about["label"])],
-        "distance": 1 - similarity,
-    }
+    own = directions(rows)
+    return np.concatenate([own @ directions(block).T for block in blocks], axis=1)

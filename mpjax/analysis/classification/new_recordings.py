@@ -1,7 +1,7 @@
-"""What the heads of a finished study say of recordings that it never saw: clips, bouts, recordings.
+"""Scores of new recordings by the heads of a finished study: per clip, per bout, per recording.
 
-Every row follows from its own recording alone. Probabilities are means over the heads, each
-calibrated by the study's temperature; where heads differ, so do the animals they were trained on.
+Each recording is scored on its own. Probabilities are means over the heads, calibrated by the
+study's temperature; the heads differ in the animals that they were trained on.
 
 Source: Lakshminarayanan et al. (2017), arXiv 1612.01474 (ensembles); Houlsby et al. (2011),
 arXiv 1112.5745 (disagreement: the entropy of the mean less the mean entropy).
@@ -15,16 +15,17 @@ from jaxtyping import Float, Int
 from scipy.special import entr, logit, softmax
 
 from mpjax.analysis.classification.calibration import LEAST_P
+from mpjax.analysis.classification.scores import tasks_of
 from mpjax.analysis.motifs.codebook import Codebook
 from mpjax.analysis.pain_score import MARGIN, pain_probability, pain_score, why_no_pain_score
 from mpjax.taxonomy import Taxonomy
 
-_RECORDING = ("video", "roi")  # what tells recordings apart
+_RECORDING = ("video", "roi")  # identify a recording
 
 
 @dataclasses.dataclass(frozen=True)
 class Scored:
-    """What a study's heads say of the clips of one recording.
+    """The scored clips of one recording.
 
     Attributes:
         clips: a row per clip, in order of time; the columns are those of clips.csv.
@@ -47,26 +48,27 @@ def score(
     """Scores the clips of one recording.
 
     Args:
-        clips: a row per clip, in order of time, with whatever else is known of it (`video`,
-            `start_s`, `end_s`, columns of `measure_novelty`).
+        clips: a row per clip, in order of time, with `video`, `start_s`, `end_s` and any further
+            columns, such as those of `measure_novelty`.
         log_p: log-probabilities of the fine classes by every head, the final one last.
         taxonomy: the study's classes.
-        temperature: the study's; 1: not calibrated.
+        temperature: of the study; 1: not calibrated.
 
     Returns:
-        The columns of `clips`, then `class` and, with coarse classes, `group` (each the likeliest),
-        `pain`, `entropy` (0: sure of one class; 1: of none), `disagreement` of the heads (0: none;
-        on the scale of the entropy; NaN with a single head), `pain_sd_heads`, `p[class]` and
-        `p_group[group]`.
+        The columns of `clips`, then `class` and, with coarse classes, `group` (the most probable),
+        `pain`, `entropy` (0: certain of one class; 1: all equally probable), `disagreement` of the
+        heads (0: none; on the scale of the entropy; NaN with a single head), `pain_sd_heads`,
+        `p[class]` and `p_group[group]`.
     """
     floor = np.log(LEAST_P)
     p_heads = softmax(np.maximum(log_p.astype(np.float64), floor) / temperature, axis=-1)
     p = p_heads.mean(axis=0)
     table = clips.reset_index(drop=True)
-    table["class"] = np.array(taxonomy.fine)[p.argmax(axis=1)]
-    if taxonomy.coarse:
-        coarse = taxonomy.coarse_probabilities(p)
-        table["group"] = np.array(taxonomy.coarse)[coarse.argmax(axis=1)]
+    columns: dict[str, np.ndarray] = {}
+    for kind, task in zip(("class", "group"), tasks_of(taxonomy).values(), strict=False):
+        pooled = task.pool(p)
+        table[kind] = np.array(task.classes)[pooled.argmax(axis=1)]
+        columns |= {column(kind, name): pooled[:, i] for i, name in enumerate(task.classes)}
     several = len(p_heads) > 1
     if not why_no_pain_score(taxonomy):
         table["pain"] = pain_probability(taxonomy, p)
@@ -77,9 +79,6 @@ def score(
     within = entr(p_heads).sum(axis=2).mean(axis=0) / scale
     table["entropy"] = entropy
     table["disagreement"] = np.maximum(entropy - within, 0.0) if several else np.nan
-    columns = {f"p[{name}]": p[:, i] for i, name in enumerate(taxonomy.fine)}
-    if taxonomy.coarse:
-        columns |= {f"p_group[{name}]": coarse[:, i] for i, name in enumerate(taxonomy.coarse)}
     return Scored(pd.concat([table, pd.DataFrame(columns)], axis=1), p_heads, taxonomy)
 
 
@@ -91,19 +90,15 @@ def column(kind: str, name: str) -> str:
 def measure_novelty(
     codebook: Codebook, embedding: Float[np.ndarray, "windows d"], clip: Int[np.ndarray, " windows"]
 ) -> pd.DataFrame:
-    """Says which clips are unlike anything that the study was trained on, by its motifs' gates.
+    """Finds clips that are unlike anything that the study was trained on, by its motifs' gates.
 
-    A clip of several windows is represented by the one that is farthest beyond its gates.
-
-    Args:
-        codebook: the study's final one.
-        embedding: of the windows.
-        clip: of each window, 0.., ascending.
+    A clip of several windows is represented by the one that is farthest beyond its gates. `clip` is
+    the clip of each window, 0.., ascending.
 
     Returns:
         A row per clip: `motif`; `distance` to its centre and the `gate` that it should not exceed;
         `off_plane`, the distance off the space of the motifs, and `off_plane_gate`; `unlike`,
-        whether one of both is exceeded.
+        whether either gate is exceeded.
 
     Raises:
         ValueError: the embeddings are of another width, or not finite.
@@ -135,40 +130,35 @@ def find_bouts(scored: Scored) -> pd.DataFrame:
 
     Returns:
         A row per bout: `video`, `roi`, `group` or `class`, `start_s`, `end_s`, `clips`, `p` (of
-        that group or class, mean), `pain` (mean) and `unlike` (share of clips), as far as known.
+        that group or class, mean), `pain` (mean) and `unlike` (share of clips), where known.
     """
     table = scored.clips
     kind = "group" if "group" in table else "class"
-    # A clip lasts until the next one, or where clips lie apart, as long as it is.
+    # A clip lasts until the next one starts, but no longer than its own length.
     following = table["start_s"].shift(-1, fill_value=np.inf)
-    table = table.assign(end_s=np.minimum(table["end_s"], following))
-    run = (table[kind] != table[kind].shift()).cumsum()
-    bouts = []
-    for _, rows in table.groupby(run, sort=False):
-        name = rows[kind].iloc[0]
-        bout = {each: rows[each].iloc[0] for each in _RECORDING if each in rows}
-        bout |= {kind: name, "start_s": rows["start_s"].iloc[0]}
-        bout |= {
-            "end_s": rows["end_s"].max(),
-            "clips": len(rows),
-            "p": rows[column(kind, name)].mean(),
-        }
-        bout |= {of: rows[of].mean() for of in ("pain", "unlike") if of in rows}
-        bouts.append(bout)
-    return pd.DataFrame(bouts)
+    own = [row[column(kind, row[kind])] for row in table.to_dict("records")]
+    table = table.assign(end_s=np.minimum(table["end_s"], following), clips=1, p=own)
+    how = dict.fromkeys((*_RECORDING, kind, "start_s"), "first")
+    how |= {"end_s": "max", "clips": "sum", "p": "mean", "pain": "mean", "unlike": "mean"}
+    bout = (table[kind] != table[kind].shift()).cumsum().to_numpy()
+    return (
+        table.groupby(bout)
+        .agg({name: rule for name, rule in how.items() if name in table})
+        .reset_index(drop=True)
+    )
 
 
 def summarise(scored: Scored) -> dict[str, object]:
     """Returns the row of recordings.csv of one recording.
 
     Returns:
-        `video`, `roi` where it is told, `clips`, `seconds` (from the first clip's start to the last
-        one's end), `class` and `group` (likeliest on average), `pain` (mean over clips) with its
-        spread `pain_sd_clips`, `pain_lowest_head` and `pain_highest_head` (of the recording's
+        `video`, `roi` where known, `clips`, `seconds` (from the first clip's start to the last
+        one's end), `class` and `group` (most probable on average), `pain` (mean over clips) with
+        its spread `pain_sd_clips`, `pain_lowest_head` and `pain_highest_head` (of the recording's
         mean), `pain_score` (mean logit) and `pain_score_final_head` (the same by the head that the
         study's drug test uses), `entropy`, `disagreement`, `unlike` (share of the clips; None: not
-        known) and the mean `p[…]` of every class and `p_group[…]` of every group. A spread is no
-        confidence interval: the clips of a recording are not independent, nor are the heads.
+        known) and the mean `p[…]` of every class and `p_group[…]` of every group. A spread is not
+        a confidence interval: neither the clips of a recording nor the heads are independent.
     """
     table, taxonomy = scored.clips, scored.taxonomy
     means = table[[name for name in table if name.startswith(("p[", "p_group["))]].mean()

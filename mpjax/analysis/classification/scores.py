@@ -1,17 +1,44 @@
 """Scores of one task at clip, recording and animal x day level, with intervals over animals."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from sklearn.metrics import confusion_matrix
 
 from mpjax.analysis.stats import bootstrap
+from mpjax.analysis.stats.estimates import absent
 from mpjax.analysis.stats.units import Units
-from mpjax.taxonomy import parse_fine_name
+from mpjax.taxonomy import Taxonomy, parse_fine_name
 
 _TOP = 3
 _TOP_FROM = _TOP + 1  # classes; with fewer, every answer is among the top 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """A list of classes to be distinguished: the fine ones, or their coarse groups.
+
+    Attributes:
+        classes: their names.
+        to_class: the class of each fine class.
+        pool: from probabilities of the fine classes to those of `classes`.
+    """
+
+    classes: tuple[str, ...]
+    to_class: Int[np.ndarray, " fine"]
+    pool: Callable[[np.ndarray], np.ndarray]
+
+
+def tasks_of(taxonomy: Taxonomy) -> dict[str, Task]:
+    """Returns the tasks of a taxonomy: `fine` and, where there are coarse groups, `coarse`."""
+    tasks = {"fine": Task(taxonomy.fine, np.arange(len(taxonomy.fine)), lambda p: p)}
+    if taxonomy.coarse:
+        to_coarse = np.asarray(taxonomy.fine_to_coarse)
+        tasks["coarse"] = Task(taxonomy.coarse, to_coarse, taxonomy.coarse_probabilities)
+    return tasks
 
 
 def score_levels(
@@ -23,16 +50,17 @@ def score_levels(
 ) -> dict[str, Any]:
     """Scores every level against one list of classes, with chance and majority rows.
 
-    `majority` is the share of the largest class among the evaluated units: what the best constant
-    answer would score, so no smaller than what the training side's largest class would.
+    `majority` is the share of the largest class among the evaluated units: no constant answer can
+    score more.
     """
     scores: dict[str, Any] = {"classes": list(classes), "chance": {"value": 1 / len(classes)}}
     scores["majority"] = {}
     for level, units in levels.items():
         if isinstance(units, str):
-            absent = {"value": None, "why": units}
-            scores[level] = dict.fromkeys(_figures(classes), absent)
-            scores["majority"][level] = absent
+            top = ["top3_accuracy"] if len(classes) >= _TOP_FROM else []
+            figures = ["accuracy", "mean_class_accuracy", "macro_f1", *top, "confusion", "recall"]
+            scores[level] = dict.fromkeys(figures, absent(units))
+            scores["majority"][level] = absent(units)
             continue
         assert weights is not None
         scores[level] = score_units(units, classes, weights=weights, unit=unit)
@@ -44,11 +72,6 @@ def score_levels(
             "n": int(sizes.sum()),
         }
     return scores
-
-
-def _figures(classes: Sequence[str]) -> list[str]:
-    top = ["top3_accuracy"] if len(classes) >= _TOP_FROM else []
-    return ["accuracy", "mean_class_accuracy", "macro_f1", *top, "confusion", "recall"]
 
 
 def score_units(
@@ -68,7 +91,7 @@ def score_units(
 
     Returns:
         `accuracy` (top-1), `mean_class_accuracy` (mean recall over the classes that have a unit),
-        `macro_f1` (mean F1 over the classes that have a unit or are named), from 4 classes on
+        `macro_f1` (mean F1 over the classes that have a unit or are predicted), from 4 classes on
         `top3_accuracy`, and per class `recall`, each {"value", "ci95", "n"}; `confusion` (rows:
         true class).
     """
@@ -89,36 +112,25 @@ def score_units(
             holders = int((total[:, index] > 0).sum())
             recall[name] = entry(value.recall[0, index], draws.recall[:, index], count, holders)
         else:
-            recall[name] = {"value": None, "why": "no evaluated unit of this class", "n": 0}
+            recall[name] = absent("no evaluated unit of this class") | {"n": 0}
     scores: dict[str, Any] = {
         name: entry(getattr(value, name)[0], getattr(draws, name), len(units.label), len(total))
         for name in ("accuracy", "mean_class_accuracy", "macro_f1")
     }
     if len(classes) >= _TOP_FROM:
-        hit = among_top(units.p, units.label, top=_TOP)
+        hit = _among_top(units.p, units.label)
         scores["top3_accuracy"] = bootstrap.estimate_mean(hit, units.group, weights, unit=unit)
-    matrix = confusion_matrix(units.label, units.predicted, classes=len(classes))
+    matrix = confusion_matrix(units.label, units.predicted, labels=range(len(classes)))
     return scores | {"confusion": matrix.tolist(), "recall": recall}
 
 
-def among_top(
-    p: Float[np.ndarray, "n classes"], label: Int[np.ndarray, " n"], *, top: int
+def _among_top(
+    p: Float[np.ndarray, "n classes"], label: Int[np.ndarray, " n"]
 ) -> Bool[np.ndarray, " n"]:
-    """Tells which labels are among the `top` largest scores; of equal scores the first is larger.
-
-    With top=1 this is accuracy as `argmax` gives it.
-    """
+    """Returns which labels are among the top 3 scores; of equal scores the first is larger."""
     own = p[np.arange(len(label)), label][:, None]
     before = np.arange(p.shape[1]) < label[:, None]
-    return ((p > own) | ((p == own) & before)).sum(axis=1) < top
-
-
-def confusion_matrix(
-    label: Int[np.ndarray, " n"], predicted: Int[np.ndarray, " n"], *, classes: int
-) -> Int[np.ndarray, "classes classes"]:
-    """Counts units by true class (rows) and predicted class (columns)."""
-    cells = np.bincount(label * classes + predicted, minlength=classes**2)
-    return cells.reshape(classes, classes)
+    return ((p > own) | ((p == own) & before)).sum(axis=1) < _TOP
 
 
 def describe_day_distance(
@@ -128,21 +140,17 @@ def describe_day_distance(
     weights: Int[np.ndarray, "resamples groups"] | None,
     unit: str,
 ) -> dict[str, Any]:
-    """Says how far off the day is where the condition is right.
+    """Describes how far off the predicted day is where the condition is right.
 
-    Args:
-        units: of fine classes `<condition>@d<day>`, or why there are none.
-        classes: names of the fine classes.
-        weights: how often each group occurs in each bootstrap resample.
-        unit: what a group is called.
+    The classes are `<condition>@d<day>`; other arguments are as in `score_units`.
 
     Returns:
-        `within_condition` (units predicted within their right condition), `units` (all), `steps`
-        (how many of the former lie how many recorded days off) and `mean_days` (their mean
+        `within_condition` (units whose condition is predicted correctly), `units` (all), `steps`
+        (how many of the former are how many recorded days off) and `mean_days` (their mean
         |predicted day - day|, an estimate); or {"value": None, "why"}.
     """
     if isinstance(units, str):
-        return {"value": None, "why": units}
+        return absent(units)
     parsed = [parse_fine_name(name) or (name, 0) for name in classes]
     condition = np.unique([condition for condition, _ in parsed], return_inverse=True)[1]
     day = np.array([day for _, day in parsed])
@@ -150,11 +158,11 @@ def describe_day_distance(
     for each in np.unique(condition):
         rank[condition == each] = np.unique(day[condition == each], return_inverse=True)[1]
     if not rank.any():
-        return {"value": None, "why": "no condition has more than one recorded day"}
+        return absent("no condition has more than one recorded day")
     right = condition[units.predicted] == condition[units.label]
     predicted, label = units.predicted[right], units.label[right]
     steps = np.bincount(np.abs(rank[predicted] - rank[label]), minlength=rank.max() + 1)
-    mean_days: dict[str, Any] = {"value": None, "why": "no unit is predicted within its condition"}
+    mean_days = absent("no unit is predicted within its condition")
     if right.any():
         assert weights is not None
         distance = np.abs(day[predicted] - day[label])

@@ -1,22 +1,22 @@
-"""A small classifier that is trained anew for every permutation of the classes.
+"""A small classifier that is fast enough to be trained again for every permutation of the classes.
 
-Features are standardised and reduced to whitened principal components, which no class enters, and a
-recording is given the class with the nearest mean over the other animals' (cages') recordings:
-linear discriminant analysis with equal priors and a covariance that is not split by class. It is
-linear and regularised (by few components) like logistic regression, but its only use of the classes
-is their means, so that thousands of permuted cohorts are trained and tested as matrix products; and
-it has no penalty to choose, which few animals could not carry. What is not linear in the features
-(one class both the darkest and the brightest) it does not see.
+Features are standardised and reduced to whitened principal components, independently of the
+classes. A recording gets the class with the nearest mean over the other animals' (cages')
+recordings: linear discriminant analysis with equal priors and one covariance for all recordings. It
+is linear and regularised (by few components) like logistic regression, but uses the classes only
+through their means, so that thousands of permuted cohorts are trained and tested as matrix
+products; and it has no penalty to choose, for which there are too few animals. It misses what is
+not linear in the features (one class both the darkest and the brightest).
 
 Source: Hastie, Tibshirani & Friedman, The Elements of Statistical Learning (2009), ch. 4.3.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
-_CONSTANT = 1e-9  # standard deviation, relative to the largest value, of a feature that is none
+from mpjax.analysis.stats.whitening import fit_space
+
+_CONSTANT = 1e-9  # standard deviation, relative to the mean, below which a feature is constant
 _MOST = 30  # components
 _CELLS = 4_000_000  # numbers held at once
 
@@ -25,8 +25,8 @@ def whiten(features: Float[np.ndarray, "n d"], *, groups: int) -> Float[np.ndarr
     """Standardises features and returns their first principal components, each of variance 1.
 
     Args:
-        features: of all recordings; NaN is taken as the mean of the others. Those that are constant
-            or wholly unknown are dropped.
+        features: of all recordings; NaN is replaced by the mean of the others. Features that are
+            constant or entirely unknown are dropped.
         groups: animals or cages; a component is kept for every two of them, two at least and
             `_MOST` at most.
 
@@ -41,9 +41,10 @@ def whiten(features: Float[np.ndarray, "n d"], *, groups: int) -> Float[np.ndarr
     varies = scale > _CONSTANT * np.maximum(np.abs(mean), 1.0)
     if not varies.any():
         return np.zeros((len(features), 0))
-    left, size, _ = np.linalg.svd(values[:, varies] / scale[varies], full_matrices=False)
-    kept = min(int((size > 1e-6 * size[0]).sum()), max(2, groups // 2), _MOST)
-    return left[:, :kept] * np.sqrt(len(values))
+    scaled = values[:, varies] / scale[varies]
+    most = min(max(2, groups // 2), _MOST)
+    space = fit_space(scaled, np.arange(len(scaled)), components=most, variance=1.0)
+    return space.project(scaled)[0].astype(np.float64)
 
 
 def predict(
@@ -53,11 +54,11 @@ def predict(
     *,
     classes: int,
 ) -> Int[np.ndarray, "count n"]:
-    """Names each recording's class by the recordings of all other groups.
+    """Predicts each recording's class from the recordings of all other groups.
 
     Args:
         components: whitened features.
-        labels: as many labellings as wanted, each trained on by itself.
+        labels: any number of labellings; the classifier is trained on each separately.
         group: the animal or cage of each recording, 0..groups-1.
         classes: their number.
     """
@@ -68,7 +69,7 @@ def predict(
         hot = (part[:, :, None] == np.arange(classes)).astype(float)  # count n classes
         total = np.einsum("pnc,nk->pck", hot, components, optimize=True)
         size = hot.sum(1)
-        for held in _members(group):
+        for held in (group == each for each in np.unique(group)):
             own = np.einsum("pnc,nk->pck", hot[:, held], components[held], optimize=True)
             count = (size - hot[:, held].sum(1))[..., None]
             mean = np.divide(total - own, count, out=np.zeros_like(own), where=count > 0)
@@ -79,21 +80,13 @@ def predict(
     return named
 
 
-def _members(group: Int[np.ndarray, " n"]) -> Iterator[Bool[np.ndarray, " n"]]:
-    for each in range(int(group.max()) + 1):
-        yield group == each
-
-
 def mean_recall(
     labels: Int[np.ndarray, "count n"], named: Int[np.ndarray, "count n"], *, classes: int
 ) -> Float[np.ndarray, " count"]:
     """Returns the balanced accuracy of each labelling: the mean recall over its classes."""
-    hit = labels == named
-    recall = np.full((len(labels), classes), np.nan)
-    for each in range(classes):
-        own = labels == each
-        count = own.sum(1)
-        recall[:, each] = np.divide(
-            (hit & own).sum(1), count, out=np.full(len(labels), np.nan), where=count > 0
-        )
-    return np.nanmean(recall, axis=1)
+    with np.errstate(invalid="ignore"):  # a class that does not occur has no recall
+        recall = [
+            ((labels == each) & (named == each)).sum(1) / (labels == each).sum(1)
+            for each in range(classes)
+        ]
+    return np.nanmean(recall, axis=0)

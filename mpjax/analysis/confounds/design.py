@@ -14,18 +14,16 @@ COLUMNS = ("cage", "camera", "date")  # of which one value can hold a whole clas
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """A question to the features: which of these classes does a recording belong to?
+    """The classes that a family of features is tested on.
 
     Attributes:
-        name: `fine` or `coarse`.
-        classes: that can be tested: they occur in two groups at least.
+        classes: those that occur in two groups (animals or cages) at least.
         rows: the recordings of these classes (and, within days, of days with two of them).
         label: class of each recording of `rows`, 0..
-        by_condition: whether condition and day make the classes.
+        by_condition: whether condition and day make up the classes.
         within_day: whether recordings are compared with those of their own day only.
     """
 
-    name: str
     classes: tuple[str, ...]
     rows: Bool[np.ndarray, " n"]
     label: Int[np.ndarray, " m"]
@@ -34,17 +32,27 @@ class Task:
 
 
 def is_by_condition(taxonomy: Taxonomy) -> bool:
-    """Says whether the fine classes are made of condition and day."""
+    """Says whether the fine classes are made up of condition and day."""
     return all(parse_fine_name(name) for name in taxonomy.fine)
+
+
+def main_classes(
+    recordings: pd.DataFrame, taxonomy: Taxonomy
+) -> tuple[tuple[str, ...], Int[np.ndarray, " n"]]:
+    """Returns names and label of the groups, or of the classes of a cohort of labels."""
+    label = recordings["label"].to_numpy(int)
+    if taxonomy.coarse and is_by_condition(taxonomy):
+        return taxonomy.coarse, np.asarray(taxonomy.fine_to_coarse)[label]
+    return taxonomy.fine, label
 
 
 def plan_tasks(
     recordings: pd.DataFrame, taxonomy: Taxonomy, group: str
 ) -> tuple[dict[str, Task], dict[str, str]]:
-    """Lays out what is asked of every family of features.
+    """Chooses the classes and recordings that every family of features is tested on.
 
-    Day is part of a class `<condition>@d<day>`. Coarse classes are therefore compared within days:
-    on days that have two of them, each feature less its mean of the day.
+    The day is part of a class `<condition>@d<day>`. Groups are therefore compared within days: on
+    days that have two of them, each feature minus its mean of the day.
 
     Args:
         recordings: of the classes, not of the split `drug`.
@@ -52,58 +60,46 @@ def plan_tasks(
         group: `animal` or `cage`.
 
     Returns:
-        The tasks; and why others cannot be asked.
+        The tasks `fine` and `coarse`, and why one of them is not possible.
     """
     by_condition = is_by_condition(taxonomy)
-    fine = recordings["label"].to_numpy(int)
-    everywhere = np.ones(len(fine), bool)
-    names = {"fine": (taxonomy.fine, fine, everywhere)}
+    day, fine = recordings["day"].to_numpy(), recordings["label"].to_numpy(int)
+    named = {"fine": (taxonomy.fine, fine)}
     if taxonomy.coarse:
-        coarse = np.asarray(taxonomy.fine_to_coarse)[fine]
-        shared = _shared_days(recordings["day"].to_numpy(), coarse) if by_condition else everywhere
-        names["coarse"] = (taxonomy.coarse, coarse, shared)
+        named["coarse"] = (taxonomy.coarse, np.asarray(taxonomy.fine_to_coarse)[fine])
     tasks, whys = {}, {}
-    for name, (classes, label, rows) in names.items():
-        kept = [
-            c for c in range(len(classes))
-            if recordings[group][rows & (label == c)].nunique() >= 2
-        ]  # fmt: skip
-        rows = rows & np.isin(label, kept)
-        if name == "coarse" and by_condition:
-            rows = rows & _shared_days(recordings["day"].to_numpy(), np.where(rows, label, -1))
-            kept = [c for c in kept if (rows & (label == c)).any()]
+    for name, (classes, label) in named.items():
+        within_day = by_condition and name == "coarse"
+        rows = _on_shared_days(day, label) if within_day else np.ones(len(label), bool)
+        groups = recordings[group][rows].groupby(label[rows]).nunique()
+        rows &= np.isin(label, groups.index[groups >= 2])
+        if within_day:
+            rows &= _on_shared_days(day, np.where(rows, label, -1))
+        kept = np.unique(label[rows])
         if len(kept) < 2:
-            whys[name] = f"fewer than two classes occur in two {group}s" + (
-                " on days that they share" if name == "coarse" and by_condition else ""
-            )
+            where = " on days that they share" if within_day else ""
+            whys[name] = f"fewer than two classes occur in two {group}s{where}"
             continue
-        tasks[name] = Task(
-            name, tuple(classes[c] for c in kept), rows, np.searchsorted(kept, label[rows]),
-            by_condition, by_condition and name == "coarse",
-        )  # fmt: skip
+        code = np.searchsorted(kept, label[rows])
+        tasks[name] = Task(tuple(classes[c] for c in kept), rows, code, by_condition, within_day)
     return tasks, whys
 
 
-def _shared_days(
+def _on_shared_days(
     day: Int[np.ndarray, " n"], label: Int[np.ndarray, " n"]
 ) -> Bool[np.ndarray, " n"]:
-    """Returns the recordings of days on which two classes (of 0 or more) were recorded."""
-    shared = [d for d in np.unique(day) if len(np.unique(label[(day == d) & (label >= 0)])) > 1]
-    return np.isin(day, shared) & (label >= 0)
+    """Marks the recordings of days on which two classes (of 0 or more) were recorded."""
+    classes = pd.Series(label).where(label >= 0).groupby(day).transform("nunique").to_numpy()
+    return (classes > 1) & (label >= 0)
 
 
-def by_construction(recordings: pd.DataFrame, taxonomy: Taxonomy) -> list[dict[str, Any]]:
-    """Finds classes that occur in a single cage, camera or on a single date, of several.
-
-    Coarse classes, or the labels of a cohort of labels.
+def find_inseparable(recordings: pd.DataFrame, taxonomy: Taxonomy) -> list[dict[str, Any]]:
+    """Finds groups (or labels) that occur in one of several cages, cameras or dates only.
 
     Returns:
         Per case {"column", "class", "value", "sentence"}.
     """
-    fine = recordings["label"].to_numpy(int)
-    names, label = taxonomy.fine, fine
-    if is_by_condition(taxonomy):
-        names, label = taxonomy.coarse, np.asarray(taxonomy.fine_to_coarse)[fine]
+    names, label = main_classes(recordings, taxonomy)
     found = []
     for column in COLUMNS:
         value = recordings[column].astype(str).to_numpy()
@@ -113,56 +109,45 @@ def by_construction(recordings: pd.DataFrame, taxonomy: Taxonomy) -> list[dict[s
             own = set(value[label == c]) - {""}
             if len(own) == 1 and len(set(label)) > 1:
                 (only,) = own
-                found.append(
-                    {
-                        "column": column,
-                        "class": name,
-                        "value": only,
-                        "sentence": (
-                            f"{name} occurs in one {column} only ({only}): what is peculiar to it "
-                            f"cannot be told from {name}, whatever the accuracy."
-                        ),
-                    }
+                sentence = (
+                    f"{name} occurs in one {column} only ({only}): what is peculiar to it cannot "
+                    f"be distinguished from {name}, whatever the accuracy."
                 )
+                found.append({"column": column, "class": name, "value": only, "sentence": sentence})
     return found
 
 
 def is_balanced(recordings: pd.DataFrame, column: str, task: Task) -> bool:
-    """Says whether every class has the same share of each value of `column`: it tells nothing."""
+    """Says whether every class has the same share of each value of `column`."""
     shares = pd.crosstab(task.label, recordings[column].to_numpy()[task.rows], normalize="index")
     return bool(np.allclose(shares.to_numpy(), shares.to_numpy()[0], atol=1e-9))
 
 
 def describe_days(recordings: pd.DataFrame, taxonomy: Taxonomy) -> dict[str, Any]:
-    """Tells what the day alone says of the class, by design.
+    """Describes what the day alone says about the class, by design.
 
     Returns:
-        {"status", "why", "fine_from_day"}: the balanced accuracy that the day alone reaches on
-        the fine classes of which it is a part; None for a cohort of labels.
+        {"status", "why", "fine_from_day", "chance"}: the balanced accuracy that the day alone
+        reaches on the fine classes; a cohort of labels has a status and a reason only.
     """
     if not is_by_condition(taxonomy):
         return {"status": "unknown", "why": "the classes are labels, not conditions on days"}
-    sets = recordings.groupby("condition")["day"].agg(lambda days: tuple(sorted(set(days))))
-    days = recordings["label"].map(dict(enumerate(parse_fine_name(n)[1] for n in taxonomy.fine)))  # type: ignore[index]
-    classes_of_day = recordings.groupby(days)["label"].nunique()
-    present = len(set(recordings["label"]))
-    told = {
-        "fine_from_day": len(classes_of_day) / present,
+    parsed = dict(enumerate(parse_fine_name(name) for name in taxonomy.fine))
+    day_of_class = recordings["label"].map({c: found[1] for c, found in parsed.items() if found})
+    present = recordings["label"].nunique()
+    described = {
+        "fine_from_day": day_of_class.nunique() / present,
         "chance": 1 / present,
-        "why": (
-            "day is part of the fine class by design, so that the day alone tells it better than "
-            "chance; coarse classes are therefore compared within days"
-        ),
+        "status": "green",
+        "why": "the day is part of the fine class by design, so the day alone predicts it better "
+        "than chance; groups are therefore compared within days",
     }
-    if len(set(sets)) == 1:
-        return told | {"status": "green"}
-    listed = "; ".join(
-        f"{name} on {', '.join(str(day) for day in days)}" for name, days in sets.items()
-    )
-    return told | {
-        "status": "amber",
-        "why": (
-            f"the conditions were recorded on different days ({listed}), so that what changes "
-            "between days can tell them; only days that they share are compared"
-        ),
-    }
+    days = recordings.groupby("condition")["day"].agg(lambda own: tuple(sorted(set(own))))
+    if len(set(days)) > 1:
+        listed = "; ".join(f"{name} on {', '.join(map(str, own))}" for name, own in days.items())
+        described["status"] = "amber"
+        described["why"] = (
+            f"the conditions were recorded on different days ({listed}), so what changes between "
+            "days can give them away; only days that they share are compared"
+        )
+    return described

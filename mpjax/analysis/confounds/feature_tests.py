@@ -1,4 +1,4 @@
-"""Tries one family of features on one task: cross-validated, resampled, permuted, adjusted."""
+"""Tests one family of features on one task: cross-validated, resampled, permuted, adjusted."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -12,23 +12,23 @@ from scipy import stats
 from mpjax.analysis.confounds import classifier
 from mpjax.analysis.confounds.design import Task
 from mpjax.analysis.confounds.features import BEHAVIOUR, SCENE, Family
-from mpjax.analysis.stats import confound_null
 from mpjax.analysis.stats.bootstrap import (
     count_by_group,
     draw_weights,
     percentile_interval,
     resample_scores,
 )
-from mpjax.analysis.stats.comparisons import ALPHA, POWER, absent, holm
-from mpjax.analysis.stats.units import NotEstimableError
+from mpjax.analysis.stats.estimates import ALPHA, POWER, NotEstimableError, absent
+from mpjax.analysis.stats.multiple_testing import holm
+from mpjax.analysis.stats.permutation import draw_labels
 
-_FEW_FEATURES = 16  # up to so many are compared as they are; of more, their components
+_FEW_FEATURES = 16  # up to so many are compared one by one; of more, their components
 _LEAST_DF = 4  # groups beyond one per class, for their spread to be known
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How uncertain figures are.
+    """Settings of the audit's resampling.
 
     Attributes:
         group: `animal` or `cage`: what is left out, resampled and permuted as a whole.
@@ -43,133 +43,142 @@ class Settings:
     seed: int = 0
 
 
-def components(
-    family: Family, recordings: pd.DataFrame, task: Task, *, group: str
-) -> Float[np.ndarray, "m k"]:
-    """Returns the whitened features of a task's recordings, within days where the task is.
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """Features of a task's recordings, ready for the classifier.
+
+    Attributes:
+        features: minus the mean of the day where the task compares within days.
+        components: the same, whitened.
+        group: animal or cage of each recording, 0..groups-1.
+    """
+
+    task: Task
+    features: Float[np.ndarray, "m d"]
+    components: Float[np.ndarray, "m k"]
+    group: Int[np.ndarray, " m"]
+
+    def score(self, settings: Settings) -> tuple[float, Float[np.ndarray, " resamples"]]:
+        """Returns the cross-validated balanced accuracy, and that of every bootstrap resample."""
+        label, classes = self.task.label, len(self.task.classes)
+        named = classifier.predict(self.components, label[None], self.group, classes=classes)
+        counts = count_by_group(label, named[0], self.group, classes=classes)
+        groups = int(self.group.max()) + 1
+        weights = draw_weights(groups, resamples=settings.bootstrap, seed=settings.seed)
+        draws = resample_scores(counts, weights).mean_class_accuracy
+        return float(classifier.mean_recall(label[None], named, classes=classes)[0]), draws
+
+
+def prepare(
+    values: Float[np.ndarray, "n d"], recordings: pd.DataFrame, task: Task, *, group: str
+) -> Trial | None:
+    """Prepares a task's features; None where they do not vary.
 
     Args:
-        family: of features, a row per recording.
-        recordings: all.
-        task: says which are asked about.
+        values: features of all recordings.
+        recordings: all, with the columns `day`, `animal` and `cage`.
+        task: says which recordings are used.
         group: `animal` or `cage`.
     """
-    groups = recordings[group][task.rows].nunique()
-    return classifier.whiten(_features(family, recordings, task), groups=groups)
-
-
-def _features(family: Family, recordings: pd.DataFrame, task: Task) -> Float[np.ndarray, "m d"]:
-    """Returns a task's features, less the mean of the day where it compares within days."""
-    frame = pd.DataFrame(family.values[task.rows])
+    frame = pd.DataFrame(values[task.rows])
     if task.within_day:
         frame -= frame.groupby(recordings["day"].to_numpy()[task.rows]).transform("mean")
-    return frame.to_numpy()
+    codes, names = pd.factorize(recordings[group][task.rows])
+    features = frame.to_numpy()
+    components = classifier.whiten(features, groups=len(names))
+    return Trial(task, features, components, codes) if components.shape[1] else None
 
 
-def try_task(
+def run_task(
     family: Family, recordings: pd.DataFrame, task: Task, settings: Settings
 ) -> dict[str, Any]:
     """Cross-validates and permutes one family on one task.
 
-    The test is of the classes together and of each against the others (a scene may mark a single
-    one): each accuracy in standard deviations of its own null, and the largest of them against
-    that of each permutation, which holds the error rate over all of them.
+    All classes together and each class against the others are tested, as a scene may mark a single
+    class. Each accuracy is put in standard deviations of its own null; the largest of them is
+    compared with the largest of each permutation, which keeps the error rate over all of them.
 
     Source: Westfall & Young, Resampling-Based Multiple Testing (1993), ch. 2 (max-T).
     """
-    whitened = components(family, recordings, task, group=settings.group)
-    if not whitened.shape[1]:
+    trial = prepare(family.values, recordings, task, group=settings.group)
+    if trial is None:
         return absent("all recordings are alike in this") | {"tells_nothing": True}
     rows = recordings[task.rows].reset_index(drop=True)
-    group = pd.factorize(rows[settings.group])[0]
-    classes, groups = len(task.classes), int(group.max()) + 1
-    named = classifier.predict(whitened, task.label[None], group, classes=classes)
-    value = float(classifier.mean_recall(task.label[None], named, classes=classes)[0])
-    counts = count_by_group(task.label, named[0], group, classes=classes)
-    weights = draw_weights(groups, resamples=settings.bootstrap, seed=settings.seed)
-    draws = resample_scores(counts, weights).mean_class_accuracy
+    value, draws = trial.score(settings)
+    groups = int(trial.group.max()) + 1
     entry: dict[str, Any] = {
         "value": value,
         **percentile_interval(draws, groups=groups, unit=settings.group),
         "n": len(rows),
-        "chance": 1 / classes,
+        "chance": 1 / len(task.classes),
         "classes": list(task.classes),
     }
     if family.kind == SCENE:
-        features = _features(family, recordings, task)
-        compared = features if features.shape[1] <= _FEW_FEATURES else whitened
-        if (p := compare_means(compared, task.label, group)) is not None:
+        few = trial.features.shape[1] <= _FEW_FEATURES
+        compared = trial.features if few else trial.components
+        if (p := compare_means(compared, task.label, trial.group)) is not None:
             entry["means"] = {"p": p}
     try:
-        drawn, unit = confound_null.draw_labels(
+        drawn, unit = draw_labels(
             rows, task.label, group=settings.group, by_condition=task.by_condition,
             count=settings.permutations, seed=settings.seed,
         )  # fmt: skip
     except NotEstimableError as error:
         return entry | {"p": None, "why": str(error)}
     labels = np.concatenate([task.label[None], drawn])
-    return entry | {"unit": unit} | _permuted(whitened, labels, group, task.classes)
+    return entry | {"unit": unit} | _permute(trial.components, labels, trial.group, task.classes)
 
 
-def _permuted(
-    whitened: Float[np.ndarray, "n k"],
+def _permute(
+    components: Float[np.ndarray, "n k"],
     labels: Int[np.ndarray, "count n"],
     group: Int[np.ndarray, " n"],
     classes: Sequence[str],
 ) -> dict[str, Any]:
-    """Returns p, the null of the accuracy and the class told best; `labels[0]` is the truth."""
-    named = classifier.predict(whitened, labels, group, classes=len(classes))
+    """Returns p, the null of the accuracy and the best class; `labels[0]` are the true ones."""
+    named = classifier.predict(components, labels, group, classes=len(classes))
     scores = [classifier.mean_recall(labels, named, classes=len(classes))]
     for each in range(len(classes)) if len(classes) > 2 else ():
         alone = (labels == each).astype(int)
-        told = classifier.predict(whitened, alone, group, classes=2)
-        scores.append(classifier.mean_recall(alone, told, classes=2))
+        named = classifier.predict(components, alone, group, classes=2)
+        scores.append(classifier.mean_recall(alone, named, classes=2))
     score = np.stack(scores, 1)
-    null = score[1:]
-    sd = np.maximum(null.std(0), 1e-9)
-    standard = (score - null.mean(0)) / sd
+    mean, sd = score[1:].mean(0), np.maximum(score[1:].std(0), 1e-9)
+    standard = (score - mean) / sd
     largest = standard.max(1)
     at_least = int((largest[1:] >= largest[0] - 1e-9).sum())
+    # Permutations that only rename the classes: a perfect accuracy is perfect in each of them.
+    first = pd.factorize(labels[0])[0]
+    renamed = sum(bool((pd.factorize(row)[0] == first).all()) for row in labels[1:])
     found = {
         "p": (1 + at_least) / len(score),
-        "null": {"mean": float(null[:, 0].mean()), "q95": float(np.quantile(null[:, 0], 0.95))},
-        "_largest": largest[1:],
-        "_floor": (1 + _count_same_partition(labels)) / len(score),
-        "_spread": (float(null[:, 0].mean()), float(sd[0])),
+        "null": {"mean": float(mean[0]), "q95": float(np.quantile(score[1:, 0], 0.95))},
+        "_null": (largest[1:], float(mean[0]), float(sd[0]), (1 + renamed) / len(score)),
     }
-    best = int(standard[0].argmax())
-    if best:
+    if best := int(standard[0].argmax()):
         found["best"] = {
             "class": classes[best - 1], "value": float(score[0, best]), "chance": 0.5
         }  # fmt: skip
     return found
 
 
-def _count_same_partition(labels: Int[np.ndarray, "count n"]) -> int:
-    """Counts the permutations that only rename the classes: a perfect score is as good in each."""
-    first = pd.factorize(labels[0])[0]
-    return sum(bool((pd.factorize(row)[0] == first).all()) for row in labels[1:])
-
-
 def compare_means(
     features: Float[np.ndarray, "n k"], label: Int[np.ndarray, " n"], group: Int[np.ndarray, " n"]
 ) -> float | None:
-    """Tests whether the groups' means differ between classes more than within.
+    """Tests whether the groups' means differ more between classes than within.
 
-    With few groups the labels can be exchanged in so few ways that a scene which marks a single
-    class cannot reach a small p (3 cages in each of 3 classes: 0.036). This test can; it takes the
-    groups' means as normal.
+    Few groups can be permuted in few ways only, so that a scene which marks a single class cannot
+    reach a small p (3 cages in each of 3 classes: 0.036). This test can; it assumes that the
+    groups' means are normal.
 
     Args:
-        features: of the recordings; NaN is taken as the mean of the others.
+        features: of the recordings; NaN is replaced by the mean of the others.
         label: class of each.
         group: animal or cage of each, 0..groups-1.
 
     Returns:
         The least p of the features' analyses of variance, Bonferroni-adjusted for their number;
         None where a group has recordings of several classes, or there are too few groups.
-
-    Source: Fisher's one-way analysis of variance; Scheffé, The Analysis of Variance (1959), ch. 3.
     """
     pairs = np.unique(np.stack([group, label]), axis=1)
     classes = np.unique(label)
@@ -178,53 +187,50 @@ def compare_means(
     frame = pd.DataFrame(features)
     means = frame.fillna(frame.mean()).groupby(group).mean().to_numpy()
     sides = [means[pairs[1] == each] for each in classes]
-    within = sum(np.square(side - side.mean(0)).sum(0) for side in sides)
-    between = sum(len(side) * np.square(side.mean(0) - means.mean(0)) for side in sides)
-    # Without spread there is no variance to judge by.
-    usable = within > 1e-9 * np.maximum(within + between, np.square(means).sum(0) + 1e-300)
+    within = sum(len(side) * side.var(0) for side in sides)
+    total = len(means) * means.var(0)
+    # Features without spread within the classes give no variance to test by.
+    usable = within > 1e-9 * np.maximum(total, np.square(means).sum(0) + 1e-300)
     if not usable.any():
         return None
-    df = len(classes) - 1, len(means) - len(classes)
-    ratio = (between[usable] / df[0]) / (within[usable] / df[1])
-    return min(1.0, float(stats.f.sf(ratio.max(), *df)) * int(usable.sum()))
+    least = stats.f_oneway(*[side[:, usable] for side in sides]).pvalue.min()
+    return min(1.0, float(least) * int(usable.sum()))
 
 
 def adjust(tested: dict[str, dict[str, Any]]) -> None:
-    """Adjusts p over all tests that can turn the audit red; says what each could have found."""
+    """Adjusts p over all tests that can turn the audit red, and adds what each could detect."""
+    tasks = [(entry["kind"], task) for entry in tested.values() for task in entry["tasks"].values()]
     own = [
         test
-        for entry in tested.values()
-        for task in entry["tasks"].values()
+        for kind, task in tasks
         for test in (task, task.get("means", {}))
-        if entry["kind"] != BEHAVIOUR and test.get("p") is not None
+        if kind != BEHAVIOUR and test.get("p") is not None
     ]
     for test, adjusted in zip(own, holm([test["p"] for test in own]), strict=True):
         test["p_holm"] = adjusted
-    for entry in tested.values():
-        for task in entry["tasks"].values():
-            if "_largest" in task:
-                largest, spread = task.pop("_largest"), task.pop("_spread")
-                task["detectable"] = _detectable(largest, spread, len(own))
-                if (floor := task.pop("_floor")) > ALPHA / max(1, len(own)):
-                    why = f"even a perfect accuracy would have p = {floor:.3f} before adjustment"
-                    task["detectable"] = absent(why)
+    for _, task in tasks:
+        if "_null" in task:
+            task["detectable"] = _detectable(*task.pop("_null"), tests=max(1, len(own)))
 
 
 def _detectable(
-    largest: Float[np.ndarray, " count"], spread: tuple[float, float], tests: int
+    largest: Float[np.ndarray, " count"], mean: float, sd: float, floor: float, *, tests: int
 ) -> dict[str, Any]:
     """Returns the least balanced accuracy of all classes found with a power of 80 %.
 
-    It lies above what chance reaches once in 20 times over all tests, by what an accuracy varies,
-    taken as it varies under chance.
+    It exceeds what chance reaches once in 20 times over all tests, by a margin for the variation
+    of an accuracy, which is taken to be as large as under chance.
 
     Args:
         largest: the test's statistic in each permutation.
-        spread: mean and standard deviation of the accuracy in them.
+        mean, sd: of the accuracy in them.
+        floor: the least p that is possible.
         tests: that share the error rate.
     """
-    critical = float(np.quantile(largest, 1 - ALPHA / max(1, tests)))
-    least = spread[0] + (critical + float(stats.norm.ppf(POWER))) * spread[1]
+    if floor > ALPHA / tests:
+        return absent(f"even a perfect accuracy would have p = {floor:.3f} before adjustment")
+    critical = float(np.quantile(largest, 1 - ALPHA / tests))
+    least = mean + (critical + float(stats.norm.ppf(POWER))) * sd
     if least > 1:
-        return absent("chance alone reaches high accuracies too often: there are too few animals")
+        return absent("chance alone often reaches high accuracies: there are too few animals")
     return {"value": least, "power": POWER, "alpha": ALPHA}

@@ -1,4 +1,4 @@
-"""Is it motion? The same classifier on embeddings of clips and of still frames."""
+"""Does motion matter? The same classifier on embeddings of clips and of single frames."""
 
 from typing import Any
 
@@ -6,20 +6,14 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from mpjax.analysis.confounds import classifier, design, summary
-from mpjax.analysis.confounds.feature_tests import Settings, components
-from mpjax.analysis.confounds.features import Family
-from mpjax.analysis.stats.bootstrap import (
-    count_by_group,
-    draw_weights,
-    percentile_interval,
-    resample_scores,
-)
-from mpjax.analysis.stats.comparisons import absent
+from mpjax.analysis.confounds import design, summary
+from mpjax.analysis.confounds.feature_tests import Settings, prepare
+from mpjax.analysis.stats.bootstrap import percentile_interval
+from mpjax.analysis.stats.estimates import absent
 from mpjax.taxonomy import Taxonomy
 
 
-def compare_stills(
+def compare_single_frames(
     recordings: pd.DataFrame,
     taxonomy: Taxonomy,
     settings: Settings,
@@ -27,17 +21,17 @@ def compare_stills(
     clip: tuple[Int[np.ndarray, " clips"], Float[np.ndarray, "clips d"]],
     still: tuple[Int[np.ndarray, " stills"], Float[np.ndarray, "stills d"]],
 ) -> dict[str, Any]:
-    """Asks whether it is motion: the same classifier on embeddings of clips and of still frames.
+    """Compares how well embeddings of clips and of single frames predict the class.
 
-    Embeddings are averaged within recordings and brought to their principal components; both sides
+    Embeddings are averaged within recordings and reduced to their principal components. Both sides
     leave out the same animals (cages).
 
     Args:
-        recordings: as for `audit`.
+        recordings: as for `audit_confounds`.
         taxonomy: of its column `label`.
         settings: group, resamples, permutations.
         clip: the row of `recordings` that each clip belongs to, and the clips' embeddings.
-        still: the same of still frames (or of median backgrounds).
+        still: the same for single frames (or for median backgrounds).
 
     Returns:
         Per task {"clip", "still": {"value", "n"}, "difference": {"value", "ci95", "n"},
@@ -48,53 +42,31 @@ def compare_stills(
         kept = kept & np.isin(np.arange(len(recordings)), row)
     used = recordings[kept].reset_index(drop=True)
     if used.empty:
-        return {"fine": absent("no recording has embeddings both of clips and of stills")}
-    sides = [_recording_means(each, kept) for each in (clip, still)]
+        return {"fine": absent("no recording has embeddings of both clips and single frames")}
+    sides = [
+        pd.DataFrame(embedding, dtype=float).groupby(row).mean().loc[kept.nonzero()[0]].to_numpy()
+        for row, embedding in (clip, still)
+    ]
     tasks, whys = design.plan_tasks(used, taxonomy, settings.group)
-    told: dict[str, Any] = {name: absent(why) for name, why in whys.items()}
-    for name, task in tasks.items():
-        told[name] = _compare(used, task, sides, settings)
-    return told
-
-
-def _recording_means(
-    embedded: tuple[Int[np.ndarray, " m"], Float[np.ndarray, "m d"]], kept: np.ndarray
-) -> Float[np.ndarray, "n d"]:
-    row, embedding = embedded
-    count = np.bincount(row, minlength=len(kept))
-    total = np.zeros((len(kept), embedding.shape[1]))
-    np.add.at(total, row, embedding)
-    return total[kept] / count[kept, None]
+    return {name: absent(why) for name, why in whys.items()} | {
+        name: _compare(used, task, sides, settings) for name, task in tasks.items()
+    }
 
 
 def _compare(
-    used: pd.DataFrame,
-    task: design.Task,
-    sides: list[Float[np.ndarray, "n d"]],
-    settings: Settings,
+    used: pd.DataFrame, task: design.Task, sides: list[Float[np.ndarray, "n d"]], settings: Settings
 ) -> dict[str, Any]:
-    group = pd.factorize(used[settings.group][task.rows])[0]
-    classes, groups = len(task.classes), int(group.max()) + 1
-    weights = draw_weights(groups, resamples=settings.bootstrap, seed=settings.seed)
-    values, draws = [], []
-    for side in sides:
-        family = Family("", "", "", side, [])
-        whitened = components(family, used, task, group=settings.group)
-        if not whitened.shape[1]:
-            return absent("the embeddings do not vary")
-        named = classifier.predict(whitened, task.label[None], group, classes=classes)
-        values.append(float(classifier.mean_recall(task.label[None], named, classes=classes)[0]))
-        counts = count_by_group(task.label, named[0], group, classes=classes)
-        draws.append(resample_scores(counts, weights).mean_class_accuracy)
-    n = int(task.rows.sum())
-    told = {
-        "clip": {"value": values[0], "n": n},
-        "still": {"value": values[1], "n": n},
-        "difference": {
-            "value": values[0] - values[1],
-            **percentile_interval(draws[0] - draws[1], groups=groups, unit=settings.group),
-            "n": n,
-        },
-        "chance": 1 / classes,
+    trials = [prepare(side, used, task, group=settings.group) for side in sides]
+    scores = [trial.score(settings) for trial in trials if trial]
+    if len(scores) < 2:
+        return absent("the embeddings do not vary")
+    (clip, clip_draws), (still, still_draws) = scores
+    n, groups = int(task.rows.sum()), used[settings.group][task.rows].nunique()
+    interval = percentile_interval(clip_draws - still_draws, groups=groups, unit=settings.group)
+    found = {
+        "clip": {"value": clip, "n": n},
+        "still": {"value": still, "n": n},
+        "difference": {"value": clip - still, **interval, "n": n},
+        "chance": 1 / len(task.classes),
     }
-    return told | {"sentence": summary.describe_stills(told)}
+    return found | {"sentence": summary.describe_single_frames(found)}

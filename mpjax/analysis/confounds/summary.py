@@ -1,42 +1,33 @@
-"""What the audit of confounds says in words."""
+"""The findings of the audit of confounds as sentences."""
 
-import base64
 import json
 from collections.abc import Mapping
 from typing import Any
 
-import cv2
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
 
 from mpjax.analysis.confounds.features import BEHAVIOUR, Feature
+from mpjax.formatting import interval, number, p_phrase, percent
 
-_TASKS = {"fine": "fine class", "coarse": "coarse class, within days"}
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
-
-
-def _p(p: float) -> str:
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+_TASKS = {"fine": "class", "coarse": "group within days"}
 
 
 def describe_feature(
     feature: Feature, name: str, own: float, rest: float, size: float
 ) -> dict[str, Any]:
-    """Returns a feature by which a class differs, in numbers and in words.
+    """Describes a feature by which a class differs from the others.
 
     Args:
-        feature: its words.
+        feature: supplies the words.
         name: of the class.
         own: the mean over the animals of the class.
         rest: over the others.
         size: the difference in standard deviations between animals.
     """
+    digits = feature.digits
+    means = [percent(v) if digits is None else number(v, digits) for v in (own, rest)]
     verb = feature.more if own >= rest else feature.less
-    means = [_percent(v) if feature.share else f"{v:.{feature.digits}f}" for v in (own, rest)]
     return {
         "class": name,
         "what": feature.what,
@@ -49,146 +40,122 @@ def describe_feature(
 
 
 def describe_family(entry: Mapping[str, Any]) -> str:
-    """Returns the sentence of one family: what it tells, how surely, by which features."""
-    title, status = entry["title"], entry["status"]
-    if status == "unknown":
-        return f"{title}: not tested, for {entry['why']}."
+    """Describes the result of one family: what it predicts, how surely, by which features."""
+    title, tasks, why = entry["title"], entry["tasks"], entry.get("why", "").rstrip(".")
+    if entry["status"] == "unknown":
+        return f"{title}: not tested ({why})."
+    tested = {name: task for name, task in tasks.items() if task.get("value") is not None}
+    if not tested:
+        whys = dict.fromkeys(task["why"] for task in tasks.values())
+        return f"{title}: {why or '; '.join(whys).rstrip('.')}."
+    shown = entry["above_chance"] or tested
+    found = "; ".join(_describe_task(name, tasks[name], entry["kind"]) for name in shown)
     if entry["above_chance"]:
-        told = "; ".join(_describe_task(name, entry["tasks"][name], entry["kind"])
-                         for name in entry["above_chance"])  # fmt: skip
         features = "; ".join(each["sentence"] for each in entry["strongest"][:2])
-        why = f" This is {entry['why']}." if status == "amber" else ""
-        return f"{title}: {told}. {features}.{why}"
-    if not any(task.get("value") is not None for task in entry["tasks"].values()):
-        whys = dict.fromkeys(task["why"] for task in entry["tasks"].values())
-        return f"{title}: {(entry.get('why') or '; '.join(whys)).rstrip('.')}."
-    told = "; ".join(
-        _describe_task(name, task, entry["kind"])
-        for name, task in entry["tasks"].items()
-        if task.get("value") is not None
-    )
-    least = [t["detectable"]["value"] for t in entry["tasks"].values()
-             if t.get("detectable", {}).get("value") is not None]  # fmt: skip
-    power = (
-        f" An accuracy of {' and '.join(map(_percent, least))} would have been found in 80 % of "
-        "such cohorts." if least else ""
-    )  # fmt: skip
-    why = f" {entry['why'].rstrip('.')}." if entry.get("why") else ""
-    return f"{title}: {told}.{power}{why}"
+        caution = f" This is {why}." if entry["status"] == "amber" else ""
+        return f"{title}: {found}. {features}.{caution}"
+    detectable = [task.get("detectable", {}).get("value") for task in tasks.values()]
+    if least := [percent(value) for value in detectable if value is not None]:
+        found += f". 80 % of such cohorts would reveal an accuracy of {' and '.join(least)}"
+    return f"{title}: {found}." + (f" {why[0].upper()}{why[1:]}." if why else "")
 
 
 def _describe_task(name: str, task: Mapping[str, Any], kind: str) -> str:
-    interval = ""
+    details = [f"chance {percent(task['chance'])}"]
     if task.get("ci95"):
-        low, high = task["ci95"]
-        interval = f", 95 % CI {100 * low:.0f} to {100 * high:.0f} %"
-    p = task.get("p_holm", task.get("p"))
-    test = "not testable" if p is None else _p(p)
-    adjusted = "" if kind == BEHAVIOUR or p is None else " after Holm"
-    best = ""
-    if "best" in task:
-        one = task["best"]
-        best = f", {one['class']} against all others with {_percent(one['value'])} (chance 50 %)"
-    means = task.get("means", {})
-    differ = f"; means differ with {_p(means['p_holm'])} after Holm" if "p_holm" in means else ""
-    return (
-        f"{_TASKS[name]} told with a balanced accuracy of {_percent(task['value'])} "
-        f"(chance {_percent(task['chance'])}{interval}, {test}{adjusted}{differ}){best}"
-    )
+        details.append(f"95 % CI {interval(task)}")
+    p, means = task.get("p_holm", task.get("p")), task.get("means", {})
+    adjusted = "" if kind == BEHAVIOUR else " after Holm"
+    details.append("not testable" if p is None else p_phrase(p) + adjusted)
+    if "p_holm" in means:
+        details.append(f"means differ with {p_phrase(means['p_holm'])} after Holm")
+    text = f"balanced accuracy for {_TASKS[name]} {percent(task['value'])} ({', '.join(details)})"
+    if best := task.get("best"):
+        text += f", {best['class']} against all others {percent(best['value'])} (chance 50 %)"
+    return text
 
 
 def describe_burned_in(recordings: pd.DataFrame) -> dict[str, Any]:
-    """Gathers timers and captions over the recordings.
+    """Collects timers and captions over the recordings.
 
     Returns:
         {"places": [{"kind", "box", "recordings"}], "mask", "not_tested", "sentence"}: where they
-        are, px of the original, and in how many recordings; what to give `config.video.mask`.
+        are, in px of the original video, and in how many recordings; the value for
+        `config.video.mask`.
     """
-    boxes: dict[tuple[str, tuple[int, ...]], int] = {}
-    for kind in ("timers", "captions"):
-        found = [
-            [int(part) for part in text.split(":")]
-            for cell in recordings[kind]
-            for text in json.loads(cell)
-        ]
-        for box, count in _join(found):
-            boxes[kind[:-1], box] = count
-    places = [
-        {"kind": kind, "box": ":".join(map(str, box)), "recordings": count}
-        for (kind, box), count in sorted(boxes.items(), key=lambda item: (-item[1], item[0]))
+    found = [
+        (count, kind, ":".join(map(str, box)))
+        for column, kind in (("captions", "caption"), ("timers", "timer"))
+        for box, count in sorted(_join(_boxes(recordings[column])))
     ]
+    found.sort(key=lambda each: -each[0])
+    mask = tuple(box for _, _, box in found)
     untested = recordings["timers_why"][recordings["timers_why"] != ""]
-    mask = [":".join(map(str, box)) for _, box in sorted(boxes, key=lambda key: -boxes[key])]
-    told = {"places": places, "mask": mask, "not_tested": len(untested), "sentence": ""}
-    if places:
+    sentence = ""
+    if found:
         listed = "; ".join(
-            f"a {p['kind']} at {p['box']} in {p['recordings']} of {len(recordings)} recordings"
-            for p in places
+            f"a {kind} at {box} in {count} of {len(recordings)} recordings"
+            for count, kind, box in found
         )
-        told["sentence"] = (
-            f"Burned into the picture: {listed} (x:y:w:h in px of the original). It may tell the "
-            f"session; black it out and build again: --config.video.mask={_as_flag(mask)}"
+        sentence = (
+            f"Burned into the video: {listed} (x:y:w:h in px of the original). It may give the "
+            f'session away; mask it and build again: --config.video.mask="{mask}"'
         )
     elif len(untested):
-        told["sentence"] = f"In {len(untested)} recordings {untested.iloc[0]}."
-    return told
+        sentence = f"In {len(untested)} recordings {untested.iloc[0]}."
+    places = [{"kind": kind, "box": box, "recordings": count} for count, kind, box in found]
+    return {
+        "places": places,
+        "mask": list(mask),
+        "not_tested": len(untested),
+        "sentence": sentence,
+    }
 
 
-def _as_flag(mask: list[str]) -> str:
-    return f"\"('{mask[0]}',)\"" if len(mask) == 1 else f'"{tuple(mask)}"'
+def _boxes(cells: pd.Series) -> list[list[int]]:
+    return [[int(part) for part in text.split(":")] for cell in cells for text in json.loads(cell)]
 
 
 def _join(boxes: list[list[int]]) -> list[tuple[tuple[int, ...], int]]:
-    """Joins boxes that overlap; returns each with how many went into it."""
-    joined: list[tuple[list[int], int]] = []
+    """Joins boxes (x, y, width, height) that overlap; returns each with how many went into it."""
+    joined: list[tuple[np.ndarray, np.ndarray, int]] = []  # first and last corner, boxes
     for box in boxes:
-        count = 1
+        start, end, count = np.array(box[:2]), np.array(box[:2]) + box[2:], 1
         apart = []
-        for other, n in joined:
-            if _overlap(box, other):
-                box, count = _around(box, other), count + n
+        for other in joined:
+            if (start < other[1]).all() and (other[0] < end).all():
+                start, end = np.minimum(start, other[0]), np.maximum(end, other[1])
+                count += other[2]
             else:
-                apart.append((other, n))
-        joined = [*apart, (box, count)]
-    return [(tuple(box), count) for box, count in joined]
+                apart.append(other)
+        joined = [*apart, (start, end, count)]
+    return [((*start.tolist(), *(end - start).tolist()), count) for start, end, count in joined]
 
 
-def _overlap(a: list[int], b: list[int]) -> bool:
-    return all(a[i] < b[i] + b[i + 2] and b[i] < a[i] + a[i + 2] for i in (0, 1))
-
-
-def _around(a: list[int], b: list[int]) -> list[int]:
-    start = [min(a[i], b[i]) for i in (0, 1)]
-    end = [max(a[i] + a[i + 2], b[i] + b[i + 2]) for i in (0, 1)]
-    return [*start, end[0] - start[0], end[1] - start[1]]
-
-
-def tell(result: Mapping[str, Any]) -> list[str]:
+def summarise(result: Mapping[str, Any]) -> list[str]:
     """Returns the audit's sentences, the worst first."""
     families = result["families"].values()
+    cases = [case["sentence"] for case in result["by_construction"]]
     red = [entry["sentence"] for entry in families if entry["status"] == "red"]
     amber = [case["sentence"] + _recognised(case) for case in result["by_construction"]]
     amber += [
         entry["sentence"]
         for entry in families
-        if entry["status"] == "amber" and not _is_case(entry, result)
+        if entry["status"] == "amber" and not any(case in entry.get("why", "") for case in cases)
     ]
     if result["day"]["status"] == "amber":
         amber.append(f"Day: {result['day']['why']}.")
     if result["burned_in"]["places"]:
         amber.append(result["burned_in"]["sentence"])
+    head = "Nothing about scene, file or recording predicts the class better than chance."
     if red:
-        head = ["The class can be told from what is not behaviour. Until this is removed or "
-                "balanced, no accuracy of this report can be taken for behaviour."]  # fmt: skip
+        head = (
+            "The class can be predicted from something other than behaviour. Until this is removed "
+            "or balanced, no accuracy in this report can be attributed to behaviour."
+        )
     elif amber:
-        head = ["No family tells the class in a way that would be red; this asks for care:"]
-    else:
-        head = ["No family of scene, file or recording tells the class better than chance."]
-    return [*head, *red, *amber]
-
-
-def _is_case(entry: Mapping[str, Any], result: Mapping[str, Any]) -> bool:
-    return any(case["sentence"] in entry.get("why", "") for case in result["by_construction"])
+        head = "Nothing tested is clearly confounded with the class, but note the following:"
+    return [head, *red, *amber]
 
 
 def _recognised(case: Mapping[str, Any]) -> str:
@@ -197,33 +164,25 @@ def _recognised(case: Mapping[str, Any]) -> str:
         return ""
     return (
         f" The background alone recognises recordings of {case['column']} {case['value']} with a "
-        f"balanced accuracy of {_percent(found['value'])} (chance 50 %)."
+        f"balanced accuracy of {percent(found['value'])} (chance 50 %)."
     )
 
 
-def describe_stills(told: Mapping[str, Any]) -> str:
-    """Returns whether clips say more than still frames."""
-    difference = told["difference"]
+def describe_single_frames(found: Mapping[str, Any]) -> str:
+    """Says whether clips predict the class better than single frames do."""
+    difference = found["difference"]
     text = (
-        f"Clips tell {_percent(told['clip']['value'])}, still frames "
-        f"{_percent(told['still']['value'])} (balanced accuracy, chance "
-        f"{_percent(told['chance'])})"
+        f"Balanced accuracy is {percent(found['clip']['value'])} from clips and "
+        f"{percent(found['still']['value'])} from single frames (chance "
+        f"{percent(found['chance'])})"
     )
     if difference["ci95"] is None:
         return f"{text}; the difference has no interval."
     low, high = difference["ci95"]
-    points = (
-        f"a difference of {100 * difference['value']:+.0f} points (95 % CI {100 * low:+.0f} to "
-        f"{100 * high:+.0f})"
-    )
+    points = [number(100 * each, 1) for each in (difference["value"], low, high)]
+    text += f": a difference of {points[0]} points (95 % CI {points[1]} to {points[2]})"
     if low > 0:
-        return f"{text}: {points}. Motion carries part of it."
+        return f"{text}. Motion carries part of it."
     if high < 0:
-        return f"{text}: {points}. Still frames alone tell more: it is not motion."
-    return f"{text}: {points}. Whether motion adds anything cannot be told."
-
-
-def encode_png(picture: Float[np.ndarray, "h w"]) -> str:
-    """Encodes a grey picture as a PNG in base64."""
-    encoded = cv2.imencode(".png", np.clip(np.rint(picture), 0, 255).astype(np.uint8))[1]
-    return base64.b64encode(encoded.tobytes()).decode()
+        return f"{text}. Single frames alone do better: it is not motion."
+    return f"{text}. It is unclear whether motion adds anything."

@@ -1,4 +1,4 @@
-"""How much of the pain an arm takes away, in per cent, and at which dose half of its effect."""
+"""How much of the pain does an arm reverse, in per cent, and which dose has half the effect?"""
 
 from typing import Any
 
@@ -6,14 +6,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from mpjax.analysis.drug.sessions import VEHICLE, dose_arms
-from mpjax.analysis.stats.comparisons import (
-    absent,
-    dunnett,
-    dunnett_critical,
-    pool,
-    why_not_compared,
-)
+from mpjax.analysis.drug.sessions import VEHICLE, dose_arms, split_arms, why_not_compared
+from mpjax.analysis.stats.dunnett import Dunnett, pool
+from mpjax.analysis.stats.estimates import absent
 
 DOSES_FOR_ED50 = 3
 _BOOTSTRAP = 1000
@@ -29,7 +24,7 @@ def reversals(animals: pd.DataFrame) -> dict[str, dict[str, Any]]:
     the arms; the p-value is Dunnett's, of the numerator.
 
     Args:
-        animals: of `drug_sessions.changes` on a probability, one condition.
+        animals: of `sessions.changes` on a probability, one condition.
 
     Returns:
         Per arm {"value", "ci95", "p", "n", "animals": {name: per cent}}, or why there is none.
@@ -41,63 +36,53 @@ def reversals(animals: pd.DataFrame) -> dict[str, dict[str, Any]]:
     arms = dose_arms(animals)
     if not arms:
         return alone
-    relief = _split(animals, animals["pre"] - animals["post"])
-    if why := why_no_reversal(animals, relief):
+    animals = animals.assign(
+        relief=animals["pre"] - animals["post"], injury=animals["pre"] - animals["baseline"]
+    )
+    relief = split_arms(animals, "relief")
+    if why := _why_not_estimable(animals, relief):
         return alone | {arm: absent(why) for arm in arms}
-    injury = animals["pre"] - animals["baseline"]
-    by_arm = _split(animals, injury)
-    tests = dunnett(relief[VEHICLE], {arm: relief[arm] for arm in arms})
-    spread, injury_spread = pool(list(relief.values())), pool(list(by_arm.values()))
-    critical = _critical(relief)
-    denominator = float(injury.mean())
-    denominator_variance = injury_spread.sd**2 / len(injury)
+    vehicle = relief[VEHICLE]
+    tests = Dunnett(vehicle, {arm: relief[arm] for arm in arms})
+    injury, injury_se = _injury(animals)
+    if injury <= tests.critical * injury_se:
+        ends = [injury + sign * tests.critical * injury_se for sign in (-1, 1)]
+        why = (
+            "the rise from baseline to before the dose is too near 0 to divide by: "
+            f"{injury:+.3f} (95 % CI {ends[0]:+.3f} to {ends[1]:+.3f})"
+        )
+        return alone | {arm: absent(why) for arm in arms}
     result = {}
     for arm in arms:
-        variance = spread.sd**2 * (1 / len(relief[arm]) + 1 / len(relief[VEHICLE]))
-        low, high = fieller(
-            tests[arm]["value"], denominator, variance, denominator_variance, critical
-        )
+        test = tests.test(arm)
+        low, high = fieller(test["value"], injury, tests.se(arm) ** 2, injury_se**2, tests.critical)
         rows = animals[animals["arm"] == arm]
-        own = 100 * (rows["pre"] - rows["post"] - relief[VEHICLE].mean()) / denominator
+        own = 100 * (rows["relief"] - vehicle.mean()) / injury
         result[arm] = {
-            "value": 100 * tests[arm]["value"] / denominator,
+            "value": 100 * test["value"] / injury,
             "ci95": [100 * low, 100 * high],
-            "p": tests[arm]["p_adjusted"],
-            "n": len(relief[arm]) + len(relief[VEHICLE]),
+            "p": test["p_adjusted"],
+            "n": len(rows) + len(vehicle),
             "animals": dict(zip(rows["animal"].astype(str), own.astype(float), strict=True)),
         }
     return alone | result
 
 
-def _critical(relief: dict[str, np.ndarray]) -> float:
-    """Returns Dunnett's critical value, so that intervals and p-values agree."""
-    arms = {arm: values for arm, values in relief.items() if arm != VEHICLE}
-    return dunnett_critical(relief[VEHICLE], arms)
-
-
-def why_no_reversal(animals: pd.DataFrame, relief: dict[str, np.ndarray]) -> str | None:
-    """Says why there is no reversal: no vehicle, no baseline, or no pain to reverse."""
+def _why_not_estimable(animals: pd.DataFrame, relief: dict[str, np.ndarray]) -> str | None:
+    """Says why there is no reversal: no vehicle, no variance or no baseline."""
     if VEHICLE not in relief:
         return "no vehicle arm in this condition"
     if why := why_not_compared(relief):
         return why
-    if animals["baseline"].isna().any():
-        missing = int(animals["baseline"].isna().sum())
+    if missing := int(animals["baseline"].isna().sum()):
         return f"{missing} of {len(animals)} animals have no session before induction (day < 0)"
-    injury = animals["pre"] - animals["baseline"]
-    spread = pool(list(_split(animals, injury).values()))
-    half = _critical(relief) * spread.sd / np.sqrt(len(injury))
-    mean = float(injury.mean())
-    if mean - half <= 0:
-        return (
-            "the rise from baseline to before the dose is too near 0 to divide by: "
-            f"{mean:+.3f} (95 % CI {mean - half:+.3f} to {mean + half:+.3f})"
-        )
     return None
 
 
-def _split(animals: pd.DataFrame, values: pd.Series) -> dict[str, Float[np.ndarray, "_"]]:
-    return {str(arm): rows.to_numpy(float) for arm, rows in values.groupby(animals["arm"])}
+def _injury(animals: pd.DataFrame) -> tuple[float, float]:
+    """Returns the mean rise from baseline to before the dose, and its standard error."""
+    spread = pool(split_arms(animals, "injury").values())
+    return float(animals["injury"].mean()), spread.sd / np.sqrt(len(animals))
 
 
 def fieller(
@@ -135,56 +120,54 @@ def dose_response(animals: pd.DataFrame, *, seed: int = 0) -> dict[str, Any]:
     Returns:
         {"doses": [{"dose_mg_per_kg", "value", "ci95", "n"}], "ed50": in mg/kg, or why not}.
     """
-    found = reversals(animals)
-    arms = dose_arms(animals)
-    dose_of = animals.groupby("arm")["dose_mg_per_kg"].first()
-    doses = [
-        {"dose_mg_per_kg": float(dose_of[arm])}
-        | {key: found[arm].get(key) for key in ("value", "ci95", "n", "why") if key in found[arm]}
-        for arm in arms
+    found, dose = reversals(animals), animals.groupby("arm")["dose_mg_per_kg"].first()
+    rows = [
+        {"dose_mg_per_kg": float(dose[arm])}
+        | {key: found[arm][key] for key in ("value", "ci95", "n", "why") if key in found[arm]}
+        for arm in dose_arms(animals)
     ]
-    return {"doses": doses, "ed50": _ed50(animals, found, arms, seed)}
+    return {"doses": rows, "ed50": _ed50(animals, found, dose, seed)}
 
 
 def _ed50(
-    animals: pd.DataFrame, found: dict[str, dict[str, Any]], arms: list[str], seed: int
+    animals: pd.DataFrame, found: dict[str, dict[str, Any]], dose: pd.Series, seed: int
 ) -> dict[str, Any]:
-    dose_of = animals.groupby("arm")["dose_mg_per_kg"].first()
+    arms = dose_arms(animals)
     if len(arms) < DOSES_FOR_ED50:
         return absent(f"{len(arms)} dose(s); at least {DOSES_FOR_ED50} are needed")
     if why := next((found[arm]["why"] for arm in arms if "why" in found[arm]), None):
         return absent(why)
-    top = found[arms[-1]]
-    if top["ci95"][0] <= 0:
+    if found[arms[-1]]["ci95"][0] <= 0:
         return absent("no effect of the top dose to take half of: its interval includes 0")
-    relief = _split(animals, animals["pre"] - animals["post"])
-    range_ = float(dose_of[arms[0]]), float(dose_of[arms[-1]])
+    relief = split_arms(animals.assign(relief=animals["pre"] - animals["post"]), "relief")
+    within = float(dose[arms[0]]), float(dose[arms[-1]])
+    doses = np.concatenate([np.full(len(relief[arm]), dose[arm]) for arm in arms])
 
-    dose = np.concatenate([np.full(len(relief[arm]), dose_of[arm]) for arm in arms])
-
-    def effects(values: dict[str, np.ndarray]) -> np.ndarray:
+    def fit(values: dict[str, np.ndarray]) -> np.ndarray:
         control = values[VEHICLE].mean(-1, keepdims=True)
-        return np.concatenate([values[arm] - control for arm in arms], axis=-1)
+        effects = np.concatenate([values[arm] - control for arm in arms], axis=-1)
+        return half_effective_dose(doses, effects, within=within)
 
     rng = np.random.default_rng(seed)
     resampled = {
         arm: values[rng.integers(0, len(values), (_BOOTSTRAP, len(values)))]
         for arm, values in relief.items()
     }
-    value = float(half_effective_dose(dose, effects(relief)[None], within=range_)[0])
-    draws = half_effective_dose(dose, effects(resampled), within=range_)
+    value = float(fit({arm: values[None] for arm, values in relief.items()})[0])
     if not np.isfinite(value):
         return absent(
             f"half of the effect lies {'below' if value < 0 else 'above'} the doses given "
-            f"({range_[0]:g} to {range_[1]:g} mg/kg)"
+            f"({within[0]:g} to {within[1]:g} mg/kg)"
         )
-    n = sum(map(len, relief.values()))
-    low, high = np.quantile(draws, [0.025, 0.975], method="inverted_cdf")
-    if not np.isfinite([low, high]).all():
-        sides = [side for side, end in (("below", low), ("above", high)) if not np.isfinite(end)]
+    ends = np.quantile(fit(resampled), [0.025, 0.975], method="inverted_cdf").tolist()
+    estimate = {"value": value, "ci95": ends, "n": sum(map(len, relief.values()))}
+    sides = [
+        side for side, end in zip(("below", "above"), ends, strict=True) if not np.isfinite(end)
+    ]
+    if sides:
         why = f"the doses given do not bound it {' and '.join(sides)}"
-        return {"value": value, "ci95": None, "why": why, "n": n}
-    return {"value": value, "ci95": [float(low), float(high)], "n": n}
+        estimate |= {"ci95": None, "why": why}
+    return estimate
 
 
 def half_effective_dose(
@@ -198,7 +181,7 @@ def half_effective_dose(
     Args:
         dose: of each animal.
         effect: of each animal, in each of several draws.
-        within: the least and the greatest dose; half of the least is the lowest answer.
+        within: the least and the greatest dose; half of the least dose is the lowest answer.
     """
     log_half = np.linspace(np.log(within[0] / 10), np.log(within[1] * 10), _GRID)
     share = dose / (np.exp(log_half)[:, None] + dose)

@@ -1,4 +1,4 @@
-"""The drug part as a trial: one score per animal and session, and one change per animal."""
+"""The drug part as a trial: one score per animal and session, one change per animal."""
 
 from typing import Any
 
@@ -15,8 +15,9 @@ VEHICLE = "vehicle"
 OUTCOMES = ("pain", "own_type")
 PHASES = ("baseline", "pre", "post")
 
-# What tells an animal's sessions apart.
+# What distinguishes an animal's sessions.
 _SESSION = ["animal", "phase", "day", "minutes_post_dose"]
+_OF_ANIMAL = ["cage", "sex", "condition", "coarse", "arm", "drug", "dose_mg_per_kg"]
 
 
 class NoTrial(ValueError):
@@ -75,14 +76,10 @@ def score_sessions(
         clips=1,
     )
     clips = clips[(clips["phase"] != "") & (clips["coarse"] != "")]
-    keep = ["cage", "sex", "condition", "coarse", "arm", "drug", "dose_mg_per_kg"]
-    means = dict.fromkeys(("p_pain", "p_own", "score"), "mean")
-    videos = clips.groupby([*_SESSION, "video"], dropna=False, as_index=False).agg(
-        dict.fromkeys(keep, "first") | {"clips": "sum"} | means
-    )
-    sessions = videos.groupby(_SESSION, dropna=False, as_index=False).agg(
-        dict.fromkeys(keep, "first") | {"clips": "sum"} | means
-    )
+    how = dict.fromkeys(_OF_ANIMAL, "first") | {"clips": "sum"}
+    how |= dict.fromkeys(("p_pain", "p_own", "score"), "mean")
+    videos = clips.groupby([*_SESSION, "video"], dropna=False, as_index=False).agg(how)
+    sessions = videos.groupby(_SESSION, dropna=False, as_index=False).agg(how)
     order = {phase: rank for rank, phase in enumerate(PHASES)}
     return sessions.sort_values(
         ["condition", "arm", "animal", "phase", "minutes_post_dose"],
@@ -99,12 +96,12 @@ def _check_trial(clips: pd.DataFrame, taxonomy: Taxonomy) -> None:
     if why := why_no_pain_score(taxonomy):
         raise NoTrial(why)
     if (clips["animal"] == "").any():
-        raise NoTrial("rows of split 'drug' without an animal id; the animal is the unit of a test")
+        raise NoTrial("rows of split 'drug' have no animal id; the animal is the unit of a test")
     given = set(clips["drug"]) - {""}
     if VEHICLE not in given:
         raise NoTrial(
             f"no vehicle arm (drugs given: {', '.join(sorted(given))}): what {VEHICLE!r} alone "
-            "does over a session cannot be told from the drug's effect"
+            "does over a session cannot be distinguished from the drug's effect"
         )
     if given == {VEHICLE}:
         raise NoTrial("no drug arm: every treated row is vehicle")
@@ -145,7 +142,7 @@ def with_arms(clips: pd.DataFrame) -> pd.DataFrame:
     columns = {
         name: clips["animal"].map(per_animal[name]) for name in ("arm", "drug", "dose_mg_per_kg")
     }
-    # The minutes of a session before the dose tell nothing apart.
+    # The minutes of a session before the dose distinguish nothing.
     minutes = clips["minutes_post_dose"].where(phase == "post")
     clips = clips.assign(phase=phase, minutes_post_dose=minutes, **columns)
     return clips[clips["arm"].notna()]
@@ -179,7 +176,7 @@ def _own_probability(
 
 
 def left_out(predictions: Predictions, animals: pd.DataFrame) -> list[dict[str, Any]]:
-    """Lists the animals of the drug part that no test counts, and why.
+    """Lists the animals of the drug part that are in no test, and why.
 
     Args:
         predictions: of a study.
@@ -203,18 +200,6 @@ def left_out(predictions: Predictions, animals: pd.DataFrame) -> list[dict[str, 
     return rows
 
 
-def unit_of(sessions: pd.DataFrame) -> str:
-    """Returns what arms were given to: `cage` where each with several animals holds one arm only.
-
-    Animals of such a cage do not tell of the drug independently of each other.
-    """
-    if (sessions["cage"] == "").any():
-        return "animal"
-    cages = sessions.groupby("cage").agg(arms=("arm", "nunique"), animals=("animal", "nunique"))
-    shared = (cages["arms"] == 1).all() and (cages["animals"] > 1).any()
-    return "cage" if shared else "animal"
-
-
 def changes(sessions: pd.DataFrame, value: str = "score") -> pd.DataFrame:
     """Brings the sessions of an animal into one row.
 
@@ -227,12 +212,26 @@ def changes(sessions: pd.DataFrame, value: str = "score") -> pd.DataFrame:
         coarse, arm, drug, dose_mg_per_kg`, `baseline` (NaN: none), `pre`, `post` (means over the
         sessions of that phase) and `change`, post - pre.
     """
-    keep = ["cage", "sex", "condition", "coarse", "arm", "drug", "dose_mg_per_kg"]
-    animals = sessions.groupby("animal")[keep].first()
+    animals = sessions.groupby("animal")[_OF_ANIMAL].first()
     means = sessions.pivot_table(index="animal", columns="phase", values=value, aggfunc="mean")
     means = means.reindex(columns=list(PHASES))
     wide = animals.join(means).dropna(subset=["pre", "post"]).reset_index()
     return wide.assign(change=wide["post"] - wide["pre"])
+
+
+def split_arms(table: pd.DataFrame, column: str = "change") -> dict[str, Float[np.ndarray, "_"]]:
+    """Returns the values of `column` per arm, one per animal, in the order of the table."""
+    return {str(arm): rows[column].to_numpy(float) for arm, rows in table.groupby("arm")}
+
+
+def why_not_compared(groups: dict[str, Float[np.ndarray, "_"]]) -> str | None:
+    """Says why the groups' means cannot be compared; None where they can."""
+    single = [f"{name} has {len(values)}" for name, values in groups.items() if len(values) < 2]
+    if single:
+        return f"each arm needs 2 animals (or cages) with sessions before and after: {single[0]}"
+    if np.isclose(sum(np.ptp(values) for values in groups.values()), 0):
+        return "within every arm all change alike, so there is no variance to judge by"
+    return None
 
 
 def dose_arms(table: pd.DataFrame) -> list[str]:

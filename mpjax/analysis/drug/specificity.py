@@ -1,12 +1,10 @@
 """Is it relief? Where a drug moves animals in embedding space, and whether it only slows them.
 
-The embedding space is that of the frozen projector, standardised, turned to principal components
-and whitened on the untreated, trained animals (`Space`). A drug that takes pain away moves an
-animal back along the pain axis; one that sedates, or harms, moves it elsewhere too.
+The embeddings of the frozen projector are whitened on the untreated, trained animals. A drug that
+relieves pain moves an animal back along the pain axis; one that sedates, or harms, moves it
+elsewhere too.
 """
 
-import dataclasses
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,88 +13,35 @@ from jaxtyping import Bool, Float
 from scipy import stats
 from sklearn.neighbors import NearestNeighbors
 
-from mpjax.analysis.drug.sessions import VEHICLE, changes, dose_arms
+from mpjax.analysis.drug.sessions import VEHICLE, changes, dose_arms, split_arms, why_not_compared
 from mpjax.analysis.predictions import Predictions
-from mpjax.analysis.stats.comparisons import (
-    ALPHA,
-    PERMUTATIONS,
-    absent,
-    dunnett,
-    pool,
-    split_arms,
-    why_not_compared,
-)
+from mpjax.analysis.stats.dunnett import Dunnett, pool
+from mpjax.analysis.stats.estimates import ALPHA, PERMUTATIONS, absent
+from mpjax.analysis.stats.whitening import fit_space
 from mpjax.data.splits import fit_rows
 from mpjax.taxonomy import NO_PAIN
 
 NEIGHBOURS = 10
 _COMPONENTS = 50
 _VARIANCE = 0.9  # share that the components keep, of _COMPONENTS at most
-_SMALLEST_SCALE = 1e-6  # standard deviation below which a component counts as constant
+_SAME = 1e-6  # distance of two means, in standard deviations, that is rounding alone
 _REFERENCES = 20_000  # clips that stand for the training manifold
 _EXPECTED_FAR = 0.05  # share of the untreated, held-out clips that count as far
-_BLOCK = 8192  # clips whose embeddings are held in float64 at a time
 _FLAG_P = 0.01  # one-sided, of a t test over animals, that more are
 
 
-@dataclasses.dataclass(frozen=True)
-class Space:
-    """Whitened principal components of the trained animals' embeddings, and the pain axis.
-
-    Attributes:
-        mean, scale: of the embedding's components.
-        axes: from standardised embeddings to whitened components.
-        pain: unit vector from the mean of no pain to the mean of pain.
-    """
-
-    mean: Float[np.ndarray, " d"]
-    scale: Float[np.ndarray, " d"]
-    axes: Float[np.ndarray, "d k"]
-    pain: Float[np.ndarray, " k"]
-
-    def project(self, embedding: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n k"]:
-        """Maps embeddings to whitened components."""
-        return np.concatenate(
-            [((block - self.mean) / self.scale) @ self.axes for block in _blocks(embedding)]
-        )
-
-
-def _blocks(embedding: Float[np.ndarray, "n d"]) -> Iterator[Float[np.ndarray, "m d"]]:
-    for start in range(0, len(embedding), _BLOCK):
-        yield embedding[start : start + _BLOCK]
-
-
-def fit_space(embedding: Float[np.ndarray, "n d"], is_pain: Bool[np.ndarray, " n"]) -> Space | str:
-    """Fits the space on the clips of trained animals.
+def pain_axis(
+    components: Float[np.ndarray, "n k"], is_pain: Bool[np.ndarray, " n"]
+) -> Float[np.ndarray, " k"] | None:
+    """Returns the unit vector from the mean of no pain to the mean of pain; None where they agree.
 
     Args:
-        embedding: of their clips.
+        components: of the clips of trained animals.
         is_pain: whether the clip is of a class with pain; both kinds occur.
-
-    Returns:
-        The space; or why there is none.
     """
-    mean = embedding.mean(0, dtype=np.float64)
-    scatter = sum((block - mean).T @ (block - mean) for block in _blocks(embedding))
-    scale = np.sqrt(np.diag(scatter) / len(embedding))
-    varies = scale > _SMALLEST_SCALE
-    if not varies.any():
-        return "the embeddings do not vary"
-    scale = np.where(varies, scale, 1.0)
-    covariance = scatter / np.outer(scale, scale) / (len(embedding) - 1)
-    variance, axes = np.linalg.eigh(covariance)
-    variance, axes = variance[::-1], axes[:, ::-1]
-    share = np.cumsum(variance) / variance.sum()
-    kept = min(_COMPONENTS, int(np.searchsorted(share, _VARIANCE)) + 1, len(embedding) - 1)
-    axes = axes[:, :kept] / np.sqrt(variance[:kept])
-    of_pain, of_none = (
-        embedding.mean(0, dtype=np.float64, where=kind[:, None]) for kind in (is_pain, ~is_pain)
-    )
-    pain = ((of_pain - of_none) / scale) @ axes
-    length = np.linalg.norm(pain)
-    if length == 0:
-        return "the embeddings do not vary between pain and no pain"
-    return Space(mean, scale, axes, pain / length)
+    axis = components[is_pain].mean(0) - components[~is_pain].mean(0)
+    length = np.linalg.norm(axis)
+    return axis / length if length > _SAME else None
 
 
 def describe_specificity(
@@ -106,11 +51,11 @@ def describe_specificity(
     *,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Gathers what tells relief from other effects of the drug.
+    """Gathers what distinguishes relief from other effects of the drug.
 
     Args:
         predictions: with embeddings and, for the locomotion proxy, a column `motion`.
-        sessions: of `drug_sessions.score_sessions`.
+        sessions: of `sessions.score_sessions`.
         contrasts: those of every condition, for the conditions without pain.
         seed: of permutations.
 
@@ -132,12 +77,17 @@ def describe_specificity(
     if len(set(coarse == NO_PAIN)) < 2:
         why = absent("the trained animals do not show both pain and no pain")
         return result | {"shift": why, "manifold": why}
-    space = fit_space(predictions.embedding[members], coarse != NO_PAIN)
-    if isinstance(space, str):
-        return result | {"shift": absent(space), "manifold": absent(space)}
-    components = space.project(predictions.embedding)
+    space = fit_space(
+        predictions.embedding, np.flatnonzero(members), components=_COMPONENTS, variance=_VARIANCE
+    )
+    components = space.project(predictions.embedding)[0].astype(np.float64)
+    axis = pain_axis(components[members], coarse != NO_PAIN)
+    if axis is None:
+        between = " between pain and no pain" if space.inverse_sd.any() else ""
+        why = absent(f"the embeddings do not vary{between}")
+        return result | {"shift": why, "manifold": why}
     return result | {
-        "shift": _describe_shifts(predictions, sessions, components, space, seed=seed),
+        "shift": _describe_shifts(predictions, sessions, components, axis, seed=seed),
         "manifold": _describe_manifold(predictions, sessions, components, members, seed=seed),
     }
 
@@ -147,8 +97,8 @@ def _clips_by_session(predictions: Predictions, sessions: pd.DataFrame) -> pd.Da
     clips = predictions.table.reset_index(names="row")
     clips = clips[clips["split"] == "drug"]
     after = (clips["drug"] != "") & ~(clips["minutes_post_dose"] < 0)
-    clips = clips.assign(minutes_post_dose=clips["minutes_post_dose"].where(after))
-    clips = clips.assign(after=after)
+    minutes = clips["minutes_post_dose"].where(after)
+    clips = clips.assign(minutes_post_dose=minutes, after=after)
     keys = sessions.assign(after=sessions["phase"] == "post")[
         ["animal", "day", "minutes_post_dose", "after", "phase", "arm", "coarse"]
     ]
@@ -176,24 +126,19 @@ def _describe_locomotion(predictions: Predictions, sessions: pd.DataFrame) -> di
     result: dict[str, Any] = {}
     for condition, animals in changes(scored, "motion").groupby("condition"):
         groups = split_arms(animals)
+        why = why_not_compared(groups)
         if VEHICLE not in groups or len(groups) < 2:
-            result[str(condition)] = absent("no vehicle arm, or no other, in this condition")
-            continue
-        if why := why_not_compared(groups):
+            why = "no vehicle arm, or no other, in this condition"
+        if why:
             result[str(condition)] = absent(why)
             continue
         arms = {arm: groups[arm] for arm in dose_arms(animals)}
-        found = dunnett(groups[VEHICLE], arms)
+        tests = Dunnett(groups[VEHICLE], arms)
         result[str(condition)] = [
-            {
-                "arm": arm,
-                "value": test["value"],
-                "ci95": test["ci95"],
-                "p": test["p_adjusted"],
-                "n": len(arms[arm]) + len(groups[VEHICLE]),
-            }
-            for arm, test in found.items()
-        ]
+            {"arm": arm, "value": test["value"], "ci95": test["ci95"], "p": test["p_adjusted"],
+             "n": len(arms[arm]) + len(groups[VEHICLE])}
+            for arm, test in ((arm, tests.test(arm)) for arm in arms)
+        ]  # fmt: skip
     return result
 
 
@@ -201,7 +146,7 @@ def _describe_shifts(
     predictions: Predictions,
     sessions: pd.DataFrame,
     components: Float[np.ndarray, "n k"],
-    space: Space,
+    axis: Float[np.ndarray, " k"],
     *,
     seed: int,
 ) -> dict[str, Any]:
@@ -213,16 +158,15 @@ def _describe_shifts(
     animals = changes(sessions).set_index("animal").loc[shift.index]
     result: dict[str, Any] = {}
     for condition, rows in animals.groupby("condition"):
-        moved = {
-            str(arm): shift.loc[members.index].to_numpy() for arm, members in rows.groupby("arm")
-        }
-        if VEHICLE not in moved:
-            result[str(condition)] = absent("no vehicle arm in this condition")
-            continue
-        result[str(condition)] = [
-            {"arm": arm} | split_shift(moved[arm], moved[VEHICLE], space.pain, seed=seed)
-            for arm in dose_arms(rows)
-        ]
+        moved = {arm: shift.loc[own.index].to_numpy() for arm, own in rows.groupby("arm")}
+        result[str(condition)] = (
+            [
+                {"arm": arm} | split_shift(moved[arm], moved[VEHICLE], axis, seed=seed)
+                for arm in dose_arms(rows)
+            ]
+            if VEHICLE in moved
+            else absent("no vehicle arm in this condition")
+        )
     return result
 
 
@@ -259,8 +203,8 @@ def split_shift(
     rest = rest - np.outer(rest @ axis, axis)
     difference = np.concatenate([np.full(n, 1 / n), np.full(m, -1 / m)])
     squared = float(np.square(difference @ rest).sum())
-    within = [rest[:n] - rest[:n].mean(0), rest[n:] - rest[n:].mean(0)]
-    chance = sum(np.square(part).sum() for part in within) / spread.df * (1 / n + 1 / m)
+    chance = sum(part.var(0).sum() * len(part) for part in (rest[:n], rest[n:]))
+    chance *= (1 / n + 1 / m) / spread.df
     rng = np.random.default_rng(seed)
     drawn = rng.permuted(np.tile(difference, (PERMUTATIONS, 1)), axis=1)
     extreme = (np.square(drawn @ rest).sum(1) >= squared * (1 - 1e-9)).sum()
@@ -298,7 +242,7 @@ def _describe_manifold(
     *,
     seed: int,
 ) -> dict[str, Any]:
-    """Counts, per condition, arm and phase, the clips far from all that was trained on.
+    """Counts, per condition, arm and phase, the clips far from every trained clip.
 
     Far is farther than 95 % of the untreated clips of the drug part's own animals, which were not
     trained on either, by the distance to the 10th nearest trained clip.
@@ -319,15 +263,10 @@ def _describe_manifold(
     for (condition, arm, phase), part in clips.groupby(["condition", "arm", "phase"]):
         shares = part.groupby("animal")["far"].mean().to_numpy()
         rows.append(
-            {
-                "condition": str(condition),
-                "arm": str(arm),
-                "phase": str(phase),
-                "value": float(shares.mean()),
-                "n": len(shares),
-                "flag": bool(phase == "post" and _is_more(shares)),
-            }
-        )
+            {"condition": str(condition), "arm": str(arm), "phase": str(phase),
+             "value": float(shares.mean()), "n": len(shares),
+             "flag": bool(phase == "post" and _is_more(shares))}
+        )  # fmt: skip
     return {"threshold": threshold, "rows": rows}
 
 

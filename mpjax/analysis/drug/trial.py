@@ -1,18 +1,22 @@
 """The zero-shot drug analysis: animals that were never trained on, before and after a dose."""
 
+import itertools
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from mpjax.analysis.classification.calibration import Calibrated
-from mpjax.analysis.drug import mixed_model, reversal, specificity
+from mpjax.analysis.drug import interaction, mixed_model, reversal, specificity
 from mpjax.analysis.drug import sessions as drug_sessions
 from mpjax.analysis.drug.sessions import VEHICLE, NoTrial
 from mpjax.analysis.drug.summary import summarise
 from mpjax.analysis.predictions import Predictions
-from mpjax.analysis.stats import comparisons as tests
-from mpjax.analysis.stats.comparisons import absent
+from mpjax.analysis.stats import effect_size
+from mpjax.analysis.stats.dunnett import Dunnett
+from mpjax.analysis.stats.estimates import absent
+from mpjax.analysis.stats.multiple_testing import holm
+from mpjax.analysis.stats.units import unit_of
 from mpjax.taxonomy import NO_PAIN
 
 _OUTCOMES = {
@@ -33,7 +37,7 @@ def analyse_drugs(
     Args:
         predictions: of a study.
         calibrated: its calibrated probabilities.
-        outcome: see `drug_sessions.score_sessions`.
+        outcome: see `sessions.score_sessions`.
         seed: of permutations and resampling.
 
     Returns:
@@ -70,11 +74,7 @@ def analyse_drugs(
 
 
 def _assert_never_trained(predictions: Predictions) -> None:
-    """Raises if an animal of the split `drug` has clips in any other split.
-
-    Raises:
-        ValueError: naming the animals.
-    """
+    """Raises ValueError if an animal of the split `drug` has clips in any other split."""
     table = predictions.table
     treated = set(table.loc[table["split"] == "drug", "animal"])
     seen = treated & set(table.loc[table["split"] != "drug", "animal"])
@@ -91,7 +91,7 @@ def analyse_sessions(sessions: pd.DataFrame, *, seed: int = 0) -> dict[str, Any]
     """Analyses a trial at the level of sessions: all but what needs clips.
 
     Args:
-        sessions: of `drug_sessions.score_sessions`.
+        sessions: of `sessions.score_sessions`.
         seed: of permutations and resampling.
 
     Returns:
@@ -99,7 +99,7 @@ def analyse_sessions(sessions: pd.DataFrame, *, seed: int = 0) -> dict[str, Any]
         interaction), reversal, dose_response`. Where the unit is the cage, its animals' sessions
         are averaged before any test.
     """
-    unit = drug_sessions.unit_of(sessions)
+    unit = unit_of(sessions, sessions["arm"].to_numpy())
     tested = sessions.assign(animal=sessions["cage"]) if unit == "cage" else sessions
     animals = drug_sessions.changes(tested)
     conditions = sorted(set(animals["condition"]))
@@ -135,50 +135,44 @@ def analyse_sessions(sessions: pd.DataFrame, *, seed: int = 0) -> dict[str, Any]
 
 
 def _arms(animals: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    found = animals[["arm", "drug", "dose_mg_per_kg"]].drop_duplicates()
-    found = found.sort_values(["drug", "dose_mg_per_kg"])
-    found = found.sort_values("drug", key=lambda drug: drug != VEHICLE, kind="stable")
+    first = animals.groupby("arm")[["drug", "dose_mg_per_kg"]].first()
+    arms = [VEHICLE] if VEHICLE in first.index else []
     return {
-        str(row.arm): {
-            "drug": row.drug,
-            "dose_mg_per_kg": None if row.drug == VEHICLE else float(row.dose_mg_per_kg),
+        arm: {
+            "drug": str(first["drug"][arm]),
+            "dose_mg_per_kg": None if arm == VEHICLE else float(first["dose_mg_per_kg"][arm]),
         }
-        for row in found.itertuples()
+        for arm in [*arms, *drug_sessions.dose_arms(animals)]
     }
 
 
 def describe_phases(sessions: pd.DataFrame) -> list[dict[str, Any]]:
     """Tabulates the probability of pain per condition, arm and phase, as means over animals."""
-    per_animal = sessions.groupby(
-        ["condition", "arm", "drug", "dose_mg_per_kg", "phase", "animal"], as_index=False
-    ).agg(p_pain=("p_pain", "mean"), day=("day", "max"))
-    minutes = sessions.groupby(["condition", "arm", "phase"])["minutes_post_dose"]
-    ranges = minutes.agg(["min", "max"])
     rows = []
-    for (condition, arm, drug, dose, phase), part in per_animal.groupby(
-        ["condition", "arm", "drug", "dose_mg_per_kg", "phase"]
-    ):
-        range_ = ranges.loc[(condition, arm, phase)]
+    by = ["condition", "arm", "dose_mg_per_kg", "phase"]
+    for (condition, arm, dose, phase), part in sessions.groupby(by):
+        minutes = part["minutes_post_dose"].agg(["min", "max"])
+        pain = part.groupby("animal")["p_pain"].mean()
         rows.append(
             {
                 "condition": str(condition),
                 "arm": str(arm),
-                "dose_mg_per_kg": None if drug == VEHICLE else float(dose),
+                "dose_mg_per_kg": None if arm == VEHICLE else float(dose),
                 "day": int(part["day"].max()),
                 "phase": str(phase),
-                "minutes_post_dose": None if range_.isna().any() else range_.tolist(),
-                "value": float(part["p_pain"].mean()),
-                "n": len(part),
-                "animals": dict(zip(part["animal"].astype(str), part["p_pain"], strict=True)),
+                "minutes_post_dose": None if minutes.isna().any() else minutes.tolist(),
+                "value": float(pain.mean()),
+                "n": len(pain),
+                "animals": {str(animal): value for animal, value in pain.items()},
             }
         )
-    phase = {name: rank for rank, name in enumerate(drug_sessions.PHASES)}
-    return sorted(
-        rows,
-        key=lambda row: (
-            row["condition"], row["arm"] != VEHICLE, row["dose_mg_per_kg"] or 0, phase[row["phase"]]
-        ),
-    )  # fmt: skip
+    phase = drug_sessions.PHASES.index
+
+    def order(row: dict[str, Any]) -> tuple[Any, ...]:
+        dose = row["dose_mg_per_kg"] or 0
+        return row["condition"], row["arm"] != VEHICLE, dose, phase(row["phase"])
+
+    return sorted(rows, key=order)
 
 
 def _contrasts(sessions: pd.DataFrame) -> list[dict[str, Any]]:
@@ -196,7 +190,7 @@ def _contrasts(sessions: pd.DataFrame) -> list[dict[str, Any]]:
         )
         for minutes in sorted(sessions.loc[post, "minutes_post_dose"].dropna().unique())
     }
-    # Times that were kept for some animals only, as by a watch, are no times of the design.
+    # Times recorded for some animals only, as read off a watch, are not part of the design.
     planned = {minutes: each for minutes, each in at.items() if len(each) > len(animals) / 2}
     if len(planned) < 2:
         return rows
@@ -211,41 +205,45 @@ def compare_arms(animals: pd.DataFrame, *, times: int = 1) -> list[dict[str, Any
     """Compares every arm of one condition with vehicle.
 
     Args:
-        animals: of `drug_sessions.changes`, one condition.
-        times: after the dose that are compared alike and share the error rate.
+        animals: of `sessions.changes`, one condition.
+        times: number of times after the dose that are compared and share the error rate.
 
     Returns:
         Per arm {"arm", "value", "ci95", "p", "p_adjusted", "method", "n", "hedges_g",
         "detectable"}, or why there is none.
     """
-    groups = tests.split_arms(animals)
+    groups = drug_sessions.split_arms(animals)
     vehicle = groups.get(VEHICLE, np.empty(0))
     arms = {arm: groups[arm] for arm in drug_sessions.dose_arms(animals)}
     able = {arm: values for arm, values in arms.items() if len(values) > 1}
-    why = tests.why_not_compared({VEHICLE: vehicle, **(able or arms)})
-    found = {} if why else tests.dunnett(vehicle, able, families=times)
+    why = drug_sessions.why_not_compared({VEHICLE: vehicle, **(able or arms)})
+    tests = Dunnett(vehicle, able, times)
     rows = []
     for arm, values in arms.items():
         n = {"arm": len(values), "vehicle": len(vehicle)}
-        if arm not in found:
-            reason = why or tests.why_not_compared({VEHICLE: vehicle, arm: values})
+        if why or arm not in able:
+            reason = why or drug_sessions.why_not_compared({VEHICLE: vehicle, arm: values})
             rows.append({"arm": arm, **absent(str(reason)), "n": n})
             continue
-        spread = tests.pool([vehicle, *able.values()])
-        se = spread.sd * np.sqrt(1 / n["arm"] + 1 / n["vehicle"])
-        critical = tests.dunnett_critical(vehicle, able, families=times)
         rows.append(
             {
                 "arm": arm,
-                **found[arm],
+                **tests.test(arm),
                 **_note_on_spread(values, vehicle),
                 "method": "Dunnett" if times == 1 else f"Dunnett, Bonferroni over {times} times",
                 "n": n,
-                "hedges_g": tests.hedges_g(values, vehicle),
-                "detectable": tests.detectable(se, spread.df, critical=critical),
+                "hedges_g": _hedges_g(values, vehicle),
+                "detectable": effect_size.detectable(
+                    tests.se(arm), tests.pooled.df, critical=tests.critical
+                ),
             }
         )
     return rows
+
+
+def _hedges_g(arm: np.ndarray, vehicle: np.ndarray) -> dict[str, Any]:
+    found = effect_size.hedges_g(arm[:, None], vehicle[:, None])[0]
+    return found if found["value"] is None else found | {"n": len(arm) + len(vehicle)}
 
 
 def _note_on_spread(arm: np.ndarray, vehicle: np.ndarray) -> dict[str, str]:
@@ -263,42 +261,35 @@ def compare_types(
 
     Args:
         sessions: those that `animals` sums up.
-        animals: of `drug_sessions.changes`.
-        types: of `drug_sessions.pain_types`, the declared pair first.
+        animals: of `sessions.changes`.
+        types: of `sessions.pain_types`, the declared pair first.
         seed: of the permutations.
 
     Returns:
         Per drug and pair {"value", "ci95", "p", "p_adjusted" (Holm), "method", "n", "arm", "of",
-        "detectable"}, or why there is none; and the mixed model of the first of them.
+        "detectable"}, or why there is none; and the mixed model of the first pair.
     """
-    pairs = [(a, b) for i, a in enumerate(types) for b in types[i + 1 :]]
+    pairs = list(itertools.combinations(types, 2))
     if not pairs:
-        nothing = absent(f"it takes two pain types; the drug part has {', '.join(types) or 'none'}")
+        nothing = absent(
+            f"two pain types are needed; the drug part has {', '.join(types) or 'none'}"
+        )
         return [nothing], nothing
-    found = [
-        _interaction(sessions, animals, arm, pair, seed=seed)
-        for arm in drug_sessions.top_arms(animals).values()
-        for pair in pairs
-    ]
-    rows = [row for row, _ in found]
+    rows, models = [], []
+    for arm, pair in itertools.product(drug_sessions.top_arms(animals).values(), pairs):
+        groups, members = four_groups(animals, arm, pair)
+        if why := drug_sessions.why_not_compared(groups):
+            found = model = absent(why)
+        else:
+            counted = sessions[sessions["animal"].isin(members)]
+            model = mixed_model.fit_mixed_model(counted, vehicle=VEHICLE, reference=pair[1])
+            found = judge_interaction(groups, model.get("why"), seed=seed)
+        rows.append(found | {"arm": arm, "of": list(pair)})
+        models.append(model)
     tested = [row for row in rows if row["value"] is not None]
-    adjusted = tests.holm([row["p"] for row in tested]) if tested else []
-    for row, p in zip(tested, adjusted, strict=True):
+    for row, p in zip(tested, holm([row["p"] for row in tested]), strict=True):
         row["p_adjusted"] = p
-    return rows, found[0][1]
-
-
-def _interaction(
-    sessions: pd.DataFrame, animals: pd.DataFrame, arm: str, types: tuple[str, str], *, seed: int
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Returns the interaction of one arm and pair of pain types, and its mixed model."""
-    what = {"arm": arm, "of": list(types)}
-    groups, members = four_groups(animals, arm, types)
-    if why := tests.why_not_compared(groups):
-        return absent(why) | what, absent(why)
-    counted = sessions[sessions["animal"].isin(members)]
-    model = mixed_model.fit_mixed_model(counted, vehicle=VEHICLE, reference=types[1])
-    return judge_interaction(groups, model.get("why"), seed=seed) | what, model
+    return rows, models[0]
 
 
 def four_groups(
@@ -307,7 +298,7 @@ def four_groups(
     """Returns the changes under the arm and under vehicle in both pain types, and whose they are.
 
     Args:
-        animals: of `drug_sessions.changes`.
+        animals: of `sessions.changes`.
         arm: a drug at a dose.
         types: two coarse groups.
     """
@@ -333,15 +324,15 @@ def judge_interaction(
     change = np.concatenate(list(groups.values()))
     sizes = [len(values) for values in groups.values()]
     cell = np.repeat(np.arange(4), sizes)
-    estimate = tests.interaction(change, cell)
-    if why_no_model is None and min(sizes) >= tests.SMALL:
+    estimate = interaction.interaction(change, cell)
+    if why_no_model is None and min(sizes) >= interaction.SMALL:
         # Of complete pairs this is the model's own contrast and t test (tested to agree).
         test = estimate.t_test() | {"method": "mixed model"}
     else:
-        test = tests.permute_interaction(change, cell, seed=seed)
+        test = interaction.permute_interaction(change, cell, seed=seed)
         test["method"] = "permutation or t test, the more cautious"
         test["note"] = why_no_model or f"{min(sizes)} in the smallest of the four groups"
-    detectable = tests.detectable(estimate.se, estimate.df)
-    if min(sizes) < tests.LEAST_FOR_POWER:
-        detectable = absent(f"with {min(sizes)} in a group, permutations have next to no power")
+    detectable = effect_size.detectable(estimate.se, estimate.df)
+    if min(sizes) < interaction.LEAST_FOR_POWER:
+        detectable = absent(f"with {min(sizes)} in a group, permutations have almost no power")
     return test | {"n": len(change), "detectable": detectable}

@@ -1,8 +1,8 @@
-"""Which motifs carry pain: what animals do more or less of, found without a label.
+"""Which motifs differ with pain: what animals do more or less of, found without a label.
 
-The codebook (`mpjax.analysis.motifs.codebook`) knows no condition. Its motifs' usage, bouts and
-transitions are compared between conditions, along days and under a drug by permutations of animals
-(or cages), and a score from usage alone stands beside the head's.
+The codebook (`motifs.codebook`) is fitted without conditions. The usage, bouts and transitions of
+its motifs are compared between conditions, along days and under a drug by permutations of animals
+(or cages), and a score from usage alone is compared with the head's.
 """
 
 from collections.abc import Mapping
@@ -15,6 +15,7 @@ from mpjax.analysis.motifs import contrasts, pain_score, summary, usage
 from mpjax.analysis.motifs.codebook import Assigned, Codebook
 from mpjax.analysis.motifs.contrasts import Setting
 from mpjax.analysis.motifs.usage import SESSION, Measured
+from mpjax.analysis.stats.estimates import ALPHA, absent
 from mpjax.config import MotifConfig
 from mpjax.taxonomy import Taxonomy, parse_fine_name
 
@@ -23,8 +24,8 @@ COLUMNS = (
     "minutes_post_dose", "split", "fold", "label", "start_s", "seconds",
 )  # fmt: skip
 _SHOWN = 8  # recordings of the ethogram
-_MOST_BOUTS = 400  # drawn of one recording
-_DIGITS = 6  # significant ones of a session's figures, which are many
+_MOST_BOUTS = 400  # shown of one recording
+_DIGITS = 6  # significant digits of a session's many figures
 
 
 def analyse(
@@ -36,28 +37,27 @@ def analyse(
     group: str,
     config: MotifConfig,
     folds: Mapping[int, Assigned] | None = None,
-    permutations: int | None = None,
     bootstrap: int = 2000,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Analyses the use of motifs; the animal (or cage) is the unit of every test.
 
-    Contrasts count all animals of the classification, trained on or not: the codebook saw no
-    label, so it cannot have been fitted to the conditions. The pain score is of held-out animals.
+    Contrasts use all animals of the classification, including training animals: the codebook is
+    fitted without labels, so it cannot overfit the conditions. The pain score is of held-out
+    animals.
 
     Args:
         windows: a row per window (a clip, or a stretch of one), with the columns `COLUMNS`: `drug`
             '' untreated, `vehicle`, else the drug; `fold` -1 for none; `label` the index of the
             fine class, -1 for none; `start_s` and `seconds` (its length) within the recording.
-        assigned: what `codebook` says of them, in their order.
+        assigned: their motifs by `codebook`, in their order.
         codebook: fitted on training animals.
-        taxonomy: fine and coarse classes. Where fine classes are no `<condition>@d<day>`, labels
+        taxonomy: fine and coarse classes. Where fine classes are not `<condition>@d<day>`, labels
             are compared with each other.
         group: `animal` or `cage`, what the cohort is divided by.
         config: of the motifs.
-        folds: per test fold, what the codebook of its training animals says; of a fixed split,
+        folds: per test fold, the motifs by the codebook of its training animals; of a fixed split,
             `{splits.FINAL: assigned}`. None: no pain score.
-        permutations: per contrast; None: as in `config`.
         bootstrap: resamples behind the intervals of the pain score.
         seed: of permutations and resampling.
 
@@ -69,13 +69,13 @@ def analyse(
     """
     _check(windows, [assigned, *(folds or {}).values()])
     if windows.empty:
-        return {"value": None, "why": "there are no windows"}
+        return absent("there are no windows")
     motifs = len(codebook.centres)
     recordings, matrix = usage.measure_recordings(windows, assigned, motifs=motifs)
-    setting = Setting(group, permutations or config.permutations, seed)
+    setting = Setting(group, config.permutations, seed)
     rows, absences = contrasts.contrast_all(recordings, taxonomy=taxonomy, setting=setting)
     sessions = recordings.average([*SESSION, "label"])
-    score: dict[str, Any] = {"value": None, "why": "no codebook of the training animals was given"}
+    score = absent("no codebook of the training animals was given")
     if folds:
         score = pain_score.score_pain(
             windows, folds, taxonomy=taxonomy, group=group, config=config, bootstrap=bootstrap,
@@ -94,9 +94,9 @@ def analyse(
         "tests": rows,
         "families": contrasts.describe_families(rows),
         "not_tested": absences,
-        "sessions": _describe_sessions(sessions, taxonomy, motifs=motifs),
+        "sessions": _describe_sessions(sessions, taxonomy),
         "transitions": {"pairs": pairs, "counts": matrix.tolist()},
-        "bouts": {"value": None, "why": recordings.why_no_bouts}
+        "bouts": absent(recordings.why_no_bouts)
         if recordings.why_no_bouts
         else {"gap": "a bout ends where windows do not follow each other"},
         "profile": usage.profile(windows, assigned, motifs=motifs),
@@ -111,7 +111,7 @@ def _check(windows: pd.DataFrame, assigned: list[Assigned]) -> None:
         raise ValueError(f"windows: column(s) missing: {', '.join(missing)}")
     for each in assigned:
         if len(each.motif) != len(windows):
-            raise ValueError(f"{len(windows)} windows, but {len(each.motif)} assigned ones")
+            raise ValueError(f"{len(windows)} windows, but {len(each.motif)} assigned")
     for name in ("start_s", "seconds"):
         values = windows[name].to_numpy(float)
         if not np.isfinite(values).all():
@@ -122,14 +122,12 @@ def _check(windows: pd.DataFrame, assigned: list[Assigned]) -> None:
 def _describe_motifs(
     recordings: Measured, rows: list[dict[str, Any]], *, motifs: int
 ) -> list[dict[str, Any]]:
-    """Returns per motif its usage over all animals, and the groups that use it otherwise."""
+    """Returns per motif its usage over all animals, and the groups that use it more or less."""
     animals = recordings.average(["animal"]).values[:, :motifs]
+    found = [row for row in rows if row["measure"] == "usage" and row["q"] <= ALPHA]
     described = []
     for motif in range(motifs):
-        own = [
-            row for row in rows
-            if row["measure"] == "usage" and row["motif"] == motif and row["q"] <= 0.05
-        ]  # fmt: skip
+        own = [row for row in found if row["motif"] == motif]
         groups = [row for row in own if row["kind"] in ("pain", "label")]
         described.append(
             {
@@ -146,24 +144,15 @@ def _describe_motifs(
 
 def _describe_unlike(windows: pd.DataFrame, assigned: Assigned) -> list[dict[str, Any]]:
     """Returns the share of windows that are unlike anything the codebook was fitted on."""
-    splits = windows["split"].to_numpy()
+    unlike = pd.Series(assigned.unlike).groupby(windows["split"].to_numpy())
     return [
-        {
-            "split": str(split),
-            "value": float(assigned.unlike[splits == split].mean()),
-            "n": int((splits == split).sum()),
-        }
-        for split in sorted(set(splits))
+        {"split": str(split), "value": float(own.mean()), "n": len(own)} for split, own in unlike
     ]
 
 
-def _describe_sessions(
-    sessions: Measured, taxonomy: Taxonomy, *, motifs: int
-) -> list[dict[str, Any]]:
+def _describe_sessions(sessions: Measured, taxonomy: Taxonomy) -> list[dict[str, Any]]:
     """Returns a row per animal and session, with a list of figures per kind."""
-    kinds: dict[str, list[int]] = {}
-    for column, measure in enumerate(sessions.measures):
-        kinds.setdefault(measure.kind, []).append(column)
+    kind = np.array([measure.kind for measure in sessions.measures])
     coarse = contrasts.coarse_of(sessions, taxonomy) if taxonomy.coarse else None
     described = []
     for index, row in enumerate(sessions.table.to_dict("records")):
@@ -180,8 +169,8 @@ def _describe_sessions(
                 "windows": int(row["windows"]),
                 "minutes": _plain(row["seconds"] / 60),
                 **{
-                    kind: [_plain(value) for value in sessions.values[index, columns]]
-                    for kind, columns in kinds.items()
+                    each: [_plain(value) for value in sessions.values[index, kind == each]]
+                    for each in dict.fromkeys(kind.tolist())
                 },
             }
         )
@@ -200,18 +189,19 @@ def _draw_recordings(
     *,
     motifs: int,
 ) -> list[dict[str, Any]]:
-    """Returns the bouts of a few recordings: of each class the longest of a held-out animal."""
-    table = recordings.table
+    """Returns the bouts of a few recordings: per class the longest ones of held-out animals."""
     if taxonomy.coarse and all(map(parse_fine_name, taxonomy.fine)):
-        named = contrasts.coarse_of(recordings, taxonomy)
+        recordings = recordings.assign(named=contrasts.coarse_of(recordings, taxonomy))
     else:
-        named = table["label"].map(lambda label: taxonomy.fine[label] if label >= 0 else "")
-    held = table.assign(named=named)[(table["split"] == "test") & (table["windows"] > 1)]
+        names = np.array([*taxonomy.fine, ""])  # a label of -1 has no name
+        recordings = recordings.assign(named=names[recordings.table["label"]])
+    table = recordings.table
+    held = table[(table["split"] == "test") & (table["windows"] > 1)]
     held = held[held["named"] != ""].sort_values(["seconds", "video"], ascending=[False, True])
-    held = held.assign(turn=held.groupby("named").cumcount())
-    held = held[~held.duplicated(["named", "animal"])].sort_values(["turn", "named"], kind="stable")
+    held = held.assign(rank=held.groupby("named").cumcount())
+    held = held[~held.duplicated(["named", "animal"])].sort_values(["rank", "named"], kind="stable")
     drawn = []
-    for row in held.head(_SHOWN).sort_values(["named", "turn"], kind="stable").itertuples():
+    for row in held.head(_SHOWN).sort_values(["named", "rank"], kind="stable").itertuples():
         bouts = usage.segments(windows, assigned, str(row.video), motifs=motifs)
         drawn.append(
             {"video": str(row.video), "animal": str(row.animal), "class": str(row.named),

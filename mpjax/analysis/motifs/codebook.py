@@ -1,9 +1,9 @@
-"""The motif codebook: what kinds of window there are, found without a label and then frozen.
+"""The motif codebook: kinds of windows, found without a label and then frozen.
 
-Embeddings are standardised, projected on the principal components along which windows of one animal
-differ, whitened, and clustered by k-means (Lloyd) on a bounded sample, drawn evenly over the
-training animals: one that was filmed for longer does not count for more. Mini-batches, which would
-take all windows, stop before they have settled, elsewhere for every order of the windows.
+Embeddings are standardised, projected onto the principal components along which windows of one
+animal differ, whitened, and clustered by k-means (Lloyd) on a bounded sample that is spread evenly
+over the training animals: an animal filmed for longer has no more weight. Mini-batch k-means, which
+could use all windows, stops before it converges, at another place for every order of the windows.
 
 Source: Arthur & Vassilvitskii (2007), k-means++: the advantages of careful seeding.
 """
@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from etils import epath
 from jaxtyping import Bool, Float, Int, Shaped
+from sklearn.utils import gen_batches
 
 from mpjax.analysis.motifs import model_selection
 from mpjax.analysis.stats import whitening
@@ -27,16 +28,19 @@ from mpjax.io import files
 FORMAT = "mpjax.codebook/1"
 _RESTARTS = 10  # of k-means
 _SPACE = tuple(field.name for field in dataclasses.fields(Space))
-# What a codebook depends on, of the config.
-_SETTINGS = (
-    "candidates", "components", "variance", "shrinkage", "sample", "halves", "half_sample", "gate",
-    "seed",
-)  # fmt: skip
+# The settings that a codebook depends on: name in its file, and field of the config.
+_SETTINGS = {
+    name: name for name in ("candidates", "components", "variance", "shrinkage", "gate", "seed")
+} | {
+    "sample": "max_windows",
+    "halves": "stability_draws",
+    "half_sample": "max_windows_per_half",
+}
 _ARRAYS = (*_SPACE, "centres", "gate", "usage")
 
 
 class Assigned(NamedTuple):
-    """What a codebook says of windows.
+    """The motifs of windows.
 
     Attributes:
         motif: 0.., the most used one first.
@@ -54,13 +58,14 @@ class Codebook:
     """Frozen motifs.
 
     Attributes:
-        space: what embeddings are mapped to.
+        space: the map from embeddings to the whitened space.
         centres: of the motifs, the most used one first.
-        gate: per motif, the distance from which a window is unlike what it holds.
-        residual_gate: the distance off the space's plane from which a window is unlike anything.
+        gate: per motif, the distance from which a window is unlike its training windows.
+        residual_gate: the distance off the space's plane from which a window is unlike any.
         usage: share of the training windows per motif.
-        meta: `fingerprint` of all it depends on, `config`, `n` (training windows and groups),
-            `chosen` (how the number of motifs was), `stability` (a row per candidate).
+        meta: `fingerprint` of everything it depends on, `config`, `n` (training windows and
+            groups), `chosen` (how the number of motifs was chosen), `stability` (a row per
+            candidate).
     """
 
     space: Space
@@ -72,17 +77,14 @@ class Codebook:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of what the codebook was made of and by."""
+        """Hash of the training windows, their groups and the settings."""
         return str(self.meta["fingerprint"])
 
     def assign(self, embedding: Shaped[np.ndarray, "n d"]) -> Assigned:
-        """Labels windows; a window's label does not depend on those that come with it.
-
-        Args:
-            embedding: of any windows, as wide as those that the codebook was fitted on.
+        """Labels windows; a window's label does not depend on the others in the batch.
 
         Raises:
-            ValueError: the width differs, or a row is not finite.
+            ValueError: the width differs from that of the training windows, or a row is not finite.
         """
         width = len(self.space.mean)
         if embedding.shape[1] != width:
@@ -90,23 +92,20 @@ class Codebook:
                 f"embeddings of {embedding.shape[1]} values, but the codebook was fitted on "
                 f"{width}; fit one on these"
             )
-        _check_finite(embedding, np.arange(len(embedding)))
-        parts = [
-            _assign(self.space, self.centres, embedding[start : start + BLOCK])
-            for start in range(0, len(embedding), BLOCK)
-        ] or [_assign(self.space, self.centres, embedding)]
-        motif, distance, residual = (np.concatenate(each) for each in zip(*parts, strict=True))
+        rows = np.arange(len(embedding))
+        _check_finite(embedding, rows)
+        motif, distance, residual = _assign(self.space, self.centres, embedding, rows)
         unlike = (distance > self.gate[motif]) | (residual > self.residual_gate)
         return Assigned(motif, distance, unlike)
 
     def describe(self) -> dict[str, Any]:
-        """Returns what metrics.json tells of the codebook."""
+        """Returns the part `codebook` of metrics.json."""
         keep = ("fingerprint", "chosen", "stability", "n")
         return {
             "motifs": len(self.centres),
             "components": len(self.space.whitener),
             "explained": float(self.space.explained.sum()),
-            "usage": [float(share) for share in self.usage],
+            "usage": self.usage.tolist(),
             "gate": self.meta["config"]["gate"],
             **{key: self.meta[key] for key in keep},
         }
@@ -124,7 +123,7 @@ def fit(
     Args:
         embedding: of all windows; float32 of up to several 100,000 rows is not copied as a whole.
         group: the animal or cage of each window.
-        config: see `MotifConfig`; several `candidates` are chosen among by stability.
+        config: see `MotifConfig`; among several `candidates` the most stable number is chosen.
         mask: the training windows; None: all.
 
     Raises:
@@ -135,25 +134,14 @@ def fit(
     _check_finite(embedding, rows)
     count, chosen, stability = _choose(embedding, rows, codes, config=config)
     generator = np.random.default_rng(config.seed)
-    sample = whitening.even_sample(codes, config.sample, generator)
-    space = whitening.fit_space(
-        embedding,
-        rows[sample],
-        whitening.units_of(codes[sample]),
-        components=config.components,
-        variance=config.variance,
-        shrinkage=config.shrinkage,
-    )
-    points = _project_rows(space, embedding, rows[sample])
+    sample = whitening.even_sample(codes, config.max_windows, generator)
+    space = model_selection.fit_space(embedding, rows[sample], codes[sample], config)
+    points = np.concatenate([space.project(embedding[block])[0] for block in _blocks(rows[sample])])
     centres = model_selection.cluster(points, count, restarts=_RESTARTS, seed=config.seed)
-    parts = [
-        _assign(space, centres, embedding[rows[start : start + BLOCK]])
-        for start in range(0, len(rows), BLOCK)
-    ]
-    motif, distance, residual = (np.concatenate(each) for each in zip(*parts, strict=True))
+    motif, distance, residual = _assign(space, centres, embedding, rows)
     used = np.bincount(motif, minlength=count)
     order = np.argsort(-used, kind="stable")
-    # Two gates, of which each may turn away half of the share that is turned away.
+    # Two gates; each may reject half of the share that is rejected.
     share = 1 - (1 - config.gate) / 2
     gate = [np.quantile(distance[motif == each], share, method="higher") for each in order]
     off = float(np.quantile(residual, share, method="higher"))
@@ -182,14 +170,11 @@ def identify(
     mask: Bool[np.ndarray, " n"] | None = None,
 ) -> str:
     """Returns the fingerprint that `fit` of the same arguments would give its codebook."""
-    rows, codes = _training_rows(embedding, group, mask)
-    return _fingerprint(embedding, rows, codes, config)
+    return _fingerprint(embedding, *_training_rows(embedding, group, mask), config)
 
 
 def _training_rows(
-    embedding: Shaped[np.ndarray, "n d"],
-    group: Shaped[np.ndarray, " n"],
-    mask: Bool[np.ndarray, " n"] | None,
+    embedding: np.ndarray, group: np.ndarray, mask: np.ndarray | None
 ) -> tuple[Int[np.ndarray, " m"], Int[np.ndarray, " m"]]:
     """Returns the positions of the training windows and their groups' codes, 0.."""
     if mask is None:
@@ -206,17 +191,13 @@ def _training_rows(
 
 
 def _choose(
-    embedding: Shaped[np.ndarray, "n d"],
-    rows: Int[np.ndarray, " m"],
-    codes: Int[np.ndarray, " m"],
-    *,
-    config: MotifConfig,
+    embedding: np.ndarray, rows: np.ndarray, codes: np.ndarray, *, config: MotifConfig
 ) -> tuple[int, dict[str, Any], list[dict[str, Any]]]:
     """Returns the number of motifs, how it was chosen, and the stability per candidate."""
     candidates = sorted(set(config.candidates))
     if len(rows) <= candidates[0]:
         raise ValueError(
-            f"{len(rows)} training windows cannot make {candidates[0]} motifs; take a shorter "
+            f"{len(rows)} training windows cannot make {candidates[0]} motifs; use a shorter "
             "stride, or fewer in config.motifs.candidates"
         )
     if len(candidates) == 1:
@@ -228,51 +209,47 @@ def _choose(
     return count, chosen | ({"note": notes} if notes else {}), curve.to_rows()
 
 
-def _project_rows(
-    space: Space, embedding: Shaped[np.ndarray, "n d"], rows: Int[np.ndarray, " m"]
-) -> Float[np.ndarray, "m q"]:
-    return np.concatenate(
-        [
-            space.project(embedding[rows[start : start + BLOCK]])[0]
-            for start in range(0, len(rows), BLOCK)
-        ]
-    )
+def _blocks(rows: Int[np.ndarray, " m"]) -> list[Int[np.ndarray, "_"]]:
+    return [rows[block] for block in gen_batches(len(rows), BLOCK)] or [rows]
 
 
 def _assign(
-    space: Space, centres: Float[np.ndarray, "k q"], block: Shaped[np.ndarray, "n d"]
-) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
-    points, residual = space.project(block)
-    return *whitening.nearest(points, centres), residual
+    space: Space, centres: np.ndarray, embedding: np.ndarray, rows: Int[np.ndarray, " m"]
+) -> tuple[np.ndarray, ...]:
+    """Returns motif, distance to its centre and distance off the plane, block by block."""
+    parts = []
+    for block in _blocks(rows):
+        points, residual = space.project(embedding[block])
+        parts.append((*whitening.nearest(points, centres), residual))
+    return tuple(np.concatenate(each) for each in zip(*parts, strict=True))
 
 
-def _check_finite(embedding: Shaped[np.ndarray, "n d"], rows: Int[np.ndarray, " m"]) -> None:
-    for start in range(0, len(rows), BLOCK):
-        finite = np.isfinite(embedding[rows[start : start + BLOCK]]).all(1)
+def _check_finite(embedding: np.ndarray, rows: Int[np.ndarray, " m"]) -> None:
+    for block in _blocks(rows):
+        finite = np.isfinite(embedding[block]).all(1)
         if not finite.all():
-            first = int(rows[start + int(np.argmin(finite))])
+            first = int(block[np.argmin(finite)])
             raise ValueError(
                 f"embedding of window {first} is not finite; embed its recording again"
             )
 
 
 def _fingerprint(
-    embedding: Shaped[np.ndarray, "n d"],
-    rows: Int[np.ndarray, " m"],
-    codes: Int[np.ndarray, " m"],
-    config: MotifConfig,
+    embedding: np.ndarray, rows: np.ndarray, codes: np.ndarray, config: MotifConfig
 ) -> str:
     """Hashes the training windows, their groups, and the settings that a codebook depends on."""
     digest = hashlib.sha256(codes.astype(np.int64).tobytes())
-    for start in range(0, len(rows), BLOCK):
-        digest.update(np.ascontiguousarray(embedding[rows[start : start + BLOCK]]).tobytes())
+    for block in _blocks(rows):
+        digest.update(np.ascontiguousarray(embedding[block]).tobytes())
     shape = [len(rows), embedding.shape[1], str(embedding.dtype)]
     return files.fingerprint(FORMAT, shape, digest.hexdigest(), _settings(config))
 
 
 def _settings(config: MotifConfig) -> dict[str, Any]:
-    """Returns the settings that a codebook depends on, as JSON gives them back."""
-    return json.loads(json.dumps({name: getattr(config, name) for name in _SETTINGS}))
+    """Returns the settings that a codebook depends on, as they are read back from JSON."""
+    return json.loads(
+        json.dumps({name: getattr(config, field) for name, field in _SETTINGS.items()})
+    )
 
 
 def save(path: epath.PathLike, codebook: Codebook) -> None:
@@ -286,7 +263,7 @@ def save(path: epath.PathLike, codebook: Codebook) -> None:
 
 
 def load(path: epath.PathLike, *, fingerprint: str | None = None) -> Codebook:
-    """Reads and checks what `save` wrote.
+    """Reads and checks a codebook.
 
     Args:
         path: the file.
@@ -306,11 +283,11 @@ def load(path: epath.PathLike, *, fingerprint: str | None = None) -> Codebook:
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: not a whole codebook ({error}); delete it") from error
     if meta.pop("format", None) != FORMAT:
-        raise ValueError(f"{path}: not of format {FORMAT}; delete it, and it is fitted anew")
+        raise ValueError(f"{path}: not of format {FORMAT}; delete it to fit it again")
     if fingerprint is not None and meta["fingerprint"] != fingerprint:
         raise ValueError(
             f"{path}: made of other windows or settings (fingerprint {meta['fingerprint']}, "
-            f"expected {fingerprint}); delete it, and it is fitted anew"
+            f"expected {fingerprint}); delete it to fit it again"
         )
     wide, (count, deep) = len(arrays["mean"]), arrays["centres"].shape
     shapes = {

@@ -1,4 +1,4 @@
-"""What is compared: pain with no pain, days with days, drug with vehicle, label with label."""
+"""The contrasts: pain with no pain, days with days, drug with vehicle, label with label."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
@@ -12,10 +12,13 @@ from mpjax.analysis.drug import sessions as drug_sessions
 from mpjax.analysis.drug.sessions import VEHICLE, NoTrial
 from mpjax.analysis.motifs.usage import SESSION, Measured
 from mpjax.analysis.pain_score import why_no_pain_score
-from mpjax.analysis.stats import motif_tests
+from mpjax.analysis.stats import effect_size, permutation
+from mpjax.analysis.stats.estimates import ALPHA
+from mpjax.analysis.stats.multiple_testing import false_discovery_rate
+from mpjax.analysis.stats.units import unit_of
 from mpjax.taxonomy import NO_PAIN, Taxonomy, parse_fine_name
 
-# Of figures that are adjusted together, within one kind of contrast.
+# The figures that are adjusted together, within one kind of contrast.
 FAMILIES = {
     "usage": "usage", "unlike": "usage", "bout_length": "bouts", "bouts_per_minute": "bouts",
     "transition": "transitions",
@@ -27,7 +30,7 @@ KINDS = {
     "drug": "drug against vehicle",
     "label": "label against the others",
 }
-_LEAST_SHARE = 0.5  # of a contrast's units that must have a figure, for it to be tested
+_LEAST_SHARE = 0.5  # of a contrast's units that must have a figure for it to be tested
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,46 +56,39 @@ def contrast_all(
 ) -> tuple[list[Row], list[Row]]:
     """Makes every contrast that the cohort allows.
 
-    Args:
-        recordings: of `motif_usage.measure_recordings`.
-        taxonomy: names the fine classes.
-        setting: units, permutations, seed.
-
     Returns:
         A row per test, with `q` adjusted within its family; and, of contrasts that could not be
         made, {"kind", "contrast", "why"}.
     """
-    made: list[Row] = []
-    absences: list[Row] = []
     parts = [_pain, _days, _drug] if all(map(parse_fine_name, taxonomy.fine)) else [_labels, _drug]
-    for part in parts:
-        for found in part(recordings, taxonomy, setting):
-            (absences if "why" in found else made).append(found)
-    rows = [row for found in made for row in found["rows"]]
-    for family in dict.fromkeys(row["family"] for row in rows):
-        own = [row for row in rows if row["family"] == family]
-        for row, q in zip(own, motif_tests.adjust(np.array([r["p"] for r in own])), strict=True):
+    found = [row for part in parts for row in part(recordings, taxonomy, setting)]
+    rows = [row for row in found if "why" not in row]
+    for own in _by_family(rows).values():
+        for row, q in zip(own, false_discovery_rate([r["p"] for r in own]), strict=True):
             row["q"] = float(q)
-    return rows, absences
+    return rows, [row for row in found if "why" in row]
 
 
 def describe_families(rows: Sequence[Row]) -> list[Row]:
     """Returns per family how many tests it has and finds, and whether it could find one at all."""
-    described = []
-    for family in dict.fromkeys(row["family"] for row in rows):
-        own = [row for row in rows if row["family"] == family]
-        least = min(row["least_p"] for row in own)
-        described.append(
-            {
-                "family": family,
-                "tests": len(own),
-                "found": sum(row["q"] <= 0.05 for row in own),
-                "least_p": least,
-                # A single effect must beat 0.05 / tests.
-                "could_find_one": least * len(own) <= 0.05,
-            }
-        )
-    return described
+    return [
+        {
+            "family": family,
+            "tests": len(own),
+            "found": sum(row["q"] <= ALPHA for row in own),
+            "least_p": (least := min(row["least_p"] for row in own)),
+            # A single effect must have a p below alpha / tests.
+            "could_find_one": least * len(own) <= ALPHA,
+        }
+        for family, own in _by_family(rows).items()
+    ]
+
+
+def _by_family(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    families: dict[str, list[Row]] = {}
+    for row in rows:
+        families.setdefault(row["family"], []).append(row)
+    return families
 
 
 def _why(kind: str, contrast: str, why: str) -> Row:
@@ -102,7 +98,7 @@ def _why(kind: str, contrast: str, why: str) -> Row:
 def coarse_of(recordings: Measured, taxonomy: Taxonomy) -> pd.Series:
     """Returns the coarse class of each recording; empty for one of no (single) trained class."""
     names = [taxonomy.coarse[index] for index in taxonomy.fine_to_coarse]
-    return recordings.table["label"].map(lambda label: names[label] if label >= 0 else "")
+    return recordings.table["label"].map(dict(enumerate(names))).fillna("")
 
 
 def _pain(recordings: Measured, taxonomy: Taxonomy, setting: Setting) -> Iterator[Row]:
@@ -114,81 +110,66 @@ def _pain(recordings: Measured, taxonomy: Taxonomy, setting: Setting) -> Iterato
     coarse = sessions.table["coarse"]
     free = sessions.table.groupby("animal")["coarse"].transform(lambda own: (own == NO_PAIN).all())
     for kind in [name for name in taxonomy.coarse if name != NO_PAIN]:
-        contrast = f"{kind} against {NO_PAIN}"
-        either = sessions.take(((coarse == kind) | free).to_numpy())
+        either = sessions.take((coarse == kind) | free)
         days = [set(own["day"]) for _, own in either.table.groupby(either.table["coarse"])]
         shared = set.intersection(*days) if len(days) == 2 else set()
         if shared:
-            either = either.take(either.table["day"].isin(shared).to_numpy())
-        note = "" if shared else "filmed on no common day, so days and pain cannot be told apart"
-        yield _two_groups(
-            either, (either.table["coarse"] == kind).to_numpy(), setting,
-            what={"kind": "pain", "contrast": contrast, "group": kind, "reference": NO_PAIN},
-            note=note,
-        )  # fmt: skip
+            either = either.take(either.table["day"].isin(shared))
+        what = {
+            "kind": "pain", "contrast": f"{kind} against {NO_PAIN}", "group": kind,
+            "reference": NO_PAIN,
+        }  # fmt: skip
+        if not shared:
+            what["note"] = "filmed on no common day, so days and pain cannot be distinguished"
+        yield from _two_groups(either, either.table["coarse"] == kind, setting, what)
 
 
 def _untreated(recordings: Measured, taxonomy: Taxonomy) -> Measured:
     """Returns the sessions outside the drug part that are of a trained class."""
     table = recordings.table
-    mask = (table["split"] != "drug") & (table["drug"] == "") & (table["label"] >= 0)
-    kept = recordings.take(mask.to_numpy())
-    table = kept.table.assign(coarse=coarse_of(kept, taxonomy).to_numpy())
-    return dataclasses.replace(kept, table=table).average(SESSION)
+    kept = recordings.take(
+        (table["split"] != "drug") & (table["drug"] == "") & (table["label"] >= 0)
+    )
+    return kept.assign(coarse=coarse_of(kept, taxonomy)).average(SESSION)
 
 
-def _unit_of(table: pd.DataFrame, side: np.ndarray, group: str) -> str:
-    """Returns `cage` where cages are what is divided and each is on one side; else `animal`."""
-    if group != "cage" or (table["cage"] == "").any():
-        return "animal"
-    sides = pd.Series(side).groupby(table["cage"].to_numpy()).nunique()
-    return "cage" if (sides == 1).all() else "animal"
+def _per_unit(sessions: Measured, unit: str, by: str) -> Measured:
+    """Averages sessions per animal (then per cage, where cages are the units) and value of `by`."""
+    units = sessions.average(["animal", by])
+    return units.average(["cage", by]) if unit == "cage" else units
 
 
-def _two_groups(
-    sessions: Measured, treated: np.ndarray, setting: Setting, *, what: Row, note: str = ""
-) -> Row:
+def _two_groups(sessions: Measured, treated: pd.Series, setting: Setting, what: Row) -> list[Row]:
     """Compares two groups of animals (or cages) by the mean over each one's sessions."""
-    unit = _unit_of(sessions.table, treated, setting.group)
-    marked = dataclasses.replace(sessions, table=sessions.table.assign(treated=treated))
-    units = marked.average(["animal", "treated"])
-    if unit == "cage":
-        units = units.average(["cage", "treated"])
+    unit = unit_of(sessions.table, treated.to_numpy(), group=setting.group)
+    units = _per_unit(sessions.assign(treated=treated), unit, "treated")
     side = units.table["treated"].to_numpy(bool)
     sizes = {"group": int(side.sum()), "reference": int((~side).sum())}
     if min(sizes.values()) < 2:
-        return _why(
-            what["kind"], what["contrast"],
+        why = (
             f"each side needs 2 {unit}s; {what['group']} has {sizes['group']}, "
-            f"{what['reference']} {sizes['reference']}",
-        )  # fmt: skip
+            f"{what['reference']} {sizes['reference']}"
+        )
+        return [_why(what["kind"], what["contrast"], why)]
     units = _testable(units)
-    tested = motif_tests.compare_groups(
+    tested = permutation.compare_groups(
         units.values, side, permutations=setting.permutations, seed=setting.seed
     )
-    return _rows(
-        units,
-        tested,
-        _effects(units.values[side], units.values[~side]),
-        what | {"unit": unit},
-        note,
-    )
+    effects = _effects(units.values[side], units.values[~side])
+    return _rows(units, tested, effects, what | {"unit": unit})
 
 
 def _testable(units: Measured) -> Measured:
     """Returns the figures that enough units have and that vary among them."""
-    valid = np.isfinite(units.values)
-    varies = np.nanmax(np.where(valid, units.values, -np.inf), axis=0) > np.nanmin(
-        np.where(valid, units.values, np.inf), axis=0
-    )
-    kept = np.flatnonzero((valid.mean(0) >= _LEAST_SHARE) & varies)
+    values = pd.DataFrame(units.values)
+    able = (values.notna().mean() >= _LEAST_SHARE) & (values.max() > values.min())
+    kept = np.flatnonzero(able)
     measures = tuple(units.measures[column] for column in kept)
     return dataclasses.replace(units, measures=measures, values=units.values[:, kept])
 
 
 def _effects(group: Float[np.ndarray, "n m"], reference: Float[np.ndarray, "r m"]) -> list[Row]:
     """Returns per figure the means of both sides, their difference and its standardised size."""
-    sides = [_means(group), _means(reference)]
     sizes = [np.isfinite(side).sum(0) for side in (group, reference)]
     return [
         {
@@ -196,34 +177,34 @@ def _effects(group: Float[np.ndarray, "n m"], reference: Float[np.ndarray, "r m"
             "difference": None if None in (own, other) else own - other,
             "mean": own,
             "reference_mean": other,
-            "n": {"group": int(sizes[0][each]), "reference": int(sizes[1][each])},
+            "n": {"group": int(n), "reference": int(n_other)},
         }
-        for each, (effect, own, other) in enumerate(
-            zip(motif_tests.standardise_difference(group, reference), *sides, strict=True)
+        for effect, own, other, n, n_other in zip(
+            effect_size.hedges_g(group, reference),
+            _means(group), _means(reference), *sizes, strict=True,
         )
-    ]
+    ]  # fmt: skip
 
 
 def _means(values: Float[np.ndarray, "n m"]) -> list[float | None]:
-    """Returns the mean of each figure, missing values left out; None where there is no value."""
+    """Returns the mean of each figure without missing values; None where there is no value."""
     columns = (own[np.isfinite(own)] for own in values.T)
     return [float(own.mean()) if len(own) else None for own in columns]
 
 
 def _rows(
-    units: Measured, tested: motif_tests.Tested, effects: Sequence[Row], what: Row, note: str
-) -> Row:
-    """Returns {"rows"}: one per figure that has a p."""
-    rows = []
-    for measure, p, effect in zip(units.measures, tested.p, effects, strict=True):
-        if np.isfinite(p):
-            family = f"{what['kind']}: {FAMILIES[measure.kind]}"
-            named = {"measure": measure.kind, "motif": measure.motif, "to": measure.to}
-            rows.append(
-                {"family": family, **what, **named, **effect, "p": float(p),
-                 "least_p": tested.least_p, **({"note": note} if note else {})}
-            )  # fmt: skip
-    return {"rows": rows}
+    units: Measured, tested: permutation.Tested, effects: Sequence[Row], what: Row
+) -> list[Row]:
+    """Returns a row per figure that has a p."""
+    return [
+        {
+            "family": f"{what['kind']}: {FAMILIES[measure.kind]}", **what,
+            "measure": measure.kind, "motif": measure.motif, "to": measure.to,
+            **effect, "p": float(p), "least_p": tested.least_p,
+        }
+        for measure, p, effect in zip(units.measures, tested.p, effects, strict=True)
+        if np.isfinite(p)
+    ]  # fmt: skip
 
 
 def _days(recordings: Measured, taxonomy: Taxonomy, setting: Setting) -> Iterator[Row]:
@@ -242,21 +223,21 @@ def _days(recordings: Measured, taxonomy: Taxonomy, setting: Setting) -> Iterato
             continue
         units, time, place = found
         what |= {"reference": "", "unit": _course_unit(sessions.table, setting)}
-        tested = motif_tests.judge_trend(
+        tested = permutation.judge_trend(
             units.values, time, place, permutations=setting.permutations, seed=setting.seed
         )
-        each = motif_tests.slopes(units.values, time, place)
-        yield _rows(units, tested, _slope_effects(each), what, "")
+        each = permutation.slopes(units.values, time, place)
+        yield from _rows(units, tested, _slope_effects(each), what)
         first = units.table.groupby(place).first()
         courses.setdefault(str(kind), []).append(
             Measured(first.assign(coarse=kind), units.measures, each)
         )
     for kind in [name for name in courses if name != NO_PAIN and NO_PAIN in courses]:
-        yield _two_courses(courses[kind], courses[NO_PAIN], kind, setting)
+        yield from _two_courses(courses[kind], courses[NO_PAIN], kind, setting)
 
 
 def _course_unit(table: pd.DataFrame, setting: Setting) -> str:
-    return _unit_of(table, table["condition"].to_numpy(), setting.group)
+    return unit_of(table, table["condition"].to_numpy(), group=setting.group)
 
 
 def _course(
@@ -268,10 +249,8 @@ def _course(
     last of them. Or why there is no course.
     """
     unit = _course_unit(sessions.table, setting)
-    daily = sessions.average(["animal", "day"])
-    if unit == "cage":
-        daily = daily.average(["cage", "day"])
-    daily = daily.take((daily.table.groupby(unit)["day"].transform("nunique") > 1).to_numpy())
+    daily = _per_unit(sessions, unit, "day")
+    daily = daily.take(daily.table.groupby(unit)["day"].transform("nunique") > 1)
     place = pd.factorize(daily.table[unit])[0]
     if not len(place) or place.max() < 1:
         return f"fewer than 2 {unit}s were filmed on 2 days or more"
@@ -285,7 +264,7 @@ def _slope_effects(slope: Float[np.ndarray, "n m"]) -> list[Row]:
         {"effect": effect, "difference": mean, "mean": mean, "reference_mean": None,
          "n": {"group": int(n), "reference": 0}}
         for effect, mean, n in zip(
-            motif_tests.standardise_mean(slope), _means(slope), np.isfinite(slope).sum(0),
+            effect_size.standardised_mean(slope), _means(slope), np.isfinite(slope).sum(0),
             strict=True,
         )
     ]  # fmt: skip
@@ -293,50 +272,47 @@ def _slope_effects(slope: Float[np.ndarray, "n m"]) -> list[Row]:
 
 def _two_courses(
     pain: Sequence[Measured], free: Sequence[Measured], kind: str, setting: Setting
-) -> Row:
+) -> list[Row]:
     """Compares the slopes of animals in pain with those of animals without."""
     parts = [*pain, *free]
-    names = sorted(
-        set.intersection(*(set(part.measures) for part in parts)),
-        key=parts[0].measures.index,
-    )
+    shared = set.intersection(*(set(part.measures) for part in parts))
+    names = tuple(measure for measure in parts[0].measures if measure in shared)
     values = [part.values[:, [part.measures.index(name) for name in names]] for part in parts]
     table = pd.concat([part.table for part in parts], ignore_index=True)
-    joined = Measured(table, tuple(names), np.concatenate(values))
     what = {
         "kind": "days_against_no_pain", "contrast": f"trend of {kind} against that of {NO_PAIN}",
         "group": kind, "reference": NO_PAIN,
     }  # fmt: skip
-    return _two_groups(joined, (table["coarse"] == kind).to_numpy(), setting, what=what)
+    joined = Measured(table, names, np.concatenate(values))
+    return _two_groups(joined, table["coarse"] == kind, setting, what)
 
 
 def _drug(recordings: Measured, taxonomy: Taxonomy, setting: Setting) -> Iterator[Row]:
     """Yields the change from before to after the dose of every arm against vehicle's."""
     del taxonomy
-    kind = "drug"
-    part = recordings.take((recordings.table["split"] == "drug").to_numpy())
+    part = recordings.take(recordings.table["split"] == "drug")
     given = set(part.table["drug"]) - {""}
     if VEHICLE not in given or given == {VEHICLE}:
         if given:
             missing = "drug" if VEHICLE in given else VEHICLE
-            yield _why(kind, KINDS[kind], f"the drug part has no {missing} arm")
+            yield _why("drug", KINDS["drug"], f"the drug part has no {missing} arm")
         return
     try:
         changed = _changes(part)
     except NoTrial as error:
-        yield _why(kind, KINDS[kind], str(error))
+        yield _why("drug", KINDS["drug"], str(error))
         return
-    unit = drug_sessions.unit_of(changed.table)
+    unit = unit_of(changed.table, changed.table["arm"].to_numpy())
     for condition in sorted(set(changed.table["condition"])):
-        own = changed.take((changed.table["condition"] == condition).to_numpy())
+        own = changed.take(changed.table["condition"] == condition)
         for arm in drug_sessions.dose_arms(own.table):
-            both = own.take(own.table["arm"].isin([arm, VEHICLE]).to_numpy())
-            yield _two_groups(
-                both, (both.table["arm"] == arm).to_numpy(),
-                dataclasses.replace(setting, group=unit),
-                what={"kind": kind, "contrast": f"{condition}: {arm} against {VEHICLE}",
-                      "group": arm, "reference": VEHICLE, "condition": condition},
-            )  # fmt: skip
+            both = own.take(own.table["arm"].isin([arm, VEHICLE]))
+            what = {
+                "kind": "drug", "contrast": f"{condition}: {arm} against {VEHICLE}", "group": arm,
+                "reference": VEHICLE, "condition": condition,
+            }  # fmt: skip
+            by_unit = dataclasses.replace(setting, group=unit)
+            yield from _two_groups(both, both.table["arm"] == arm, by_unit, what)
 
 
 def _changes(part: Measured) -> Measured:
@@ -344,54 +320,53 @@ def _changes(part: Measured) -> Measured:
     table = drug_sessions.with_arms(part.table)
     marked = part.take(part.table.index.isin(table.index))
     marked = dataclasses.replace(marked, table=table.reset_index(drop=True))
-    marked = marked.take(marked.table["phase"].isin(["pre", "post"]).to_numpy())
+    marked = marked.take(marked.table["phase"].isin(["pre", "post"]))
     phases = marked.average(["animal", "phase", "day", "minutes_post_dose"])
     phases = phases.average(["animal", "phase"])
-    sides = [phases.take((phases.table["phase"] == phase).to_numpy()) for phase in ("pre", "post")]
+    sides = [phases.take(phases.table["phase"] == phase) for phase in ("pre", "post")]
     shared = set(sides[0].table["animal"]) & set(sides[1].table["animal"])
     if not shared:
         raise NoTrial("no animal has a session before and one after its dose")
-    pre, post = (side.take(side.table["animal"].isin(shared).to_numpy()) for side in sides)
+    pre, post = (side.take(side.table["animal"].isin(shared)) for side in sides)
     return dataclasses.replace(post, values=post.values - pre.values)
 
 
 def _labels(recordings: Measured, taxonomy: Taxonomy, setting: Setting) -> Iterator[Row]:
     """Yields each label against all others."""
-    mixed = (recordings.table["label"] < 0).to_numpy()
-    held = recordings.take((~mixed) & (recordings.table["split"] != "drug").to_numpy())
+    table = recordings.table
+    held = recordings.take((table["label"] >= 0) & (table["split"] != "drug"))
     if not len(held.table):
         yield _why("label", KINDS["label"], "no recording has a single label")
         return
-    label = held.table["label"].to_numpy()
-    place = pd.factorize(held.table["animal"])[0]
-    labels_of = held.table.groupby("animal")["label"].nunique()
-    for index in np.unique(label).tolist():
-        name = taxonomy.fine[index]
-        what = {"kind": "label", "contrast": f"{name} against the others", "group": name,
-                "reference": "the others"}  # fmt: skip
-        if (labels_of == 1).all():
-            yield _two_groups(held, label == index, setting, what=what)
-            continue
-        yield _within_animals(held, label == index, place, setting, what | {"unit": "recording"})
+    several = held.table[["animal", "label"]].drop_duplicates()["animal"].duplicated().any()
+    for index in sorted(set(held.table["label"])):
+        name, chosen = taxonomy.fine[index], held.table["label"] == index
+        what = {
+            "kind": "label", "contrast": f"{name} against the others", "group": name,
+            "reference": "the others",
+        }  # fmt: skip
+        if several:
+            yield from _within_animals(held, chosen.to_numpy(), setting, what)
+        else:
+            yield from _two_groups(held, chosen, setting, what)
 
 
-def _within_animals(
-    held: Measured, chosen: np.ndarray, place: np.ndarray, setting: Setting, what: Row
-) -> Row:
+def _within_animals(held: Measured, chosen: np.ndarray, setting: Setting, what: Row) -> list[Row]:
     """Compares an animal's recordings of one label with its others."""
+    place = pd.factorize(held.table["animal"])[0]
     both = [len(set(chosen[place == each])) > 1 for each in range(int(place.max()) + 1)]
     if sum(both) < 2:
-        why = f"{sum(both)} animal(s) have recordings of it and of another label; it takes 2"
-        return _why(what["kind"], what["contrast"], why)
+        why = f"{sum(both)} animal(s) have recordings of it and of another label; 2 are needed"
+        return [_why(what["kind"], what["contrast"], why)]
     inside = np.array(both)[place]
     held, chosen = _testable(held.take(inside)), chosen[inside]
     place = np.unique(place[inside], return_inverse=True)[1]
-    tested = motif_tests.compare_within(
+    tested = permutation.compare_within(
         held.values, chosen, place, permutations=setting.permutations, seed=setting.seed
     )
-    differences = motif_tests.slopes(held.values, chosen.astype(float), place)
+    differences = permutation.slopes(held.values, chosen.astype(float), place)
     effects = _slope_effects(differences)
     sides = zip(_means(held.values[chosen]), _means(held.values[~chosen]), strict=True)
     for effect, (own, others) in zip(effects, sides, strict=True):
         effect |= {"mean": own, "reference_mean": others}
-    return _rows(held, tested, effects, what, "")
+    return _rows(held, tested, effects, what | {"unit": "recording"})

@@ -1,9 +1,9 @@
-"""How many motifs: as many as two halves of the animals agree on, beyond what no structure gives.
+"""How many motifs: as many as two halves of the animals agree on, beyond unstructured data.
 
 Stability as a criterion: Ben-Hur, Elisseeff & Guyon (2002), Pac. Symp. Biocomput. 7; its reference
 without structure: Tibshirani, Walther & Hastie (2001), doi:10.1111/1467-9868.00293. The highest
-stability alone is often that of the fewest motifs: any two halves agree on one great divide, with
-or without clusters.
+stability alone often favours the fewest motifs: any two halves agree on one large division, with or
+without clusters.
 """
 
 import dataclasses
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
+from scipy import stats
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
@@ -21,19 +22,19 @@ from mpjax.analysis.stats import whitening
 from mpjax.config import MotifConfig
 
 RULE = (
-    "the most motifs whose stability (adjusted Rand between codebooks of two halves of the "
-    "animals, on windows of others, corrected for what data without structure give) lies within "
-    "one standard error of the best"
+    "the largest number of motifs whose stability (adjusted Rand index between codebooks of two "
+    "halves of the animals, on windows of other animals, corrected for that of data without "
+    "structure) is within one standard error of the best"
 )
 _RESTARTS = 3  # of k-means on a half
 _HELD_OUT = 5  # one group in so many is in neither half
 _PIECES = 10  # that windows are cut into where there are too few groups for halves
 _CHANCE_DRAWS = 3  # of data without structure, at most; their stability varies little
-_CLEAR = 3.0  # standard errors that the best corrected stability must exceed 0 by
+_CLEAR = 3.0  # standard errors by which the best corrected stability must exceed 0
 
 
 # Points of a half, and the held-out ones in the space of that half.
-_Half = tuple[Float[np.ndarray, "_ _"], Float[np.ndarray, "_ _"]]
+_Half = tuple[Float[np.ndarray, "_ _"], ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,46 +56,44 @@ class Curve:
 
     @property
     def corrected(self) -> Float[np.ndarray, "draws k"]:
-        """Share of the way from the stability of no structure (0) to full agreement (1)."""
+        """Stability on a scale from that of data without structure (0) to full agreement (1)."""
         chance = self.chance.mean(0)
         return (self.observed - chance) / (1 - chance)
 
+    @property
+    def standard_error(self) -> Float[np.ndarray, " k"]:
+        """Of the mean corrected stability; 0 with a single draw."""
+        if len(self.observed) < 2:
+            return np.zeros(len(self.candidates))
+        return stats.sem(self.corrected)
+
     def choose(self) -> tuple[int, str]:
         """Returns the number of motifs by `RULE`, and a warning where nothing supports it."""
-        mean, error = self.corrected.mean(0), _standard_error(self.corrected)
+        mean, error = self.corrected.mean(0), self.standard_error
         best = int(mean.argmax())
         if mean[best] <= _CLEAR * error[best]:
             return int(self.candidates[0]), (
-                "no number of motifs is more stable than in data without structure, so the fewest "
-                "are taken; what they show may be arbitrary cuts"
+                "no number of motifs is more stable than in data without structure, so the "
+                "smallest is used; its motifs may be arbitrary"
             )
         within = np.flatnonzero(mean >= mean[best] - error[best])
         return int(self.candidates[within.max()]), ""
 
     def to_rows(self) -> list[dict[str, Any]]:
         """Returns a row per number of motifs for metrics.json."""
-        columns = zip(
-            self.candidates, self.observed.T, self.chance.T, self.corrected.T,
-            _standard_error(self.corrected), strict=True,
-        )  # fmt: skip
+        several = len(self.observed) > 1
         return [
             {
                 "motifs": int(count),
-                "adjusted_rand": float(seen.mean()),
-                "sd": float(seen.std(ddof=1)) if len(seen) > 1 else 0.0,
-                "draws": [float(value) for value in seen],
-                "without_structure": float(chance.mean()),
-                "corrected": float(corrected.mean()),
-                "standard_error": float(error),
+                "adjusted_rand": float(self.observed[:, k].mean()),
+                "sd": float(self.observed[:, k].std(ddof=1)) if several else 0.0,
+                "draws": self.observed[:, k].tolist(),
+                "without_structure": float(self.chance[:, k].mean()),
+                "corrected": float(self.corrected[:, k].mean()),
+                "standard_error": float(self.standard_error[k]),
             }
-            for count, seen, chance, corrected, error in columns
+            for k, count in enumerate(self.candidates)
         ]
-
-
-def _standard_error(values: Float[np.ndarray, "draws k"]) -> Float[np.ndarray, " k"]:
-    if len(values) < 2:
-        return np.zeros(values.shape[1])
-    return values.std(0, ddof=1) / np.sqrt(len(values))
 
 
 def cluster(
@@ -102,7 +101,7 @@ def cluster(
 ) -> Float[np.ndarray, "count q"]:
     """Returns the centres of k-means, the best of several starts.
 
-    On one thread: what several threads sum up depends on which of them is done first.
+    On one thread: with several, sums depend on which thread finishes first.
 
     Raises:
         ValueError: fewer distinct points than centres.
@@ -113,9 +112,26 @@ def cluster(
     if (distinct := len(np.unique(fitted.labels_))) < count:
         raise ValueError(
             f"the training windows hold {distinct} distinct embedding(s), which cannot make "
-            f"{count} motifs; take fewer in config.motifs.candidates"
+            f"{count} motifs; use fewer in config.motifs.candidates"
         )
     return fitted.cluster_centers_.astype(np.float64)
+
+
+def fit_space(
+    embedding: Shaped[np.ndarray, "n d"],
+    rows: Int[np.ndarray, " m"],
+    group: Int[np.ndarray, " m"],
+    config: MotifConfig,
+) -> whitening.Space:
+    """Fits the whitened space on some windows, by the settings of the config."""
+    return whitening.fit_space(
+        embedding,
+        rows,
+        whitening.units_of(group),
+        components=config.components,
+        variance=config.variance,
+        shrinkage=config.shrinkage,
+    )
 
 
 def measure_stability(
@@ -136,18 +152,17 @@ def measure_stability(
     group, note = _divisible(group)
     candidates = sorted(set(config.candidates))
     observed, chance = [], []
-    for draw in range(config.halves):
+    for draw in range(config.stability_draws):
         generator = np.random.default_rng([config.seed, draw])
-        parts = [
-            mine[whitening.even_sample(group[mine], config.half_sample, generator)]
+        held_out, *halves = (
+            mine[whitening.even_sample(group[mine], config.max_windows_per_half, generator)]
             for mine in _divide(group, generator)
-        ]
-        held_out, first, second = (rows[part] for part in parts)
-        fitted = [
-            _project(embedding, own, group[part], held_out, config=config)
-            for own, part in ((first, parts[1]), (second, parts[2]))
-        ]
-        fits = [k for k in candidates if k < min(map(len, parts))]
+        )
+        fitted = []
+        for half in halves:
+            space = fit_space(embedding, rows[half], group[half], config)
+            fitted.append(tuple(space.project(embedding[rows[p]])[0] for p in (half, held_out)))
+        fits = [k for k in candidates if k < min(map(len, (held_out, *halves)))]
         observed.append([_agreement(fitted, count, seed=draw) for count in fits])
         if draw < _CHANCE_DRAWS:
             shapeless = _without_structure(fitted, generator)
@@ -156,7 +171,7 @@ def measure_stability(
     if not fewest:
         raise ValueError(
             f"{len(rows)} training windows are too few for {candidates[0]} motifs in each half of "
-            "the animals; take a shorter stride, or fewer in config.motifs.candidates"
+            "the animals; use a shorter stride, or fewer in config.motifs.candidates"
         )
     seen, by_chance = (np.array([row[:fewest] for row in table]) for table in (observed, chance))
     return Curve(np.array(candidates[:fewest]), seen, by_chance, note)
@@ -170,38 +185,18 @@ def _divisible(group: Int[np.ndarray, " m"]) -> tuple[Int[np.ndarray, " m"], str
     piece = np.arange(len(group)) * _PIECES // len(group)
     return piece, (
         f"{groups} training group(s) only: the halves are stretches of their windows, so the "
-        "stability says nothing of other animals"
+        "stability says nothing about other animals"
     )
 
 
 def _divide(
     group: Int[np.ndarray, " m"], generator: np.random.Generator
 ) -> list[Int[np.ndarray, "_"]]:
-    """Returns the windows that are held out, and those of two halves; a group is in one of them."""
+    """Returns the held-out windows and those of two halves; each group is in one of the three."""
     order = generator.permutation(np.unique(group))
     held = max(1, len(order) // _HELD_OUT)
     rest = order[held:]
     return [np.flatnonzero(np.isin(group, part)) for part in (order[:held], rest[::2], rest[1::2])]
-
-
-def _project(
-    embedding: Shaped[np.ndarray, "n d"],
-    rows: Int[np.ndarray, " m"],
-    group: Int[np.ndarray, " m"],
-    held_out: Int[np.ndarray, " h"],
-    *,
-    config: MotifConfig,
-) -> _Half:
-    """Fits a space on one half; returns its points and those that are held out."""
-    space = whitening.fit_space(
-        embedding,
-        rows,
-        whitening.units_of(group),
-        components=config.components,
-        variance=config.variance,
-        shrinkage=config.shrinkage,
-    )
-    return space.project(embedding[rows])[0], space.project(embedding[held_out])[0]
 
 
 def _without_structure(fitted: list[_Half], generator: np.random.Generator) -> list[_Half]:

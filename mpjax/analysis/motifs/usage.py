@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -10,12 +10,8 @@ from jaxtyping import Bool, Float, Int
 
 from mpjax.analysis.motifs.codebook import Assigned
 
-# What tells an animal's sessions apart.
+# The columns that identify a session of an animal.
 SESSION = ("animal", "condition", "day", "drug", "dose_mg_per_kg", "minutes_post_dose")
-UNITS = {
-    "usage": "share of the time", "unlike": "share of the time", "bout_length": "s",
-    "bouts_per_minute": "1/min", "transition": "1/min",
-}  # fmt: skip
 MOST_TRANSITIONS = 100  # the commonest, whatever the condition
 _GAP = 1.5  # steps between windows; a longer one breaks a bout
 _KEPT = ("video", *SESSION, "cage", "sex", "split", "fold")
@@ -26,9 +22,10 @@ class Measure:
     """One figure of a recording.
 
     Attributes:
-        kind: a key of `UNITS`.
-        motif: that it tells of; None for `unlike`.
-        to: the motif that follows, of a transition.
+        kind: `usage` or `unlike` (shares of the time), `bout_length` (s), `bouts_per_minute` or
+            `transition` (1/min).
+        motif: that it describes; None for `unlike`.
+        to: of a transition, the motif that follows.
     """
 
     kind: str
@@ -41,7 +38,7 @@ class Measured:
     """Figures of recordings or sessions.
 
     Attributes:
-        table: a row per recording (`video`, what tells sessions apart, `cage, sex, split, fold`,
+        table: a row per recording (`video`, the columns of `SESSION`, `cage, sex, split, fold`,
             `label` (-1: none, or several), `windows`, `seconds`) or per session.
         measures: the columns of `values`.
         values: NaN where there is none, e.g. the length of bouts that never occurred.
@@ -53,13 +50,18 @@ class Measured:
     values: Float[np.ndarray, "rows measures"]
     why_no_bouts: str = ""
 
-    def take(self, rows: Bool[np.ndarray, " rows"]) -> "Measured":
+    def take(self, mask: Bool[np.ndarray, " rows"] | pd.Series) -> "Measured":
         """Returns some rows."""
-        table = self.table[rows].reset_index(drop=True)
-        return dataclasses.replace(self, table=table, values=self.values[rows])
+        mask = np.asarray(mask, bool)
+        table = self.table[mask].reset_index(drop=True)
+        return dataclasses.replace(self, table=table, values=self.values[mask])
+
+    def assign(self, **columns: Any) -> "Measured":
+        """Adds columns to the table."""
+        return dataclasses.replace(self, table=self.table.assign(**columns))
 
     def average(self, by: Sequence[str]) -> "Measured":
-        """Averages the rows of each value of `by`, each row counting alike, missing ones out.
+        """Averages the rows of each value of `by` with equal weight, without missing figures.
 
         `windows` and `seconds` are summed, of other columns the first value is kept, and of
         `label` only one that all rows share.
@@ -68,23 +70,14 @@ class Measured:
         code = grouped.ngroup().to_numpy()
         if not len(code):
             return self
-        count = int(code.max()) + 1
-        order = np.argsort(code, kind="stable")
-        first = np.searchsorted(code[order], np.arange(count))
-        valid = np.isfinite(self.values)[order]
-        total = np.add.reduceat(np.where(valid, self.values[order], 0), first, axis=0)
-        n = np.add.reduceat(valid.astype(int), first, axis=0)
-        values = np.divide(total, n, out=np.full(total.shape, np.nan), where=n > 0)
+        values = pd.DataFrame(self.values).groupby(code).mean().to_numpy()
         how = {name: "first" for name in self.table if name not in by}
         how |= {"windows": "sum", "seconds": "sum"}
         table = grouped.agg(how).reset_index()
         if "label" not in by:
-            table["label"] = grouped["label"].agg(_single).to_numpy()
+            labels = grouped["label"]
+            table["label"] = labels.first().where(labels.min() == labels.max(), -1).to_numpy()
         return dataclasses.replace(self, table=table, values=values)
-
-
-def _single(labels: pd.Series) -> int:
-    return int(labels.iloc[0]) if len(set(labels)) == 1 else -1
 
 
 def measure_recordings(
@@ -92,13 +85,13 @@ def measure_recordings(
 ) -> tuple[Measured, Int[np.ndarray, "motifs motifs"]]:
     """Measures every recording.
 
-    A window that is unlike anything seen counts to no motif, but to the time. A bout is a run of
-    one motif over windows that follow each other; its length is its windows times their step.
+    A window that is unlike any training window counts towards the time but to no motif. A bout is a
+    run of one motif over consecutive windows; its length is its windows times their step.
 
     Args:
-        windows: a row per window, see `motifs.analyse`.
+        windows: a row per window, see `analyse.analyse`.
         assigned: by one codebook, in the order of `windows`.
-        motifs: how many the codebook has.
+        motifs: number of motifs of the codebook.
 
     Returns:
         The figures, and how often each motif (rows) was followed by each other one.
@@ -127,14 +120,13 @@ def measure_recordings(
     held = _count((runs.video, runs.state), (recordings, motifs + 1), runs.windows)[:, :motifs]
     length = np.divide(held, bouts, out=np.full(held.shape, np.nan), where=bouts > 0)
     length = np.where(windows_of[:, None] > 1, length * step[:, None], np.nan)
-    moves = (runs.state < motifs) & (runs.next < motifs)
+    moves = (runs.state < motifs) & (runs.next >= 0) & (runs.next < motifs)
     pair = runs.state[moves] * motifs + runs.next[moves]
     animal = pd.factorize(table["animal"])[0][runs.video[moves]]
     kept = _common(pair, animal, animals=table["animal"].nunique(), motifs=motifs)
-    place = np.full(motifs**2, -1)
-    place[kept] = np.arange(len(kept))
-    chosen = place[pair] >= 0
-    followed = _count((runs.video[moves][chosen], place[pair[chosen]]), (recordings, len(kept)))
+    chosen = np.isin(pair, kept)
+    cell = (runs.video[moves][chosen], np.searchsorted(kept, pair[chosen]))
+    followed = _count(cell, (recordings, len(kept)))
     for kind in ("bout_length", "bouts_per_minute"):
         measures += [Measure(kind, motif) for motif in range(motifs)]
     measures += [Measure("transition", *divmod(int(each), motifs)) for each in kept]
@@ -151,10 +143,7 @@ def _count(
 
 
 def _steps(rows: pd.DataFrame, video: Int[np.ndarray, " n"]) -> Float[np.ndarray, " recordings"]:
-    """Returns the usual time between the windows of each recording, in s.
-
-    That of a recording of one window is the window's own length.
-    """
+    """Returns each recording's median time between windows, in s; of one window, its length."""
     gap = pd.Series(np.diff(rows["start_s"].to_numpy(), prepend=np.nan))
     gap[np.diff(video, prepend=-1) != 0] = np.nan
     usual = gap.groupby(video).median().to_numpy()
@@ -162,9 +151,8 @@ def _steps(rows: pd.DataFrame, video: Int[np.ndarray, " n"]) -> Float[np.ndarray
     return np.where(usual > 0, usual, length)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Runs:
-    """Runs of one state, and the state of the run that follows without a gap (-1 → none)."""
+class _Runs(NamedTuple):
+    """Runs of one state; `next` is that of the run that follows without a gap, -1 for none."""
 
     video: Int[np.ndarray, " runs"]
     state: Int[np.ndarray, " runs"]
@@ -173,20 +161,11 @@ class _Runs:
     start: Int[np.ndarray, " runs"]
 
 
-_NONE = np.iinfo(np.int64).max
-
-
-def _find_runs(
-    video: Int[np.ndarray, " n"],
-    state: Int[np.ndarray, " n"],
-    start: Float[np.ndarray, " n"],
-    step: Float[np.ndarray, " recordings"],
-) -> _Runs:
+def _find_runs(video: np.ndarray, state: np.ndarray, start: np.ndarray, step: np.ndarray) -> _Runs:
     broken = np.diff(video, prepend=-1) != 0
     broken |= np.diff(start, prepend=0) > _GAP * step[video]
     first = np.flatnonzero(broken | (np.diff(state, prepend=-1) != 0))
-    following = np.append(state[first[1:]], _NONE)
-    following[np.append(broken[first[1:]], True)] = _NONE
+    following = np.where(np.append(broken[first[1:]], True), -1, np.append(state[first[1:]], -1))
     length = np.diff(np.append(first, len(state)))
     return _Runs(video[first], state[first], length, following, first)
 
@@ -194,12 +173,11 @@ def _find_runs(
 def _common(
     pair: Int[np.ndarray, " moves"], animal: Int[np.ndarray, " moves"], *, animals: int, motifs: int
 ) -> Int[np.ndarray, " kept"]:
-    """Returns the commonest transitions of those that half of all animals make, ascending.
+    """Returns the most frequent transitions of those that half of all animals make, ascending.
 
-    Conditions have no say, so that the choice does not touch the tests.
+    The choice ignores conditions, so that it does not bias the tests.
     """
-    makers = np.unique(np.stack([pair, animal]), axis=1)[0]
-    spread = np.bincount(makers, minlength=motifs**2)
+    spread = np.bincount(np.unique(np.stack([pair, animal]), axis=1)[0], minlength=motifs**2)
     often = np.bincount(pair, minlength=motifs**2)
     able = np.flatnonzero(spread >= max(1, animals / 2))
     return np.sort(able[np.argsort(-often[able], kind="stable")[:MOST_TRANSITIONS]])
@@ -208,12 +186,7 @@ def _common(
 def segments(
     windows: pd.DataFrame, assigned: Assigned, video: str, *, motifs: int
 ) -> list[list[float]]:
-    """Returns the bouts of one recording as [start in s, end in s, motif]; -1: unlike any.
-
-    Args:
-        windows, assigned, motifs: as in `measure_recordings`.
-        video: of the recording.
-    """
+    """Returns the bouts of one recording as [start in s, end in s, motif]; -1: unlike any."""
     own = np.flatnonzero((windows["video"] == video).to_numpy())
     own = own[np.argsort(windows["start_s"].to_numpy()[own], kind="stable")]
     rows, zero = windows.iloc[own], np.zeros(len(own), int)
@@ -222,7 +195,7 @@ def segments(
     step = _steps(rows, zero)
     runs = _find_runs(zero, state, start, step)
     last = runs.start + runs.windows - 1
-    # A window lasts until the next one, or where windows lie apart, as long as it is.
+    # A window lasts until the next one starts, but no longer than its own length.
     stop = start[last] + np.minimum(step[0], rows["seconds"].to_numpy(float)[last])
     return [
         [float(begin), float(end), int(motif) if motif < motifs else -1]
@@ -233,11 +206,7 @@ def segments(
 def profile(
     windows: pd.DataFrame, assigned: Assigned, *, motifs: int, bins: int = 10
 ) -> dict[str, Any]:
-    """Describes how motifs are used over the course of a recording.
-
-    Args:
-        windows, assigned, motifs: as in `measure_recordings`.
-        bins: equal parts of a recording, from its first to its last window.
+    """Describes how the use of motifs changes over a recording, in equal parts of its length.
 
     Returns:
         {"bins", "minutes" (median length of a recording), "n" (animals), "usage": a list per motif
@@ -253,15 +222,9 @@ def profile(
     part = (windows["start_s"].to_numpy() - begin)[long] / np.maximum(length[long], 1e-9)
     part = np.minimum((bins * part).astype(int), bins - 1)
     animal, names = pd.factorize(rows["animal"])
-    usage = np.empty((motifs, bins))
-    seen = _count((animal, part), (len(names), bins))
-    for motif in range(motifs):
-        shown = ((assigned.motif == motif) & ~assigned.unlike)[long]
-        used = _count((animal[shown], part[shown]), seen.shape)
-        usage[motif] = (used / np.maximum(seen, 1)).sum(0) / np.maximum((seen > 0).sum(0), 1)
-    return {
-        "bins": bins,
-        "minutes": float(np.median(length[long]) / 60),
-        "n": len(names),
-        "usage": usage.tolist(),
-    }
+    count = np.zeros((motifs + 1, len(names), bins))
+    np.add.at(count, (np.where(assigned.unlike, motifs, assigned.motif)[long], animal, part), 1)
+    total = count.sum(0)
+    usage = (count / np.maximum(total, 1)).sum(1) / np.maximum((total > 0).sum(0), 1)
+    minutes = float(np.median(length[long]) / 60)
+    return {"bins": bins, "minutes": minutes, "n": len(names), "usage": usage[:motifs].tolist()}

@@ -6,29 +6,19 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from mpjax.analysis.pain_score import describe_days
 from mpjax.analysis.predictions import Predictions
 from mpjax.analysis.progression import daily_scores, day_order, onset
 from mpjax.analysis.progression.habituation import describe_within_recording
 from mpjax.analysis.progression.mixed_model import fit_course
-from mpjax.analysis.progression.non_responders import flag_unaffected
+from mpjax.analysis.progression.non_responders import flag_non_responders
 from mpjax.analysis.progression.summary import summarise
-from mpjax.analysis.stats import bootstrap as resampling
-from mpjax.analysis.stats.comparisons import absent
-from mpjax.analysis.stats.units import (
-    LEVELS,
-    NotEstimableError,
-    Units,
-    scores_are_constant,
-    unit_levels,
-)
+from mpjax.analysis.stats.bootstrap import draw_weights
+from mpjax.analysis.stats.estimates import NotEstimableError, absent
+from mpjax.analysis.stats.units import LEVELS, Units, scores_are_constant, unit_levels
 from mpjax.taxonomy import Taxonomy
 
-_POINTS = ("onset", "peak", "resolution")
-_OF_SCORES = ("means", "excess", *_POINTS, "mixed_model", "unaffected")
 
-
-def describe_course(
+def describe_progression(
     predictions: Predictions,
     p: Float[np.ndarray, "n fine"],
     *,
@@ -46,99 +36,93 @@ def describe_course(
         seed: of both.
 
     Returns:
-        The part `progression` of metrics.json (see its schema): `rows` of `describe_days`, and
-        what `describe_scores`, `day_order` and `within_recording` return; or {"value": None,
-        "why"} where nothing tells of pain.
+        The part `progression` of metrics.json (see its schema); or {"value": None, "why"} where
+        the classes give no probability of pain.
     """
-    days = describe_days(predictions, p)
+    days = daily_scores.describe_days(predictions, p)
     if "rows" not in days:
         return days
-    mask = predictions.evaluated
-    rows = predictions.table[mask]
-    weights = resampling.draw_weights(
-        rows[predictions.group].nunique(), resamples=bootstrap, seed=seed
-    )
+    mask, taxonomy = predictions.evaluated, predictions.taxonomy
+    rows, unit = predictions.table[mask], predictions.group
+    weights = draw_weights(rows[unit].nunique(), resamples=bootstrap, seed=seed)
     try:
         sessions = daily_scores.score_days(predictions, p)
-        scores = describe_scores(
-            sessions, predictions.taxonomy, group=predictions.group, resamples=bootstrap, seed=seed
-        )
+        scores = describe_scores(sessions, taxonomy, group=unit, resamples=bootstrap, seed=seed)
     except NotEstimableError as error:
-        scores = {"unit": predictions.group, "trajectories": [], "reference": {}}
-        scores |= dict.fromkeys(_OF_SCORES, absent(str(error)))
-    painful = daily_scores.painful_conditions(predictions.taxonomy)
-    result = days | scores
-    result["day_order"] = day_order.describe_day_order(
-        _levels(predictions, rows, p[mask])["animal_day"], rows, predictions.taxonomy,
-        weights=weights, permutations=permutations, seed=seed, unit=predictions.group,
-    )  # fmt: skip
-    result["consistency"] = day_order.describe_consistency(
-        _levels(predictions, rows, predictions.p[mask]), rows, predictions.taxonomy,
-        weights=weights, unit=predictions.group,
-    )  # fmt: skip
-    result["within_recording"] = describe_within_recording(
-        predictions, p, kind=scores["unit"],
-        no_pain=tuple(name for name, pain in painful.items() if not pain),
-        permutations=permutations, seed=seed,
-    )  # fmt: skip
+        scores = {"unit": unit, "trajectories": [], "reference": {}}
+        of_scores = ("means", "excess", *onset.POINTS, "mixed_model", "unaffected")
+        scores |= dict.fromkeys(of_scores, absent(str(error)))
+
+    def levels(p: Float[np.ndarray, "n fine"]) -> dict[str, Units | str]:
+        if scores_are_constant(p):
+            return dict.fromkeys(LEVELS, "every class scores alike in all clips")
+        return unit_levels(rows, rows["label"].to_numpy(), p, group=unit)
+
+    painful = daily_scores.painful_conditions(taxonomy)
+    result = {
+        **days,
+        **scores,
+        "day_order": day_order.describe_day_order(
+            levels(p[mask])["animal_day"], rows, taxonomy,
+            weights=weights, permutations=permutations, seed=seed, unit=unit,
+        ),
+        "consistency": day_order.describe_consistency(
+            levels(predictions.p[mask]), rows, taxonomy, weights=weights, unit=unit
+        ),
+        "within_recording": describe_within_recording(
+            predictions, p, kind=scores["unit"],
+            no_pain=tuple(name for name, pain in painful.items() if not pain),
+            permutations=permutations, seed=seed,
+        ),
+    }  # fmt: skip
     return result | {"summary": summarise(result)}
-
-
-def _levels(
-    predictions: Predictions, rows: pd.DataFrame, p: Float[np.ndarray, "n fine"]
-) -> dict[str, Units | str]:
-    if scores_are_constant(p):
-        return dict.fromkeys(LEVELS, "every class scores alike in all clips")
-    return unit_levels(rows, rows["label"].to_numpy(), p, group=predictions.group)
 
 
 def describe_scores(
     sessions: pd.DataFrame, taxonomy: Taxonomy, *, group: str, resamples: int, seed: int
 ) -> dict[str, Any]:
-    """Analyses the scores of animals on days: all but what needs clips.
+    """Analyses the scores of animals on days: everything that needs no clips.
 
     Args:
-        sessions: of `trajectories.score_days`.
-        taxonomy: tells which conditions are painful.
+        sessions: from `daily_scores.score_days`.
+        taxonomy: says which conditions are painful.
         group: of the split, `animal` or `cage`.
         resamples: of whole units.
-        seed: of the drawing.
+        seed: of the resamples.
 
     Returns:
         `unit`, `trajectories` (the sessions), `means`, `excess` (over no pain, per condition and
         day), `reference`, `onset`, `peak`, `resolution`, `unaffected` (each per condition with
         pain) and `mixed_model`.
     """
-    courses = daily_scores.arrange(sessions, taxonomy, group=group)
+    scores = daily_scores.arrange(sessions, taxonomy, group=group)
     animals = daily_scores.arrange(sessions, taxonomy, group="animal")
     result: dict[str, Any] = {
-        "unit": courses.kind,
+        "unit": scores.kind,
         "trajectories": sessions.to_dict("records"),
-        "means": daily_scores.describe_means(courses, resamples=resamples, seed=seed),
+        "means": daily_scores.describe_means(scores, resamples=resamples, seed=seed),
         "excess": [],
-        **{name: {} for name in ("reference", *_POINTS, "unaffected")},
+        **{name: {} for name in ("reference", *onset.POINTS, "unaffected")},
     }
-    for condition in courses.pain:
-        compared = onset.compare(courses, condition)
+    for condition in scores.pain:
+        compared = onset.compare(scores, condition)
         if isinstance(compared, str):
-            for name in (*_POINTS, "unaffected"):
+            for name in (*onset.POINTS, "unaffected"):
                 result[name][condition] = absent(compared)
             continue
-        found = onset.describe_condition(
-            compared, kind=courses.kind, resamples=resamples, seed=seed
-        )
+        found = onset.describe_condition(compared, kind=scores.kind, resamples=resamples, seed=seed)
         result["reference"][condition] = compared.reference
         result["excess"] += [{"condition": condition, **row} for row in found["excess"]]
-        for name in _POINTS:
+        for name in onset.POINTS:
             result[name][condition] = found[name]
         result["unaffected"][condition] = _flag(animals, condition, found, seed=seed)
-    reference = (courses.no_pain or courses.pain)[0] if courses.condition else ""
+    reference = (scores.no_pain or scores.pain)[0] if scores.condition else ""
     result["mixed_model"] = fit_course(sessions, reference=reference)
     return result
 
 
 def _flag(
-    animals: daily_scores.Courses, condition: str, found: dict[str, Any], *, seed: int
+    animals: daily_scores.DailyScores, condition: str, found: dict[str, Any], *, seed: int
 ) -> dict[str, Any]:
     """Flags animals from the onset on, until pain is resolved."""
     first = found["onset"]["value"]
@@ -148,4 +132,4 @@ def _flag(
     if isinstance(compared, str):
         return absent(compared)
     period = (first, found["resolution"]["value"])
-    return flag_unaffected(animals, compared, condition, period=period, seed=seed)
+    return flag_non_responders(compared, period=period, seed=seed)

@@ -1,25 +1,30 @@
-"""Trajectories of the pain score: one score per held-out animal and day, and their means."""
+"""The pain score of every held-out animal and day, and its mean per condition and day."""
 
 import dataclasses
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from scipy import stats
 
-from mpjax.analysis.pain_score import average_by_animal, pain_score
+from mpjax.analysis.pain_score import (
+    average_by_animal,
+    pain_probability,
+    pain_score,
+    why_no_pain_score,
+)
 from mpjax.analysis.predictions import Predictions
-from mpjax.analysis.stats.comparisons import ALPHA
-from mpjax.analysis.stats.units import NotEstimableError
+from mpjax.analysis.stats.bootstrap import draw_weights, moments, simultaneous_critical
+from mpjax.analysis.stats.estimates import ALPHA, NotEstimableError, absent
+from mpjax.analysis.stats.units import unit_of
 from mpjax.taxonomy import NO_PAIN, Taxonomy, parse_fine_name
 
-LEAST_UNITS = 2  # animals (or cages) of a mean that is compared
-_FLAT = 1e-12  # a variance that is smaller comes from rounding
+_NOBODY = "no held-out clip of a trained class"
 
 
 @dataclasses.dataclass(frozen=True)
-class Courses:
+class DailyScores:
     """The scores of all units over the recorded days.
 
     Attributes:
@@ -45,49 +50,39 @@ class Courses:
         return self.score[[name in conditions for name in self.condition]]
 
 
-@dataclasses.dataclass(frozen=True)
-class Moments:
-    """Means over units, of the data or of every resample; NaN where there are too few units.
+def describe_days(predictions: Predictions, p: Float[np.ndarray, "n fine"]) -> dict[str, Any]:
+    """Tabulates the probability of pain per condition and day, over the held-out animals.
 
-    Attributes:
-        mean: of each day.
-        n: units behind it.
-        spread: variance between units on a day, one for all days.
-        correlation: between the days of a unit, the mean over all pairs, 0..1.
+    Args:
+        predictions: of a study.
+        p: calibrated probabilities of the fine classes, rows as in `predictions.table`.
+
+    Returns:
+        {"rows": [{"condition", "day", "value", "n", "animals": {name: value}}]}: `value` is the
+        mean of the `n` animals' own means; or {"value": None, "why": …}.
     """
-
-    mean: Float[np.ndarray, "draws days"]
-    n: Float[np.ndarray, "draws days"]
-    spread: Float[np.ndarray, " draws"]
-    correlation: Float[np.ndarray, " draws"]
-
-    @property
-    def variance(self) -> Float[np.ndarray, "draws days"]:
-        """Squared standard error of each mean."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(self.n >= LEAST_UNITS, self.spread[:, None] / self.n, np.nan)
-
-    @property
-    def df(self) -> Float[np.ndarray, " draws"]:
-        """Degrees of freedom of `spread`.
-
-        The variances of two days of normal scores correlate by the square of their correlation:
-        independent days add up, days that are all alike count once. As few units may hide their
-        correlation, it is taken as if there were one more whose days are all alike.
-        """
-        days, units = (self.n > 0).sum(1), self.n.max(1)
-        correlation = ((units - 1) * self.correlation + 1) / units
-        return (units - 1) * days / (1 + (days - 1) * correlation**2)
+    mask = predictions.evaluated
+    if why := why_no_pain_score(predictions.taxonomy) or ("" if mask.any() else _NOBODY):
+        return absent(why)
+    clips = predictions.table[mask].assign(pain=pain_probability(predictions.taxonomy, p[mask]))
+    rows = []
+    for (condition, day), part in average_by_animal(clips, "pain", by=["condition", "day"]).groupby(
+        ["condition", "day"]
+    ):
+        animals = {str(k): float(v) for k, v in zip(part["animal"], part["pain"], strict=True)}
+        row = {"condition": str(condition), "day": int(day), "value": float(part["pain"].mean())}
+        rows.append(row | {"n": len(part), "animals": animals})
+    return {"rows": rows}
 
 
 def score_days(predictions: Predictions, p: Float[np.ndarray, "n fine"]) -> pd.DataFrame:
-    """Scores every held-out animal on every day, as `drug_sessions.score_sessions` does.
+    """Scores every held-out animal on every day, as the drug test scores its sessions.
 
     Clips are averaged within a recording, recordings within a day. Rows before induction belong
     to the condition that the animal has after it.
 
     Args:
-        predictions: of a study whose classes tell of pain (see `why_no_pain_score`).
+        predictions: of a study whose classes include pain (see `why_no_pain_score`).
         p: calibrated probabilities of the fine classes, rows as in `predictions.table`.
 
     Returns:
@@ -98,15 +93,17 @@ def score_days(predictions: Predictions, p: Float[np.ndarray, "n fine"]) -> pd.D
     """
     mask = predictions.evaluated
     if not mask.any():
-        raise NotEstimableError("no held-out clip of a trained class")
+        raise NotEstimableError(_NOBODY)
     clips = predictions.table[mask].assign(score=pain_score(predictions.taxonomy, p[mask]))
     clips = clips.assign(condition=own_conditions(clips))
-    sessions = average_by_animal(clips, "score", by=["condition", "day"])
-    kept = clips.groupby(["condition", "day", "animal"], as_index=False).agg(
-        cage=("cage", "first"), sex=("sex", "first"), recordings=("video", "nunique"),
+    keys = ["condition", "day", "animal"]
+    facts = clips.groupby(keys, as_index=False).agg(
+        cage=("cage", "first"),
+        sex=("sex", "first"),
+        recordings=("video", "nunique"),
         clips=("video", "size"),
-    )  # fmt: skip
-    sessions = sessions.merge(kept, on=["condition", "day", "animal"])
+    )
+    sessions = average_by_animal(clips, "score", by=["condition", "day"]).merge(facts, on=keys)
     columns = ["animal", "cage", "sex", "condition", "day", "score", "recordings", "clips"]
     return sessions.sort_values(["condition", "animal", "day"], ignore_index=True)[columns]
 
@@ -122,14 +119,14 @@ def own_conditions(clips: pd.DataFrame) -> pd.Series:
     if (several > 1).any():
         first = several.index[several > 1][0]
         raise NotEstimableError(
-            f"animal {first!r} has several conditions after induction, so its days are no course "
-            "of one"
+            f"animal {first!r} has several conditions after induction, so its days do not form one "
+            "course"
         )
     return clips["animal"].map(after.first()).fillna(clips["condition"])
 
 
 def painful_conditions(taxonomy: Taxonomy) -> dict[str, bool]:
-    """Tells per condition whether any of its days from induction on is a class with pain."""
+    """Says for each condition whether any of its days from induction on is a class with pain."""
     painful: dict[str, bool] = {}
     for name, group in zip(taxonomy.fine, taxonomy.fine_to_coarse, strict=True):
         condition, day = parse_fine_name(name) or (name, 0)
@@ -139,26 +136,21 @@ def painful_conditions(taxonomy: Taxonomy) -> dict[str, bool]:
     return painful
 
 
-def arrange(sessions: pd.DataFrame, taxonomy: Taxonomy, *, group: str) -> Courses:
-    """Lays the scores out as units x days.
-
-    The unit is the cage where the split keeps cages together and every cage holds one condition:
-    its animals then share more than their condition, so their mean counts once. Cages of several
-    conditions favour none of them, and the animal stays the unit.
+def arrange(sessions: pd.DataFrame, taxonomy: Taxonomy, *, group: str) -> DailyScores:
+    """Arranges the scores as units x days; see `units.unit_of` for the unit.
 
     Args:
-        sessions: of `score_days`.
-        taxonomy: tells which conditions are painful.
+        sessions: from `score_days`.
+        taxonomy: says which conditions are painful.
         group: of the split, `animal` or `cage`.
     """
-    single = not sessions[["cage", "condition"]].drop_duplicates()["cage"].duplicated().any()
-    kind = "cage" if group == "cage" and single and (sessions["cage"] != "").all() else "animal"
+    kind = unit_of(sessions, sessions["condition"].to_numpy(), group=group)
     wide = sessions.pivot_table(
         index=["condition", kind], columns="day", values="score", aggfunc="mean"
     )
     painful = painful_conditions(taxonomy)
     found = sorted(set(sessions["condition"]))
-    return Courses(
+    return DailyScores(
         score=wide.to_numpy(float),
         name=tuple(str(name) for name in wide.index.get_level_values(1)),
         condition=tuple(str(name) for name in wide.index.get_level_values(0)),
@@ -169,81 +161,23 @@ def arrange(sessions: pd.DataFrame, taxonomy: Taxonomy, *, group: str) -> Course
     )
 
 
-def moments(
-    values: Float[np.ndarray, "units days"], weights: Int[np.ndarray, "draws units"]
-) -> Moments:
-    """Averages over the units of every draw; missing values count nowhere.
-
-    The variance is pooled over days: with the few animals of a condition that of a single day is
-    mostly chance. Where pain spreads the scores, this widens the intervals of the days before it.
-
-    Args:
-        values: NaN where missing.
-        weights: how often each unit occurs in each draw; ones for the data themselves.
-    """
-    there = np.isfinite(values)
-    count = np.maximum(there.sum(0), 1)
-    centre = np.where(there, values, 0.0).sum(0) / count  # against cancellation in the squares
-    offset = np.where(there, values - centre, 0.0)
-    level = offset.sum(1) / np.maximum(there.sum(1), 1)  # of each unit, over its days
-    times = weights.astype(float)
-    n, total, squares = times @ there, times @ offset, times @ offset**2
-    units = times.sum(1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        mean = np.where(n > 0, total / n, np.nan)
-        within = squares - np.where(n > 0, total**2 / n, 0.0)
-        spread = within.sum(1) / np.maximum(n - 1, 0).sum(1)
-        # Var(level) = spread (1 + (days - 1) correlation) / days
-        of_level = (times @ level**2 - (times @ level) ** 2 / units) / (units - 1)
-        days = (n > 0).sum(1)
-        correlation = (days * of_level / spread - 1) / np.maximum(days - 1, 1)
-    spread = np.where(np.isfinite(spread) & (spread > _FLAT), spread, np.nan)
-    return Moments(mean + centre, n, spread, np.clip(np.nan_to_num(correlation), 0.0, 1.0))
+def t_interval(value: float, se: float, df: float) -> list[float]:
+    """Returns the 95 % t interval of an estimate."""
+    half = stats.t.isf(ALPHA / 2, df) * se
+    return [float(value - half), float(value + half)]
 
 
-def draw(units: int, *, resamples: int, rng: np.random.Generator) -> Int[np.ndarray, "draws units"]:
-    """Draws how often each unit of one condition occurs in each bootstrap resample."""
-    if not units:
-        return np.zeros((resamples, 0), int)
-    return rng.multinomial(units, np.full(units, 1 / units), size=resamples)
-
-
-def simultaneous_critical(deviation: Float[np.ndarray, "draws days"], df: float) -> float:
-    """Returns what every |t| of a family stays below with 95 % confidence at once.
-
-    The 95 % quantile of the greatest studentised deviation over bootstrap resamples. With few
-    animals resamples of nearly one animal give wild values, and with very few they are too alike;
-    the quantile is therefore kept between the critical values of a single t test and of
-    Bonferroni's, between which the truth lies whatever the days' correlation.
-
-    Args:
-        deviation: studentised deviations of resamples from the data; NaN where undefined.
-        df: degrees of freedom of a t test of one day.
-
-    Source: Davison & Hinkley, Bootstrap Methods and their Application (1997), sections 2.4 and
-        4.2.4 (studentised bootstrap, max-t).
-    """
-    least = max(1.0, df)
-    single = stats.t.isf(ALPHA / 2, least)
-    bonferroni = stats.t.isf(ALPHA / 2 / deviation.shape[1], least)
-    known = deviation[np.isfinite(deviation).any(axis=1)]
-    if not len(known):
-        return float(bonferroni)
-    greatest = np.nanmax(np.abs(known), axis=1)
-    return float(np.clip(np.quantile(greatest, 1 - ALPHA), single, bonferroni))
-
-
-def describe_means(courses: Courses, *, resamples: int, seed: int) -> list[dict[str, Any]]:
+def describe_means(scores: DailyScores, *, resamples: int, seed: int) -> list[dict[str, Any]]:
     """Estimates the mean score per condition and day.
 
     The interval of one day is the t interval over units: with the few animals of a condition a
     percentile bootstrap is too narrow (with 4, it holds the mean in some 80 % of samples). The
-    band over all days of a condition is the studentised bootstrap's over whole units.
+    band over all days of a condition comes from a studentised bootstrap of whole units.
 
     Args:
-        courses: of `arrange`.
+        scores: from `arrange`.
         resamples: bootstrap resamples of units.
-        seed: of the drawing.
+        seed: of the resamples.
 
     Returns:
         [{"condition", "day", "value", "ci95", "band95", "n"}]; both intervals None, with "why",
@@ -251,22 +185,22 @@ def describe_means(courses: Courses, *, resamples: int, seed: int) -> list[dict[
     """
     rows = []
     rng = np.random.default_rng(seed)
-    for condition in sorted(set(courses.condition)):
-        score = courses.of(condition)
+    for condition in sorted(set(scores.condition)):
+        score = scores.of(condition)
         found = moments(score, np.ones((1, len(score)), int))
-        drawn = moments(score, draw(len(score), resamples=resamples, rng=rng))
-        mean, se, df = found.mean[0], np.sqrt(found.variance[0]), float(found.df[0])
-        known = np.isfinite(se)
-        deviation = (drawn.mean - mean) / np.sqrt(drawn.variance)
+        drawn = moments(score, draw_weights(len(score), resamples=resamples, seed=rng))
+        means, ses, df = found.mean[0], np.sqrt(found.variance[0]), float(found.df[0])
+        known = np.isfinite(ses)
+        deviation = (drawn.mean - means) / np.sqrt(drawn.variance)
         critical = simultaneous_critical(deviation[:, known], df) if known.any() else np.nan
         for i in np.flatnonzero(found.n[0] > 0):
-            row = {"condition": condition, "day": courses.days[i], "value": float(mean[i])}
+            mean, se = float(means[i]), float(ses[i])
+            row = {"condition": condition, "day": scores.days[i], "value": mean}
             if known[i]:
-                half = se[i] * np.array([stats.t.isf(ALPHA / 2, df), critical])
-                row["ci95"] = [float(mean[i] - half[0]), float(mean[i] + half[0])]
-                row["band95"] = [float(mean[i] - half[1]), float(mean[i] + half[1])]
+                band = [mean - critical * se, mean + critical * se]
+                row |= {"ci95": t_interval(mean, se, df), "band95": band}
             else:
-                why = f"no interval from a single {courses.kind}, or from scores that are all alike"
+                why = f"no interval from a single {scores.kind}, or from equal scores"
                 row |= {"ci95": None, "band95": None, "why": why}
             rows.append(row | {"n": int(found.n[0, i])})
     return rows

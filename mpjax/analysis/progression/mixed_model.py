@@ -1,42 +1,24 @@
 """The mixed model of the course of pain: score ~ condition * day + sex + (1|cage/animal).
 
-Day is categorical. A study films a few chosen days, and asks for the day on which pain begins; a
-spline through them would lend the excess of later days to earlier ones, and pain that peaks at once
-and fades has no shape that few knots follow.
+Day is categorical. A study films a few chosen days and asks on which day pain begins; a spline
+through them would transfer the excess of later days to earlier ones, and pain that peaks at once
+and fades has no shape that few knots can follow.
 """
 
-import dataclasses
 import re
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import statsmodels.formula.api as smf
-from jaxtyping import Float
 from scipy import stats
-from statsmodels.tools.sm_exceptions import ConvergenceWarning
 
-from mpjax.analysis.stats.comparisons import ALPHA, absent
+from mpjax.analysis.progression.daily_scores import t_interval
+from mpjax.analysis.stats import mixed_model
+from mpjax.analysis.stats.estimates import NotEstimableError, absent
+from mpjax.analysis.stats.mixed_model import MixedModel
 
-Term = dict[str, str]  # level (a number, as text) by factor
-Names = Mapping[str, Sequence[str] | None]  # of a factor's levels; None: the number itself
-
-
-@dataclasses.dataclass(frozen=True)
-class Freedom:
-    """Degrees of freedom of terms that vary within animals, and of those that do not."""
-
-    within: int
-    between: int
-
-    def of(self, term: Term) -> int:
-        """Returns those of a term."""
-        return self.within if "day" in term else self.between
-
-
-_REFUSALS = (np.linalg.LinAlgError, ConvergenceWarning, ValueError, ZeroDivisionError)
+Term = dict[str, int]  # level by factor: index of a condition or sex, or the day
 
 
 def fit_course(sessions: pd.DataFrame, *, reference: str) -> dict[str, Any]:
@@ -44,166 +26,102 @@ def fit_course(sessions: pd.DataFrame, *, reference: str) -> dict[str, Any]:
 
     Animals are random intercepts, within random cages where every animal has one and cages hold
     several. Terms that vary within an animal (those with the day) have as many degrees of freedom
-    as there are animals less the conditions: fewer than containment gives them, as scores of near
-    days may resemble each other more than those of far ones. The others have as many as there are
-    cages (animals) less the conditions and the sexes but one.
+    as there are animals minus the conditions. That is fewer than containment would give, as scores
+    of near days may resemble each other more than those of far ones. The others have as many as
+    there are cages (animals) minus the conditions and all but one of the sexes.
 
     Args:
-        sessions: of `trajectories.score_days`.
+        sessions: from `daily_scores.score_days`.
         reference: the condition that others are compared with.
 
     Returns:
         {"formula", "method", "days", "left_out_days", "n": {"animals", "sessions", "cages"}, "sd",
         "terms": [{"term", "value", "se", "ci95", "p", "df"}], "tests": [{"term", "f", "df", "p"}],
-        "means": [{"condition", "day", "value", "ci95", "n"}], both sexes counted alike}, or why
+        "means": [{"condition", "day", "value", "ci95", "n"}], both sexes weighted equally}, or why
         there is none.
 
-    Source: Laird & Ware (1982), doi:10.2307/2529876; statsmodels' MixedLM; means: Searle, Speed &
-        Milliken (1980), doi:10.1080/00031305.1980.10483031.
+    Source: means: Searle, Speed & Milliken (1980), doi:10.1080/00031305.1980.10483031.
     """
-    days = _common_days(sessions)
-    rows = sessions[sessions["day"].isin(days)].reset_index(drop=True)
+    recorded = sessions.groupby("day")["condition"].nunique()
+    common = recorded[recorded == sessions["condition"].nunique()].index
+    rows = sessions[sessions["day"].isin(common)].reset_index(drop=True)
     conditions = sorted(set(rows["condition"]), key=lambda name: (name != reference, name))
-    if len(conditions) < 2 or len(days) < 2:
+    if len(conditions) < 2 or len(common) < 2:
         return absent(
-            f"it takes 2 conditions recorded on 2 days in common; there are {len(conditions)} "
-            f"condition(s) on {len(days)} such day(s)"
+            "at least 2 conditions recorded on 2 common days are needed; there are "
+            f"{len(conditions)} condition(s) on {len(common)} such day(s)"
         )
     if np.isclose(np.ptp(rows["score"]), 0):
         return absent("all scores are alike, so there is nothing to fit")
     sexes = [] if (rows["sex"] == "").any() else sorted(set(rows["sex"]))
-    caged = bool((rows["cage"] != "").all()) and rows["cage"].nunique() < rows["animal"].nunique()
-    groups = "cage" if caged else "animal"
-    df = Freedom(
-        within=rows["animal"].nunique() - len(conditions),
-        between=rows[groups].nunique() - len(conditions) - max(0, len(sexes) - 1),
-    )
-    if min(df.within, df.between) < 1:
+    groups = mixed_model.outer_group(rows)
+    within = rows["animal"].nunique() - len(conditions)
+    between = rows[groups].nunique() - len(conditions) - max(0, len(sexes) - 1)
+    if min(within, between) < 1:
         return absent(f"too few {groups}s for the mixed model: no degree of freedom is left")
     rows["condition"] = rows["condition"].map(conditions.index)  # names may hold anything
     rows["sex"] = rows["sex"].map(sexes.index) if sexes else 0
-    formula = "score ~ C(condition) * C(day)" + (" + C(sex)" if len(sexes) > 1 else "")
-    fitted = _fit(formula, rows, groups=groups, nested=caged)
-    if isinstance(fitted, str):
-        return absent(fitted)
-    names: Names = {"condition": conditions, "sex": sexes, "day": None}
-    terms = [_parse(name) for name in fitted.fe_params.index]
-    spread = {"residual": float(np.sqrt(fitted.scale))}
-    spread[groups] = float(np.sqrt(np.asarray(fitted.cov_re)[0, 0]))
-    if caged:
-        spread["animal"] = float(np.sqrt(fitted.vcomp[0]))
+    sexed = len(sexes) > 1
+    try:
+        model = mixed_model.fit(
+            "score ~ C(condition) * C(day)" + (" + C(sex)" if sexed else ""), rows
+        )
+    except NotEstimableError as error:
+        return absent(str(error))
+    terms = [_parse(name) for name in model.names]
+    named = {"condition": conditions, "sex": sexes}
+
+    def name(term: Term) -> str:
+        levels = [f"{key} {named[key][i] if key in named else i}" for key, i in term.items()]
+        return " × ".join(levels) or "Intercept"
+
     return {
         "formula": "score ~ condition * day (categorical)"
-        + (" + sex" if len(sexes) > 1 else "")
-        + (" + (1|cage/animal)" if caged else " + (1|animal)"),
+        + (" + sex" if sexed else "")
+        + model.random,
         "method": "REML; t and F tests, degrees of freedom by animals (with the day) or units",
-        "days": days,
-        "left_out_days": sorted({int(day) for day in sessions["day"]} - set(days)),
-        "n": {
-            "animals": rows["animal"].nunique(),
-            "sessions": len(rows),
-            "cages": rows["cage"].nunique() if caged else 0,
-        },
-        "sd": spread,
-        "terms": _describe_terms(fitted, terms, df, names=names),
-        "tests": _test(fitted, terms, df),
-        "means": _means(fitted, terms, rows, names=names, df=df.between),
-    }
-
-
-def _common_days(sessions: pd.DataFrame) -> list[int]:
-    """Returns the days on which every condition was recorded."""
-    conditions = sessions.groupby("day")["condition"].nunique()
-    return [int(day) for day in conditions.index[conditions == sessions["condition"].nunique()]]
-
-
-def _fit(formula: str, rows: pd.DataFrame, *, groups: str, nested: bool) -> Any:
-    """Returns the fitted model, or why it could not be fitted."""
-    random = {"animal": "0 + C(animal)"} if nested else None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", ConvergenceWarning)
-            # A variance at its bound, 0, is found on the way and is no fault.
-            warnings.simplefilter("ignore", UserWarning)
-            warnings.simplefilter("ignore", RuntimeWarning)
-            model = smf.mixedlm(formula, rows, groups=groups, re_formula="1", vc_formula=random)
-            if (rank := np.linalg.matrix_rank(model.exog)) < model.exog.shape[1]:
-                return (
-                    f"the mixed model is not determined: {model.exog.shape[1]} terms, but only "
-                    f"{rank} that differ (are sexes and conditions the same animals?)"
-                )
-            fitted = model.fit(reml=True, method=["lbfgs", "powell"])
-    except _REFUSALS as error:
-        return f"the mixed model could not be fitted ({str(error).splitlines()[0]})"
-    if not fitted.converged or not np.isfinite(fitted.bse_fe).all():
-        return "the mixed model's fit did not converge"
-    return fitted
-
-
-def _fixed(fitted: Any) -> tuple[Float[np.ndarray, " terms"], Float[np.ndarray, "terms terms"]]:
-    """Returns the fixed effects and their covariance."""
-    count = len(fitted.fe_params)
-    return np.asarray(fitted.fe_params), np.asarray(fitted.cov_params())[:count, :count]
+        "days": common.tolist(),
+        "left_out_days": sorted(set(sessions["day"].tolist()) - set(common)),
+        **model.describe(),
+        "terms": [
+            model.test_term(name(term), i, within if "day" in term else between)
+            for i, term in enumerate(terms)
+        ],
+        "tests": [
+            _test(model, "condition, on any day",
+                  [i for i, term in enumerate(terms) if "condition" in term],
+                  min(within, between)),
+            _test(model, "condition × day",
+                  [i for i, term in enumerate(terms) if {"condition", "day"} <= set(term)],
+                  within),
+        ],
+        "means": _means(model, terms, conditions, sexes=max(1, len(sexes)), df=between),
+    }  # fmt: skip
 
 
 def _parse(name: str) -> Term:
-    """Turns patsy's name of a term into its factors and their levels; the intercept has none."""
-    return dict(re.findall(r"C\((\w+)\)\[T\.(-?\d+)\]", name))
+    """Splits patsy's name of a term into its factors and their levels; the intercept has none."""
+    return {key: int(level) for key, level in re.findall(r"C\((\w+)\)\[T\.(-?\d+)\]", name)}
 
 
-def _describe_terms(
-    fitted: Any, terms: Sequence[Term], freedom: Freedom, *, names: Names
-) -> list[dict[str, Any]]:
-    values, covariance = _fixed(fitted)
-    rows = []
-    for term, value, se in zip(terms, values, np.sqrt(np.diag(covariance)), strict=True):
-        df = freedom.of(term)
-        half = stats.t.isf(ALPHA / 2, df) * se
-        told = [
-            f"{factor} {level if (known := names[factor]) is None else known[int(level)]}"
-            for factor, level in term.items()
-        ]
-        rows.append(
-            {"term": " × ".join(told) or "Intercept", "value": float(value), "se": float(se),
-             "ci95": [float(value - half), float(value + half)],
-             "p": float(2 * stats.t.sf(abs(value) / se, df)), "df": int(df)}
-        )  # fmt: skip
-    return rows
-
-
-def _test(fitted: Any, terms: Sequence[Term], freedom: Freedom) -> list[dict[str, Any]]:
-    """Tests by F whether conditions differ on any day, and whether their courses do."""
-    values, covariance = _fixed(fitted)
-    conditions = [i for i, term in enumerate(terms) if "condition" in term]
-    families = {
-        "condition, on any day": (conditions, min(freedom.within, freedom.between)),
-        "condition × day": ([i for i in conditions if "day" in terms[i]], freedom.within),
-    }
-    rows = []
-    for name, (columns, df) in families.items():
-        part = covariance[np.ix_(columns, columns)]
-        f = float(values[columns] @ np.linalg.solve(part, values[columns])) / len(columns)
-        p = float(stats.f.sf(f, len(columns), df))
-        rows.append({"term": name, "f": f, "df": [len(columns), int(df)], "p": p})
-    return rows
+def _test(model: MixedModel, name: str, columns: Sequence[int], df: int) -> dict[str, Any]:
+    """Tests by F whether any of some terms differs from 0."""
+    part, values = model.covariance[np.ix_(columns, columns)], model.values[columns]
+    f = float(values @ np.linalg.solve(part, values)) / len(columns)
+    p = float(stats.f.sf(f, len(columns), df))
+    return {"term": name, "f": f, "df": [len(columns), int(df)], "p": p}
 
 
 def _means(
-    fitted: Any, terms: Sequence[Term], rows: pd.DataFrame, *, names: Names, df: int
+    model: MixedModel, terms: Sequence[Term], conditions: Sequence[str], *, sexes: int, df: int
 ) -> list[dict[str, Any]]:
-    """Estimates the mean of each condition and day, both sexes counted alike."""
-    values, covariance = _fixed(fitted)
-    conditions, sexes = names["condition"] or [], names["sex"] or []
-    sexed = ["sex" in term for term in terms]
+    """Estimates the mean of each condition and day, both sexes weighted equally."""
     found = []
-    for (code, day), members in rows.groupby(["condition", "day"]).groups.items():
-        line = np.array(fitted.model.exog[members[0]])
-        line[sexed] = 1 / max(1, len(sexes))
-        value, half = line @ values, stats.t.isf(ALPHA / 2, df)
-        half *= np.sqrt(line @ covariance @ line)
-        found.append(
-            {"condition": conditions[code], "day": int(day), "value": float(value),
-             "ci95": [float(value - half), float(value + half)],
-             "n": rows["animal"][members].nunique()}
-        )  # fmt: skip
+    for (code, day), members in model.rows.groupby(["condition", "day"]):
+        line = np.array(model.fitted.model.exog[members.index[0]])
+        line[["sex" in term for term in terms]] = 1 / sexes
+        value, se = float(line @ model.values), np.sqrt(line @ model.covariance @ line)
+        row = {"condition": conditions[code], "day": int(day), "value": value}
+        row["ci95"] = t_interval(value, se, df)
+        found.append(row | {"n": members["animal"].nunique()})
     return found

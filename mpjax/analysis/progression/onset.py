@@ -1,18 +1,18 @@
-"""Onset, peak and resolution of pain: on which recorded day the score leaves that without pain.
+"""Onset, peak and resolution of pain: from which recorded day on the score differs from no pain.
 
-The excess of a day is the mean score of a condition's animals less that of the no-pain animals on
-the same day; where every animal was filmed before induction, each is first taken from its own mean
-of those days. Without no-pain animals it is the change from the animals' own days before induction,
-which then cannot be told from what time alone does.
+The excess of a day is the mean score of a condition's animals minus that of the no-pain animals on
+the same day; where every animal was filmed before induction, each score is first taken relative to
+the animal's own mean of those days. Without no-pain animals it is the change from the animals' own
+days before induction, which cannot be distinguished from the effect of time alone.
 
 - Onset: the first recorded day on which the excess is above 0 by a step-down max-t test of all days
   of the condition (two-sided level 5 %). The error rate is kept over the days, so that without pain
   2.5 % of cohorts report an onset. A day whose simultaneous 95 % interval lies above 0 is always
-  found; once such days are found, the others are tested among themselves. As no proof of pain is no
-  proof of its absence, the onset says that pain began on or before that day.
+  found; once such days are found, the others are tested among themselves. As a test cannot prove
+  the absence of pain, the onset means that pain began on or before that day.
 - Peak: the day of the largest excess.
-- Resolution: the first day after the peak from which on the excess is not found and is surely, by
-  the critical value of the simultaneous intervals, less than half of the peak's.
+- Resolution: the first day after the peak from which on the excess is not found and is, by the
+  critical value of the simultaneous intervals, less than half of the peak's.
 
 Their uncertainty is their distribution over bootstrap resamples of whole animals (cages) within
 each condition; the 95 % set of days is the smallest that holds 95 % of the resamples with one.
@@ -22,52 +22,52 @@ Source: step-down: Romano & Wolf (2005), doi:10.1198/016214504000000539; unequal
 """
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy import stats
 
-from mpjax.analysis.progression.daily_scores import (
+from mpjax.analysis.progression.daily_scores import DailyScores, t_interval
+from mpjax.analysis.stats.bootstrap import (
     LEAST_UNITS,
-    Courses,
-    draw,
+    ROUGH_BELOW,
+    draw_weights,
     moments,
     simultaneous_critical,
 )
-from mpjax.analysis.stats.bootstrap import ROUGH_BELOW
-from mpjax.analysis.stats.comparisons import ALPHA, absent
+from mpjax.analysis.stats.estimates import absent
 
+POINTS = ("onset", "peak", "resolution")
 HALF = 0.5  # of the peak's excess: below it, pain counts as resolved
 _SET = 0.95
 
 
 @dataclasses.dataclass(frozen=True)
 class Compared:
-    """What a condition's scores are compared with.
+    """A condition's scores and what they are compared with.
 
     Attributes:
         own: of the condition's units, on the days from induction on.
         other: of the no-pain units, on the same days; None: `own` is compared with 0.
         days: from induction on.
+        names: of the condition's units.
         reference: what they are compared with, in words.
     """
 
     own: Float[np.ndarray, "units days"]
     other: Float[np.ndarray, "others days"] | None
     days: tuple[int, ...]
+    names: tuple[str, ...]
     reference: str
 
 
-@dataclasses.dataclass(frozen=True)
-class Excess:
-    """Contrasts of one condition with its reference, in the data or in every resample.
+class Excess(NamedTuple):
+    """The excess of one condition, in the data or in every resample.
 
     Attributes:
-        value: the contrast; NaN where a day cannot be compared.
+        value: NaN where a day cannot be compared.
         se: its standard error.
-        half_se: that of a day's contrast less half of another's.
+        half_se: that of a day's excess minus half of another's.
         df: degrees of freedom (Satterthwaite's).
         n: units of the condition.
         others: units of the reference; 0 where there are none.
@@ -81,8 +81,7 @@ class Excess:
     others: Float[np.ndarray, "draws days"]
 
 
-@dataclasses.dataclass(frozen=True)
-class TurningPoints:
+class TurningPoints(NamedTuple):
     """Positions among the days, in the data or in every resample; -1: none."""
 
     onset: Int[np.ndarray, " draws"]
@@ -90,40 +89,44 @@ class TurningPoints:
     resolution: Int[np.ndarray, " draws"]
 
 
-def compare(courses: Courses, condition: str) -> Compared | str:
-    """Chooses what a condition is compared with, or says why nothing is there.
-
-    Args:
-        courses: of `trajectories.arrange`.
-        condition: with pain.
-    """
-    days = np.array(courses.days)
+def compare(scores: DailyScores, condition: str) -> Compared | str:
+    """Chooses what a condition with pain is compared with, or says why there is nothing."""
+    days = np.array(scores.days)
     before, after = days < 0, days >= 0
-    own, other = courses.of(condition), courses.of(*courses.no_pain)
-    kept = tuple(int(day) for day in days[after])
-    if not kept:
+    own, other = scores.of(condition), scores.of(*scores.no_pain)
+    if not after.any():
         return "no day from induction on was recorded"
     if len(own) < LEAST_UNITS:
-        return f"{len(own)} {courses.kind}(s) of {condition} held out; it takes {LEAST_UNITS}"
-    based = bool(before.any()) and bool(np.isfinite(own[:, before]).any(axis=1).all())
-    if len(other) >= LEAST_UNITS:
-        control = f"{', '.join(courses.no_pain)} on the same day"
-        if based and np.isfinite(other[:, before]).any(axis=1).all():
-            changes = [score[:, after] - _baseline(score[:, before]) for score in (own, other)]
-            words = f"{control}, each less its own days before induction"
-            return Compared(changes[0], changes[1], kept, words)
-        return Compared(own[:, after], other[:, after], kept, control)
-    if not based:
+        held_out = f"{len(own)} {scores.kind}(s) of {condition} held out"
+        return f"{held_out}; at least {LEAST_UNITS} are needed"
+
+    def has_baseline(score: np.ndarray) -> bool:
+        return bool(before.any() and np.isfinite(score[:, before]).any(axis=1).all())
+
+    controlled = len(other) >= LEAST_UNITS
+    based = has_baseline(own) and (not controlled or has_baseline(other))
+    if not controlled and not based:
         return (
-            f"{len(other)} held-out {courses.kind}(s) of a condition without pain (it takes "
-            f"{LEAST_UNITS}), nor was every {courses.kind} of {condition} filmed before induction"
+            f"{len(other)} held-out {scores.kind}(s) of a condition without pain (at least "
+            f"{LEAST_UNITS} are needed), and not every {scores.kind} of {condition} was filmed "
+            "before induction"
         )
-    change = own[:, after] - _baseline(own[:, before])
-    return Compared(change, None, kept, "its own days before induction")
-
-
-def _baseline(score: Float[np.ndarray, "units days"]) -> Float[np.ndarray, "units 1"]:
-    return np.nanmean(score, axis=1, keepdims=True)
+    reference = f"{', '.join(scores.no_pain)} on the same day" if controlled else ""
+    other = other if controlled else other[:0]
+    if based:
+        own, other = (
+            score - np.nanmean(score[:, before], axis=1, keepdims=True) for score in (own, other)
+        )
+        reference += ", each less its own days before induction" if controlled else ""
+    return Compared(
+        own=own[:, after],
+        other=other[:, after] if controlled else None,
+        days=tuple(days[after].tolist()),
+        names=tuple(
+            n for n, c in zip(scores.name, scores.condition, strict=True) if c == condition
+        ),
+        reference=reference or "its own days before induction",
+    )
 
 
 def find_excess(
@@ -131,7 +134,7 @@ def find_excess(
     other: Float[np.ndarray, "others days"] | None,
     weights: tuple[Int[np.ndarray, "draws units"], Int[np.ndarray, "draws others"]],
 ) -> Excess:
-    """Contrasts the means of every day, without assuming that both groups spread alike.
+    """Compares the means of every day, without assuming equal variances in both groups.
 
     Args:
         own, other: see `Compared`.
@@ -140,12 +143,11 @@ def find_excess(
     groups = [moments(own, weights[0])]
     if other is not None:
         groups.append(moments(other, weights[1]))
-    parts = [each.variance for each in groups]
-    # Of x_day - x_peak / 2 in a unit: 1 + 1/4 - correlation, times the spread of a day.
+    # Var(x_day - x_peak / 2) in a unit: the variance of a day times 1 + 1/4 - correlation.
     halves = [
         each.variance * (1 + HALF**2 - 2 * HALF * each.correlation[:, None]) for each in groups
     ]
-    # Units are weighed alike on all days, so the first known day speaks for the ratio.
+    # The weights of units are the same on all days, so the first known day gives the ratio.
     sizes = [np.nanmean(np.where(each.n > 0, each.n, np.nan), axis=1) for each in groups]
     of_mean = [each.spread / size for each, size in zip(groups, sizes, strict=True)]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -154,7 +156,7 @@ def find_excess(
         )
     return Excess(
         value=groups[0].mean - (groups[1].mean if other is not None else 0.0),
-        se=np.sqrt(sum(parts)),
+        se=np.sqrt(sum(each.variance for each in groups)),
         half_se=np.sqrt(sum(halves)),
         df=df,
         n=groups[0].n,
@@ -163,7 +165,7 @@ def find_excess(
 
 
 class Criteria:
-    """What |t| must exceed for a day to be found, among any set of the days; from one bootstrap."""
+    """What |t| must exceed for a day to be found among any set of days; from one bootstrap."""
 
     def __init__(self, deviation: Float[np.ndarray, "draws days"], df: float):
         self._deviation, self._df = deviation, df
@@ -180,7 +182,7 @@ class Criteria:
 def step_down(
     t: Float[np.ndarray, "draws days"], criteria: Criteria
 ) -> Bool[np.ndarray, "draws days"]:
-    """Tells which days are above 0: those found are taken out, until no further one is.
+    """Finds the days above 0: those found are removed and the others tested again.
 
     Args:
         t: excess / standard error; NaN is never found.
@@ -202,32 +204,34 @@ def locate(
     above: Bool[np.ndarray, "draws days"],
     half_margin: Float[np.ndarray, "draws days"],
 ) -> TurningPoints:
-    """Finds onset, peak and resolution by their definitions (see the module).
+    """Finds onset, peak and resolution by the definitions above.
 
     Args:
-        value: the excess; NaN: not known.
+        value: the excess; NaN: unknown.
         above: whether it is found to be above 0.
-        half_margin: how far it must lie below half of the peak's to be surely less.
+        half_margin: how far below half of the peak's excess it must lie to be clearly less.
     """
     draws, last = np.arange(len(value)), value.shape[1] - 1
     found = above.any(axis=1)
-    onset = np.where(found, above.argmax(axis=1), -1)
-    peak = np.where(found, np.where(np.isfinite(value), value, -np.inf).argmax(axis=1), -1)
+    peak = np.where(np.isfinite(value), value, -np.inf).argmax(axis=1)
     gone = ~above & (value + half_margin < HALF * value[draws, peak][:, None])
     lasting = np.logical_and.accumulate(gone[:, ::-1], axis=1)[:, ::-1]
     lasting &= np.arange(last + 1) > peak[:, None]
-    resolution = np.where(found & lasting.any(axis=1), lasting.argmax(axis=1), -1)
-    return TurningPoints(onset, peak, resolution)
+    return TurningPoints(
+        onset=np.where(found, above.argmax(axis=1), -1),
+        peak=np.where(found, peak, -1),
+        resolution=np.where(found & lasting.any(axis=1), lasting.argmax(axis=1), -1),
+    )
 
 
 def describe_condition(compared: Compared, *, kind: str, resamples: int, seed: int) -> dict:
     """Estimates the excess on every day, and onset, peak and resolution with their 95 % sets.
 
     Args:
-        compared: of `compare`.
+        compared: from `compare`.
         kind: what a unit is, `animal` or `cage`.
         resamples: of whole units.
-        seed: of the drawing.
+        seed: of the resamples.
 
     Returns:
         {"excess": [{"day", "value", "ci95", "band95", "n", "n_reference", "above"}], "onset",
@@ -239,97 +243,82 @@ def describe_condition(compared: Compared, *, kind: str, resamples: int, seed: i
     others = 0 if other is None else len(other)
     ones = (np.ones((1, len(own)), int), np.ones((1, others), int))
     kept = np.flatnonzero(np.isfinite(find_excess(own, other, ones).se[0]))
-    rows = [_absent_row(day, compared) for day in days]
+    side = "animals" if other is None else "animals of the condition and without pain"
+    why = f"fewer than {LEAST_UNITS} {side} recorded on this day, or all with the same score"
+    rows = [{"day": day, **absent(why)} for day in days]
     if not len(kept):
-        why = "on no day are there 2 scores on either side that differ from each other"
-        return {"excess": rows, **dict.fromkeys(("onset", "peak", "resolution"), absent(why))}
+        why = f"on no day are there {LEAST_UNITS} different scores on either side"
+        return {"excess": rows, **dict.fromkeys(POINTS, absent(why))}
     rng = np.random.default_rng(seed)
     weights = (
-        draw(len(own), resamples=resamples, rng=rng),
-        draw(others, resamples=resamples, rng=rng),
+        draw_weights(len(own), resamples=resamples, seed=rng),
+        draw_weights(others, resamples=resamples, seed=rng),
     )
     own, other = own[:, kept], None if other is None else other[:, kept]
     found, drawn = find_excess(own, other, ones), find_excess(own, other, weights)
     criteria = Criteria((drawn.value - found.value[0]) / drawn.se, float(found.df[0]))
     critical = criteria.among(np.ones(len(kept), bool))
-    above = step_down(found.value / found.se, criteria)
-    for i, day in enumerate(kept):
-        rows[day] = _row(days[day], found, i, critical) | {"above": bool(above[0, i])}
+    above, above_drawn = (step_down(each.value / each.se, criteria) for each in (found, drawn))
+    for i, k in enumerate(kept):
+        value, se = float(found.value[0, i]), float(found.se[0, i])
+        rows[k] = {
+            "day": days[k],
+            "value": value,
+            "ci95": t_interval(value, se, found.df[0]),
+            "band95": [value - critical * se, value + critical * se],
+            "n": int(found.n[0, i]),
+            "n_reference": int(found.others[0, i]),
+            "above": bool(above[0, i]),
+        }
     points = locate(found.value, above, critical * found.half_se)
-    resampled = locate(
-        drawn.value, step_down(drawn.value / drawn.se, criteria), critical * drawn.half_se
-    )
-    described = _describe_points(
-        points, resampled, [days[i] for i in kept], rows=[rows[i] for i in kept]
-    )
+    resampled = locate(drawn.value, above_drawn, critical * drawn.half_se)
+    described = _describe_points(points, resampled, [rows[k] for k in kept])
     if (units := min(len(own), others or len(own))) < ROUGH_BELOW:
         for each in described.values():
             each["note"] = f"rough, as it rests on {units} {kind}s of a condition only"
     return {"excess": rows, **described}
 
 
-def _absent_row(day: int, compared: Compared) -> dict[str, Any]:
-    side = "animals" if compared.other is None else "animals of the condition and without pain"
-    why = f"fewer than {LEAST_UNITS} {side} recorded on this day, or all of one score"
-    return {"day": day, **absent(why)}
-
-
-def _row(day: int, found: Excess, i: int, critical: float) -> dict[str, Any]:
-    value, se = float(found.value[0, i]), float(found.se[0, i])
-    half = float(stats.t.isf(ALPHA / 2, found.df[0])) * se
-    return {
-        "day": day,
-        "value": value,
-        "ci95": [value - half, value + half],
-        "band95": [value - critical * se, value + critical * se],
-        "n": int(found.n[0, i]),
-        "n_reference": int(found.others[0, i]),
-    }
-
-
 def _describe_points(
-    points: TurningPoints,
-    resampled: TurningPoints,
-    days: Sequence[int],
-    *,
-    rows: Sequence[dict[str, Any]],
+    points: TurningPoints, resampled: TurningPoints, rows: list[dict[str, Any]]
 ) -> dict[str, dict[str, Any]]:
-    none = "on no day is the excess found to be above 0"
-    onset = _point(int(points.onset[0]), resampled.onset, days, why=none)
-    peak = _point(int(points.peak[0]), resampled.peak, days, why=none)
-    last = rows[-1]
-    if points.onset[0] < 0:
-        why = none
-    elif last["above"]:
-        why = f"the excess is still there on the last recorded day, {days[-1]}"
-    else:
-        why = (
-            f"on the last recorded day, {days[-1]}, the excess is not found, but it is not surely "
-            "below half of the peak's either"
+    """Describes the turning points among the compared days by their resamples."""
+    first, last = int(points.onset[0]), rows[-1]
+    whys = dict.fromkeys(POINTS, "on no day is the excess found to be above 0")
+    if first >= 0 and last["above"]:
+        whys["resolution"] = f"the excess is still there on the last recorded day, {last['day']}"
+    elif first >= 0:
+        whys["resolution"] = (
+            f"on the last recorded day, {last['day']}, the excess is not found, but it is not "
+            "clearly below half of the peak's either"
         )
-    resolution = _point(int(points.resolution[0]), resampled.resolution, days, why=why)
-    if onset["value"] is not None:
-        onset["at_first"] = bool(points.onset[0] == 0)
-        peak["excess"] = {key: rows[points.peak[0]][key] for key in ("value", "ci95", "n")}
-        resolution["persists"] = last["above"]
-    return {"onset": onset, "peak": peak, "resolution": resolution}
+    days = [row["day"] for row in rows]
+    described = {
+        name: _describe_point(int(found[0]), drawn, days, why=whys[name])
+        for name, found, drawn in zip(POINTS, points, resampled, strict=True)
+    }
+    if first >= 0:
+        described["onset"]["at_first"] = first == 0
+        peak = rows[points.peak[0]]
+        described["peak"]["excess"] = {key: peak[key] for key in ("value", "ci95", "n")}
+        described["resolution"]["persists"] = last["above"]
+    return described
 
 
-def _point(
-    found: int, drawn: Int[np.ndarray, " draws"], days: Sequence[int], *, why: str
+def _describe_point(
+    found: int, drawn: Int[np.ndarray, " draws"], days: list[int], *, why: str
 ) -> dict[str, Any]:
-    """Describes one turning point by its distribution over the resamples."""
     counts = np.bincount(drawn[drawn >= 0], minlength=len(days))
     without = float((drawn < 0).mean())
     if found < 0:
         return {**absent(why), "without": without}
     order = np.argsort(-counts, kind="stable")
     reached = np.cumsum(counts[order]) >= _SET * counts.sum()
-    smallest = order[: int(reached.argmax()) + 1]
-    shares = zip(days, counts / len(drawn), strict=True)
+    smallest = order[: int(reached.argmax()) + 1] if counts.any() else [found]
+    shares = (counts / len(drawn)).tolist()
     return {
         "value": days[found],
-        "days95": sorted(days[i] for i in smallest) if counts.any() else [days[found]],
-        "shares": {str(day): float(share) for day, share in shares},
+        "days95": sorted(days[i] for i in smallest),
+        "shares": {str(day): share for day, share in zip(days, shares, strict=True)},
         "without": without,
     }

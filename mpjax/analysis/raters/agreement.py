@@ -5,35 +5,32 @@ values equal those of `statsmodels.stats.inter_rater`; here all resamples are co
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from mpjax.analysis.stats import bootstrap
-from mpjax.analysis.stats.comparisons import absent
 from mpjax.analysis.stats.crossed_bootstrap import Crossed
+from mpjax.analysis.stats.estimates import absent
 
 
 def describe(
     answer: Int[np.ndarray, "raters clips"], crossed: Crossed, *, classes: int, names: Sequence[str]
 ) -> dict[str, Any]:
-    """Describes the agreement of all raters and of every two.
+    """Describes the agreement of all raters (`fleiss`) and of every pair (`cohen`).
+
+    Only clips are resampled, not raters, because kappa is about these raters.
 
     Args:
         answer: class by rater and clip; -1 where a clip was not answered.
-        crossed: how clips are resampled; raters are not, for kappa is of these raters.
-        classes: how many there are.
+        crossed: how clips are resampled.
+        classes: number of classes.
         names: of the raters.
-
-    Returns:
-        `cohen`, a list of {"raters": [name, name], "value", "ci95", "n"}, and `fleiss`, one such
-        over the clips that all have answered; or why there is none.
     """
     if len(answer) < 2:
-        why = absent("agreement takes two raters or more")
-        return {"cohen": [], "fleiss": why}
+        return {"cohen": [], "fleiss": absent("agreement takes two raters or more")}
     pairs = [
         {"raters": [names[a], names[b]], **_estimate(answer[[a, b]], crossed, classes, cohen)}
         for a, b in itertools.combinations(range(len(answer)), 2)
@@ -42,9 +39,12 @@ def describe(
 
 
 def _estimate(
-    answer: Int[np.ndarray, "raters clips"], crossed: Crossed, classes: int, kappa: Any
+    answer: Int[np.ndarray, "raters clips"],
+    crossed: Crossed,
+    classes: int,
+    kappa: Callable[[np.ndarray, np.ndarray], np.ndarray],
 ) -> dict[str, Any]:
-    """Estimates a kappa of the clips that all of these raters answered."""
+    """Estimates a kappa on the clips that all of these raters answered."""
     both = (answer >= 0).all(0)
     if not both.any():
         return absent("no clip was answered by all of them")
@@ -52,7 +52,7 @@ def _estimate(
     group = crossed.group[both]
     [value] = kappa(named, np.ones((1, both.sum())))
     if np.isnan(value):
-        return absent("all named one class throughout, so that chance cannot be told apart")
+        return absent("all gave one class throughout, so chance agreement is complete")
     draws = kappa(named, crossed.weights[:, group].astype(float))
     interval = bootstrap.percentile_interval(draws, groups=len(np.unique(group)), unit=crossed.unit)
     return {"value": float(value), **interval, "n": int(both.sum())}
@@ -63,9 +63,7 @@ def cohen(
 ) -> Float[np.ndarray, " resamples"]:
     """Returns Cohen's kappa of two raters in every resample; NaN where chance agreement is 1.
 
-    Args:
-        named: 1 at the class that a rater named.
-        weights: how often each clip occurs.
+    `named` is 1 at the class that a rater gave; `weights` is how often each clip occurs.
     """
     total = weights.sum(1)
     observed = weights @ (named[0] * named[1]).sum(1)
@@ -76,12 +74,7 @@ def cohen(
 def fleiss(
     named: Float[np.ndarray, "raters clips classes"], weights: Float[np.ndarray, "resamples clips"]
 ) -> Float[np.ndarray, " resamples"]:
-    """Returns Fleiss' kappa of two raters or more in every resample; NaN where chance is 1.
-
-    Args:
-        named: 1 at the class that a rater named.
-        weights: how often each clip occurs.
-    """
+    """Returns Fleiss' kappa of two raters or more in every resample; see `cohen`."""
     raters, total = len(named), weights.sum(1)
     counts = named.sum(0)
     pairs = (counts * (counts - 1)).sum(1) / (raters * (raters - 1))

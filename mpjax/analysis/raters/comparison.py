@@ -1,6 +1,5 @@
-"""A method against raters on the same clips: paired over animals, with two cross-checks."""
+"""A method compared with raters on the same clips: paired over animals, with two cross-checks."""
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,10 +7,10 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
-from mpjax.analysis.stats.comparisons import absent
 from mpjax.analysis.stats.crossed_bootstrap import Crossed
+from mpjax.analysis.stats.estimates import absent
 
-_TRY_ALL = 12  # groups; up to so many, all sign flips are tried
+_TRY_ALL = 12  # groups; with no more than these, all sign flips are tried
 
 
 def compare(
@@ -26,12 +25,11 @@ def compare(
     """Compares a method with all raters together and with each.
 
     Args:
-        method: 1 where it named the class of a clip, else 0.
+        method: 1 where it predicted the class of a clip, else 0.
         raters: the same by rater; NaN where a clip was not answered.
-        crossed: how animals and raters are resampled, both sides alike.
+        crossed: how animals and raters are resampled, the same for both sides.
         names: of the raters.
-        permutations: sign flips drawn where there are too many to try all.
-        seed: of the drawing.
+        permutations, seed: see `flip_signs`.
 
     Returns:
         `accuracy` of the method; `difference`, the method minus the raters, {"value", "ci95", "n"};
@@ -70,9 +68,9 @@ def flip_signs(
 
     Args:
         difference: method minus rater, by rater and clip; NaN where a clip was not answered.
-        crossed: names the animal (cage) of each clip.
+        crossed: gives the animal (cage) of each clip.
         permutations: sign flips drawn where there are too many to try all.
-        seed: of the drawing.
+        seed: of the draws.
 
     Returns:
         {"p", "permutations", "unit", "exact"}, p being two-sided; or {"value": None, "why"}.
@@ -83,29 +81,31 @@ def flip_signs(
     sums = np.bincount(crossed.group, np.nansum(difference, axis=0))
     sums = sums[sums != 0]  # an animal without a difference has nothing to exchange
     if len(sums) < 2:
-        return absent(f"{len(sums)} {crossed.unit}s were told differently; at least 2 are needed")
+        return absent(
+            f"method and raters differ in {len(sums)} {crossed.unit}s; at least 2 are needed"
+        )
     exact = len(sums) <= _TRY_ALL
-    if exact:
-        signs = np.array(list(itertools.product((-1, 1), repeat=len(sums))))
-    else:
-        rng = np.random.default_rng(seed)
-        signs = rng.choice((-1, 1), size=(permutations, len(sums)))
-    reached = np.abs(signs @ sums) >= abs(sums.sum()) - 1e-9
-    p = reached.mean() if exact else (1 + reached.sum()) / (1 + len(signs))
-    return {"p": float(p), "permutations": len(signs), "unit": crossed.unit, "exact": exact}
+    tested = stats.permutation_test(
+        (sums,),
+        lambda values, axis: np.abs(values.sum(axis)),
+        permutation_type="samples",
+        alternative="greater",
+        n_resamples=np.inf if exact else permutations,
+        rng=np.random.default_rng(seed),
+    )
+    return {
+        "p": float(tested.pvalue),
+        "permutations": len(tested.null_distribution),
+        "unit": crossed.unit,
+        "exact": exact,
+    }
 
 
 def mcnemar(difference: Float[np.ndarray, " clips"]) -> dict[str, Any]:
-    """Tests method against one rater by McNemar's exact test, which takes clips as independent.
+    """Tests a method against one rater by McNemar's exact test; `difference` is method minus rater.
 
-    They are not, so that its p is too small where an animal's clips are alike: a cross-check.
-
-    Args:
-        difference: method minus rater by clip: 1 where the method alone is right, -1 where the
-            rater alone is, 0 where both or neither are; NaN where not answered.
-
-    Returns:
-        {"p", "method_only", "rater_only"}, in clips.
+    A cross-check only: it treats clips as independent, so its p is too small where the clips of an
+    animal are similar.
 
     Source: McNemar (1947), doi:10.1007/BF02295996; exact by the binomial distribution.
     """

@@ -1,14 +1,14 @@
 """The files of blinded ratings: the sealed key of a package, and the raters' answers.
 
-A package (`python -m mpjax.rate make`) is a page with clips of neutral names. Its key says what
-each shows. The package's id is a hash of the key, so that neither can be changed without the other:
-answers name the package that they belong to.
+A package (`python -m mpjax.rate make`) is a page with clips under neutral names. Its key says what
+each clip shows. The package's id is a hash of the key, so a changed key is noticed; answers name
+the package that they belong to.
 
     key      {"format": "mpjax.rating_key/1", "package": id, "body": {...}}
     answers  {"format": "mpjax.answers/1", "package": id, "rater", "trials": [...], "sha256", ...}
 
-The sha256 is that of the answers themselves, as `canonical` writes them. It shows what was changed
-by accident or by hand; it is no signature.
+The sha256 is that of the answers themselves, as `canonical` writes them. It shows changes made by
+accident or by hand; it is not a signature.
 """
 
 import dataclasses
@@ -34,14 +34,14 @@ _KEY_FIELDS = frozenset(
 
 @dataclasses.dataclass(frozen=True)
 class Key:
-    """What the clips of a package show.
+    """The contents of a package's clips.
 
     Attributes:
         package: its id.
         taxonomy: fine and coarse classes.
         clips: a row per clip, by its neutral name: clip_id, video, animal, cage, label, fold.
         group: animal or cage, the unit of every interval.
-        body: all of the key's content.
+        body: the whole content of the key.
     """
 
     package: str
@@ -53,7 +53,7 @@ class Key:
 
 @dataclasses.dataclass(frozen=True)
 class Answers:
-    """What one rater answered.
+    """The answers of one rater.
 
     Attributes:
         rater: name.
@@ -89,7 +89,7 @@ def read_key(path: epath.PathLike) -> Key:
         FileNotFoundError: there is no such file.
         ValueError: no key of this version, or it was changed.
     """
-    value = _read(epath.Path(path), "the key that `python -m mpjax.rate make` wrote beside OUT")
+    value = _read(epath.Path(path), "the key that `python -m mpjax.rate make` wrote next to OUT")
     if value.get("format") != KEY_FORMAT:
         raise ValueError(
             f"{path}: format {value.get('format')!r}, needs {KEY_FORMAT!r}; give the key that "
@@ -109,7 +109,7 @@ def read_key(path: epath.PathLike) -> Key:
 
 
 def canonical(value: Any) -> str:
-    """Writes JSON in one way only: names sorted, no spaces, as the page's JavaScript does too."""
+    """Writes JSON in one fixed way, as the page's JavaScript does: names sorted, no spaces."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -122,15 +122,15 @@ def seal(answers: Mapping[str, Any]) -> dict[str, Any]:
 def read_answers(
     paths: Sequence[epath.PathLike], key: Key, *, allow_incomplete: bool = False
 ) -> list[Answers]:
-    """Reads answer files and checks that they belong to the package and are whole.
+    """Reads answer files, one per rater, and checks that they belong to the package and are whole.
 
     Args:
-        paths: of the files, one per rater.
+        paths: of the files.
         key: of the package.
-        allow_incomplete: whether to take raters that have not answered every clip.
+        allow_incomplete: whether to accept raters who have not answered every clip.
 
     Raises:
-        ValueError: a file that cannot be taken; all files' faults at once, each with its way out.
+        ValueError: unusable files; the faults of all files at once, each with what to do.
     """
     if not paths:
         raise ValueError("no answer files; name them after `score`, one per rater")
@@ -180,8 +180,8 @@ def _read_one(path: epath.Path, key: Key, *, allow_incomplete: bool) -> Answers:
         )
     if seal(value)["sha256"] != value.get("sha256"):
         raise ValueError(
-            f"{path}: changed since it was exported (its sha256 is another); export it again on "
-            "the rater's device, or leave it out"
+            f"{path}: changed since it was exported (its sha256 differs); export it again on the "
+            "rater's device, or leave it out"
         )
     if faults := _faults(value, key):
         raise ValueError(f"{path}: {'; '.join(faults)}; export it again, or leave it out")
@@ -200,12 +200,11 @@ def _read_one(path: epath.Path, key: Key, *, allow_incomplete: bool) -> Answers:
 
 
 def _faults(value: Mapping[str, Any], key: Key) -> list[str]:
-    """Names what no page of this package exports."""
-    trials = value.get("trials")
+    """Lists everything that the page of this package cannot have exported."""
+    trials, rater = value.get("trials"), value.get("rater")
     if not isinstance(trials, list) or not all(isinstance(trial, dict) for trial in trials):
         return ["trials: must be a list of answers"]
     faults = []
-    rater = value.get("rater")
     if not isinstance(rater, str) or not rater.strip():
         faults.append(f"rater: must be a name, got {rater!r}")
     faults += [
@@ -213,21 +212,20 @@ def _faults(value: Mapping[str, Any], key: Key) -> list[str]:
         for name in ("undone", "sessions")
         if not _is_count(value.get(name))
     ]
-    coarse = key.taxonomy.coarse or (None,)
+    allowed = {
+        "fine": key.taxonomy.fine,
+        "coarse": key.taxonomy.coarse or (None,),
+        "confidence": range(1, len(CONFIDENCE) + 1),
+    }
     clips = [trial.get("clip") for trial in trials]
     for number, trial in enumerate(trials, 1):
-        rules = {
-            "clip": trial.get("clip") in key.clips.index and clips.count(trial["clip"]) == 1,
-            "fine": trial.get("fine") in key.taxonomy.fine,
-            "coarse": trial.get("coarse") in coarse,
-            "confidence": trial.get("confidence") in range(1, len(CONFIDENCE) + 1),
-            "response_ms": _is_count(trial.get("response_ms")),
-            "revised": _is_count(trial.get("revised")),
-        }
+        once = trial.get("clip") in key.clips.index and clips.count(trial["clip"]) == 1
+        wrong = [] if once else ["clip"]
+        wrong += [name for name, values in allowed.items() if trial.get(name) not in values]
+        wrong += [name for name in ("response_ms", "revised") if not _is_count(trial.get(name))]
         faults += [
             f"trial {number}: {name} {trial.get(name)!r} is not one of this package, or twice"
-            for name, holds in rules.items()
-            if not holds
+            for name in wrong
         ]
     return faults
 

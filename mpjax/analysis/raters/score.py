@@ -1,27 +1,33 @@
-"""Blinded raters scored: accuracy, agreement, learning, confidence, and against other methods.
+"""Scores of blinded raters: accuracy, agreement, learning, confidence, and other methods.
 
 Clips of one animal are not independent, and raters differ. A rater's interval resamples animals (or
-cages); the pooled one resamples animals and raters (see `crossed`).
+cages); the pooled one resamples animals and raters (see `stats.crossed_bootstrap`).
 """
 
 import dataclasses
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from etils import epath
 from jaxtyping import Float, Int
+from sklearn.metrics import confusion_matrix
 
+from mpjax.analysis.classification.scores import tasks_of
 from mpjax.analysis.predictions import Predictions
-from mpjax.analysis.raters import agreement, trials
+from mpjax.analysis.raters import agreement
 from mpjax.analysis.raters.comparison import compare
-from mpjax.analysis.raters.files import Answers, Key
-from mpjax.analysis.stats.comparisons import absent
+from mpjax.analysis.raters.files import CONFIDENCE, Answers, Key
+from mpjax.analysis.stats import bootstrap as resampling
 from mpjax.analysis.stats.crossed_bootstrap import Crossed
+from mpjax.analysis.stats.estimates import absent
 from mpjax.io import files
 
 SCHEMA = "mpjax.raters/1"
 MODEL = "model"  # what `mpjax.rate score` calls the study's own predictions
+_STEP = 10  # trials; a slope per trial would be a tiny number
 _AGAIN = "run `python -m mpjax.rate score` again"
 
 
@@ -43,7 +49,7 @@ class Task:
 
     @property
     def right(self) -> Float[np.ndarray, "raters clips"]:
-        """1 where the class was named, 0 where another was, NaN where nothing was answered."""
+        """1 where the answer is right, 0 where it is wrong, NaN where there is none."""
         return np.where(self.answer >= 0, (self.answer == self.label).astype(float), np.nan)
 
     @property
@@ -52,12 +58,11 @@ class Task:
         return [row[place] for row, place in zip(self.right, self.place, strict=True)]
 
     def confusion(self, raters: Sequence[int]) -> list[list[int]]:
-        """Counts answers by true class (rows) and named class (columns)."""
-        counts = np.zeros((len(self.classes),) * 2, int)
-        for rater in raters:
-            done = self.answer[rater] >= 0
-            np.add.at(counts, (self.label[done], self.answer[rater, done]), 1)
-        return counts.tolist()
+        """Counts answers by true class (rows) and answered class (columns)."""
+        answer = self.answer[list(raters)]
+        done = answer >= 0
+        true = np.broadcast_to(self.label, answer.shape)[done]
+        return confusion_matrix(true, answer[done], labels=range(len(self.classes))).tolist()
 
 
 def score(
@@ -95,7 +100,16 @@ def score(
     )
     described: dict[str, Any] = {
         "schema": SCHEMA,
-        "package": _describe_package(key),
+        "package": {
+            "id": key.package,
+            "dataset": key.body["dataset"],
+            "clips": len(key.clips),
+            "recordings": key.clips["video"].nunique(),
+            "animals": key.clips["animal"].nunique(),
+            "clips_per_class": key.body["wanted"],
+            "short": key.body["short"],
+            "examples": len(key.body["examples"]),
+        },
         "bootstrap": {
             "unit": key.group,
             "groups": crossed.weights.shape[1],
@@ -113,8 +127,7 @@ def score(
             for kind, task in tasks.items()
         },
         "predictions": {
-            name: predictions.meta.get("fingerprint")
-            for name, predictions in (against or {}).items()
+            name: predictions.meta.get("fingerprint") for name, predictions in against.items()
         },
         "against": {},
     }
@@ -131,11 +144,7 @@ def score(
 
 
 def read(path: epath.PathLike, predictions: Predictions) -> dict[str, Any] | None:
-    """Reads raters.json for the report on predictions; None where there is no such file.
-
-    Args:
-        path: of the file.
-        predictions: of the report.
+    """Reads raters.json for the report on `predictions`; None where there is no such file.
 
     Returns:
         Its content; or {"value": None, "why": …} where it belongs to another dataset, to earlier
@@ -160,32 +169,16 @@ def read(path: epath.PathLike, predictions: Predictions) -> dict[str, Any] | Non
 
 
 def lay_out(key: Key, answers: Sequence[Answers]) -> dict[str, Task]:
-    """Lays the answers out by rater and clip: `fine` and, where there are groups, `coarse`."""
+    """Arranges the answers by rater and clip: `fine` and, where there are groups, `coarse`."""
     label = key.clips["label"].to_numpy()
     place = tuple(key.clips.index.get_indexer(one.trials["clip"]) for one in answers)
-    tasks = {"fine": (key.taxonomy.fine, label)}
-    if key.taxonomy.coarse:
-        tasks["coarse"] = (key.taxonomy.coarse, np.asarray(key.taxonomy.fine_to_coarse)[label])
-    laid = {}
-    for kind, (classes, true) in tasks.items():
+    arranged = {}
+    for kind, task in tasks_of(key.taxonomy).items():
         answer = np.full((len(answers), len(label)), -1)
         for row, one, places in zip(answer, answers, place, strict=True):
             row[places] = one.trials[kind]
-        laid[kind] = Task(classes, true, answer, place)
-    return laid
-
-
-def _describe_package(key: Key) -> dict[str, Any]:
-    return {
-        "id": key.package,
-        "dataset": key.body["dataset"],
-        "clips": len(key.clips),
-        "recordings": key.clips["video"].nunique(),
-        "animals": key.clips["animal"].nunique(),
-        "clips_per_class": key.body["wanted"],
-        "short": key.body["short"],
-        "examples": len(key.body["examples"]),
-    }
+        arranged[kind] = Task(task.classes, task.to_class[label], answer, place)
+    return arranged
 
 
 def _describe_rater(
@@ -196,7 +189,7 @@ def _describe_rater(
         "clips": len(one.trials),
         "undone": one.undone,
         "sessions": one.sessions,
-        "response": trials.response_times(one.trials, tasks["fine"].right_by_trial[rater]),
+        "response": response_times(one.trials, tasks["fine"].right_by_trial[rater]),
     }
     confidence = one.trials["confidence"].to_numpy()
     for kind, task in tasks.items():
@@ -205,37 +198,35 @@ def _describe_rater(
         described[kind] = {
             "accuracy": crossed.estimate_one(task.right[rater]),
             "confusion": task.confusion([rater]),
-            "learning": trials.learning([right]),
+            "learning": learning(right),
             "confidence": {
-                "levels": trials.levels(confidence, right),
-                "discrimination": trials.discrimination(confidence, right, group, crossed),
+                "levels": levels(confidence, right),
+                "discrimination": discrimination(confidence, right, group, crossed),
             },
         }
     return described
 
 
 def _describe_pooled(task: Task, answers: Sequence[Answers], crossed: Crossed) -> dict[str, Any]:
-    by_trial = task.right_by_trial
     confidence = np.concatenate([one.trials["confidence"].to_numpy() for one in answers])
     return {
         "accuracy": crossed.estimate(task.right),
         "confusion": task.confusion(range(len(answers))),
-        "learning": trials.learning(by_trial),
-        "confidence": {"levels": trials.levels(confidence, np.concatenate(by_trial))},
+        "confidence": {"levels": levels(confidence, np.concatenate(task.right_by_trial))},
     }
 
 
 def _predict(
     predictions: Predictions, key: Key, *, method: str
 ) -> dict[str, Int[np.ndarray, " clips"]]:
-    """Returns the classes that a method names for the clips of the package.
+    """Returns the classes that a method predicts for the clips of the package.
 
     Raises:
         ValueError: it has not held out these clips of these classes.
     """
     if predictions.taxonomy != key.taxonomy:
         raise ValueError(
-            f"{method}: tells other classes apart than the package: "
+            f"{method}: its classes are not those of the package: "
             f"{', '.join(predictions.taxonomy.fine)} against {', '.join(key.taxonomy.fine)}"
         )
     held_out = np.flatnonzero(predictions.evaluated)
@@ -250,11 +241,106 @@ def _predict(
     order = [rows[clip] for clip in key.clips["clip_id"]]
     if not np.array_equal(predictions.table["label"].to_numpy()[order], key.clips["label"]):
         raise ValueError(
-            f"{method}: gives the rated clips other labels than the package's key; the cohort has "
-            "changed since: make and rate a new package"
+            f"{method}: the labels of the rated clips are not those of the package's key; the "
+            "cohort has changed since: make and rate a new package"
         )
     p = predictions.p[order]
-    named = {"fine": p.argmax(1)}
-    if key.taxonomy.coarse:
-        named["coarse"] = key.taxonomy.coarse_probabilities(p).argmax(1)
-    return named
+    return {kind: task.pool(p).argmax(1) for kind, task in tasks_of(key.taxonomy).items()}
+
+
+def response_times(
+    trials: pd.DataFrame, right: Float[np.ndarray, " trials"]
+) -> dict[str, float | None]:
+    """Describes how long a rater took, in seconds."""
+    seconds = trials["response_ms"].to_numpy() / 1000
+    low, middle, high = np.quantile(seconds, [0.25, 0.5, 0.75])
+    found: dict[str, float | None] = {
+        "median_s": float(middle), "q25_s": float(low), "q75_s": float(high),
+        "total_s": float(trials["response_ms"].sum() / 1000),
+    }  # fmt: skip
+    for name, own in (("right", seconds[right == 1]), ("wrong", seconds[right == 0])):
+        found[f"median_{name}_s"] = float(np.median(own)) if len(own) else None
+    return found
+
+
+def learning(right: Float[np.ndarray, " trials"]) -> dict[str, Any]:
+    """Estimates how the odds of a right answer change over the trials, by logistic regression.
+
+    The order of clips is random for each rater, so trial and clip are not confounded. The value is
+    the change of the log-odds per 10 trials in the order of answering, positive for learning.
+
+    Source: Agresti, Categorical Data Analysis (3rd ed., 2013), ch. 5 (Wald interval).
+    """
+    if len(right) < 3 or right.min() == right.max():
+        return absent("all answers are right, or all are wrong, or there are fewer than 3")
+    if np.abs(np.diff(right)).sum() < 2:  # a single trial separates right from wrong answers
+        return absent("all right answers come before all wrong ones, or after them")
+    import statsmodels.api as sm
+
+    design = np.column_stack([np.arange(len(right)) / _STEP, np.ones(len(right))])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # of separation, or no convergence
+        try:
+            fit = sm.Logit(right, design).fit(disp=0)
+        except (Warning, np.linalg.LinAlgError) as fault:
+            return absent(f"the logistic regression did not converge ({type(fault).__name__})")
+    return {
+        "value": float(fit.params[0]),
+        "ci95": [float(end) for end in fit.conf_int()[0]],
+        "p": float(fit.pvalues[0]),
+        "n": len(right),
+    }
+
+
+def levels(
+    confidence: Int[np.ndarray, " n"], right: Float[np.ndarray, " n"]
+) -> list[dict[str, Any]]:
+    """Returns the accuracy at each level of confidence (1 to 5) that was chosen."""
+    return [
+        {
+            "confidence": level,
+            "name": name,
+            "n": int((confidence == level).sum()),
+            "accuracy": float(right[confidence == level].mean()),
+        }
+        for level, name in enumerate(CONFIDENCE, 1)
+        if (confidence == level).any()
+    ]
+
+
+def discrimination(
+    confidence: Int[np.ndarray, " n"],
+    right: Float[np.ndarray, " n"],
+    group: Int[np.ndarray, " n"],
+    crossed: Crossed,
+) -> dict[str, Any]:
+    """Estimates how well a rater's confidence distinguishes right from wrong answers.
+
+    The value is the area under the type 2 ROC curve: the chance that of a right and a wrong answer
+    the right one was given with more confidence, ties counting half. `group` is the animal or cage
+    of each trial's clip.
+
+    Source: Fleming & Lau (2014), doi:10.3389/fnhum.2014.00443.
+    """
+    if not 0 < right.sum() < len(right):
+        return absent("all answers are right, or all are wrong")
+    cells = np.zeros((2, crossed.weights.shape[1], len(CONFIDENCE)))
+    np.add.at(cells, (right.astype(int), group, confidence - 1), 1)
+    once = np.ones((1, crossed.weights.shape[1]))
+    interval = resampling.percentile_interval(
+        _area(cells, crossed.weights.astype(float)),
+        groups=len(np.unique(group)),
+        unit=crossed.unit,
+    )
+    return {"value": float(_area(cells, once)[0]), **interval, "n": len(right)}
+
+
+def _area(
+    cells: Float[np.ndarray, "2 groups levels"], weights: Float[np.ndarray, "resamples groups"]
+) -> Float[np.ndarray, " resamples"]:
+    """Returns the area under the curve from counts of wrong and right answers by level."""
+    wrong, right = weights @ cells[0], weights @ cells[1]
+    below = np.cumsum(wrong, axis=1) - wrong / 2
+    pairs = wrong.sum(1) * right.sum(1)
+    won = (right * below).sum(1)
+    return np.divide(won, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)

@@ -5,8 +5,13 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
+from scipy import stats
+
+from mpjax.analysis.stats.estimates import ALPHA
 
 ROUGH_BELOW = 6  # groups; with fewer, at most a few hundred distinct resamples exist
+LEAST_UNITS = 2  # animals (or cages) of a mean that is compared
+_FLAT = 1e-12  # a variance that is smaller comes from rounding
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,8 +70,12 @@ def count_by_group(
     )
 
 
-def draw_weights(groups: int, *, resamples: int, seed: int) -> Int[np.ndarray, "resamples groups"]:
+def draw_weights(
+    groups: int, *, resamples: int, seed: int | np.random.Generator
+) -> Int[np.ndarray, "resamples groups"]:
     """Draws how often each group occurs in each bootstrap resample of all groups."""
+    if not groups:
+        return np.zeros((resamples, 0), int)
     generator = np.random.default_rng(seed)
     return generator.multinomial(groups, np.full(groups, 1 / groups), size=resamples)
 
@@ -158,3 +167,95 @@ def percentile_interval(
     if groups < ROUGH_BELOW:
         notes.append(f"rough, as it rests on {groups} {unit}s only")
     return {"ci95": [low, high]} | ({"note": "; ".join(notes)} if notes else {})
+
+
+@dataclasses.dataclass(frozen=True)
+class Moments:
+    """Means over units, of the data or of every resample; NaN where there are too few units.
+
+    Attributes:
+        mean: of each day.
+        n: units behind it.
+        spread: variance between units on a day, one for all days.
+        correlation: between the days of a unit, the mean over all pairs, 0..1.
+    """
+
+    mean: Float[np.ndarray, "draws days"]
+    n: Float[np.ndarray, "draws days"]
+    spread: Float[np.ndarray, " draws"]
+    correlation: Float[np.ndarray, " draws"]
+
+    @property
+    def variance(self) -> Float[np.ndarray, "draws days"]:
+        """Squared standard error of each mean."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(self.n >= LEAST_UNITS, self.spread[:, None] / self.n, np.nan)
+
+    @property
+    def df(self) -> Float[np.ndarray, " draws"]:
+        """Degrees of freedom of `spread`.
+
+        The variances of two days of normal scores correlate by the square of their correlation:
+        independent days add up, days that are all alike count once. As few units may hide their
+        correlation, it is taken as if there were one more whose days are all alike.
+        """
+        days, units = (self.n > 0).sum(1), self.n.max(1)
+        correlation = ((units - 1) * self.correlation + 1) / units
+        return (units - 1) * days / (1 + (days - 1) * correlation**2)
+
+
+def moments(
+    values: Float[np.ndarray, "units days"], weights: Int[np.ndarray, "draws units"]
+) -> Moments:
+    """Averages over the units of every draw; missing values count nowhere.
+
+    The variance is pooled over days: with the few animals of a condition that of a single day is
+    mostly chance. Where pain spreads the scores, this widens the intervals of the days before it.
+
+    Args:
+        values: NaN where missing.
+        weights: how often each unit occurs in each draw; ones for the data themselves.
+    """
+    there = np.isfinite(values)
+    count = np.maximum(there.sum(0), 1)
+    centre = np.where(there, values, 0.0).sum(0) / count  # against cancellation in the squares
+    offset = np.where(there, values - centre, 0.0)
+    level = offset.sum(1) / np.maximum(there.sum(1), 1)  # of each unit, over its days
+    times = weights.astype(float)
+    n, total, squares = times @ there, times @ offset, times @ offset**2
+    units = times.sum(1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = np.where(n > 0, total / n, np.nan)
+        within = squares - np.where(n > 0, total**2 / n, 0.0)
+        spread = within.sum(1) / np.maximum(n - 1, 0).sum(1)
+        # Var(level) = spread (1 + (days - 1) correlation) / days
+        of_level = (times @ level**2 - (times @ level) ** 2 / units) / (units - 1)
+        days = (n > 0).sum(1)
+        correlation = (days * of_level / spread - 1) / np.maximum(days - 1, 1)
+    spread = np.where(np.isfinite(spread) & (spread > _FLAT), spread, np.nan)
+    return Moments(mean + centre, n, spread, np.clip(np.nan_to_num(correlation), 0.0, 1.0))
+
+
+def simultaneous_critical(deviation: Float[np.ndarray, "draws days"], df: float) -> float:
+    """Returns what every |t| of a family stays below with 95 % confidence at once.
+
+    The 95 % quantile of the greatest studentised deviation over bootstrap resamples. With few
+    animals resamples of nearly one animal give wild values, and with very few they are too alike;
+    the quantile is therefore kept between the critical values of a single t test and of
+    Bonferroni's, between which the truth lies whatever the days' correlation.
+
+    Args:
+        deviation: studentised deviations of resamples from the data; NaN where undefined.
+        df: degrees of freedom of a t test of one day.
+
+    Source: Davison & Hinkley, Bootstrap Methods and their Application (1997), sections 2.4 and
+        4.2.4 (studentised bootstrap, max-t).
+    """
+    least = max(1.0, df)
+    single = stats.t.isf(ALPHA / 2, least)
+    bonferroni = stats.t.isf(ALPHA / 2 / deviation.shape[1], least)
+    known = deviation[np.isfinite(deviation).any(axis=1)]
+    if not len(known):
+        return float(bonferroni)
+    greatest = np.nanmax(np.abs(known), axis=1)
+    return float(np.clip(np.quantile(greatest, 1 - ALPHA), single, bonferroni))

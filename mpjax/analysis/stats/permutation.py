@@ -1,246 +1,26 @@
-"""Is mean-class accuracy above what the same predictions would score by luck of the labels?
+"""Permutation tests: what may be exchanged, and the p-value of many figures at once.
 
-Labels are permuted over what they belong to, never over clips: conditions over animals (or cages,
-where those are the unit), days over the sessions of an animal. In a cohort of other labels they are
-permuted over an animal's recordings, or over animals where each has a single label. The predictions
-stay as they are: no head is trained anew.
+Animals (or cages), days of an animal or its recordings are exchanged, never clips.
 
 Source: Good, Permutation, Parametric and Bootstrap Tests of Hypotheses (2005), ch. 3; the p-value
-that counts the observed labels among the permutations: Phipson & Smyth (2010),
-doi:10.2202/1544-6115.1585.
+that counts the observed arrangement: Phipson & Smyth (2010), doi:10.2202/1544-6115.1585.
 """
 
 import dataclasses
+import itertools
 import math
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 
-from mpjax.analysis.stats.units import NotEstimableError, Units
-from mpjax.taxonomy import Taxonomy, parse_fine_name
+from mpjax.analysis.stats.estimates import NotEstimableError
 
-STATISTIC = "mean_class_accuracy"
 _LEAST_ARRANGEMENTS = 20  # with fewer, p cannot fall below 0.05
-_CELLS = 2_000_000  # labels permuted at once; bounds the memory
-
-
-@dataclasses.dataclass(frozen=True)
-class Scheme:
-    """What may be exchanged if predictions tell nothing of the classes.
-
-    Every block of units (a session, a recording) has a class given by what its owner (an animal, a
-    cage) brings along, and by what tells the blocks of an animal apart.
-
-    Attributes:
-        owner: of each block, 0..owners-1.
-        stratum: of each owner; owners are exchanged within it.
-        between: what each owner brings, e.g. its condition, 0..
-        animal: of each block; blocks are exchanged within it.
-        within: what tells an animal's blocks apart, e.g. the day, 0..
-        label: class by (between, within); -1 where there is none.
-        unit: what is exchanged: `animal`, `cage` or `recording`.
-    """
-
-    owner: Int[np.ndarray, " blocks"]
-    stratum: Int[np.ndarray, " owners"]
-    between: Int[np.ndarray, " owners"]
-    animal: Int[np.ndarray, " blocks"]
-    within: Int[np.ndarray, " blocks"]
-    label: Int[np.ndarray, "between within"]
-    unit: str
-
-
-def permutation_test(
-    units: Units | str,
-    rows: pd.DataFrame,
-    *,
-    taxonomy: Taxonomy,
-    fine_to_class: Int[np.ndarray, " fine"],
-    group: str,
-    level: str,
-    permutations: int,
-    seed: int,
-) -> dict[str, Any]:
-    """Tests the mean-class accuracy of one level against permuted labels.
-
-    Args:
-        units: the evaluated units, or why there are none.
-        rows: metadata of the evaluated clips, to which `units.row` points.
-        taxonomy: names the fine classes.
-        fine_to_class: the class of the task (fine or coarse) of each fine class.
-        group: `animal` or `cage`.
-        level: `clip`, `recording` or `animal_day`.
-        permutations: how many are drawn.
-        seed: of the drawing.
-
-    Returns:
-        {"p", "statistic", "permutations", "unit", "null": {"mean", "q95"}}, p being one-sided; or
-        {"value": None, "why"}.
-    """
-    if isinstance(units, str):
-        return {"value": None, "why": units}
-    first = rows.iloc[units.row].reset_index(drop=True)
-    try:
-        found = _factorial(first, taxonomy, fine_to_class, group=group)
-        block, scheme = found or _labelled(first, units.label, group=group, level=level)
-        _check_arrangements(scheme)
-    except NotEstimableError as error:
-        return {"value": None, "why": str(error)}
-    classes = units.p.shape[1]
-    cell = block * classes + units.predicted
-    named = np.bincount(cell, minlength=len(scheme.owner) * classes).reshape(-1, classes)
-    same = np.arange(len(scheme.owner))[None], np.arange(len(scheme.stratum))[None]
-    observed = _mean_class_accuracy(named, _labels(scheme, *same))[0]
-    null = _draw_null(named, scheme, permutations, np.random.default_rng(seed))
-    at_least = int((null >= observed - 1e-12).sum())  # sums in another order may differ so much
-    return {
-        "p": (1 + at_least) / (1 + permutations),
-        "statistic": STATISTIC,
-        "permutations": permutations,
-        "unit": scheme.unit,
-        "null": {"mean": float(null.mean()), "q95": float(np.quantile(null, 0.95))},
-    }
-
-
-def _factorial(
-    first: pd.DataFrame,
-    taxonomy: Taxonomy,
-    fine_to_class: Int[np.ndarray, " fine"],
-    *,
-    group: str,
-) -> tuple[np.ndarray, Scheme] | None:
-    """Returns each unit's block and the scheme of conditions x days; None for other cohorts.
-
-    Conditions are exchanged among those recorded on the same days, so that each exchanged
-    condition and day is a class.
-    """
-    parsed = [parse_fine_name(name) for name in taxonomy.fine]
-    if not all(parsed):
-        return None
-    conditions, condition = np.unique([each[0] for each in parsed if each], return_inverse=True)
-    days, day = np.unique([each[1] for each in parsed if each], return_inverse=True)
-    label = np.full((len(conditions), len(days)), -1)
-    label[condition, day] = fine_to_class
-    stratum = np.unique(label >= 0, axis=0, return_inverse=True)[1].reshape(-1)
-    fine = first["label"].to_numpy()
-    own = _single_owner(first, condition[fine], group=group)
-    if own is None:
-        return None
-    unit, owner, between = own
-    block, one = _blocks(first.groupby(["animal", "day"]).ngroup())
-    scheme = Scheme(
-        owner=owner[one],
-        stratum=stratum[between],
-        between=between,
-        animal=pd.factorize(first["animal"])[0][one],
-        within=day[fine][one],
-        label=label,
-        unit=unit,
-    )
-    return block, scheme
-
-
-def _labelled(
-    first: pd.DataFrame, label: Int[np.ndarray, " n"], *, group: str, level: str
-) -> tuple[np.ndarray, Scheme]:
-    """Returns each unit's block and the scheme of a cohort of labels."""
-    by = ["animal", "day"] if level == "animal_day" else ["video"]
-    block, one = _blocks(first.groupby(by).ngroup())
-    if (label[one][block] != label).any():
-        raise NotEstimableError(
-            "clips of one recording bear several labels and follow each other, so they cannot be "
-            "exchanged"
-        )
-    animal = pd.factorize(first["animal"])[0][one]
-    classes = int(label.max()) + 1
-    own = _single_owner(first, label, group=group)
-    if own is not None:
-        unit, owner, between = own
-        within, table = np.zeros(len(one), int), np.arange(classes)[:, None]
-    else:
-        unit, owner, between = "recording", animal, np.zeros(animal.max() + 1, int)
-        within, table = label[one], np.arange(classes)[None]
-    scheme = Scheme(
-        owner=owner if own is None else owner[one],
-        stratum=np.zeros(len(between), int),
-        between=between,
-        animal=animal,
-        within=within,
-        label=table,
-        unit=unit,
-    )
-    return block, scheme
-
-
-def _blocks(codes: pd.Series) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " blocks"]]:
-    """Returns the block of each unit, and the first unit of each block."""
-    one, block = np.unique(codes, return_index=True, return_inverse=True)[1:]
-    return block, one
-
-
-def _single_owner(
-    first: pd.DataFrame, value: Int[np.ndarray, " n"], *, group: str
-) -> tuple[str, Int[np.ndarray, " n"], Int[np.ndarray, " owners"]] | None:
-    """Returns who has one value each: (`cage` or `animal`, owner per unit, value per owner).
-
-    Cages, where they are the group and each has one value: their animals share a treatment.
-    """
-    for name in dict.fromkeys((group, "animal")):
-        owner, names = pd.factorize(first[name])
-        pairs = np.unique(np.stack([owner, value]), axis=1)
-        if pairs.shape[1] == len(names):
-            return name, owner, pairs[1]
-    return None
-
-
-def _check_arrangements(scheme: Scheme) -> None:
-    """Counts the distinct arrangements of labels (the logarithm, as they are astronomically many).
-
-    Conditions that stand for the same classes on every day (two kinds of no pain) are alike.
-    """
-    kind = np.unique(scheme.label, axis=0, return_inverse=True)[1].reshape(-1)
-    total = _log_arrangements(scheme.stratum, kind[scheme.between])
-    own = scheme.label[scheme.between[scheme.owner], scheme.within]
-    total += _log_arrangements(scheme.animal, own)
-    if total < math.log(_LEAST_ARRANGEMENTS) - 1e-9:
-        raise NotEstimableError(
-            f"the labels can be arranged in {round(math.exp(total))} way(s) only, so p could not "
-            f"fall below 0.05; it takes {_LEAST_ARRANGEMENTS}"
-        )
-
-
-def _log_arrangements(place: Int[np.ndarray, " n"], kind: Int[np.ndarray, " n"]) -> float:
-    """Returns the log of the ways to arrange the kinds over the members of each place."""
-    members = np.unique(place, return_counts=True)[1]
-    alike = np.unique(np.stack([place, kind]), axis=1, return_counts=True)[1]
-    return sum(map(math.lgamma, members + 1.0)) - sum(map(math.lgamma, alike + 1.0))
-
-
-def _draw_null(
-    named: Int[np.ndarray, "blocks classes"],
-    scheme: Scheme,
-    permutations: int,
-    generator: np.random.Generator,
-) -> Float[np.ndarray, " permutations"]:
-    """Draws the statistic under permuted labels, in batches that bound the memory."""
-    batch = max(1, _CELLS // len(scheme.owner))
-    drawn = []
-    for done in range(0, permutations, batch):
-        count = min(batch, permutations - done)
-        blocks = shuffle_within(scheme.animal, count, generator)
-        owners = shuffle_within(scheme.stratum, count, generator)
-        drawn.append(_mean_class_accuracy(named, _labels(scheme, blocks, owners)))
-    return np.concatenate(drawn)
-
-
-def _labels(
-    scheme: Scheme, blocks: Int[np.ndarray, "count blocks"], owners: Int[np.ndarray, "count owners"]
-) -> Int[np.ndarray, "count blocks"]:
-    """Returns each block's class when it and its owner take the places of others."""
-    between = scheme.between[owners][:, scheme.owner]
-    return scheme.label[between, scheme.within[blocks]]
+_CELLS = 4_000_000  # numbers held at once; bounds the memory
+_ROUNDING = 1e-9  # must not set an arrangement apart from its mirror image
 
 
 def shuffle_within(
@@ -254,18 +34,366 @@ def shuffle_within(
     return shuffled
 
 
-def _mean_class_accuracy(
-    named: Int[np.ndarray, "blocks classes"], label: Int[np.ndarray, "count blocks"]
-) -> Float[np.ndarray, " count"]:
-    """Returns the mean recall over the classes present, per row of block labels."""
-    count, classes = len(label), named.shape[1]
-    cell = (np.arange(count)[:, None] * classes + label).ravel()
-    hits = named[np.arange(len(named)), label].ravel()
-    size = np.broadcast_to(named.sum(axis=1), label.shape).ravel()
+def batches(permutations: int, width: int) -> Iterator[int]:
+    """Yields how many permutations of `width` numbers to draw at once, batch after batch."""
+    size = max(1, _CELLS // max(1, width))
+    for done in range(0, permutations, size):
+        yield min(size, permutations - done)
 
-    def total(weights: np.ndarray) -> np.ndarray:
-        return np.bincount(cell, weights, minlength=count * classes).reshape(count, classes)
 
-    correct, units = total(hits), total(size)
-    recall = np.divide(correct, units, out=np.zeros(units.shape), where=units > 0)
-    return recall.sum(axis=1) / (units > 0).sum(axis=1)
+@dataclasses.dataclass(frozen=True)
+class Scheme:
+    """What may be exchanged if nothing distinguishes the classes.
+
+    Every block (a session, a recording) has a class. It is given by what the block's owner (an
+    animal, a cage) brings along, and by what distinguishes the blocks of an animal.
+
+    Attributes:
+        owner: of each block, 0..owners-1.
+        stratum: of each owner; owners are exchanged within it.
+        between: what each owner brings, e.g. its condition, 0..
+        animal: of each block; blocks are exchanged within it.
+        within: what distinguishes an animal's blocks, e.g. the day, 0..
+        label: class by (between, within); -1 where there is none.
+        unit: what is exchanged: `animal`, `cage` or `recording`.
+    """
+
+    owner: Int[np.ndarray, " blocks"]
+    stratum: Int[np.ndarray, " owners"]
+    between: Int[np.ndarray, " owners"]
+    animal: Int[np.ndarray, " blocks"]
+    within: Int[np.ndarray, " blocks"]
+    label: Int[np.ndarray, "between within"]
+    unit: str
+
+    @property
+    def truth(self) -> Int[np.ndarray, " blocks"]:
+        """The class of each block."""
+        return self.label[self.between[self.owner], self.within]
+
+    def draw(self, count: int, generator: np.random.Generator) -> Int[np.ndarray, "count blocks"]:
+        """Draws classes of all blocks that are as likely as the true ones."""
+        within = self.within[shuffle_within(self.animal, count, generator)]
+        between = self.between[shuffle_within(self.stratum, count, generator)]
+        return self.label[between[:, self.owner], within]
+
+    def check(self) -> None:
+        """Raises NotEstimableError where the classes can be arranged in too few ways.
+
+        Conditions that stand for the same classes on every day (two kinds of no pain) are alike.
+        """
+        kind = np.unique(self.label, axis=0, return_inverse=True)[1].reshape(-1)
+        total = _log_arrangements(self.stratum, kind[self.between])
+        total += _log_arrangements(self.animal, self.truth)
+        if total < math.log(_LEAST_ARRANGEMENTS) - 1e-9:
+            raise NotEstimableError(
+                f"the classes can be exchanged between {self.unit}s in {round(math.exp(total))} "
+                f"way(s) only, so p could not fall below 0.05; {_LEAST_ARRANGEMENTS} are needed"
+            )
+
+
+def _log_arrangements(place: Int[np.ndarray, " n"], kind: Shaped[np.ndarray, " n"]) -> float:
+    """Returns the log of the number of ways to arrange the kinds over the members of each place."""
+    members = np.unique(place, return_counts=True)[1]
+    alike = np.unique(np.stack([place, kind]), axis=1, return_counts=True)[1]
+    return sum(map(math.lgamma, members + 1.0)) - sum(map(math.lgamma, alike + 1.0))
+
+
+def exchange_conditions(
+    rows: pd.DataFrame,
+    condition: Int[np.ndarray, " n"],
+    day: Int[np.ndarray, " n"],
+    label: Int[np.ndarray, "conditions days"],
+    *,
+    group: str,
+) -> tuple[Int[np.ndarray, " n"], Scheme] | None:
+    """Exchanges conditions between animals, and days between the sessions of an animal.
+
+    Conditions are exchanged among those recorded on the same days only, so that each exchanged
+    condition and day is a class.
+
+    Args:
+        rows: with `animal`, `cage` and `day`.
+        condition, day: of each row, 0..
+        label: class by condition and day; -1 where there is none.
+        group: `animal` or `cage`: cages are exchanged where they are the group and each has one
+            condition, for their animals share a treatment.
+
+    Returns:
+        The block (session) of each row, and the scheme; None where an animal has several
+        conditions.
+    """
+    own = _single_owner(rows, condition, group=group)
+    if own is None:
+        return None
+    unit, owner, between = own
+    block, first = _blocks(rows.groupby(["animal", "day"]).ngroup())
+    scheme = Scheme(
+        owner=owner[first],
+        stratum=np.unique(label >= 0, axis=0, return_inverse=True)[1].reshape(-1)[between],
+        between=between,
+        animal=pd.factorize(rows["animal"])[0][first],
+        within=day[first],
+        label=label,
+        unit=unit,
+    )
+    return block, scheme
+
+
+def exchange_labels(
+    rows: pd.DataFrame, label: Int[np.ndarray, " n"], block: pd.Series, *, group: str
+) -> tuple[Int[np.ndarray, " n"], Scheme]:
+    """Exchanges labels between animals (cages) with one each, else within animals.
+
+    Args:
+        rows: with `animal` and `cage`.
+        label: of each row, 0..
+        block: what has one label: the recording (or session) of each row.
+        group: `animal` or `cage`.
+
+    Returns:
+        The block of each row, and the scheme.
+
+    Raises:
+        NotEstimableError: a block has several labels.
+    """
+    block, first = _blocks(block)
+    if (label[first][block] != label).any():
+        raise NotEstimableError(
+            "clips of one recording bear several labels and follow each other, so they cannot be "
+            "exchanged"
+        )
+    animal = pd.factorize(rows["animal"])[0][first]
+    classes, own = np.arange(int(label.max()) + 1), _single_owner(rows, label, group=group)
+    if own is not None:
+        unit, owner, between = own
+        owner, within, table = owner[first], np.zeros(len(first), int), classes[:, None]
+    else:
+        unit, owner, between = "recording", animal, np.zeros(animal.max() + 1, int)
+        within, table = label[first], classes[None]
+    stratum = np.zeros(len(between), int)
+    return block, Scheme(owner, stratum, between, animal, within, table, unit)
+
+
+def draw_labels(
+    recordings: pd.DataFrame,
+    label: Int[np.ndarray, " n"],
+    *,
+    group: str,
+    by_condition: bool,
+    count: int,
+    seed: int,
+) -> tuple[Int[np.ndarray, "count n"], str]:
+    """Draws labels of recordings that are as likely as the true ones.
+
+    Args:
+        recordings: with `animal`, `cage`, `day`, and `condition` where `by_condition`.
+        label: class of each recording, 0..
+        group: `animal` or `cage`, the group of cross-validation.
+        by_condition: whether condition and day make the class.
+        count, seed: of the draws.
+
+    Returns:
+        The labels, and what was exchanged: `animal`, `cage` or `recording`.
+
+    Raises:
+        NotEstimableError: there are too few different ones.
+    """
+    if by_condition:
+        condition, day = (
+            pd.factorize(recordings[name], sort=True)[0] for name in ("condition", "day")
+        )
+        table = np.full((condition.max() + 1, day.max() + 1), -1)
+        table[condition, day] = label
+        found = exchange_conditions(recordings, condition, day, table, group=group)
+        if found is None:
+            raise NotEstimableError("an animal has recordings of several conditions")
+    else:
+        each = pd.Series(np.arange(len(recordings)))
+        found = exchange_labels(recordings, label, each, group=group)
+    block, scheme = found
+    scheme.check()
+    return scheme.draw(count, np.random.default_rng(seed))[:, block], scheme.unit
+
+
+def _blocks(codes: pd.Series) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " blocks"]]:
+    """Returns the block of each row, and the first row of each block."""
+    first, block = np.unique(codes, return_index=True, return_inverse=True)[1:]
+    return block, first
+
+
+def _single_owner(
+    rows: pd.DataFrame, value: Int[np.ndarray, " n"], *, group: str
+) -> tuple[str, Int[np.ndarray, " n"], Int[np.ndarray, " owners"]] | None:
+    """Returns who has one value each: `cage` or `animal`, owner per row, value per owner."""
+    for name in dict.fromkeys((group, "animal")):
+        owner, names = pd.factorize(rows[name])
+        pairs = np.unique(np.stack([owner, value]), axis=1)
+        if pairs.shape[1] == len(names):
+            return name, owner, pairs[1]
+    return None
+
+
+@dataclasses.dataclass(frozen=True)
+class Tested:
+    """Two-sided tests of several figures.
+
+    Attributes:
+        p: NaN where a side has no value.
+        least_p: the smallest p that the possible arrangements can give.
+    """
+
+    p: Float[np.ndarray, " m"]
+    least_p: float
+
+
+def compare_groups(
+    values: Float[np.ndarray, "n m"],
+    treated: Bool[np.ndarray, " n"],
+    *,
+    permutations: int,
+    seed: int,
+) -> Tested:
+    """Tests whether the means of two groups of units differ, by exchanging units between them.
+
+    The statistic is the difference of the means; with two groups of fixed size this orders
+    arrangements as the t statistic does. All arrangements are used where they are few.
+
+    Args:
+        values: a row per unit; NaN where a unit has no value, which travels with the unit.
+        treated: the units of the one group.
+        permutations, seed: of the draws.
+    """
+    n, chosen = len(treated), int(treated.sum())
+    if (ways := math.comb(n, chosen)) > permutations:
+        return _exchange(values, treated, np.zeros(n, int), _gap(values), permutations, seed)
+    picks = np.array(list(itertools.combinations(range(n), chosen)), int).reshape(-1, chosen)
+    p = _count(_gap(values), treated, [np.eye(n, dtype=bool)[picks].any(1)]) / ways
+    mirrored = 2 * chosen == n  # the exchange of both groups is as extreme
+    return Tested(np.where(_compared(values, treated), p, np.nan), (1 + mirrored) / ways)
+
+
+def compare_within(
+    values: Float[np.ndarray, "n m"],
+    treated: Bool[np.ndarray, " n"],
+    place: Int[np.ndarray, " n"],
+    *,
+    permutations: int,
+    seed: int,
+) -> Tested:
+    """Tests whether two kinds of rows differ within their animal, by exchanging them within it.
+
+    Args:
+        values: a row per recording.
+        treated: the recordings of the one kind.
+        place: the animal of each recording, 0..
+        permutations, seed: of the draws.
+    """
+    centred = centre(values, place)
+    return _exchange(centred, treated, place, _gap(centred), permutations, seed)
+
+
+def judge_trend(
+    values: Float[np.ndarray, "n m"],
+    time: Float[np.ndarray, " n"],
+    place: Int[np.ndarray, " n"],
+    *,
+    permutations: int,
+    seed: int,
+) -> Tested:
+    """Tests whether figures rise or fall with time, by exchanging the days of each animal.
+
+    The statistic is the mean of the animals' slopes.
+
+    Args:
+        values: a row per animal and day.
+        time: e.g. the rank of the day.
+        place: the animal of each row, 0..
+        permutations, seed: of the draws.
+    """
+    spread = np.bincount(place, centre(time[:, None], place)[:, 0] ** 2)
+    weighted = np.nan_to_num(centre(values, place)) / spread[place][:, None]
+    return _exchange(
+        values, time, place, lambda times: np.abs(times @ weighted), permutations, seed
+    )
+
+
+def slopes(
+    values: Float[np.ndarray, "n m"], time: Float[np.ndarray, " n"], place: Int[np.ndarray, " n"]
+) -> Float[np.ndarray, "places m"]:
+    """Returns each animal's least-squares slope; NaN where it has fewer than two values.
+
+    Args: as in `judge_trend`.
+    """
+    valid = np.isfinite(values)
+    times = centre(np.where(valid, time[:, None], np.nan), place)
+    member = np.eye(int(place.max()) + 1)[place].T
+    spread = member @ np.nan_to_num(times) ** 2
+    product = member @ np.nan_to_num(times * centre(values, place))
+    return np.divide(product, spread, out=np.full(spread.shape, np.nan), where=spread > 1e-12)
+
+
+def centre(
+    values: Float[np.ndarray, "n m"], place: Int[np.ndarray, " n"]
+) -> Float[np.ndarray, "n m"]:
+    """Subtracts from every value the mean of its place, missing values left out."""
+    frame = pd.DataFrame(values)
+    return values - frame.groupby(place).transform("mean").to_numpy()
+
+
+_Statistic = Callable[[Any], Float[np.ndarray, "draws m"]]  # of arrangements, one per row
+
+
+def _gap(values: Float[np.ndarray, "n m"]) -> _Statistic:
+    """Returns the statistic |mean of the chosen rows - mean of the others|, NaN left out."""
+    valid = np.isfinite(values)
+    filled = np.where(valid, values, 0)
+    total, n = filled.sum(0), valid.sum(0)
+
+    def statistic(chosen: Bool[np.ndarray, "draws n"]) -> Float[np.ndarray, "draws m"]:
+        own = chosen.astype(np.float64)
+        sums, sizes = own @ filled, own @ valid
+        both = (sizes > 0) & (sizes < n)
+        first = np.divide(sums, sizes, out=np.zeros(sums.shape), where=both)
+        second = np.divide(total - sums, n - sizes, out=np.zeros(sums.shape), where=both)
+        return np.abs(first - second)
+
+    return statistic
+
+
+def _compared(
+    values: Float[np.ndarray, "n m"], kind: Shaped[np.ndarray, " n"]
+) -> Bool[np.ndarray, " m"]:
+    """Returns which figures have a value on both sides (at any time)."""
+    valid = np.isfinite(values)
+    if kind.dtype != bool:
+        return valid.any(0)
+    return valid[kind].any(0) & valid[~kind].any(0)
+
+
+def _count(
+    statistic: _Statistic, observed: Shaped[np.ndarray, " n"], drawn: Iterable[np.ndarray]
+) -> Int[np.ndarray, " m"]:
+    """Counts the arrangements in which each figure is as large as observed, or larger."""
+    least = statistic(observed[None])[0] * (1 - _ROUNDING)
+    return sum((statistic(block) >= least).sum(0) for block in drawn)
+
+
+def _exchange(
+    values: Float[np.ndarray, "n m"],
+    kind: Shaped[np.ndarray, " n"],
+    place: Int[np.ndarray, " n"],
+    statistic: _Statistic,
+    permutations: int,
+    seed: int,
+) -> Tested:
+    """Tests figures by exchanging the kind (group, time) of rows within their place."""
+    generator = np.random.default_rng(seed)
+    drawn = (
+        kind[shuffle_within(place, count, generator)]
+        for count in batches(permutations, max(values.shape))
+    )
+    p = (1 + _count(statistic, kind, drawn)) / (1 + permutations)
+    # Mirror images, which are as extreme, are not counted.
+    least = max(math.exp(-_log_arrangements(place, kind)), 1 / (1 + permutations))
+    return Tested(np.where(_compared(values, kind), p, np.nan), least)

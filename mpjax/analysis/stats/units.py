@@ -4,14 +4,10 @@ import dataclasses
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 
 LEVELS = {"clip": "clip", "recording": "recording", "animal_day": "animal × day"}
 _ALIKE = 1e-6  # probabilities this close are equal: the file holds float32
-
-
-class NotEstimableError(ValueError):
-    """The data do not determine a figure; the message says why."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,3 +87,21 @@ def _pool(units: Units, codes: Int[np.ndarray, " n"]) -> Units:
 def scores_are_constant(p: Float[np.ndarray, "n classes"]) -> bool:
     """Tells whether no clip's scores differ between classes, so that nothing is predicted."""
     return bool(len(p)) and bool(np.ptp(p, axis=1).max() < _ALIKE)
+
+
+def unit_of(table: pd.DataFrame, side: Shaped[np.ndarray, " n"], *, group: str = "cage") -> str:
+    """Returns what a comparison counts: `cage` where each cage is on one side; else `animal`.
+
+    Animals of a cage that share what is compared do not vary independently, so their mean counts
+    once. Cages with animals on several sides favour none of them.
+
+    Args:
+        table: with `animal` and `cage` ("" where not known).
+        side: of each row, what is compared: an arm, a condition.
+        group: what the cohort is divided by; with `animal` the animal stays the unit.
+    """
+    if group != "cage" or (table["cage"] == "").any():
+        return "animal"
+    cages = table.assign(side=side).groupby("cage")
+    sides, animals = cages["side"].nunique(), cages["animal"].nunique()
+    return "cage" if sides.max() == 1 and animals.max() > 1 else "animal"

@@ -1,7 +1,7 @@
-"""The space that motifs are clusters of: standardised, principal components, whitened.
+"""Standardised features, their principal components, whitened.
 
-Directions are those along which the windows of one animal differ, so that coat, size and lamp,
-which tell animals apart but not what they do, make no motifs.
+With a unit (an animal) per row, the directions are those along which the rows of one unit differ:
+coat, size and lamp distinguish animals, but not what they do, so they make no motifs.
 """
 
 import dataclasses
@@ -13,6 +13,7 @@ from scipy import linalg
 
 BLOCK = 4096  # windows in float64 at once: 32 MiB of 1024 values
 _CONSTANT = 1e-6  # of the largest standard deviation; a feature below it varies by rounding alone
+_ROUNDING = 1e-7  # of a feature's mean, to which float32 is accurate
 _LEAST_REPEATS = 0.5  # share of windows that are not the first of their group
 
 
@@ -66,11 +67,11 @@ class Space:
 def fit_space(
     embedding: Shaped[np.ndarray, "n d"],
     rows: Int[np.ndarray, " m"],
-    unit: Int[np.ndarray, " m"],
+    unit: Int[np.ndarray, " m"] | None = None,
     *,
     components: int,
     variance: float,
-    shrinkage: float,
+    shrinkage: float = 0.0,
 ) -> Space:
     """Fits the map on some windows, by covariances summed in blocks.
 
@@ -82,7 +83,8 @@ def fit_space(
     Args:
         embedding: of all windows.
         rows: the windows to fit on.
-        unit: the animal (or cage) of each of `rows`, 0..; see `units_of`.
+        unit: the animal (or cage) of each of `rows`, 0..; see `units_of`. None: directions are
+            those of all variance.
         components: how many at most.
         variance: share of the variance within units that is enough.
         shrinkage: of the components' variances towards their mean, 0..1, before whitening: a
@@ -92,6 +94,7 @@ def fit_space(
         variance: Ledoit & Wolf (2004), doi:10.1016/S0047-259X(03)00096-4.
     """
     mean = sum(block.sum(0) for block in _blocks(embedding, rows)) / len(rows)
+    unit = np.zeros(len(rows), int) if unit is None else unit
     units = int(unit.max()) + 1
     scatter = np.zeros((len(mean), len(mean)))
     sums = np.zeros((units, len(mean)))
@@ -103,7 +106,8 @@ def fit_space(
         names, first = np.unique(own[order], return_index=True)
         sums[names] += np.add.reduceat(block[order], first, axis=0)
     sd = np.sqrt(np.diag(scatter) / len(rows))
-    kept = sd > _CONSTANT * max(sd.max(), np.finfo(np.float32).tiny)
+    least = _CONSTANT * max(sd.max(), np.finfo(np.float32).tiny)
+    kept = sd > np.maximum(least, _ROUNDING * np.abs(mean))
     inverse_sd = np.divide(1, sd, out=np.zeros_like(sd), where=kept)
     total = scatter / len(rows) * np.outer(inverse_sd, inverse_sd)
     sums *= inverse_sd / np.sqrt(np.bincount(unit, minlength=units))[:, None]

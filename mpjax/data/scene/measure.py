@@ -55,11 +55,12 @@ def read_or_measure(
         As `measure`, with the columns of `mpjax.data.video_metadata` joined: NaN or '' if the
         dataset was built without them.
     """
-    identity = [_VERSION, config.frames, config.runs, records.read_manifest(dataset)["fingerprint"]]
+    made_of = records.read_manifest(dataset)["fingerprint"]
+    identity = [_VERSION, config.frames, config.clips, made_of]
     table = parquet.read_or_make(
         path,
         files.fingerprint(identity),
-        lambda: measure(dataset, frames=config.frames, runs=config.runs),
+        lambda: measure(dataset, frames=config.frames, runs=config.clips),
     )
     return _join_files(table, video_metadata.read(dataset))
 

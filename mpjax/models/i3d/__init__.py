@@ -1,5 +1,5 @@
 """I3D on Kinetics-400: the projector that comes with the package."""
 
-from mpjax.models.i3d.network import load
+from mpjax.models.i3d.projector import load
 
 __all__ = ["load"]

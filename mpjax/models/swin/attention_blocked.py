@@ -1,10 +1,9 @@
 """A Swin block cut to the caches of a CPU: window by window, then rows by rows.
 
-The numbers are those of `mpjax.models.swin.network.SwinBlock`. Written as whole-array operations,
-its
-logits (of 128 windows x 3 heads x 392 x 392 in the first stage of a 32-frame clip) and its hidden
-layer go through the memory and back several times; here what belongs to a window stays in cache,
-for the backward pass too. float32 only.
+The numbers are those of `network.SwinBlock`. Written as whole-array operations, its logits (of 128
+windows x 3 heads x 392 x 392 in the first stage of a 32-frame clip) and its hidden layer pass
+through memory several times; here what belongs to a window stays in cache, in the backward pass
+too. float32 only.
 """
 
 import functools
@@ -19,8 +18,8 @@ from einops import rearrange
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float, Int
 
-from mpjax.models.swin import attention
-from mpjax.models.swin.attention import Size
+from mpjax.models.swin import windows as geometry
+from mpjax.models.swin.windows import Size
 
 # Tokens of a step of the MLP: its hidden layer (0.3 MB per 100 tokens and 768 units) stays in the
 # second and third level caches, and its matrix products reach their full speed.
@@ -32,7 +31,7 @@ KEPT_WIDTH = 192
 
 
 class Windows(NamedTuple):
-    """How a grid of tokens is cut into windows, see `mpjax.models.swin.attention`."""
+    """How a grid of tokens is cut into windows, see `mpjax.models.swin.windows`."""
 
     size: Size  # of the grid
     padded: Size  # the grid, up to whole windows
@@ -42,8 +41,8 @@ class Windows(NamedTuple):
 
 def plan_windows(size: Size, window: Size, shift: Size) -> Windows:
     """Fits the window and the shift to a grid of `size` (t, h, w)."""
-    window, shift = attention.fit_window(size, window, shift)
-    return Windows(size, attention.padded_size(size, window), window, shift)
+    window, shift = geometry.fit_window(size, window, shift)
+    return Windows(size, geometry.padded_size(size, window), window, shift)
 
 
 def attend(
@@ -164,13 +163,13 @@ def _keep(*names: str, inputs: int) -> Callable[..., bool]:
 
 def _cut(x: Float[Array, "b t h w c"], windows: Windows) -> Float[Array, "b windows n c"]:
     if not any(windows.shift) and windows.padded == windows.size:
-        return attention.partition(x, windows.window)
+        return geometry.partition(x, windows.window)
     return _to_windows(x.reshape(x.shape[0], -1, x.shape[-1]), windows)
 
 
 def _join(x: Float[Array, "b windows n c"], windows: Windows) -> Float[Array, "b t h w c"]:
     if not any(windows.shift) and windows.padded == windows.size:
-        return attention.reverse(x, windows.window, windows.padded)
+        return geometry.reverse(x, windows.window, windows.padded)
     return _from_windows(x, windows).reshape(x.shape[0], *windows.size, x.shape[-1])
 
 
@@ -216,7 +215,7 @@ def _lookups(
     inside = tuple(slice(s) for s in windows.size)
     grid[inside] = np.arange(math.prod(windows.size)).reshape(windows.size)
     grid = np.roll(grid, [-s for s in windows.shift], axis=(0, 1, 2))
-    to = attention.partition(grid[None, ..., None], windows.window)[0, :, :, 0]
+    to = geometry.partition(grid[None, ..., None], windows.window)[0, :, :, 0]
     place = np.flatnonzero(to >= 0)
     back = np.empty(len(place), np.int32)
     back[to.reshape(-1)[place]] = place
@@ -234,7 +233,7 @@ def _labels(windows: Windows) -> tuple[np.ndarray | None, np.ndarray | None, np.
     """
     kinds = kind = real = None
     if any(windows.shift):
-        regions = attention.shift_regions(windows.padded, windows.window, windows.shift)
+        regions = geometry.shift_regions(windows.padded, windows.window, windows.shift)
         kinds, kind = np.unique(regions, axis=0, return_inverse=True)
     if windows.padded != windows.size:
         real = _lookups(windows)[0] >= 0
@@ -242,7 +241,7 @@ def _labels(windows: Windows) -> tuple[np.ndarray | None, np.ndarray | None, np.
 
 
 def _masks(kinds: Int[np.ndarray, "kinds n"]) -> Float[Array, "kinds n n"]:
-    return jnp.where(kinds[:, :, None] == kinds[:, None], 0.0, attention.MASKED)
+    return jnp.where(kinds[:, :, None] == kinds[:, None], 0.0, geometry.MASKED)
 
 
 @jax.custom_vjp
@@ -304,7 +303,7 @@ _mix.defvjp(_mix_forward, _mix_backward)
 def _layer_norm(x: Float[Array, "... c"], norm: Any) -> Float[Array, "... c"]:
     centred = x - x.mean(axis=-1, keepdims=True)
     variance = (centred * centred).mean(axis=-1, keepdims=True)
-    scaled = centred * jax.lax.rsqrt(variance + attention.LAYER_NORM_EPSILON)
+    scaled = centred * jax.lax.rsqrt(variance + geometry.LAYER_NORM_EPSILON)
     return scaled * norm["scale"] + norm["bias"]
 
 

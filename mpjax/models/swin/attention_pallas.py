@@ -1,10 +1,9 @@
 """Window attention as one TPU kernel: the logits never leave the chip's vector memory (VMEM).
 
-The arithmetic is that of `mpjax.models.swin.attention.window_attention`, forward and backward,
-written
-with Pallas: one step of the grid per (group of heads, window, clip). The backward pass computes the
-attention weights again rather than read them from memory. On any other platform the same kernels
-are interpreted, which is slow: for tests.
+The arithmetic is that of `attention.window_attention`, forward and backward, in Pallas: one step of
+the grid per (group of heads, window, clip). The backward pass computes the attention weights again
+instead of reading them from memory. On any other platform the same kernels are interpreted, which
+is slow: for tests.
 
 Two choices follow from the chip:
 
@@ -31,7 +30,7 @@ from jax.experimental.pallas import tpu as pltpu
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, Int, Shaped
 
-from mpjax.models.swin.attention import MASKED
+from mpjax.models.swin.windows import MASKED
 
 LANES, SUBLANES = 128, 8  # of a vector register: a TPU's arrays are padded to multiples of them
 
@@ -58,7 +57,7 @@ def fused_window_attention(
     Args:
         qkv: queries (not yet scaled), keys and values, in the order of `group_heads`.
         table: of the relative position bias, float32.
-        regions: of `attention.shift_regions`; None where the windows are not shifted.
+        regions: of `windows.shift_regions`; None where the windows are not shifted.
         look_up: table -> relative position bias [h, n, n]; linear.
         precision: of the matrix products.
 

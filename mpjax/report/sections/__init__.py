@@ -1,1 +1,3 @@
-"""The sections of the report: tables and figures of one question each."""
+"""What does each section of the report show? A module per section: sentences, tables, figures."""
+
+__all__ = ["answers", "raters"]

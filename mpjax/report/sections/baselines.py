@@ -1,73 +1,70 @@
-"""The model beside other methods: one table of accuracies and paired differences."""
+"""The model compared with other methods: one table of accuracies and paired differences."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from mpjax import formatting
 from mpjax.analysis.raters.score import MODEL
-from mpjax.report.tables import Column, Row, Table, remark, share_estimate, spread, text
+from mpjax.formatting import count
+from mpjax.report import columns as col
+from mpjax.report.sections.answers import name_task
+from mpjax.report.tables import Row, Table, Tables, by_name, remark, spread
 
-_TASKS = {"fine": "classes", "coarse": "groups"}
 
-
-def tabulate(found: Mapping[str, Any], raters: Mapping[str, Any]) -> dict[str, Table]:
-    """Returns the tables of methods, none without rows.
+def tabulate(
+    found: Mapping[str, Any], raters: Mapping[str, Any], tasks: Mapping[str, Any]
+) -> Tables:
+    """Returns the table of methods, none without rows.
 
     Args:
         found: what metrics.json holds under `methods`.
-        raters: what it holds under `raters`; their figures are of fewer clips, which is said.
+        raters: what it holds under `raters`; their scores are of fewer clips, as a note says.
+        tasks: its `fine` and, where there is one, `coarse`.
     """
-    rows = [_row(row, found) for row in found.get("rows", [])]
-    if len(rows) < 2 and not raters.get("pooled"):
-        return {}
-    rows += _rated(raters, tasks=[task for task in _TASKS if rows and task in rows[0]])
-    columns: list[Column] = [text("Method", "method"), text("n", "n")]
-    for task, called in _TASKS.items():
-        if rows and task in rows[0]:
-            columns += [
-                share_estimate(f"Accuracy, {called}", task),
-                share_estimate(f"Mean-class accuracy, {called}", f"{task}_mean_class"),
-                _points(f"Model minus it, {called}", f"{task}_difference"),
-            ]
-    table = Table("methods", "The model beside other methods", rows, columns)
-    return {table.name: table} if rows else {}
+    scored = [kind for kind in tasks if kind in (found.get("rows") or [{}])[0]]
+    rows = []
+    for row in found.get("rows", []):
+        accuracy = row["fine"]["accuracy"]
+        laid: Row = {"method": row["name"], "n": count(accuracy.get("n") or 0, found["level"])}
+        for kind in scored:
+            scores = row[kind]
+            laid |= _scores(
+                kind, scores["accuracy"], scores["mean_class_accuracy"], scores.get("difference")
+            )
+        rows.append(laid | {"note": remark(accuracy)})
+    if raters.get("pooled"):
+        rows += [_rated(raters, scored)] if rows else []
+    elif len(rows) < 2:
+        rows = []
+    columns = [col.text("Method", "method"), col.text("n", "n")]
+    for kind in scored:
+        name = name_task(tasks[kind], kind)
+        columns += [
+            col.share_estimate(f"Accuracy, {name}", kind),
+            col.share_estimate(f"Mean-class accuracy, {name}", f"{kind}_mean_class"),
+            col.points_estimate(f"Model minus method, {name}", f"{kind}_difference"),
+        ]
+    return by_name([Table("methods", "The model compared with other methods", rows, columns)])
 
 
-def _points(heading: str, key: str) -> Column:
-    """A column of differences of shares in percentage points, each with its interval below."""
-
-    def interval(row: Row) -> str:
-        low, high = row[f"{key}_ci_low"], row[f"{key}_ci_high"]
-        return "–" if low is None else f"{_hundred(low)} to {_hundred(high)}"
-
-    return Column(heading, lambda row: _hundred(row[key]), below=interval)
-
-
-def _hundred(value: float | None) -> str:
-    return formatting.number(None if value is None else 100 * value, 1)
-
-
-def _row(row: Mapping[str, Any], found: Mapping[str, Any]) -> Row:
-    n = row["fine"]["accuracy"].get("n")
-    laid: Row = {"method": row["name"], "n": formatting.count(n or 0, found["level"])}
-    for task in _TASKS:
-        if task in row:
-            scores = row[task]
-            laid |= spread(task, scores["accuracy"])
-            laid |= spread(f"{task}_mean_class", scores["mean_class_accuracy"])
-            laid |= spread(f"{task}_difference", scores.get("difference", {}))
-    return laid | {"note": remark(row["fine"]["accuracy"])}
+def _scores(
+    kind: str,
+    accuracy: Mapping[str, Any],
+    mean_class: Mapping[str, Any],
+    difference: Mapping[str, Any] | None,
+) -> Row:
+    return {
+        **spread(kind, accuracy),
+        **spread(f"{kind}_mean_class", mean_class),
+        **spread(f"{kind}_difference", difference or {}),
+    }
 
 
-def _rated(raters: Mapping[str, Any], *, tasks: list[str]) -> list[Row]:
-    """Returns the row of the human raters, against whom the model was judged on the same clips."""
-    if not raters.get("pooled"):
-        return []
+def _rated(raters: Mapping[str, Any], scored: list[str]) -> Row:
+    """Returns the row of the human raters; the model was scored on the same clips."""
     model = raters.get("against", {}).get(MODEL, {})
-    who = formatting.count(len(raters["raters"]), "blinded rater")
-    laid: Row = {"method": who, "n": formatting.count(raters["package"]["clips"], "clip")}
-    for task in tasks:
-        laid |= spread(task, raters["pooled"][task]["accuracy"])
-        laid |= spread(f"{task}_mean_class", {})
-        laid |= spread(f"{task}_difference", model.get(task, {}).get("difference", {}))
-    return [laid | {"note": "on the clips that they saw; the difference is of accuracy"}]
+    who = count(len(raters["raters"]), "blinded rater")
+    laid: Row = {"method": who, "n": count(raters["package"]["clips"], "clip")}
+    for kind in scored:
+        accuracy = raters["pooled"][kind]["accuracy"]
+        laid |= _scores(kind, accuracy, {}, model.get(kind, {}).get("difference"))
+    return laid | {"note": "on the clips that they rated; the difference is of accuracy"}

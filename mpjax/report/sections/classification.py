@@ -1,86 +1,101 @@
-"""Tables of accuracy: scores per level, recall, confusion, calibration, splits, days."""
+"""Accuracy: scores per level, recall, confusion, days off, the splits, and the map of the clips."""
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mpjax import formatting
+import numpy as np
+from matplotlib.axes import Axes
+
+from mpjax.analysis.classification import embedding_map
+from mpjax.analysis.predictions import Predictions
 from mpjax.analysis.stats.units import LEVELS
-from mpjax.report.tables import (
-    WHY,
-    Column,
-    Row,
-    Table,
-    integer,
-    p_value,
-    real,
-    remark,
-    share,
-    share_estimate,
-    spread,
-    text,
+from mpjax.formatting import percent
+from mpjax.report import columns as col
+from mpjax.report.drawing import (
+    COLOURS,
+    INK,
+    MARKERS,
+    MUTED,
+    SHARES,
+    colour_of,
+    draw_grid,
+    draw_interval,
+    new_axes,
+    new_rows,
+    note,
+    to_svg,
 )
+from mpjax.report.panels import Figures, Panel, drawn
+from mpjax.report.sections.answers import UNITS, headline_level, name_task
+from mpjax.report.tables import WHY, Column, Row, Table, Tables, by_name, reason, remark, spread
+from mpjax.taxonomy import parse_fine_name
 
+_MOST_NUMBERED = 25  # classes; beyond it the counts in the cells cannot be read
+_MOST_NAMED = 14  # names in the key of a map
+_WIDEST = 7.2  # inch
 _EXTRA = {"macro_f1": "Macro F1", "top3_accuracy": "Top-3 accuracy"}
+_SCORES = [
+    col.share_estimate("Accuracy", "accuracy"),
+    col.share_estimate("Mean-class accuracy", "mean_class_accuracy"),
+]
 
 
-def tabulate(metrics: Mapping[str, Any], tasks: Mapping[str, Any]) -> dict[str, Table]:
-    """Returns the tables of everything but the drug part, by name; none without rows.
+def tabulate(metrics: Mapping[str, Any], tasks: Mapping[str, Any]) -> Tables:
+    """Returns the tables of accuracy and of the splits, by name; none without rows.
 
     Args:
         metrics: the content of metrics.json.
         tasks: its `fine` and, where there is one, `coarse`.
     """
-    tables = [_levels(tasks), _confusion(tasks), _day_distance(tasks), _separate(tasks)]
-    tables += [_recall(kind, task) for kind, task in tasks.items()]
-    tables += [*_calibration(metrics.get("calibration") or {}), _splits(metrics["splits"])]
-    tables += _days(metrics["progression"])
-    tables += [_comparison(metrics.get("comparison", {}))]
-    return {table.name: table for table in tables if table.rows}
+    return by_name(
+        [
+            _levels(tasks), _confusion(tasks), _day_distance(tasks), _separate(tasks),
+            *(_recall(kind, task) for kind, task in tasks.items()),
+            _splits(metrics["splits"]), _comparison(metrics.get("comparison", {}), tasks),
+        ]
+    )  # fmt: skip
+
+
+def _scores(scores: Mapping[str, Any], *keys: str) -> Row:
+    row: Row = {}
+    for key in ("accuracy", "mean_class_accuracy", *keys):
+        row |= spread(key, scores.get(key, {}))
+    return row
 
 
 def _levels(tasks: Mapping[str, Any]) -> Table:
-    rows = []
-    for task in tasks.values():
-        for level, level_name in LEVELS.items():
-            scores = task[level]
-            accuracy = scores["accuracy"]
-            row: Row = {"classes": len(task["classes"]), "level": level_name}
-            row |= {"n": accuracy.get("n"), **spread("accuracy", accuracy)}
-            row |= spread("mean_class_accuracy", scores["mean_class_accuracy"])
-            for key in _EXTRA:
-                row |= spread(key, scores.get(key, {}))
-            row["permutation_p"] = scores.get("permutation", {}).get("p")
-            row["chance"] = task["chance"]["value"]
-            row["majority"] = task["majority"][level]["value"]
-            row[WHY] = remark(accuracy) if accuracy["value"] is None else ""
-            rows.append(row)
-    extra: list[Column] = []
-    for key, heading in _EXTRA.items():
-        if any(row[key] is not None for row in rows):
-            extra.append(share_estimate(heading, key))
-    if any(row["permutation_p"] is not None for row in rows):
-        extra.append(p_value("Permutation p", "permutation_p"))
+    rows: list[Row] = [
+        {"classes": len(task["classes"]), "level": name, "n": task[level]["accuracy"].get("n"),
+         **_scores(task[level], *_EXTRA),
+         "permutation_p": task[level].get("permutation", {}).get("p"),
+         "chance": task["chance"]["value"], "majority": task["majority"][level]["value"],
+         WHY: reason(task[level]["accuracy"])}
+        for task in tasks.values()
+        for level, name in LEVELS.items()
+    ]  # fmt: skip
+    optional = {key: col.share_estimate(heading, key) for key, heading in _EXTRA.items()}
+    optional["permutation_p"] = col.p_value("Permutation p", "permutation_p")
     columns = [
-        integer("Classes", "classes"), text("Level", "level"), integer("n", "n"),
-        share_estimate("Accuracy", "accuracy"),
-        share_estimate("Mean-class accuracy", "mean_class_accuracy"),
-        *extra, share("Chance", "chance"), share("Majority", "majority"),
+        col.integer("Classes", "classes"), col.text("Level", "level"), col.integer("n", "n"),
+        *_SCORES,
+        *(column for key, column in optional.items() if any(row[key] is not None for row in rows)),
+        col.share("Chance", "chance"), col.share("Majority class", "majority"),
     ]  # fmt: skip
     return Table("levels", "Accuracy by level", rows, columns, labels=2)
 
 
 def _recall(kind: str, task: Mapping[str, Any]) -> Table:
-    level = formatting.headline_level(task)
-    rows: list[Row] = []
-    if task[level]["accuracy"]["value"] is not None:
-        rows = [
-            {"class": name, "level": LEVELS[level], "n": entry["n"], **spread("recall", entry),
-             "note": remark(entry)}
-            for name, entry in task[level]["recall"].items()
-        ]  # fmt: skip
+    level = headline_level(task)
+    scored = task[level]["accuracy"]["value"] is not None
+    rows: list[Row] = [
+        {"class": name, "level": LEVELS[level], "n": entry["n"], **spread("recall", entry),
+         "note": remark(entry)}
+        for name, entry in (task[level]["recall"].items() if scored else ())
+    ]  # fmt: skip
     columns = [
-        text("Class", "class"), integer("n", "n"), share_estimate("Recall", "recall"),
-        *([text("Note", "note")] if any(row["note"] for row in rows) else []),
+        col.text("Class", "class"), col.integer("n", "n"), col.share_estimate("Recall", "recall"),
+        *col.notes(rows),
     ]  # fmt: skip
     return Table(f"recall_{kind}", "Recall per class", rows, columns)
 
@@ -95,84 +110,44 @@ def _confusion(tasks: Mapping[str, Any]) -> Table:
         for i, true in enumerate(task["classes"])
         for j, predicted in enumerate(task["classes"])
     ]  # fmt: skip
-    return Table("confusion", "Confusion matrices, every level", rows, ())
+    return Table("confusion", "Confusion matrices, all levels", rows)
 
 
 def _day_distance(tasks: Mapping[str, Any]) -> Table:
     rows = []
-    for level, level_name in LEVELS.items():
-        found = tasks["fine"][level].get("day_distance")
-        if found is None or "steps" not in found:
-            continue
-        for steps, units in sorted(found["steps"].items(), key=lambda item: int(item[0])):
-            rows.append(
-                {"level": level_name, "steps": int(steps), "units": units,
-                 "share": units / found["within_condition"] if found["within_condition"] else None}
-            )  # fmt: skip
+    for level, name in LEVELS.items():
+        found = tasks["fine"][level].get("day_distance") or {}
+        of = found.get("within_condition")
+        rows += [
+            {
+                "level": name,
+                "steps": int(steps),
+                "units": units,
+                "share": units / of if of else None,
+            }
+            for steps, units in sorted(found.get("steps", {}).items(), key=lambda at: int(at[0]))
+        ]
     columns = [
-        text("Level", "level"), integer("Recorded days off", "steps"), integer("Units", "units"),
-        share("Share of those within the right condition", "share"),
+        col.text("Level", "level"), col.integer("Recording days off", "steps"),
+        col.integer("Units", "units"),
+        col.share("Share of those with the correct condition", "share"),
     ]  # fmt: skip
-    return Table("day_distance", "How far off the day is", rows, columns)
+    return Table("day_distance", "Error in the predicted day", rows, columns)
 
 
 def _separate(tasks: Mapping[str, Any]) -> Table:
-    """Sets groups summed from the fine classes beside a head trained on the groups."""
+    """Compares groups summed from their classes with a head trained on the groups."""
     coarse = tasks.get("coarse", {})
     separate = coarse.get("separate", {})
     rows = [
-        {"level": LEVELS[level], "head": head, **spread("accuracy", scores["accuracy"]),
-         **spread("mean_class_accuracy", scores["mean_class_accuracy"])}
+        {"level": LEVELS[level], "head": head, **_scores(scores)}
         for level in LEVELS
         if level in separate
-        for head, scores in (("sums of the fine classes", coarse[level]),
-                             ("its own head", separate[level]))
+        for head, scores in (("sums over the classes", coarse[level]),
+                             ("a separate head", separate[level]))
     ]  # fmt: skip
-    columns = [
-        text("Level", "level"), text("Groups from", "head"), share_estimate("Accuracy", "accuracy"),
-        share_estimate("Mean-class accuracy", "mean_class_accuracy"),
-    ]  # fmt: skip
-    return Table("separate_head", "Two ways to the groups", rows, columns, labels=2)
-
-
-def _calibration(calibration: Mapping[str, Any]) -> Iterator[Table]:
-    names = ("fine", "coarse")
-    scored = [
-        {"classes": kind, "probabilities": when, **calibration[kind][when]}
-        for kind in names
-        if kind in calibration
-        for when in ("before", "after")
-        if "ece" in calibration[kind].get(when, {})
-    ]
-    yield Table(
-        "calibration", "Calibration error", scored,
-        [text("Classes", "classes"), text("Temperature scaling", "probabilities"),
-         share("ECE", "ece"), real("Negative log-likelihood", "nll", digits=3)],
-        labels=2,
-    )  # fmt: skip
-    bins = [
-        {"classes": kind, **entry}
-        for kind in names
-        if kind in calibration
-        for entry in calibration[kind].get("reliability", [])
-    ]
-    yield Table(
-        "reliability", "Reliability: accuracy by confidence", bins,
-        [text("Classes", "classes"), share("Mean confidence", "confidence"),
-         share("Accuracy", "accuracy"), integer("Clips", "n")],
-    )  # fmt: skip
-    coverage = calibration.get("coverage", {})
-    points = [
-        {"classes": kind, **point}
-        for kind in names
-        if isinstance(coverage.get(kind), list)
-        for point in coverage[kind]
-    ]
-    yield Table(
-        "coverage", "Accuracy by coverage", points,
-        [text("Classes", "classes"), share("Recordings answered", "coverage"),
-         share("Accuracy among them", "accuracy"), real("Least confidence", "threshold")],
-    )  # fmt: skip
+    columns = [col.text("Level", "level"), col.text("Groups from", "head"), *_SCORES]
+    return Table("separate_head", "Two ways to predict the groups", rows, columns, labels=2)
 
 
 def _splits(splits: list[Row]) -> Table:
@@ -180,41 +155,206 @@ def _splits(splits: list[Row]) -> Table:
         return row["split"] if row["fold"] is None else f"{row['split']}, fold {row['fold']}"
 
     columns = [
-        Column("Side", side, numeric=False), integer("Clips", "clips"),
-        integer("Recordings", "recordings"), integer("Animals", "animals"),
+        Column("Side", side, numeric=False), col.integer("Clips", "clips"),
+        col.integer("Recordings", "recordings"), col.integer("Animals", "animals"),
         Column("Cages", lambda row: str(row["cages"] or "–")),
     ]  # fmt: skip
-    return Table("splits", "Who was trained on, who was tested", splits, columns)
+    return Table("splits", "Training and test data", splits, columns)
 
 
-def _days(progression: Mapping[str, Any]) -> Iterator[Table]:
-    rows = progression.get("rows", [])
-    means = [{key: row[key] for key in ("condition", "day", "value", "n")} for row in rows]
-    yield Table(
-        "days", "Pain over days, means", means,
-        [text("Condition", "condition"), integer("Day", "day"),
-         real("Mean probability of pain", "value"), integer("n animals", "n")],
-    )  # fmt: skip
-    animals = [
-        {"condition": row["condition"], "day": row["day"], "animal": animal, "p_pain": value}
-        for row in rows
-        for animal, value in row["animals"].items()
-    ]
-    yield Table("trajectories", "Pain over days, every animal", animals, ())
-
-
-def _comparison(comparison: Mapping[str, Any]) -> Table:
-    rows = []
-    for kind in ("fine", "coarse"):
-        for level, found in comparison.get(kind, {}).items():
-            entry = found["accuracy"]
-            rows.append(
-                {"classes": kind, "level": LEVELS[level], "n": entry.get("n"),
-                 **spread("difference", entry),
-                 WHY: remark(entry) if entry["value"] is None else ""}
-            )  # fmt: skip
-    columns = [
-        text("Classes", "classes"), text("Level", "level"), integer("n", "n"),
-        share_estimate("Difference in accuracy", "difference"),
+def _comparison(comparison: Mapping[str, Any], tasks: Mapping[str, Any]) -> Table:
+    rows = [
+        {"classes": name_task(task, kind), "level": LEVELS[level], "n": found["accuracy"].get("n"),
+         **spread("difference", found["accuracy"]), WHY: reason(found["accuracy"])}
+        for kind, task in tasks.items()
+        for level, found in comparison.get(kind, {}).items()
     ]  # fmt: skip
-    return Table("comparison", "Against another method", rows, columns, labels=2)
+    columns = [
+        col.text("Task", "classes"), col.text("Level", "level"), col.integer("n", "n"),
+        col.share_estimate("Difference in accuracy", "difference"),
+    ]  # fmt: skip
+    return Table("comparison", "Compared with another method", rows, columns, labels=2)
+
+
+def draw(metrics: Mapping[str, Any], tasks: Mapping[str, Any]) -> Figures:
+    """Draws confusion, recall and leak demonstration; arguments as of `tabulate`."""
+    figures: dict[str, Any] = {}
+    for kind, task in tasks.items():
+        level = headline_level(task)
+        if task[level]["accuracy"]["value"] is not None:
+            figures[f"{kind}_confusion"] = [_draw_confusion(kind, task, level)]
+            figures[f"{kind}_recall"] = [_draw_recall(kind, task, level)]
+    demonstration = metrics["leak"].get("demonstration") or {}
+    rows = [
+        (name_task(task, kind), demonstration[kind], task["chance"]["value"])
+        for kind, task in tasks.items()
+        if "animal_split" in (demonstration.get(kind) or {})
+    ]
+    return drawn(figures | {"leak": [_draw_leak(rows)] if rows else []})
+
+
+def _draw_confusion(kind: str, task: Mapping[str, Any], level: str) -> Panel:
+    """Draws a confusion matrix: colour is the share of the true class, numbers are units."""
+    scores, classes = task[level], task["classes"]
+    counts = np.asarray(scores["confusion"])
+    total = counts.sum(1, keepdims=True)
+    share = np.divide(counts, total, out=np.zeros(counts.shape), where=total > 0)
+    side = 0.6 if len(classes) <= 6 else 0.31  # inch, of a cell
+    cells, names = side * len(classes), 0.08 * max(map(len, classes))
+    width, height = cells + names + 0.4, cells + 0.6 * names + 0.5
+    shrink = min(1, _WIDEST / width)
+    with new_axes(shrink * width, shrink * height, grid="") as (figure, axes):
+        edges = np.arange(len(classes) + 1) - 0.5
+        draw_grid(axes, edges, edges, share, cmap=SHARES, vmin=0, vmax=1, lw=0.6)
+        axes.set(aspect="equal")
+        for row, column in np.argwhere(counts).tolist() if len(classes) <= _MOST_NUMBERED else ():
+            colour = "white" if share[row, column] > 0.55 else INK
+            text = str(counts[row, column])
+            axes.text(column, row, text, color=colour, ha="center", va="center", fontsize=8)
+        _label_classes(axes, classes)
+        svg = to_svg(figure, f"{kind}-confusion")
+    errors = counts - np.diag(np.diag(counts))
+    most = "there is no error"
+    if errors.any():
+        i, j = np.unravel_index(errors.argmax(), errors.shape)
+        most = f"the most frequent error is {classes[i]} predicted as {classes[j]} ({errors[i, j]})"
+    return Panel(
+        svg,
+        f"Confusion matrix of {len(classes)} classes, {UNITS[level]}: rows are true classes, "
+        f"columns predicted ones. {percent(scores['accuracy']['value'])} of "
+        f"{scores['accuracy']['n']} lie on the diagonal; {most}.",
+    )
+
+
+def _label_classes(axes: Axes, classes: Sequence[str]) -> None:
+    """Labels both axes; classes `<condition>@d<day>` get the day, and the condition once a run."""
+    parsed = [name for name in map(parse_fine_name, classes) if name is not None]
+    at = np.arange(len(classes))
+    if len(parsed) < len(classes):
+        axes.set_xticks(at, list(classes), rotation=40, ha="right", rotation_mode="anchor")
+        axes.set_yticks(at, list(classes))
+        axes.set(xlabel="predicted", ylabel="true")
+        return
+    days = [f"d{day}" for _, day in parsed]
+    axes.set_xticks(at, days)
+    axes.set_yticks(at, days)
+    centres, names, start = [], [], 0
+    for condition, run in itertools.groupby(parsed, key=lambda pair: pair[0]):
+        length = len(list(run))
+        centres.append(start + (length - 1) / 2)
+        names.append(condition)
+        start += length
+        if start < len(classes):
+            axes.axhline(start - 0.5, color=MUTED, lw=0.8)
+            axes.axvline(start - 0.5, color=MUTED, lw=0.8)
+    below = axes.secondary_xaxis(-0.07)
+    below.set_xticks(centres, names)
+    below.set_xlabel("predicted", labelpad=6)
+    left = axes.secondary_yaxis(-0.1)
+    left.set_yticks(centres, names, rotation=90, va="center")
+    left.set_ylabel("true", labelpad=8)
+    for outer in (below, left):
+        outer.tick_params(length=0)
+        outer.spines[:].set_visible(False)
+
+
+def _draw_recall(kind: str, task: Mapping[str, Any], level: str) -> Panel:
+    """Draws each class's recall with its interval, its n, and chance as a dashed line."""
+    recall, label = task[level]["recall"], "recall (%), 95 % interval; dashed: chance"
+    height, chance = 0.9 + 0.25 * len(recall), 100 * task["chance"]["value"]
+    with new_rows(list(recall), label, height=height, line=chance) as (figure, axes):
+        for y, entry in enumerate(recall.values()):
+            if entry["value"] is None:
+                axes.text(1, y, "not evaluated", va="center", color=MUTED, fontsize=8)
+            draw_interval(axes, y, entry, colour=COLOURS[1], vertical=False, scale=100)
+        axes.set_xlim(0, 100)
+        numbers = axes.secondary_yaxis("right")
+        numbers.set_yticks(range(len(recall)), [f"n = {each['n']}" for each in recall.values()])
+        for side in (axes.yaxis, numbers.yaxis):
+            side.set_tick_params(length=0, pad=7)
+        numbers.spines[:].set_visible(False)
+        svg = to_svg(figure, f"{kind}-recall")
+    listed = "; ".join(
+        f"{name} {'not evaluated' if entry['value'] is None else percent(entry['value'])}"
+        for name, entry in recall.items()
+    )
+    return Panel(svg, f"Recall per class with 95 % intervals: {listed}.")
+
+
+def _draw_leak(rows: Sequence[tuple[str, Mapping[str, Any], float]]) -> Panel:
+    """Draws clip accuracy under the animal split and the clip split, joined by an arrow."""
+    sides = (
+        ("animal_split", COLOURS[1], "o", "animals kept apart"),
+        ("clip_split", COLOURS[0], "X", "clips shuffled (leaks)"),
+    )
+    labels, label = [row[0] for row in rows], "clip accuracy (%); dashed: chance"
+    with new_rows(labels, label, height=1.0 + 0.62 * len(rows)) as (figure, axes):
+        for y, (_, entry, chance) in enumerate(rows):
+            axes.plot([100 * chance] * 2, [y - 0.3, y + 0.3], color=MUTED, lw=1, ls=(0, (3, 2)))
+            ends = [(100 * entry[side], y) for side, *_ in sides]
+            arrow = {"arrowstyle": "->", "color": MUTED, "lw": 1.2, "shrinkA": 5, "shrinkB": 5}
+            axes.annotate("", ends[1], ends[0], arrowprops=arrow)
+            for place, (_, colour, marker, _) in zip(ends, sides, strict=True):
+                axes.plot(*place, marker, color=colour, ms=8, mec="white", mew=0.7, clip_on=False)
+                note(axes, f"{place[0]:.0f} %", place, (0, 9), ha="center")
+        for _, colour, marker, text in sides:
+            axes.plot([], [], marker, color=colour, ms=7, mec="white", label=text)
+        figure.legend(loc="outside upper left", ncols=2, handletextpad=0.3)
+        axes.set(xlim=(0, 104), ylim=(len(rows) - 0.5, -0.7))
+        svg = to_svg(figure, "leak")
+    listed = "; ".join(
+        f"{name}: {percent(entry['animal_split'])} with animals kept apart, "
+        f"{percent(entry['clip_split'])} with clips shuffled"
+        for name, entry, _ in rows
+    )
+    return Panel(svg, f"Clip accuracy of the same head under two splits. {listed}.")
+
+
+def draw_maps(predictions: Predictions) -> tuple[Figures, int]:
+    """Draws the held-out clips on the plane of their embeddings, by class and by animal.
+
+    Returns:
+        The figures, and how many clips they show; none where the embeddings are not kept.
+    """
+    embedding, held_out = predictions.embedding, predictions.evaluated
+    plane = None
+    if embedding is not None and held_out.any():
+        plane = embedding_map.project(embedding[held_out])
+    if plane is None:
+        return {}, 0
+    rows = predictions.table[held_out].iloc[plane.rows]
+    taxonomy, index = predictions.taxonomy, rows["label"].to_numpy()
+    classes = [taxonomy.fine[i] for i in index]
+    if taxonomy.coarse:
+        classes = [taxonomy.coarse[taxonomy.fine_to_coarse[i]] for i in index]
+    named = {"class": classes, "animal": rows["animal"].tolist()}
+    return {"map": [_draw_map(plane, names, by) for by, names in named.items()]}, len(rows)
+
+
+def _draw_map(plane: embedding_map.Plane, names: Sequence[str], by: str) -> Panel:
+    """Draws points in the colour and marker of their name; the points are an image."""
+    kinds, title = sorted(set(names)), f"coloured by {by}"
+    # Colours repeat after 7 and markers change with each round, so 49 names stay apart.
+    colours = colour_of(kinds)
+    markers = {kind: MARKERS[(i // 7) % 7] for i, kind in enumerate(kinds)}
+    keyed = len(kinds) <= _MOST_NAMED
+    rows = len(kinds) // 2 + 1 if keyed else 0
+    with new_axes(3.7, 3.3 + 0.16 * rows) as (figure, axes):
+        for kind in kinds:
+            points = plane.coordinates[np.array(names) == kind]
+            style: dict[str, Any] = {"color": colours[kind], "mew": 0}
+            axes.plot(*points.T, markers[kind], ms=3.2, alpha=0.6, rasterized=True, **style)
+            if keyed:
+                axes.plot([], [], markers[kind], ms=5, label=kind, **style)
+        axes.set(title=title, xticks=[], yticks=[])
+        axes.spines[:].set_color(MUTED)
+        first, second = (f"{100 * share:.0f} %" for share in plane.explained)
+        axes.set(xlabel=f"first component ({first} of variance)", ylabel=f"second ({second})")
+        if keyed:
+            figure.legend(loc="outside lower left", ncols=2, handletextpad=0.1, fontsize=7.5)
+        svg = to_svg(figure, f"map-{by}")
+    return Panel(
+        svg,
+        f"Embeddings of {len(names)} clips on their first two principal components, {title}: "
+        f"{len(kinds)} colours.",
+    )

@@ -1,170 +1,150 @@
-"""The audit of confounds in the report: tables, figure, and the backgrounds of the classes."""
+"""The audit of confounds: tables, figure, and the backgrounds of the classes."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup
 
-from mpjax import formatting
-from mpjax.report.panels import Figures, Panel, make_panel
-from mpjax.report.plots import confounds as plots
-from mpjax.report.tables import (
-    WHY,
-    Column,
-    Row,
-    Table,
-    integer,
-    p_value,
-    real,
-    share,
-    share_estimate,
-    spread,
-    text,
-)
+from mpjax.formatting import count, percent
+from mpjax.report import columns as col
+from mpjax.report.drawing import COLOURS, INK, MUTED, draw_interval, new_rows, to_svg
+from mpjax.report.panels import Figures, Panel, drawn
+from mpjax.report.tables import WHY, Row, Table, Tables, by_name, reason, spread
 
-TASKS = {"fine": "fine classes", "coarse": "coarse classes, within days"}
+TASKS = {"fine": "classes", "coarse": "groups, within days"}
 STATUS = {
     "red": "red: above chance",
     "amber": "amber: cannot be tested",
     "green": "green",
-    "apart": "apart: may be behaviour",
-    "unknown": "not known",
+    "apart": "separate: may be behaviour",
+    "unknown": "unknown",
 }
+# Status to colour and marker, so that colour is never the only difference.
+_LOOKS = {
+    "red": (COLOURS[0], "X"),
+    "amber": (COLOURS[4], "s"),
+    "green": (COLOURS[2], "o"),
+    "apart": (MUTED, "D"),
+}
+_SINGLE = {"frame": "single frames", "background": "empty chambers"}
 
 
-def tabulate(confounds: Mapping[str, Any]) -> dict[str, Table]:
-    """Builds the tables of the audit, as far as there is anything to show.
+def tabulate(confounds: Mapping[str, Any]) -> Tables:
+    """Returns the tables of the audit by name; none without rows.
 
     Args:
         confounds: what metrics.json holds under `confounds`; empty: nothing.
     """
-    families = confounds.get("families") or {}
-    rows = [row for entry in families.values() for row in _rows(entry)]
-    tables = {}
-    if rows:
-        tables["confounds"] = Table(
-            "confounds",
-            "What tells the class besides behaviour",
-            rows,
-            [
-                text("Family", "family"),
-                text("Told", "task"),
-                text("Status", "status"),
-                share_estimate("Balanced accuracy", "accuracy"),
-                share("Chance", "chance"),
-                p_value("p", "p"),
-                p_value("p, Holm", "p_holm"),
-                p_value("p of means, Holm", "p_means_holm"),
-                share("Could be found from", "detectable"),
-                integer("Recordings", "n"),
-            ],
-            labels=3,
-        )
-    features = [
-        {"family": entry["title"], **{k: v for k, v in feature.items() if k != "sentence"}}
-        for entry in families.values()
-        for feature in entry["strongest"]
-    ]
-    if features:
-        tables["confound_features"] = Table(
-            "confound_features",
-            "Features by which classes differ most",
-            features,
-            [
-                text("Family", "family"),
-                text("Class", "class"),
-                text("Feature", "what"),
-                real("Mean", "mean"),
-                real("Others", "others"),
-                real("Difference in SD", "standard_deviations", digits=1),
-            ],
-            labels=3,
-        )
-    return tables | _stills(confounds.get("stills") or {})
+    families = (confounds.get("families") or {}).values()
+    tests = Table(
+        "confounds",
+        "How well each family of features predicts the class",
+        [row for entry in families for row in _tests(entry)],
+        [
+            col.text("Family", "family"), col.text("Predicted", "task"),
+            col.text("Status", "status"), col.share_estimate("Balanced accuracy", "accuracy"),
+            col.share("Chance", "chance"), col.p_value("p", "p"),
+            col.p_value("p, Holm", "p_holm"), col.p_value("p of means, Holm", "p_means_holm"),
+            col.share("Smallest detectable", "detectable"), col.integer("Recordings", "n"),
+        ],
+        labels=3,
+    )  # fmt: skip
+    features = Table(
+        "confound_features",
+        "Features by which classes differ most",
+        [
+            {"family": entry["title"], **{k: v for k, v in feature.items() if k != "sentence"}}
+            for entry in families
+            for feature in entry["strongest"]
+        ],
+        [
+            col.text("Family", "family"), col.text("Class", "class"), col.text("Feature", "what"),
+            col.real("Mean", "mean"), col.real("Others", "others"),
+            col.real("Difference in SD", "standard_deviations", digits=1),
+        ],
+        labels=3,
+    )  # fmt: skip
+    return by_name([tests, features, _single_frames(confounds.get("stills") or {})])
 
 
-def _rows(entry: Mapping[str, Any]) -> Iterator[Row]:
+def _tests(entry: Mapping[str, Any]) -> Iterator[Row]:
     """Yields a row per task of a family; one with the reason where there is none."""
     for name, task in (entry["tasks"] or {"": {"value": None, "why": entry.get("why")}}).items():
         yield {
-            "family": entry["title"],
-            "task": TASKS.get(name, ""),
-            "status": STATUS[entry["status"]],
-            **spread("accuracy", task),
-            "chance": task.get("chance"),
-            "p": task.get("p"),
-            "p_holm": task.get("p_holm"),
+            "family": entry["title"], "task": TASKS.get(name, ""),
+            "status": STATUS[entry["status"]], **spread("accuracy", task),
+            **{key: task.get(key) for key in ("chance", "p", "p_holm")},
             "p_means_holm": task.get("means", {}).get("p_holm"),
-            "detectable": task.get("detectable", {}).get("value"),
-            "n": task.get("n"),
-            WHY: task.get("why") if task.get("value") is None else None,
-        }
+            "detectable": task.get("detectable", {}).get("value"), "n": task.get("n"),
+            WHY: reason(task),
+        }  # fmt: skip
 
 
-def _stills(stills: Mapping[str, Any]) -> dict[str, Table]:
-    """Builds the table of clips against still frames and against empty chambers."""
-    against = {"frame": "single frames", "background": "median backgrounds"}
-    rows = []
-    for kind, tasks in stills.items():
-        for name, found in ({"": tasks} if "why" in tasks else tasks).items():
-            rows.append(
-                {
-                    "against": against.get(kind, kind),
-                    "task": TASKS.get(name, ""),
-                    "clip": (found.get("clip") or {}).get("value"),
-                    "still": (found.get("still") or {}).get("value"),
-                    **spread("difference", found.get("difference") or {}),
-                    "chance": found.get("chance"),
-                    "n": (found.get("difference") or {}).get("n"),
-                    WHY: found.get("why"),
-                }
-            )
-    if not rows:
-        return {}
-    columns: list[Column] = [
-        text("Clips against", "against"),
-        text("Told", "task"),
-        share("Clips", "clip"),
-        share("Stills", "still"),
-        share_estimate("Difference", "difference"),
-        share("Chance", "chance"),
-        integer("Recordings", "n"),
-    ]
-    caption = "Embeddings of clips against embeddings of stills"
-    return {"confound_stills": Table("confound_stills", caption, rows, columns, labels=2)}
+def _single_frames(found: Mapping[str, Any]) -> Table:
+    """Compares embeddings of clips with those of single frames and of empty chambers."""
+    rows = [
+        {"against": _SINGLE.get(kind, kind), "task": TASKS.get(name, ""),
+         "clip": (each.get("clip") or {}).get("value"),
+         "still": (each.get("still") or {}).get("value"),
+         **spread("difference", each.get("difference") or {}), "chance": each.get("chance"),
+         "n": (each.get("difference") or {}).get("n"), WHY: each.get("why")}
+        for kind, tasks in found.items()
+        for name, each in ({"": tasks} if "why" in tasks else tasks).items()
+    ]  # fmt: skip
+    columns = [
+        col.text("Compared with", "against"), col.text("Predicted", "task"),
+        col.share("Clips", "clip"), col.share("Single images", "still"),
+        col.share_estimate("Difference", "difference"), col.share("Chance", "chance"),
+        col.integer("Recordings", "n"),
+    ]  # fmt: skip
+    caption = "Balanced accuracy from clips and from single images"
+    return Table("confound_stills", caption, rows, columns, labels=2)
 
 
-def draw_confounds(confounds: Mapping[str, Any]) -> Figures:
-    """Draws each family's accuracy against chance, a panel per task, as far as there are any."""
-    families = confounds.get("families") or {}
-    panels = []
-    for kind, title in TASKS.items():
-        rows = [
+def draw(confounds: Mapping[str, Any]) -> Figures:
+    """Draws each family's accuracy and the backgrounds; arguments as of `tabulate`."""
+    families = (confounds.get("families") or {}).values()
+    rows = {
+        kind: [
             (entry["title"].split(",")[0], entry["status"], entry["tasks"][kind])
-            for entry in families.values()
-            if entry["status"] in plots.LOOKS
+            for entry in families
+            if entry["status"] in _LOOKS
             and entry["tasks"].get(kind, {}).get("value") is not None
         ]
-        if rows:
-            chance = rows[0][2]["chance"]
-            told = "; ".join(
-                f"{label} {formatting.percent(task['value'])} ({STATUS[status]})"
-                for label, status, task in rows
-            )
-            svg = plots.draw_families(rows, chance=chance, title=title, name=f"confounds-{kind}")
-            panels.append(
-                make_panel(
-                    svg,
-                    f"Balanced accuracy of {title} by family of features, against chance of "
-                    f"{formatting.percent(chance)}: {told}.",
-                )
-            )
-    figures: Figures = {"confounds": panels} if panels else {}
-    pictures = [_picture(each) for each in confounds.get("backgrounds") or []]
-    return figures | ({"confound_backgrounds": pictures} if pictures else {})
+        for kind in TASKS
+    }  # fmt: skip
+    return drawn(
+        {
+            "confounds": [_draw_families(kind, own) for kind, own in rows.items() if own],
+            "confound_backgrounds": map(_show, confounds.get("backgrounds") or []),
+        }
+    )
 
 
-def _picture(background: Mapping[str, Any]) -> Panel:
+def _draw_families(kind: str, rows: Sequence[tuple[str, str, Mapping[str, Any]]]) -> Panel:
+    """Draws balanced accuracies with intervals against chance, a row per family."""
+    labels, chance = [label for label, _, _ in rows], rows[0][2]["chance"]
+    label, height = "balanced accuracy, % (95 % CI); dashed: chance", 1.1 + 0.34 * len(rows)
+    with new_rows(labels, label, height=height, line=100 * chance) as (figure, axes):
+        for y, (_, status, entry) in enumerate(rows):
+            colour, marker = _LOOKS[status]
+            if entry.get("null"):
+                x = 100 * entry["null"]["q95"]
+                axes.plot(x, y, "|", color=INK, ms=11, mew=1.4, clip_on=False)
+            draw_interval(axes, y, entry, colour=colour, marker=marker, vertical=False, scale=100.0)
+        axes.set(xlim=(0, 100), title=TASKS[kind])
+        svg = to_svg(figure, f"confounds-{kind}")
+    listed = "; ".join(
+        f"{label} {percent(task['value'])} ({STATUS[status]})" for label, status, task in rows
+    )
+    return Panel(
+        svg,
+        f"Balanced accuracy of {TASKS[kind]} by family of features, compared with chance of "
+        f"{percent(chance)}: {listed}.",
+    )
+
+
+def _show(background: Mapping[str, Any]) -> Panel:
     """Returns a mean background as an SVG that holds the PNG; the names are escaped."""
     caption = f"{background['class']} (n = {background['n']})"
     svg = Markup(
@@ -173,5 +153,4 @@ def _picture(background: Mapping[str, Any]) -> Panel:
         'preserveAspectRatio="xMidYMid meet"/>'
         '<text x="0" y="118" font-size="9">{caption}</text></svg>'
     ).format(png=background["png"], caption=caption)
-    told = f"Mean background of {formatting.count(background['animals'], 'animal')}, {caption}"
-    return Panel(svg, told)
+    return Panel(svg, f"Mean background of {count(background['animals'], 'animal')}, {caption}")

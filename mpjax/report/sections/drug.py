@@ -3,36 +3,47 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mpjax import formatting
+from mpjax.formatting import estimate
+from mpjax.report import columns as col
 from mpjax.report.tables import (
     WHY,
     Column,
     Row,
     Table,
-    estimate,
-    integer,
-    p_value,
-    real,
+    Tables,
+    by_name,
+    lay,
+    reason,
     remark,
-    share,
     spread,
-    text,
 )
 
+_CONDITION, _ARM = col.text("Condition", "condition"), col.text("Arm", "arm")
+_NAMED = (_CONDITION, _ARM)
+_P, _ADJUSTED = col.p_value("p", "p"), col.p_value("p adjusted", "p_adjusted")
+_CHANGE = col.estimate("Change − vehicle's (logit)", "value")
+_REVERSAL = col.estimate("Reversal (%), minus vehicle's", "reversal_percent", digits=0)
 _SIZES = Column("n arm / vehicle", lambda row: f"{row['n_arm']} / {row['n_vehicle']}")
+_DETECTABLE, _TEST = col.real("Detectable", "detectable"), col.text("Test", "method")
 
 
-def tabulate(drug: Mapping[str, Any]) -> dict[str, Table]:
+def tabulate(drug: Mapping[str, Any]) -> Tables:
     """Returns the tables of the drug part by name; none without rows.
 
     Args:
         drug: what metrics.json holds under `drug`.
     """
-    tables = [_means(drug.get("rows", [])), _sessions(drug.get("sessions", []))]
-    tables += [*_contrasts(drug.get("contrasts") or {}), _interactions(drug)]
-    tables += [*_reversal(drug), _doses(drug), _mixed_model(drug), _left_out(drug)]
-    tables += _specificity(drug.get("specificity", {}))
-    return {table.name: table for table in tables if table.rows}
+    why = [col.text("Animal", "animal"), *_NAMED, col.text("Why", "why")]
+    caption = "Animals left out of the drug test"
+    return by_name(
+        [
+            _means(drug.get("rows", [])), _sessions(drug.get("sessions", [])),
+            *_contrasts(drug.get("contrasts") or {}), _interactions(drug), *_reversal(drug),
+            _doses(drug), _mixed_model((drug.get("mixed_model") or {}).get("terms", [])),
+            Table("left_out", caption, drug.get("left_out", []), why),
+            *_specificity(drug.get("specificity", {})),
+        ]
+    )  # fmt: skip
 
 
 def _means(rows: list[Row]) -> Table:
@@ -50,19 +61,19 @@ def _means(rows: list[Row]) -> Table:
         return "" if None in ends else "–".join(f"{end:g}" for end in ends)
 
     columns = [
-        text("Condition", "condition"), text("Arm", "arm"), integer("Day", "day"),
-        text("Session", "session"), Column("Minutes after dose", minutes),
-        real("Mean probability of pain", "p_pain"), integer("n animals", "n"),
+        *_NAMED, col.integer("Day", "day"), col.text("Session", "session"),
+        Column("Minutes after dose", minutes), col.real("Mean probability of pain", "p_pain"),
+        col.integer("n animals", "n"),
     ]  # fmt: skip
     return Table("drug_means", "Drug part, means per session", flat, columns, labels=2)
 
 
 def _sessions(sessions: list[Row]) -> Table:
     columns = [
-        text("Animal", "animal"), text("Condition", "condition"), text("Arm", "arm"),
-        text("Session", "phase"), integer("Day", "day"),
-        integer("Minutes after dose", "minutes_post_dose"), integer("Clips", "clips"),
-        real("p(pain)", "p_pain"), real("Score (logit)", "score"),
+        col.text("Animal", "animal"), *_NAMED, col.text("Session", "phase"),
+        col.integer("Day", "day"), col.integer("Minutes after dose", "minutes_post_dose"),
+        col.integer("Clips", "clips"), col.real("Probability of pain", "p_pain"),
+        col.real("Score (logit)", "score"),
     ]  # fmt: skip
     return Table("sessions", "Every animal and session", sessions, columns)
 
@@ -70,189 +81,139 @@ def _sessions(sessions: list[Row]) -> Table:
 def _contrasts(contrasts: Mapping[str, Any]) -> Iterator[Table]:
     rows = [_contrast(condition, row) for condition, found in contrasts.items() for row in found]
     effect = [
-        estimate("Change − vehicle's (logit)", "value"), p_value("p", "p"),
-        p_value("p adjusted", "p_adjusted"), estimate("Hedges g", "hedges_g"),
-        _SIZES,
-        real("Detectable", "detectable"), text("Test", "method"),
-        Column("Primary", lambda row: "yes" if row["primary"] else "", numeric=False),
+        _CHANGE, _P, _ADJUSTED, col.estimate("Hedges g", "hedges_g"), _SIZES, _DETECTABLE, _TEST,
+        col.flag("Primary", "primary"),
     ]  # fmt: skip
-    named = [text("Condition", "condition"), text("Arm", "arm")]
+    whole = [row for row in rows if row["minutes_post_dose"] is None]
+    yield Table("contrasts", "Every arm compared with vehicle", whole, [*_NAMED, *effect], labels=2)
     yield Table(
-        "contrasts", "Every arm against vehicle",
-        [row for row in rows if row["minutes_post_dose"] is None], [*named, *effect], labels=2,
-    )  # fmt: skip
-    yield Table(
-        "contrasts_over_time", "Every arm and time against vehicle",
+        "contrasts_over_time", "Every arm and time compared with vehicle",
         [row for row in rows if row["minutes_post_dose"] is not None],
-        [*named, integer("Minutes", "minutes_post_dose"), *effect], labels=3,
+        [*_NAMED, col.integer("Minutes", "minutes_post_dose"), *effect], labels=3,
     )  # fmt: skip
 
 
 def _contrast(condition: str, found: Mapping[str, Any]) -> Row:
-    n = found.get("n") or {}
-    on_g = remark(found.get("hedges_g", {}))
+    n, g = found.get("n") or {}, found.get("hedges_g", {})
     notes = [
         f"{condition}, {found['arm']}: {found['note']}" if found.get("note") else "",
-        f"Hedges g: {on_g}" if on_g else "",
+        f"Hedges g: {remark(g)}" if remark(g) else "",
     ]
+    keys = ("kind", "minutes_post_dose", "p", "p_adjusted", "method", "primary")
     return {
-        "condition": condition, "arm": found["arm"], "kind": found.get("kind"),
-        "minutes_post_dose": found.get("minutes_post_dose"), **spread("value", found),
-        "p": found.get("p"), "p_adjusted": found.get("p_adjusted"),
-        "method": found.get("method"), "n_arm": n.get("arm"), "n_vehicle": n.get("vehicle"),
-        **spread("hedges_g", found.get("hedges_g", {})),
+        "condition": condition, "arm": found["arm"], **spread("value", found),
+        **{key: found.get(key) for key in keys}, "n_arm": n.get("arm"),
+        "n_vehicle": n.get("vehicle"), **spread("hedges_g", g),
         "detectable": (found.get("detectable") or {}).get("value"),
-        "primary": found.get("primary"),
-        "note": "; ".join(filter(None, notes)),
-        WHY: remark(found) if found.get("value") is None else "",
+        "note": "; ".join(filter(None, notes)), WHY: reason(found),
     }  # fmt: skip
 
 
 def _size(drug: Mapping[str, Any]) -> Column:
-    """A column of n, in the unit of the drug tests."""
-    return integer(f"n {drug.get('unit', 'animal')}s", "n")
+    return col.integer(f"n {drug.get('unit', 'animal')}s", "n")
 
 
 def _interactions(drug: Mapping[str, Any]) -> Table:
-    rows = []
-    for found in drug.get("interactions", []):
-        if "of" not in found:
-            continue
-        detectable = found.get("detectable") or {}
-        rows.append(
-            {"arm": found.get("arm"), "first": found["of"][0], "second": found["of"][1],
-             **spread("value", found), "p": found.get("p"), "p_adjusted": found.get("p_adjusted"),
-             "n": found.get("n"), "method": found.get("method"),
-             "detectable": detectable.get("value"), "note": remark(found),
-             WHY: remark(found) if found.get("value") is None else ""}
-        )  # fmt: skip
+    rows = [
+        {"arm": found.get("arm"), "first": found["of"][0], "second": found["of"][1],
+         **lay(found), "p_adjusted": found.get("p_adjusted"), "method": found.get("method"),
+         "detectable": (found.get("detectable") or {}).get("value")}
+        for found in drug.get("interactions", [])
+        if "of" in found
+    ]  # fmt: skip
     columns = [
-        text("Arm", "arm"), text("Effect in", "first"), text("minus effect in", "second"),
-        estimate("Difference (logit)", "value"), p_value("p", "p"),
-        p_value("p adjusted", "p_adjusted"), _size(drug), text("Test", "method"),
-        real("Detectable", "detectable"),
+        _ARM, col.text("Effect in", "first"), col.text("minus effect in", "second"),
+        col.estimate("Difference (logit)", "value"), _P, _ADJUSTED, _size(drug), _TEST, _DETECTABLE,
     ]  # fmt: skip
     return Table("interactions", "Drug × pain-type interaction", rows, columns, labels=3)
 
 
 def _reversal(drug: Mapping[str, Any]) -> Iterator[Table]:
-    rows, animals = [], []
     reversal = drug.get("reversal") or {}
-    for condition, arms in () if why_absent(reversal) else reversal.items():
-        for arm, found in arms.items():
-            named = {"condition": condition, "arm": arm}
-            rows.append(
-                {**named, **spread("reversal_percent", found), "p": found.get("p"),
-                 "n": found.get("n"), "note": remark(found),
-                 WHY: remark(found) if found["value"] is None else ""}
-            )  # fmt: skip
-            animals += [
-                {**named, "animal": animal, "reversal_percent": value}
-                for animal, value in found.get("animals", {}).items()
-            ]
-    columns = [
-        text("Condition", "condition"), text("Arm", "arm"),
-        estimate("Reversal (%), minus vehicle's", "reversal_percent", digits=0),
-        p_value("p adjusted", "p"), _size(drug),
-        *([text("Note", "note")] if any(row["note"] and not row[WHY] for row in rows) else []),
-    ]  # fmt: skip
+    found = [
+        ({"condition": condition, "arm": arm}, each)
+        for condition, arms in ({} if why_absent(reversal) else reversal).items()
+        for arm, each in arms.items()
+    ]
+    rows = [named | lay(each, "reversal_percent") for named, each in found]
+    columns = [*_NAMED, _REVERSAL, col.p_value("p adjusted", "p"), _size(drug)]
+    if any(row["note"] and not row[WHY] for row in rows):
+        columns.append(col.text("Note", "note"))
     yield Table("reversal", "Per cent reversal", rows, columns, labels=2)
-    yield Table("reversal_animals", "Per cent reversal, every animal", animals, ())
+    animals = [
+        named | {"animal": animal, "reversal_percent": value}
+        for named, each in found
+        for animal, value in each.get("animals", {}).items()
+    ]
+    yield Table("reversal_animals", "Per cent reversal, every animal", animals)
 
 
 def _doses(drug: Mapping[str, Any]) -> Table:
     rows = [
         {"condition": condition, "drug": name, "dose_mg_per_kg": row["dose_mg_per_kg"],
-         **spread("reversal_percent", row), "n": row.get("n"),
-         WHY: remark(row) if row["value"] is None else ""}
+         **lay(row, "reversal_percent")}
         for condition, name, found in by_drug(drug.get("dose_response"))
         for row in found["doses"]
     ]  # fmt: skip
-    columns = [
-        text("Condition", "condition"), text("Drug", "drug"),
-        Column("Dose (mg/kg)", lambda row: f"{row['dose_mg_per_kg']:g}"),
-        estimate("Reversal (%), minus vehicle's", "reversal_percent", digits=0),
-        _size(drug),
-    ]  # fmt: skip
+    dose = Column("Dose (mg/kg)", lambda row: f"{row['dose_mg_per_kg']:g}")
+    columns = [_CONDITION, col.text("Drug", "drug"), dose, _REVERSAL, _size(drug)]
     return Table("dose_response", "Dose-response", rows, columns, labels=3)
 
 
-def _left_out(drug: Mapping[str, Any]) -> Table:
-    columns = [
-        text("Animal", "animal"), text("Condition", "condition"), text("Arm", "arm"),
-        text("Why", "why"),
-    ]  # fmt: skip
-    return Table("left_out", "Animals left out of the drug test", drug.get("left_out", []), columns)
-
-
-def _mixed_model(drug: Mapping[str, Any]) -> Table:
-    terms = (drug.get("mixed_model") or {}).get("terms", [])
+def _mixed_model(terms: list[Row]) -> Table:
     rows = [
         {"term": term["term"], **spread("value", term), "se": term["se"], "p": term["p"]}
         for term in terms
     ]
-    columns = [
-        text("Term", "term"), estimate("Estimate (logit)", "value"), real("SE", "se"),
-        p_value("p", "p"),
-    ]  # fmt: skip
-    return Table("mixed_model", "Mixed model", rows, columns)
+    columns = [col.text("Term", "term"), col.estimate("Estimate (logit)", "value")]
+    return Table("mixed_model", "Mixed model", rows, [*columns, col.real("SE", "se"), _P])
 
 
 def _specificity(specificity: Mapping[str, Any]) -> Iterator[Table]:
-    named = [text("Condition", "condition"), text("Arm", "arm")]
     no_pain = specificity.get("no_pain")
-    yield Table(
-        "no_pain", "The drug on animals without pain",
-        [
-            _contrast(row.get("condition", "no pain"), row)
-            for row in (no_pain if isinstance(no_pain, list) else [])
-            if row["kind"] == "dose"
-        ],
-        [*named, estimate("Change − vehicle's (logit)", "value"), p_value("p", "p"),
-         p_value("p adjusted", "p_adjusted"), _SIZES],
-        labels=2,
-    )  # fmt: skip
-    rows: list[Row] = [
-        {"condition": condition, "arm": row["arm"], **spread("value", row), "p": row.get("p"),
-         "n": _animals(row.get("n")), WHY: remark(row) if row.get("value") is None else ""}
-        for condition, row in by_condition(specificity.get("locomotion"))
+    treated = [
+        _contrast(row.get("condition", "no pain"), row)
+        for row in (no_pain if isinstance(no_pain, list) else [])
+        if row["kind"] == "dose"
+    ]
+    columns = [*_NAMED, _CHANGE, _P, _ADJUSTED, _SIZES]
+    yield Table("no_pain", "The drug in animals without pain", treated, columns, labels=2)
+    moved = []
+    for condition, row in by_condition(specificity.get("locomotion")):
+        n = row.get("n")
+        n = sum(n.values()) if isinstance(n, Mapping) else n  # in all, or per side
+        moved.append({"condition": condition, "arm": row["arm"], **lay(row), "n": n})
+    columns = [
+        *_NAMED, col.estimate("Change of log motion − vehicle's", "value"),
+        col.p_value("p adjusted", "p"), col.integer("n animals", "n"),
     ]  # fmt: skip
-    yield Table(
-        "locomotion", "Locomotion", rows,
-        [*named, estimate("Change of motion − vehicle's (log)", "value"),
-         p_value("p adjusted", "p"), integer("n animals", "n")],
-        labels=2,
-    )  # fmt: skip
-    rows = [
+    yield Table("locomotion", "Locomotion", moved, columns, labels=2)
+    shifts = [
         {"condition": condition, "arm": row["arm"], **spread("along", row["along"]),
          "along_p": row["along"].get("p"), **spread("orthogonal", row["orthogonal"]),
          "orthogonal_p": row["orthogonal"].get("p"),
-         **spread("share_along", row["share_along"]),
-         WHY: remark(row["along"]) if row["along"].get("value") is None else ""}
+         **spread("share_along", row["share_along"]), WHY: reason(row["along"])}
         for condition, row in by_condition(specificity.get("shift"))
     ]  # fmt: skip
-    yield Table(
-        "shift", "Shift in embedding space", rows,
-        [*named, estimate("Along the pain axis", "along"),
-         estimate("Orthogonal", "orthogonal"),
-         p_value("p (orthogonal)", "orthogonal_p"), share("Share along", "share_along")],
-        labels=2,
-    )  # fmt: skip
-    manifold = specificity.get("manifold") or {}
-    yield Table(
-        "manifold", "Distance from the training data", manifold.get("rows", []),
-        [*named, text("Session", "phase"), share("Clips far away", "value"), integer("n", "n"),
-         Column("Flag", lambda row: "flag" if row["flag"] else "", numeric=False)],
-        labels=3,
-    )  # fmt: skip
+    columns = [
+        *_NAMED, col.estimate("Along the pain axis", "along"),
+        col.estimate("Orthogonal", "orthogonal"), col.p_value("p (orthogonal)", "orthogonal_p"),
+        col.share("Share along", "share_along"),
+    ]  # fmt: skip
+    yield Table("shift", "Shift of the embedding", shifts, columns, labels=2)
+    far = (specificity.get("manifold") or {}).get("rows", [])
+    columns = [
+        *_NAMED, col.text("Session", "phase"), col.share("Clips far away", "value"),
+        col.integer("n", "n"), col.flag("Flag", "flag", yes="flag"),
+    ]  # fmt: skip
+    yield Table("manifold", "Distance from the training data", far, columns, labels=3)
 
 
 def by_condition(found: Mapping[str, Any] | None) -> Iterator[tuple[str, Row]]:
     """Yields (condition, row) of a part {condition: [rows]}; nothing where it has a reason."""
     for condition, rows in (found or {}).items():
-        if isinstance(rows, list):
-            for row in rows:
-                yield condition, row
+        for row in rows if isinstance(rows, list) else ():
+            yield condition, row
 
 
 def by_drug(responses: Mapping[str, Any] | None) -> Iterator[tuple[str, str, Row]]:
@@ -264,20 +225,15 @@ def by_drug(responses: Mapping[str, Any] | None) -> Iterator[tuple[str, str, Row
 
 
 def reasons(found: Mapping[str, Any]) -> list[str]:
-    """Returns why a part {condition: [rows]}, or what it should say of a condition, is missing."""
+    """Returns why a part {condition: [rows]}, or its figures of one condition, are missing."""
     if why := why_absent(found):
         return [why]
     return [f"{name}: {rows['why']}" for name, rows in found.items() if isinstance(rows, Mapping)]
 
 
 def why_absent(found: Mapping[str, Any]) -> str:
-    """Returns why there is a reason in place of a part; empty where there is the part."""
+    """Returns the reason that stands in place of a part; empty where there is the part."""
     return found["why"] if isinstance(found.get("why"), str) else ""
-
-
-def _animals(n: Any) -> int | None:
-    """Returns the number of animals behind a contrast, whether given in all or per side."""
-    return sum(n.values()) if isinstance(n, Mapping) else n
 
 
 def headline(drug: Mapping[str, Any]) -> list[str]:
@@ -290,5 +246,4 @@ def headline(drug: Mapping[str, Any]) -> list[str]:
         return list(drug["summary"])
     if why := why_absent(drug):
         return [f"Drug test: none, because {why}."]
-    interaction = drug.get("interaction", {})
-    return [f"Drug × pain-type interaction: {formatting.estimate(interaction)}."]
+    return [f"Drug × pain-type interaction: {estimate(drug.get('interaction', {}))}."]

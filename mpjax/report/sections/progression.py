@@ -3,53 +3,67 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mpjax import formatting
+from mpjax.formatting import span
+from mpjax.report import columns as col
 from mpjax.report.tables import (
     WHY,
     Column,
     Row,
     Table,
-    estimate,
-    integer,
-    p_value,
-    real,
+    Tables,
+    by_name,
+    lay,
+    reason,
     remark,
-    share,
-    share_estimate,
     spread,
-    text,
 )
 
 _POINTS = {"onset": "Onset", "peak": "Peak", "resolution": "Resolution"}
+_CONDITION, _DAY = col.text("Condition", "condition"), col.integer("Day", "day")
 
 
-def tabulate(progression: Mapping[str, Any]) -> dict[str, Table]:
+def tabulate(progression: Mapping[str, Any]) -> Tables:
     """Returns the tables of the course of pain by name; none without rows.
 
     Args:
         progression: what metrics.json holds under `progression`.
     """
-    scores = _list(progression, "trajectories")
-    tables = [
-        _points(progression), _excess(progression), _means(progression),
-        Table("scores", "Pain score of every animal and day", scores, ()),
-        *_model(_part(progression, "mixed_model")), _order(_part(progression, "day_order")),
-        *_consistency(_part(progression, "consistency")),
-        *_within(_part(progression, "within_recording")),
-        *_unaffected(_part(progression, "unaffected")),
-    ]  # fmt: skip
-    return {table.name: table for table in tables if table.rows}
+    scores = list_of(progression, "trajectories")
+    return by_name(
+        [
+            *_days(progression.get("rows", [])), _points(progression), _excess(progression),
+            _means(progression), Table("scores", "Pain score of every animal and day", scores),
+            *_model(_part(progression, "mixed_model")), _order(_part(progression, "day_order")),
+            *_consistency(_part(progression, "consistency")),
+            *_within(_part(progression, "within_recording")),
+            *_unaffected(_part(progression, "unaffected")),
+        ]
+    )  # fmt: skip
 
 
 def _part(progression: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """Returns a part of the progression; empty where it is not there or cannot be estimated."""
+    """Returns a part of the progression; empty where it is missing or cannot be estimated."""
     part = progression.get(name) or {}
     return {} if "why" in part else part
 
 
-def _list(progression: Mapping[str, Any], name: str) -> list[Row]:
+def list_of(progression: Mapping[str, Any], name: str) -> list[Row]:
+    """Returns the rows of a part; none where a reason stands in their place."""
     part = progression.get(name)
     return part if isinstance(part, list) else []
+
+
+def _days(rows: list[Row]) -> Iterator[Table]:
+    means = [{key: row[key] for key in ("condition", "day", "value", "n")} for row in rows]
+    columns = [_CONDITION, _DAY, col.real("Mean probability of pain", "value")]
+    columns.append(col.integer("n animals", "n"))
+    yield Table("days", "Mean probability of pain over days", means, columns)
+    animals = [
+        {"condition": row["condition"], "day": row["day"], "animal": animal, "p_pain": value}
+        for row in rows
+        for animal, value in row["animals"].items()
+    ]
+    yield Table("trajectories", "Probability of pain of every animal over days", animals)
 
 
 def _points(progression: Mapping[str, Any]) -> Table:
@@ -57,109 +71,94 @@ def _points(progression: Mapping[str, Any]) -> Table:
     for condition in _part(progression, "onset"):
         for name, called in _POINTS.items():
             found = progression[name][condition]
-            rows.append(_point(condition, called, found, progression["reference"].get(condition)))
+            said = "none" if found["value"] is None else str(found["value"])
+            compared = "without" in found
+            rows.append(
+                {"condition": condition, "what": called, "day": found["value"],
+                 "said": f"on or before {said}" if found.get("at_first") else said,
+                 "days95": " ".join(map(str, found.get("days95") or [])),
+                 "without": found.get("without"),
+                 "reference": progression["reference"].get(condition),
+                 "note": remark(found) if compared else "",
+                 WHY: "" if compared else remark(found)}
+            )  # fmt: skip
     columns = [
-        text("Condition", "condition"), text("", "what"), text("Day", "said"),
+        _CONDITION, col.text("Point", "what"), col.text("Day", "said"),
         Column("95 % of resamples", lambda row: row["days95"].replace(" ", ", "), numeric=False),
-        share("Resamples without", "without"), text("Compared with", "reference"),
-        text("Note", "note"),
+        col.share("Resamples without", "without"), col.text("Compared with", "reference"),
+        col.text("Note", "note"),
     ]  # fmt: skip
     return Table("turning_points", "Onset, peak and resolution", rows, columns, labels=2)
 
 
-def _point(condition: str, called: str, found: Mapping[str, Any], reference: str | None) -> Row:
-    said = "none" if found["value"] is None else str(found["value"])
-    searched = "without" in found  # else nothing could be compared
-    return {
-        "condition": condition, "what": called, "day": found["value"],
-        "said": f"on or before {said}" if found.get("at_first") else said,
-        "days95": " ".join(map(str, found.get("days95") or [])), "without": found.get("without"),
-        "reference": reference, "note": remark(found) if searched else "",
-        WHY: "" if searched else remark(found),
-    }  # fmt: skip
+def _band(row: Mapping[str, Any]) -> Row:
+    low, high = row.get("band95") or (None, None)
+    return {"simultaneous_low": low, "simultaneous_high": high}
+
+
+def _show_band(row: Row) -> str:
+    low, high = row["simultaneous_low"], row["simultaneous_high"]
+    return span({"ci95": None if low is None else [low, high]})
 
 
 def _excess(progression: Mapping[str, Any]) -> Table:
     rows = [
-        {"condition": row["condition"], "day": row["day"], **spread("excess", row),
-         **{f"simultaneous_{end}": bound for end, bound in zip(
-             ("low", "high"), row.get("band95") or (None, None), strict=True)},
-         "n": row.get("n"), "n_reference": row.get("n_reference"),
-         "found": row.get("above"),
-         WHY: remark(row) if row["value"] is None else ""}
-        for row in _list(progression, "excess")
+        {"condition": row["condition"], "day": row["day"], **spread("excess", row), **_band(row),
+         "n": row.get("n"), "n_reference": row.get("n_reference"), "found": row.get("above"),
+         WHY: reason(row)}
+        for row in list_of(progression, "excess")
     ]  # fmt: skip
     columns = [
-        text("Condition", "condition"), integer("Day", "day"),
-        estimate("Score above no pain (logit)", "excess"), _band("Over all days at once"),
-        Column("Found", lambda row: "yes" if row["found"] else "no", numeric=False),
+        _CONDITION, _DAY, col.estimate("Score above no pain (logit)", "excess"),
+        Column("Over all days at once", _show_band), col.flag("Found", "found", no="no"),
         Column("n with / without pain", lambda row: f"{row['n']} / {row['n_reference'] or '–'}"),
     ]  # fmt: skip
     return Table("excess", "Score above no pain on every day", rows, columns, labels=2)
 
 
-def _band(heading: str) -> Column:
-    """A column of simultaneous intervals."""
-
-    def cell(row: Row) -> str:
-        low, high = row["simultaneous_low"], row["simultaneous_high"]
-        return formatting.span({"ci95": None if low is None else [low, high]})
-
-    return Column(heading, cell)
-
-
 def _means(progression: Mapping[str, Any]) -> Table:
-    """Lays the means and those of the mixed model side by side."""
+    """Compares the means with those of the mixed model."""
     model = {
         (row["condition"], row["day"]): row
         for row in _part(progression, "mixed_model").get("means", [])
     }
     rows = [
-        {"condition": row["condition"], "day": row["day"], **spread("score", row),
-         **{f"simultaneous_{end}": bound for end, bound in zip(
-             ("low", "high"), row.get("band95") or (None, None), strict=True)},
+        {"condition": row["condition"], "day": row["day"], **spread("score", row), **_band(row),
          **spread("model", model.get((row["condition"], row["day"]), {})),
          "n": row["n"], "note": row.get("why")}
-        for row in _list(progression, "means")
+        for row in list_of(progression, "means")
     ]  # fmt: skip
     columns = [
-        text("Condition", "condition"), integer("Day", "day"),
-        estimate("Mean score (logit)", "score"), _band("Over all days at once"),
-        estimate("By the mixed model", "model"),
-        integer(f"n {progression.get('unit', 'animal')}s", "n"),
+        _CONDITION, _DAY, col.estimate("Mean score (logit)", "score"),
+        Column("Over all days at once", _show_band), col.estimate("From the mixed model", "model"),
+        col.integer(f"n {progression.get('unit', 'animal')}s", "n"),
     ]  # fmt: skip
     return Table("score_means", "Mean pain score", rows, columns, labels=2)
 
 
 def _model(model: Mapping[str, Any]) -> Iterator[Table]:
+    term, p = col.text("Term", "term"), col.p_value("p", "p")
     tests = [
         {"term": row["term"], "f": row["f"], "df": " / ".join(map(str, row["df"])), "p": row["p"]}
         for row in model.get("tests", [])
     ]
-    yield Table(
-        "course_tests", "Do the courses differ?", tests,
-        [text("Term", "term"), real("F", "f"), text("df", "df"), p_value("p", "p")],
-    )  # fmt: skip
+    columns = [term, col.real("F", "f"), col.text("df", "df"), p]
+    yield Table("course_tests", "Do the courses differ?", tests, columns)
     terms = [
         {
             "term": row["term"],
             **spread("value", row),
-            "se": row["se"],
-            "df": row["df"],
-            "p": row["p"],
+            **{key: row[key] for key in ("se", "df", "p")},
         }
         for row in model.get("terms", [])
     ]
-    yield Table(
-        "course_model", "Mixed model of the course", terms,
-        [text("Term", "term"), estimate("Estimate (logit)", "value"), integer("df", "df"),
-         p_value("p", "p")],
-    )  # fmt: skip
+    columns = [term, col.estimate("Estimate (logit)", "value"), col.integer("df", "df"), p]
+    yield Table("course_model", "Mixed model of the course", terms, columns)
 
 
 def _order(order: Mapping[str, Any]) -> Table:
-    named = {"all conditions": order["all"], **order["conditions"]} if order else {}
     rows = []
+    named = {"all conditions": order["all"], **order["conditions"]} if order else {}
     for name, found in named.items():
         null = found.get("permutation") or {}
         error = null.get("mean_absolute_error") or {}
@@ -173,11 +172,10 @@ def _order(order: Mapping[str, Any]) -> Table:
              WHY: found.get("why")}
         )  # fmt: skip
     columns = [
-        text("Condition", "condition"), estimate("Spearman", "spearman"),
-        estimate("Kendall", "kendall"), p_value("p", "p_order"),
-        estimate("Mean error (days)", "mean_error_days"),
-        real("Shuffled", "mean_error_shuffled"), p_value("p", "p_error"),
-        integer("n animals", "animals"),
+        _CONDITION, col.estimate("Spearman", "spearman"), col.estimate("Kendall", "kendall"),
+        col.p_value("p", "p_order"), col.estimate("Mean error (days)", "mean_error_days"),
+        col.real("Shuffled", "mean_error_shuffled"), col.p_value("p", "p_error"),
+        col.integer("n animals", "animals"),
     ]  # fmt: skip
     return Table("day_order", "Order of the days within an animal", rows, columns)
 
@@ -185,34 +183,27 @@ def _order(order: Mapping[str, Any]) -> Table:
 def _consistency(found: Mapping[str, Any]) -> Iterator[Table]:
     measures = {}
     if found:
-        by_condition = found["over_days_by_condition"]
         measures = {
-            "Fine and coarse answers agree (recordings)": found["fine_and_coarse"],
-            "Two days of an animal called alike (animals)": found["over_days"],
-            **{
-                f"the same, {name}": each
-                for name, each in ({} if "why" in by_condition else by_condition).items()
-            },
+            "Predicted class and group agree (recordings)": found["fine_and_coarse"],
+            "Same group on two days of an animal (animals)": found["over_days"],
         }
+        each = found["over_days_by_condition"]
+        measures |= {f"the same, {name}": each[name] for name in each if "why" not in each}
     rows = [
-        {"measure": name, **spread("share", each), "n": each.get("n"),
-         WHY: remark(each) if each["value"] is None else ""}
+        {"measure": name, **spread("share", each), "n": each.get("n"), WHY: reason(each)}
         for name, each in measures.items()
-    ]  # fmt: skip
-    yield Table(
-        "consistency", "How far the answers agree", rows,
-        [text("", "measure"), share_estimate("Share", "share"), integer("n", "n")],
-    )  # fmt: skip
+    ]
+    columns = [col.text("Measure", "measure"), col.share_estimate("Share", "share")]
+    columns.append(col.integer("n", "n"))
+    yield Table("consistency", "Consistency of the predictions", rows, columns)
     switching = [
         {"animal": row["animal"], "condition": row["condition"],
          "calls": "; ".join(f"day {day}: {group}" for day, group in row["calls"].items())}
         for row in found.get("switching", [])
     ]  # fmt: skip
-    yield Table(
-        "switching", "Animals called two types of pain", switching,
-        [text("Animal", "animal"), text("Condition", "condition"), text("Called", "calls")],
-        labels=2,
-    )  # fmt: skip
+    columns = [col.text("Animal", "animal"), _CONDITION, col.text("Predicted", "calls")]
+    caption = "Animals with two predicted types of pain"
+    yield Table("switching", caption, switching, columns, labels=2)
 
 
 def _within(found: Mapping[str, Any]) -> Iterator[Table]:
@@ -221,29 +212,25 @@ def _within(found: Mapping[str, Any]) -> Iterator[Table]:
          **spread("score", row), "n": row["n"], "note": row.get("why")}
         for row in found.get("bins", [])
     ]  # fmt: skip
-    yield Table(
-        "within_recording", "Pain score within a recording", bins,
-        [text("Condition", "condition"), real("From (s)", "start_s", digits=1),
-         real("To (s)", "end_s", digits=1), estimate("Mean score (logit)", "score"),
-         integer("n", "n")],
-        labels=3,
-    )  # fmt: skip
-    against = found.get("against_no_pain", {})
+    columns = [
+        _CONDITION, col.real("From (s)", "start_s", digits=1),
+        col.real("To (s)", "end_s", digits=1), col.estimate("Mean score (logit)", "score"),
+        col.integer("n", "n"),
+    ]  # fmt: skip
+    yield Table("within_recording", "Pain score within a recording", bins, columns, labels=3)
     slopes = []
     for name, each in found.get("slopes", {}).items():
-        other = against.get(name, {})
+        other = found.get("against_no_pain", {}).get(name, {})
         slopes.append(
-            {"condition": name, **spread("per_minute", each), "p": each.get("p"),
-             **spread("less_no_pain", other), "p_less_no_pain": other.get("p"),
-             "n": each.get("n"), "note": other.get("why"),
-             WHY: remark(each) if each["value"] is None else ""}
+            {"condition": name, **lay(each, "per_minute"), **spread("less_no_pain", other),
+             "p_less_no_pain": other.get("p"), "note": other.get("why")}
         )  # fmt: skip
-    yield Table(
-        "slopes", "Change of the score within a recording", slopes,
-        [text("Condition", "condition"), estimate("Per minute (logit)", "per_minute"),
-         p_value("p", "p"), estimate("Less that of no pain", "less_no_pain"),
-         p_value("p", "p_less_no_pain"), integer("n", "n")],
-    )  # fmt: skip
+    columns = [
+        _CONDITION, col.estimate("Per minute (logit)", "per_minute"), col.p_value("p", "p"),
+        col.estimate("Minus no pain", "less_no_pain"), col.p_value("p", "p_less_no_pain"),
+        col.integer("n", "n"),
+    ]  # fmt: skip
+    yield Table("slopes", "Change of the score within a recording", slopes, columns)
 
 
 def _unaffected(found: Mapping[str, Any]) -> Iterator[Table]:
@@ -254,12 +241,12 @@ def _unaffected(found: Mapping[str, Any]) -> Iterator[Table]:
          "days": " ".join(map(str, each.get("days", []))), WHY: each.get("why")}
         for name, each in found.items()
     ]  # fmt: skip
-    yield Table(
-        "unaffected", "Animals within the range of no pain, counted", rows,
-        [text("Condition", "condition"), integer("Flagged", "flagged"), integer("of", "n"),
-         real("Expected by chance", "expected_by_chance", digits=1),
-         Column("On days", lambda row: row["days"].replace(" ", ", "), numeric=False)],
-    )  # fmt: skip
+    columns = [
+        _CONDITION, col.integer("Flagged", "flagged"), col.integer("of", "n"),
+        col.real("Expected by chance", "expected_by_chance", digits=1),
+        Column("On days", lambda row: row["days"].replace(" ", ", "), numeric=False),
+    ]  # fmt: skip
+    yield Table("unaffected", "Number of animals within the range of no pain", rows, columns)
     animals = [
         {"animal": row["animal"], "condition": name, "day": int(day), "score": score,
          "limit": each["limits"][day]}
@@ -267,9 +254,9 @@ def _unaffected(found: Mapping[str, Any]) -> Iterator[Table]:
         for row in each.get("flagged", [])
         for day, score in row["scores"].items()
     ]  # fmt: skip
-    yield Table(
-        "unaffected_animals", "Animals within the range of no pain", animals,
-        [text("Animal", "animal"), text("Condition", "condition"), integer("Day", "day"),
-         real("Score as compared (logit)", "score"), real("Upper limit of no pain", "limit")],
-        labels=2,
-    )  # fmt: skip
+    columns = [
+        col.text("Animal", "animal"), _CONDITION, _DAY, col.real("Score (logit)", "score"),
+        col.real("Upper limit of no pain", "limit"),
+    ]  # fmt: skip
+    caption = "Animals within the range of no pain"
+    yield Table("unaffected_animals", caption, animals, columns, labels=2)

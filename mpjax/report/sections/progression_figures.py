@@ -1,118 +1,179 @@
-"""The figures of the course of pain, each with its text alternative."""
+"""Figures of the course of pain: trajectories, excess over no pain, time within a recording."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mpjax import formatting
-from mpjax.report.panels import Figures, Panel, make_panel
-from mpjax.report.plots import days
-from mpjax.report.plots.style import colour_of, marker_of
+import numpy as np
+from matplotlib.axes import Axes
+
+from mpjax.formatting import number, span
+from mpjax.report.drawing import (
+    DASHES,
+    MUTED,
+    colour_of,
+    draw_series,
+    mark,
+    marker_of,
+    new_axes,
+    shared_limits,
+    to_svg,
+)
+from mpjax.report.panels import Figures, Panel, drawn
+from mpjax.report.sections.progression import list_of
+
+_LABELLED = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)  # probabilities with a tick, where visible
+_ROOM = 0.06  # of an axis beyond its data
 
 Rows = Sequence[Mapping[str, Any]]
 
 
-def draw_progression(progression: Mapping[str, Any]) -> Figures:
-    """Draws trajectories, excess over no pain and time within a recording, as far as there are any.
+@dataclasses.dataclass(frozen=True)
+class _Look:
+    """What all panels share: colours and markers per condition, the days, the ends of the axis."""
+
+    colours: Mapping[str, str]
+    markers: Mapping[str, str]
+    days: Sequence[int]
+    limits: tuple[float, float]
+
+
+def draw(progression: Mapping[str, Any]) -> Figures:
+    """Draws trajectories, excess over no pain and time within a recording, where there are any.
 
     Args:
         progression: what metrics.json holds under `progression`.
     """
-    means, excess = (_rows(progression.get(name)) for name in ("means", "excess"))
-    bins = _rows((progression.get("within_recording") or {}).get("bins"))
+    means, excess = list_of(progression, "means"), list_of(progression, "excess")
+    bins = list_of(progression.get("within_recording") or {}, "bins")
     conditions = sorted({row["condition"] for row in (*means, *bins)})
     look = (colour_of(conditions), marker_of(conditions))
-    figures = {
-        "days": list(_trajectories(progression, means, look)),
-        "excess": list(_excess(progression, excess, look)),
-        "within_recording": list(_within(bins, look)),
-    }
-    return {name: panels for name, panels in figures.items() if panels}
+    scores = (progression.get("trajectories") or []) if means else []
+    # The bands of very few animals are wider than all there is to see.
+    ends = shared_limits(row["score"] for row in scores)
+    scored = _Look(*look, sorted({row["day"] for row in scores}), ends)
+    known = [row for row in excess if row["value"] is not None]
+    ends = shared_limits([0.0, *(bound for row in known for bound in row["band95"])])
+    exceeding = _Look(*look, sorted({row["day"] for row in excess}), ends)
+    return drawn(
+        {
+            "days": [
+                _days(progression, condition, i, scored)
+                for i, condition in enumerate(_conditions(means if scores else []))
+            ],
+            "excess": [
+                _excess(progression, condition, i, exceeding)
+                for i, condition in enumerate(_conditions(known))
+            ],
+            "within_recording": [_within(bins, *look)] if bins else [],
+        }
+    )
 
 
-Look = tuple[Mapping[str, str], Mapping[str, str]]  # colour and marker of each condition
-
-
-def _rows(found: Any) -> Rows:
-    return found if isinstance(found, list) else []
+def _conditions(rows: Rows) -> list[str]:
+    return list(dict.fromkeys(row["condition"] for row in rows))
 
 
 def _of(rows: Rows, condition: str) -> list[Mapping[str, Any]]:
     return [row for row in rows if row["condition"] == condition]
 
 
-def _limits(values: Iterable[float]) -> tuple[float, float]:
-    """Returns the ends of an axis that shows all values, with some room."""
-    values = list(values)
-    low, high = min(values), max(values)
-    room = 0.06 * (high - low) or 1.0
-    return low - room, high + room
+def _days(progression: Mapping[str, Any], condition: str, place: int, look: _Look) -> Panel:
+    """Draws one condition's pain score over days: animals thin, their mean bold with its band."""
+    colour, onset = look.colours[condition], progression["onset"]
+    scores, means = _of(progression["trajectories"], condition), progression["means"]
+    begins = onset.get(condition, {}).get("value")
+    with new_axes(2.7, 2.7) as (figure, axes):
+        for animal in dict.fromkeys(row["animal"] for row in scores):
+            own = [(row["day"], row["score"]) for row in scores if row["animal"] == animal]
+            axes.plot(*zip(*own, strict=True), "-o", color=colour, alpha=0.3, lw=0.8, ms=2.5, mew=0)
+        for name in look.colours if condition in onset else ():
+            if name not in onset:  # without pain, to compare with
+                _draw_mean(axes, _of(means, name), color=MUTED, ls=DASHES, lw=1.6)
+        marker = look.markers[condition]
+        _draw_mean(axes, _of(means, condition), color=colour, marker=marker, lw=2.2)
+        if begins is not None:
+            mark(axes, begins, "onset")
+        ticks = {float(np.log(p / (1 - p))): f"{100 * p:g} %" for p in _LABELLED}
+        low, high = look.limits
+        ticks = {at: text for at, text in ticks.items() if low <= at <= high}
+        axes.set_yticks(list(ticks), list(ticks.values()))
+        axes.set(title=condition, ylabel="probability of pain (logit scale)")
+        _scale(axes, look)
+        svg = to_svg(figure, f"days-{place}")
+    listed = ", ".join(
+        f"{number(row['value'])} on day {row['day']}" for row in _of(means, condition)
+    )
+    marked = f" The onset, day {begins}, is marked." if begins is not None else ""
+    return Panel(
+        svg,
+        f"Pain score over days, {condition}: a thin line per animal, a bold line for their mean on "
+        f"the logit scale, which is {listed}; the band covers it on all days at once.{marked}",
+    )
 
 
-def _trajectories(progression: Mapping[str, Any], means: Rows, look: Look) -> Iterator[Panel]:
-    scores = progression.get("trajectories") or []
-    if not means or not scores:
-        return
-    # The bands of very few animals are wider than all there is to see.
-    ends = _limits([row["score"] for row in scores])
-    ticks = sorted({row["day"] for row in scores})
-    onset = progression["onset"]
-    control = {name: _of(means, name) for name in look[0] if name not in onset}
-    control = {name: rows for name, rows in control.items() if rows}
-    for i, condition in enumerate(dict.fromkeys(row["condition"] for row in means)):
-        own = _of(means, condition)
-        told = ", ".join(f"{formatting.number(row['value'])} on day {row['day']}" for row in own)
-        begins = onset.get(condition, {}).get("value")
-        svg = days.draw_days(
-            _of(scores, condition), own, control=control if condition in onset else {},
-            limits=ends, title=condition, days=ticks, colour=look[0][condition],
-            marker=look[1][condition], onset=begins, name=f"days-{i}",
-        )  # fmt: skip
-        marked = f" The onset, day {begins}, is marked." if begins is not None else ""
-        yield make_panel(
-            svg,
-            f"Pain score over days, {condition}: a thin line per animal, a bold line for their "
-            f"mean on the logit scale, which is {told}; the band holds it on all days at once."
-            f"{marked}",
-        )
+def _draw_mean(axes: Axes, rows: Rows, *, color: str, **line: Any) -> None:
+    """Draws means over days as a line, and their simultaneous band where there is one."""
+    banded = [row for row in rows if row.get("band95")]
+    if banded:
+        low, high = zip(*(row["band95"] for row in banded), strict=True)
+        axes.fill_between([row["day"] for row in banded], low, high, color=color, alpha=0.16, lw=0)
+    days, values = ([row[key] for row in rows] for key in ("day", "value"))
+    axes.plot(days, values, color=color, ms=5.5, mec="white", **line)
 
 
-def _excess(progression: Mapping[str, Any], excess: Rows, look: Look) -> Iterator[Panel]:
-    known = [row for row in excess if row["value"] is not None]
-    if not known:
-        return
-    ends = _limits([0.0, *(bound for row in known for bound in row["band95"])])
-    ticks = sorted({row["day"] for row in excess})
-    for i, condition in enumerate(dict.fromkeys(row["condition"] for row in known)):
-        own = _of(known, condition)
-        points = {
-            name: day
-            for name in ("onset", "peak", "resolution")
-            if (day := progression[name][condition]["value"]) is not None
-        }
-        told = "; ".join(
-            f"day {row['day']} {formatting.number(row['value'])} "
-            f"({formatting.span({'ci95': row['band95']})})"
-            for row in own
-        )
-        svg = days.draw_excess(
-            own, limits=ends, title=condition, days=ticks, colour=look[0][condition],
-            marker=look[1][condition], points=points, name=f"excess-{i}",
-        )  # fmt: skip
-        yield make_panel(
-            svg,
-            f"How far the pain score of {condition} lies above no pain, with intervals over all "
-            f"days at once: {told}.",
-        )
+def _scale(axes: Axes, look: _Look) -> None:
+    room = max(0.8, _ROOM * (max(look.days) - min(look.days)))
+    axes.set(xlabel="day after induction", xticks=look.days, ylim=look.limits)
+    axes.set_xlim(min(look.days) - room, max(look.days) + room)
 
 
-def _within(bins: Rows, look: Look) -> Iterator[Panel]:
-    if not bins:
-        return
-    lines = {name: _of(bins, name) for name in dict.fromkeys(row["condition"] for row in bins)}
-    told = "; ".join(
-        f"{name} from {formatting.number(rows[0]['value'])} to "
-        f"{formatting.number(rows[-1]['value'])}"
+def _excess(progression: Mapping[str, Any], condition: str, place: int, look: _Look) -> Panel:
+    """Draws how far a condition's score lies above no pain, with both intervals of each day."""
+    rows = [
+        row for row in _of(progression["excess"], condition) if row["value"] is not None
+    ]  # fmt: skip
+    points: dict[int, list[str]] = {}
+    for name in ("onset", "peak", "resolution"):
+        if (day := progression[name][condition]["value"]) is not None:
+            points.setdefault(day, []).append(name)
+    colour, marker = look.colours[condition], look.markers[condition]
+    with new_axes(3.6, 2.7) as (figure, axes):
+        axes.axhline(0, color=MUTED, lw=1, ls=DASHES)
+        for row in rows:
+            axes.plot([row["day"]] * 2, row["band95"], color=colour, lw=0.9, zorder=3)
+        at = [row["day"] for row in rows]
+        draw_series(axes, at, rows, colour=colour, marker=marker, width=1)
+        for day, names in sorted(points.items()):
+            mark(axes, day, "\n".join(names))
+        axes.set(title=condition, ylabel="above no pain (logit)")
+        _scale(axes, look)
+        svg = to_svg(figure, f"excess-{place}")
+    listed = "; ".join(
+        f"day {row['day']} {number(row['value'])} ({span({'ci95': row['band95']})})" for row in rows
+    )
+    return Panel(
+        svg,
+        f"How far the pain score of {condition} lies above no pain, with intervals over all days "
+        f"at once: {listed}.",
+    )
+
+
+def _within(bins: Rows, colours: Mapping[str, str], markers: Mapping[str, str]) -> Panel:
+    """Draws the pain score by the time since a recording's start, a line per condition."""
+    longest = max(row["end_s"] for row in bins)
+    lines = {name: _of(bins, name) for name in _conditions(bins)}
+    with new_axes(5.0, 3.1) as (figure, axes):
+        for i, (name, rows) in enumerate(lines.items()):
+            # Points at the same time are drawn next to each other.
+            at = [(row["start_s"] + row["end_s"]) / 2 + 0.008 * longest * i for row in rows]
+            look = {"colour": colours[name], "marker": markers[name]}
+            draw_series(axes, at, rows, width=1.2, label=name, **look)
+        axes.set(xlabel="seconds since the start of the recording", ylabel="pain score (logit)")
+        figure.legend(loc="outside upper left", ncols=2)
+        svg = to_svg(figure, "within-recording")
+    listed = "; ".join(
+        f"{name} from {number(rows[0]['value'])} to {number(rows[-1]['value'])}"
         for name, rows in lines.items()
     )
-    svg = days.draw_within(lines, colours=look[0], markers=look[1], name="within-recording")
-    yield make_panel(svg, f"Pain score by the time since the recording's start: {told} (logit).")
+    return Panel(svg, f"Pain score by the time since the recording's start: {listed} (logit).")

@@ -1,32 +1,19 @@
-"""Blinded raters in the report: sentences, tables, and the table that `mpjax.rate score` prints."""
+"""Blinded raters: sentences, tables, and the table that `mpjax.rate score` prints."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mpjax import formatting
 from mpjax.analysis.raters.score import MODEL
-from mpjax.analysis.stats.comparisons import ALPHA
-from mpjax.report.tables import (
-    WHY,
-    Column,
-    Row,
-    Table,
-    estimate,
-    integer,
-    p_value,
-    real,
-    remark,
-    share,
-    share_estimate,
-    spread,
-    text,
-)
+from mpjax.analysis.stats.estimates import ALPHA
+from mpjax.formatting import count, interval, number, p_phrase, percent
+from mpjax.report import columns as col
+from mpjax.report.sections.answers import name_task
+from mpjax.report.tables import WHY, Column, Row, Table, Tables, by_name, reason, spread
 
-_KINDS = {"fine": "classes", "coarse": "groups"}
 ALL = "all raters"
 
 
-def tabulate(raters: Mapping[str, Any]) -> dict[str, Table]:
+def tabulate(raters: Mapping[str, Any]) -> Tables:
     """Returns the tables of the raters by name; none without rows.
 
     Args:
@@ -35,69 +22,59 @@ def tabulate(raters: Mapping[str, Any]) -> dict[str, Table]:
     if "tasks" not in raters:
         return {}
     tables = [_accuracy(raters), _differences(raters), _agreement(raters), _trials(raters)]
-    tables += [_confidence(raters), _confusion(raters)]
-    return {table.name: table for table in tables if table.rows}
+    return by_name([*tables, _confidence(raters), _confusion(raters)])
 
 
 def sentences(raters: Mapping[str, Any]) -> list[str]:
-    """Tells per task how often raters and methods were right on the same clips, and who was more.
+    """Says per task how often raters and methods were correct on the same clips.
 
     Args:
         raters: the content of raters.json.
     """
-    if "tasks" not in raters:
-        return []
-    told = []
-    package = raters["package"]
-    who = formatting.count(len(raters["raters"]), "blinded rater")
-    for kind, task in raters["tasks"].items():
+    lines, package = [], raters.get("package", {})
+    for kind, task in raters.get("tasks", {}).items():
         found = raters["pooled"][kind]["accuracy"]
-        named = f"the right one of {len(task['classes'])} {_KINDS[kind]}"
-        told.append(
-            f"On {formatting.count(package['clips'], 'held-out clip')} of "
-            f"{formatting.count(package['animals'], 'animal')}, {who} named {named} in "
-            f"{_share(found)}; chance is {formatting.percent(task['chance'])}."
+        between = f" (95 % CI {interval(found)})" if found.get("ci95") else ""
+        lines.append(
+            f"On {count(package['clips'], 'held-out clip')} of "
+            f"{count(package['animals'], 'animal')}, "
+            f"{count(len(raters['raters']), 'blinded rater')} chose the correct one of "
+            f"{name_task(task, kind)} in {percent(found['value'])}{between} of answers; chance is "
+            f"{percent(task['chance'])}."
         )
-        told += [
-            _against(method, compared[kind], named)
+        lines += [
+            _against(method, compared[kind], name_task(task, kind))
             for method, compared in raters["against"].items()
         ]
-    return told
+    return lines
 
 
-def _share(found: Mapping[str, Any]) -> str:
-    between = f" (95 % CI {formatting.interval(found)})" if found.get("ci95") else ""
-    return f"{formatting.percent(found['value'])}{between} of answers"
-
-
-def _against(method: str, compared: Mapping[str, Any], named: str) -> str:
-    """Tells a method's accuracy on the same clips, and how it differs from the raters'."""
+def _against(method: str, compared: Mapping[str, Any], task: str) -> str:
+    """Says a method's accuracy on the same clips, and how it differs from the raters'."""
     accuracy, difference = compared["accuracy"], compared["difference"]
     method = "the model" if method == MODEL else method
-    text = f"On the same clips {method} named {named} in {formatting.percent(accuracy['value'])}"
-    points = formatting.number(100 * difference["value"], 1)
+    points = f"{number(100 * difference['value'], 1)} points compared with the raters"
+    text = (
+        f"On the same clips {method} predicted the correct one of {task} in "
+        f"{percent(accuracy['value'])}: {points}"
+    )
     if not difference.get("ci95"):
-        return f"{text}: {points} points against the raters, without an interval."
+        return f"{text}, without an interval."
     low, high = difference["ci95"]
-    between = f"{formatting.number(100 * low, 1)} to {formatting.number(100 * high, 1)}"
+    between = f"{number(100 * low, 1)} to {number(100 * high, 1)}"
     p = compared["permutation"].get("p")
-    verdict = "which cannot be told from none"
+    verdict = "which cannot be distinguished from no difference"
     if (low > 0 or high < 0) and (p is None or p < ALPHA):
-        verdict = f"so that {method} is right {'more' if low > 0 else 'less'} often"
-    tested = f"; permutation {formatting.p_phrase(p)}" if p is not None else ""
-    return f"{text}: {points} points against the raters (95 % CI {between}{tested}), {verdict}."
+        verdict = f"so {method} is correct {'more' if low > 0 else 'less'} often"
+    tested = f"; permutation {p_phrase(p)}" if p is not None else ""
+    return f"{text} (95 % CI {between}{tested}), {verdict}."
 
 
 def notes(raters: Mapping[str, Any]) -> list[str]:
-    """Collects what the pooled intervals say about themselves, once each."""
-    if "tasks" not in raters:
-        return []
-    found = [each["accuracy"] for each in raters["pooled"].values()]
-    found += [
-        compared["difference"]
-        for methods in raters["against"].values()
-        for compared in methods.values()
-    ]
+    """Collects the notes on the pooled intervals, once each."""
+    found = [each["accuracy"] for each in raters.get("pooled", {}).values()]
+    for methods in raters.get("against", {}).values():
+        found += [compared["difference"] for compared in methods.values()]
     return sorted({each["note"] for each in found if "note" in each})
 
 
@@ -111,13 +88,12 @@ def as_text(raters: Mapping[str, Any]) -> str:
 
 
 def _as_text(table: Table) -> str:
+    def cell(column: Column, row: Row) -> str:
+        below = column.below(row) if column.below else ""
+        return column.cell(row) + (f" [{below}]" if below.strip("–") else "")
+
     rows = [[column.heading for column in table.columns]]
-    for row in table.rows:
-        cells = []
-        for column in table.columns:
-            below = column.below(row) if column.below else ""
-            cells.append(column.cell(row) + (f" [{below}]" if below.strip("–") else ""))
-        rows.append(cells)
+    rows += [[cell(column, row) for column in table.columns] for row in table.rows]
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
@@ -126,31 +102,23 @@ def _as_text(table: Table) -> str:
 
 
 def _accuracy(raters: Mapping[str, Any]) -> Table:
-    kinds = raters["tasks"]
-
-    def row(name: str, found: Mapping[str, Any], clips: int | None) -> Row:
-        made: Row = {"who": name, "clips": clips}
+    kinds, clips = raters["tasks"], raters["package"]["clips"]
+    scored = [(one["name"], one, one["clips"]) for one in raters["raters"]]
+    if len(scored) > 1:
+        scored.append((ALL, raters["pooled"], clips))
+    scored += [(name, compared, clips) for name, compared in raters["against"].items()]
+    chance = {kind: {"accuracy": {"value": task["chance"]}} for kind, task in kinds.items()}
+    rows = []
+    for name, found, n in [*scored, ("chance", chance, None)]:
+        row: Row = {"who": name, "clips": n}
         for kind in kinds:
-            made |= spread(kind, found[kind])
-        return made
-
-    rows = [
-        row(one["name"], {kind: one[kind]["accuracy"] for kind in kinds}, one["clips"])
-        for one in raters["raters"]
-    ]
-    if len(rows) > 1:
-        pooled = {kind: raters["pooled"][kind]["accuracy"] for kind in kinds}
-        rows.append(row(ALL, pooled, raters["package"]["clips"]))
-    rows += [
-        row(name, {kind: compared[kind]["accuracy"] for kind in kinds}, raters["package"]["clips"])
-        for name, compared in raters["against"].items()
-    ]
-    rows.append(row("chance", {kind: {"value": kinds[kind]["chance"]} for kind in kinds}, None))
-    columns = [text("Who", "who"), integer("Clips", "clips")]
-    columns += [
-        share_estimate(f"Right of {len(task['classes'])} {_KINDS[kind]}", kind)
-        for kind, task in kinds.items()
-    ]
+            row |= spread(kind, found[kind]["accuracy"])
+        rows.append(row)
+    columns = [
+        col.text("Who", "who"), col.integer("Clips", "clips"),
+        *(col.share_estimate(f"Accuracy, {name_task(task, kind)}", kind)
+          for kind, task in kinds.items()),
+    ]  # fmt: skip
     return Table("raters", "Raters and methods on the same clips", rows, columns)
 
 
@@ -160,20 +128,20 @@ def _differences(raters: Mapping[str, Any]) -> Table:
         for kind, found in compared.items():
             pooled = {"name": ALL, "mcnemar": {}, **found}
             ones = found["raters"] if len(raters["raters"]) == 1 else [pooled, *found["raters"]]
-            for one in ones:
-                rows.append(
-                    {"method": method, "classes": len(raters["tasks"][kind]["classes"]),
-                     "rater": one["name"], **spread("difference", one["difference"]),
-                     "permutation_p": one["permutation"].get("p"),
-                     "method_only": one["mcnemar"].get("method_only"),
-                     "rater_only": one["mcnemar"].get("rater_only"),
-                     "mcnemar_p": one["mcnemar"].get("p")}
-                )  # fmt: skip
+            rows += [
+                {"method": method, "classes": len(raters["tasks"][kind]["classes"]),
+                 "rater": one["name"], **spread("difference", one["difference"]),
+                 "permutation_p": one["permutation"].get("p"),
+                 **{key: one["mcnemar"].get(key) for key in ("method_only", "rater_only")},
+                 "mcnemar_p": one["mcnemar"].get("p")}
+                for one in ones
+            ]  # fmt: skip
     columns = [
-        text("Method", "method"), integer("Classes", "classes"), text("Minus", "rater"),
-        share_estimate("Difference in accuracy", "difference"),
-        p_value("Permutation p", "permutation_p"), integer("Method alone right", "method_only"),
-        integer("Rater alone right", "rater_only"), p_value("McNemar p", "mcnemar_p"),
+        col.text("Method", "method"), col.integer("Classes", "classes"), col.text("Minus", "rater"),
+        col.share_estimate("Difference in accuracy", "difference"),
+        col.p_value("Permutation p", "permutation_p"),
+        col.integer("Only method correct", "method_only"),
+        col.integer("Only rater correct", "rater_only"), col.p_value("McNemar p", "mcnemar_p"),
     ]  # fmt: skip
     return Table("raters_differences", "Methods minus raters", rows, columns, labels=3)
 
@@ -184,43 +152,38 @@ def _agreement(raters: Mapping[str, Any]) -> Table:
         pairs = [("Cohen", " and ".join(each["raters"]), each) for each in found["cohen"]]
         if len(raters["raters"]) > 2:
             pairs.insert(0, ("Fleiss", ALL, found["fleiss"]))
-        for kappa, who, each in pairs:
-            rows.append(
-                {"classes": len(raters["tasks"][kind]["classes"]), "kappa": kappa, "raters": who,
-                 "n": each.get("n"), **spread("value", each),
-                 WHY: remark(each) if each["value"] is None else ""}
-            )  # fmt: skip
+        rows += [
+            {"classes": len(raters["tasks"][kind]["classes"]), "kappa": kappa, "raters": who,
+             "n": each.get("n"), **spread("value", each), WHY: reason(each)}
+            for kappa, who, each in pairs
+        ]  # fmt: skip
     columns = [
-        integer("Classes", "classes"), text("Kappa", "kappa"), text("Raters", "raters"),
-        integer("Clips", "n"), estimate("Agreement beyond chance", "value"),
+        col.integer("Classes", "classes"), col.text("Kappa", "kappa"), col.text("Raters", "raters"),
+        col.integer("Clips", "n"), col.estimate("Agreement beyond chance", "value"),
     ]  # fmt: skip
     return Table("raters_agreement", "Agreement of raters", rows, columns, labels=3)
 
 
 def _trials(raters: Mapping[str, Any]) -> Table:
-    rows = []
+    rows, seconds = [], ("median_s", "q25_s", "q75_s", "median_right_s", "median_wrong_s")
     for one in raters["raters"]:
         response = one["response"]
         row = {"rater": one["name"], "minutes": response["total_s"] / 60}
-        row |= {key: response[key] for key in ("median_s", "q25_s", "q75_s")}
-        row |= {key: response[key] for key in ("median_right_s", "median_wrong_s")}
-        row["undone"] = one["undone"]
+        row |= {key: response[key] for key in seconds} | {"undone": one["undone"]}
         for kind in raters["tasks"]:
             row |= spread(f"learning_{kind}", one[kind]["learning"])
             row |= spread(f"confidence_{kind}", one[kind]["confidence"]["discrimination"])
         rows.append(row)
-    seconds = Column(
+    median = Column(
         "Seconds per clip, median",
-        lambda row: formatting.number(row["median_s"], 1),
-        below=lambda row: (
-            f"{formatting.number(row['q25_s'], 1)} to {formatting.number(row['q75_s'], 1)}"
-        ),
+        lambda row: number(row["median_s"], 1),
+        below=lambda row: f"{number(row['q25_s'], 1)} to {number(row['q75_s'], 1)}",
     )
-    columns = [text("Rater", "rater"), real("Minutes", "minutes", digits=1), seconds]
+    columns = [col.text("Rater", "rater"), col.real("Minutes", "minutes", digits=1), median]
     for kind, task in raters["tasks"].items():
-        of = f"{len(task['classes'])} {_KINDS[kind]}"
-        columns.append(estimate(f"Learning, {of}", f"learning_{kind}"))
-        columns.append(estimate(f"Confidence tells, {of}", f"confidence_{kind}"))
+        name = name_task(task, kind)
+        columns.append(col.estimate(f"Learning, {name}", f"learning_{kind}"))
+        columns.append(col.estimate(f"Informative confidence, {name}", f"confidence_{kind}"))
     return Table("raters_trials", "Time, learning and confidence", rows, columns)
 
 
@@ -233,8 +196,9 @@ def _confidence(raters: Mapping[str, Any]) -> Table:
         for level in of[kind]["confidence"]["levels"]
     ]  # fmt: skip
     columns = [
-        integer("Classes", "classes"), text("Rater", "rater"), text("Said", "name"),
-        integer("Answers", "n"), share("Right", "accuracy"),
+        col.integer("Classes", "classes"), col.text("Rater", "rater"),
+        col.text("Confidence", "name"), col.integer("Answers", "n"),
+        col.share("Correct", "accuracy"),
     ]  # fmt: skip
     return Table("raters_confidence", "Accuracy by confidence", rows, columns, labels=3)
 
@@ -255,4 +219,4 @@ def _confusion(raters: Mapping[str, Any]) -> Table:
         for i, true in enumerate(task["classes"])
         for j, named in enumerate(task["classes"])
     ]  # fmt: skip
-    return Table("raters_confusion", "Confusion matrices of raters", rows, ())
+    return Table("raters_confusion", "Confusion matrices of raters", rows)

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from prediction_tables import make_meta, make_table
+from prediction_tables import evaluate, make_meta, make_table
 from sklearn.cluster import KMeans
 
 from mpjax.analysis.bsoid import clustering, predict
 from mpjax.analysis.bsoid.features import bin_frames, fill_lost
-from mpjax.analysis.classification import comparison, evaluate
+from mpjax.analysis.classification import comparison
 from mpjax.config import BsoidConfig
 from mpjax.taxonomy import Taxonomy
 
@@ -94,9 +94,9 @@ def kmeans(monkeypatch):
     """Clusters by k-means instead; returns a list of the bins that were clustered."""
     seen = []
 
-    def find(bins, *, seed, tell=lambda _: None):
-        tell("k-means")
-        tell("k-means")
+    def find(bins, *, seed, report=lambda _: None):
+        report("k-means")
+        report("k-means")
         seen.append(bins)
         return KMeans(8, n_init=1, random_state=seed).fit_predict(bins.scaled).astype(np.int64)
 
@@ -218,7 +218,7 @@ def test_the_table_is_the_projectors_with_other_probabilities(kmeans, check):
     for name in set(ours.columns) - {"p", "logits"}:
         np.testing.assert_array_equal(ours[name].to_numpy(), given[name].to_numpy())
     theirs, mine = check(table, meta), check(ours, meta)
-    figures = evaluate.evaluate(mine, bootstrap=50, permutations=20)
+    figures = evaluate(mine, bootstrap=50, permutations=20)
     difference = comparison.compare(mine, theirs, bootstrap=50)["fine"]["recording"]["accuracy"]
     assert figures["fine"]["recording"]["accuracy"]["n"] == difference["n"] == 16
     assert difference["value"] > 0.2
@@ -310,7 +310,7 @@ def test_a_planted_difference_is_found_in_other_animals_and_clusters_are_kept(
     table, poses, meta = make_study()
     config = dataclasses.replace(CONFIG, max_bins=400)
     ours, own = run(table, poses, config=config, cache=tmp_path)
-    figures = evaluate.evaluate(check(ours, meta), bootstrap=50, permutations=20)
+    figures = evaluate(check(ours, meta), bootstrap=50, permutations=20)
     assert figures["fine"]["recording"]["accuracy"]["value"] >= 0.9
     assert own["motifs"] >= 2
     assert own["held_out_accuracy"] > own["majority"]
@@ -333,8 +333,8 @@ def test_real_poses_of_two_conditions_are_clustered_and_counted(shared, baseline
         recordings.append((fill_lost(points, np.full(points.shape[:2], np.nan)), 60.0))
     bins = clustering.draw_bins(recordings, most=10_000, seed=42)
     assert bins.features.shape == (4 * 149, 36)
-    motifs = clustering.learn_motifs(bins, clustering.find_motifs(bins, seed=42), seed=42)
+    forest = clustering.fit_forest(bins, clustering.find_motifs(bins, seed=42), seed=42)
     for points, fps in recordings:
-        motif = clustering.name_windows(motifs, points, fps)
+        motif = clustering.predict_windows(forest, points, fps)
         assert len(motif) == 900 - 1 - 6
-        assert set(motif) <= set(range(motifs.count))
+        assert set(motif) <= set(range(forest.n_classes_))

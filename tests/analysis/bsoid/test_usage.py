@@ -12,8 +12,9 @@ COUNT = 3
 
 
 def spans_of(clips, *, frames=16, fps, pose_fps, stride=16):
-    return np.array(
-        [bsoid_usage.clip_span(i * stride, frames, fps, pose_fps=pose_fps) for i in range(clips)]
+    start = np.arange(clips) * stride
+    return bsoid_usage.clip_spans(
+        start, np.full(clips, frames), np.full(clips, fps), pose_fps=pose_fps
     )
 
 
@@ -41,7 +42,7 @@ def test_a_span_begins_with_the_frame_that_the_resampled_clip_begins_with(fps, p
 
 
 def test_the_last_frames_of_a_padded_clip_do_not_count():
-    assert bsoid_usage.clip_span(0, 16 - 6, 25.0, pose_fps=25.0) == (0, 10)
+    assert spans_of(1, frames=16 - 6, fps=25.0, pose_fps=25.0).tolist() == [[0, 10]]
 
 
 def test_usage_counts_the_windows_within_the_span_and_no_others():

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
-from prediction_tables import make_meta, make_study, make_table
+from prediction_tables import evaluate, make_meta, make_study, make_table
 
 from mpjax.analysis import predictions
 from mpjax.analysis.classification import baselines, method_table
@@ -111,9 +111,7 @@ def test_a_model_that_does_not_beat_a_method_is_said_not_to(study):
 
 
 def test_the_models_row_is_what_the_report_says_elsewhere(study):
-    from mpjax.analysis.classification import evaluate
-
     row = method_table.compare_methods(study, {}, bootstrap=200, seed=3)["rows"][0]
-    whole = evaluate.evaluate(study, bootstrap=200, permutations=20, seed=3)
+    whole = evaluate(study, bootstrap=200, permutations=20, seed=3)
     for task in ("fine", "coarse"):
         assert row[task]["accuracy"] == whole[task]["recording"]["accuracy"]

@@ -126,8 +126,8 @@ def _always_wrong(table, meta):
         (_without_validation, "no validation animals"),
         (_one_animal_per_fold, r"1 animal\(s\) to fit the temperature on"),
         (_constant, "the same for every class"),
-        (_always_right, "errs too rarely"),
-        (_always_wrong, "tells nothing of the true class"),
+        (_always_right, "too few errors"),
+        (_always_wrong, "carries no information"),
     ],
 )
 def test_where_no_temperature_can_be_fitted_p_stays_and_the_reason_is_given(check, spoil, why):

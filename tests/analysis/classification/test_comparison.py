@@ -65,7 +65,9 @@ def test_other_clips_or_classes_are_refused(tmp_path):
     a, _ = make(tmp_path, "a", 0.8)
     fewer, _ = make(tmp_path, "fewer", 0.8, clips=10)
     named, _ = make(tmp_path, "named", 0.8, classes=("x", "y", "w"))
-    with pytest.raises(ValueError, match="120 are held out in the first alone, 0 in the second"):
+    with pytest.raises(
+        ValueError, match="120 are held out in the first only, 0 in the second only"
+    ):
         comparison.compare(a, fewer)
     with pytest.raises(ValueError, match="x, y, z against x, y, w"):
         comparison.compare(a, named)

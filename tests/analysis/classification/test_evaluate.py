@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from prediction_tables import make_answers, make_meta, make_study, make_table
+from prediction_tables import evaluate, make_answers, make_meta, make_study, make_table
 from sklearn.metrics import (
     accuracy_score,
     balanced_accuracy_score,
@@ -12,7 +12,6 @@ from sklearn.metrics import (
     top_k_accuracy_score,
 )
 
-from mpjax.analysis.classification.evaluate import evaluate
 from mpjax.taxonomy import Taxonomy, default_taxonomy
 
 ABC = Taxonomy(("a", "b", "c"))
@@ -227,7 +226,7 @@ def test_scores_that_never_differ_between_classes_predict_nothing(check):
         for level in ("clip", "recording", "animal_day"):
             for figure in ("accuracy", "mean_class_accuracy", "macro_f1", "permutation"):
                 assert metrics[task][level][figure]["value"] is None
-                assert "every class scores alike" in metrics[task][level][figure]["why"]
+                assert "every class has the same score" in metrics[task][level][figure]["why"]
     assert metrics["calibration"]["temperature"]["value"] is None
 
 

@@ -1,11 +1,10 @@
 import numpy as np
 import pytest
-from prediction_tables import make_meta, make_study
+from prediction_tables import evaluate, make_meta, make_study
 from scipy.special import softmax
 
-from mpjax.analysis.classification import reliability
+from mpjax.analysis.classification import calibration
 from mpjax.analysis.classification.calibration import calibrate
-from mpjax.analysis.classification.evaluate import evaluate
 from mpjax.analysis.predictions import read_predictions, write_predictions
 
 
@@ -18,23 +17,23 @@ def confident(confidence, right):
 
 def test_calibration_error_is_the_mean_gap_between_confidence_and_accuracy():
     label, p = confident([0.95] * 4 + [0.62] * 6, [1, 1, 0, 0, 1, 1, 1, 0, 0, 0])
-    bins = reliability.reliability_bins(label, p)
+    bins = calibration.reliability_bins(label, p)
     assert [each["n"] for each in bins] == [6, 4]
     assert bins[0] == {"confidence": pytest.approx(0.62), "accuracy": 0.5, "n": 6}
     expected = 0.4 * (0.95 - 0.5) + 0.6 * (0.62 - 0.5)
-    assert reliability.expected_calibration_error(label, p) == pytest.approx(expected)
+    assert calibration.expected_calibration_error(label, p) == pytest.approx(expected)
 
 
 def test_bins_have_equal_width_and_hold_their_upper_edge():
     label, p = confident([0.51, 0.6, 0.61, 1.0], [True] * 4)
-    confidence = [each["confidence"] for each in reliability.reliability_bins(label, p)]
+    confidence = [each["confidence"] for each in calibration.reliability_bins(label, p)]
     np.testing.assert_allclose(confidence, [(0.51 + 0.6) / 2, 0.61, 1.0])
 
 
 def test_accuracy_by_coverage_takes_the_most_confident_first():
     confidence = np.linspace(0.1, 1.0, 20)
     right = confidence > 0.5
-    rows = reliability.accuracy_by_coverage(confidence[::-1], right[::-1])
+    rows = calibration.accuracy_by_coverage(confidence[::-1], right[::-1])
     assert [row["coverage"] for row in rows] == [k / 10 for k in range(1, 11)]
     assert rows[0] == {"coverage": 0.1, "accuracy": 1.0, "threshold": confidence[-2]}
     assert rows[-1]["accuracy"] == pytest.approx(right.mean())
@@ -45,8 +44,8 @@ def test_the_order_of_units_of_equal_confidence_means_nothing():
     right = np.array([True] * 5 + [False] * 5)
     same = np.full(10, 0.7)
     for rows in (
-        reliability.accuracy_by_coverage(same, right),
-        reliability.accuracy_by_coverage(same, right[::-1]),
+        calibration.accuracy_by_coverage(same, right),
+        calibration.accuracy_by_coverage(same, right[::-1]),
     ):
         np.testing.assert_allclose([row["accuracy"] for row in rows], 0.5)
 

@@ -7,12 +7,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mpjax.analysis.confounds import audit as confounds
-from mpjax.analysis.confounds import classifier
-from mpjax.analysis.confounds.feature_tests import Settings, compare_means
-from mpjax.analysis.confounds.single_frames import compare_stills
-from mpjax.analysis.stats import confound_null
-from mpjax.analysis.stats.units import NotEstimableError
+from mpjax.analysis.confounds import (
+    Settings,
+    audit_confounds,
+    classifier,
+    compare_single_frames,
+)
+from mpjax.analysis.confounds.audit import is_relevant
+from mpjax.analysis.confounds.feature_tests import compare_means
+from mpjax.analysis.stats import permutation
+from mpjax.analysis.stats.estimates import NotEstimableError
+from mpjax.formatting import percent
 
 CAGES = Settings("cage", bootstrap=200, permutations=249)
 ANIMALS = Settings("animal", bootstrap=200, permutations=249)
@@ -23,7 +28,7 @@ def audit(settings=CAGES, change=None, **options):
     recordings, taxonomy = audited_recordings.draw(**options)
     if change is not None:
         recordings = change(recordings)
-    return confounds.audit(recordings, taxonomy, settings)
+    return audit_confounds(recordings, taxonomy, settings)
 
 
 # What turns it red
@@ -123,7 +128,7 @@ def test_light_that_changes_from_day_to_day_is_not_told_as_a_condition():
 )
 def test_what_is_above_chance_by_a_trace_only_is_not_red(more, relevant):
     task = {"value": 0.4, "ci95": [0.3, 0.5], "chance": 1 / 3, "p": 0.001, "p_holm": 0.004} | more
-    assert confounds.is_relevant(task) is relevant
+    assert is_relevant(task) is relevant
 
 
 def test_drug_recordings_and_those_of_no_class_are_left_out():
@@ -131,7 +136,7 @@ def test_drug_recordings_and_those_of_no_class_are_left_out():
     spoiled = recordings.assign(brightness=1e4, label=-1)
     dosed = recordings.assign(brightness=-1e4, split="drug")
     both = pd.concat([recordings, spoiled, dosed], ignore_index=True)
-    found, alone = (confounds.audit(r, taxonomy, CAGES) for r in (both, recordings))
+    found, alone = (audit_confounds(r, taxonomy, CAGES) for r in (both, recordings))
     assert found == alone
 
 
@@ -140,7 +145,7 @@ def test_drug_recordings_and_those_of_no_class_are_left_out():
 
 def test_a_class_of_a_single_cage_is_amber_and_its_cage_is_recognised():
     recordings, taxonomy = audited_recordings.draw_labels(lonely="still")
-    found = confounds.audit(recordings, taxonomy, CAGES)
+    found = audit_confounds(recordings, taxonomy, CAGES)
     assert found["status"] == "amber"
     (case,) = found["by_construction"]
     assert (case["column"], case["class"], case["value"]) == ("cage", "still", "cage0")
@@ -169,7 +174,7 @@ def test_conditions_on_different_days_are_amber():
 def test_too_few_animals_are_amber_with_the_reason():
     found = audit(animals=2, days=(1,), per_cage=1)
     assert found["status"] == "amber"
-    assert "even a perfect accuracy" in found["families"]["background"]["sentence"]
+    assert "Even a perfect accuracy" in found["families"]["background"]["sentence"]
     alone = audit(animals=1, days=(1,))
     assert "fewer than two classes" in " ".join(alone["sentences"])
 
@@ -178,13 +183,13 @@ def test_a_test_says_what_it_could_have_found_and_finds_it():
     found = audit(animals=12)
     least = found["families"]["picture"]["tasks"]["coarse"]["detectable"]["value"]
     assert 0.4 < least < 0.9
-    assert f"{100 * least:.0f} %" in found["families"]["picture"]["sentence"]
+    assert percent(least) in found["families"]["picture"]["sentence"]
 
 
 def test_what_is_not_known_is_said_and_changes_no_colour():
     found = audit()
     assert found["families"]["camera"]["status"] == "unknown"
-    assert "no recording tells its camera" in found["families"]["camera"]["sentence"]
+    assert "no recording has a known camera" in found["families"]["camera"]["sentence"]
 
 
 def test_the_files_date_serves_where_the_cohort_gives_none():
@@ -245,7 +250,7 @@ def test_no_recording_is_named_with_the_help_of_its_own_group():
 def test_exchanged_labels_keep_animals_whole_and_days_in_place():
     recordings, taxonomy = audited_recordings.draw()
     coarse = np.asarray(taxonomy.fine_to_coarse)[recordings["label"]]
-    drawn, unit = confound_null.draw_labels(
+    drawn, unit = permutation.draw_labels(
         recordings, coarse, group="cage", by_condition=True, count=50, seed=0
     )
     assert unit == "cage"
@@ -259,7 +264,7 @@ def test_labels_that_can_hardly_be_exchanged_are_refused():
     recordings, taxonomy = audited_recordings.draw(animals=1, days=(1,))
     coarse = np.asarray(taxonomy.fine_to_coarse)[recordings["label"]]
     with pytest.raises(NotEstimableError, match=r"in 6 way\(s\) only"):
-        confound_null.draw_labels(
+        permutation.draw_labels(
             recordings, coarse, group="animal", by_condition=True, count=99, seed=0
         )
 
@@ -286,7 +291,7 @@ def embedded(recordings, label, *, told, seed, clips=3, width=20):
 def test_clips_that_tell_more_than_stills_are_told_as_motion():
     recordings, taxonomy = audited_recordings.draw(animals=10)
     label = np.asarray(taxonomy.fine_to_coarse)[recordings["label"]]
-    found = compare_stills(
+    found = compare_single_frames(
         recordings, taxonomy, CAGES,
         clip=embedded(recordings, label, told=4.0, seed=0),
         still=embedded(recordings, label, told=0.0, seed=1),
@@ -294,19 +299,19 @@ def test_clips_that_tell_more_than_stills_are_told_as_motion():
     low, high = found["coarse"]["difference"]["ci95"]
     assert 0 < low < found["coarse"]["difference"]["value"] < high
     assert found["coarse"]["sentence"].endswith("Motion carries part of it.")
-    same = compare_stills(
+    same = compare_single_frames(
         recordings, taxonomy, CAGES,
         clip=embedded(recordings, label, told=4.0, seed=0),
         still=embedded(recordings, label, told=4.0, seed=2),
     )  # fmt: skip
-    assert same["coarse"]["sentence"].endswith("cannot be told.")
+    assert same["coarse"]["sentence"].endswith("unclear whether motion adds anything.")
 
 
 def test_recordings_without_stills_are_left_out_of_the_comparison():
     recordings, taxonomy = audited_recordings.draw()
     label = np.asarray(taxonomy.fine_to_coarse)[recordings["label"]]
     row, values = embedded(recordings, label, told=1.0, seed=0)
-    found = compare_stills(
+    found = compare_single_frames(
         recordings, taxonomy, CAGES, clip=(row, values), still=(row[row < 0], values[row < 0])
     )
     assert "no recording has embeddings" in found["fine"]["why"]

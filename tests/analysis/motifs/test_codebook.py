@@ -9,7 +9,9 @@ from mpjax.analysis.motifs import codebook, model_selection
 from mpjax.analysis.stats import whitening
 from mpjax.config import MotifConfig
 
-SMALL = MotifConfig(candidates=(3, 4, 6, 8, 12), halves=4, half_sample=1000, sample=3000)
+SMALL = MotifConfig(
+    candidates=(3, 4, 6, 8, 12), stability_draws=4, max_windows_per_half=1000, max_windows=3000
+)
 
 
 def plant(*, clusters=6, animals=10, windows=120, identity=0.0, noise=0.3, width=48, seed=0):
@@ -218,7 +220,7 @@ def test_a_single_animal_is_clustered_with_a_word_about_its_stability(planted):
     embedding, _, animal, *_ = planted
     one = animal == "m0"
     fitted = codebook.fit(embedding, group=animal, config=SMALL, mask=one)
-    assert "says nothing of other animals" in fitted.meta["chosen"]["note"]
+    assert "says nothing about other animals" in fitted.meta["chosen"]["note"]
     assert len(fitted.assign(embedding[one]).motif) == one.sum()
 
 
@@ -265,7 +267,8 @@ def test_a_sample_is_as_even_over_the_animals_as_can_be():
 
 
 def test_the_config_refuses_what_cannot_be_clustered():
-    for name, value in (("candidates", ()), ("candidates", (1, 4)), ("gate", 0.0), ("halves", 0),
-                        ("sample", 10), ("shrinkage", 2.0), ("penalties", ())):  # fmt: skip
-        with pytest.raises(ValueError, match=f"motifs.{name}"):
+    for name, value in (("candidates", ()), ("candidates", (1, 4)), ("gate", 0.0),
+                        ("stability_draws", 0), ("max_windows", 10), ("shrinkage", 2.0),
+                        ("penalties", ())):  # fmt: skip
+        with pytest.raises(ValueError, match=rf"(?i)motif\w+\.{name} must"):
             MotifConfig(**{name: value})

@@ -10,7 +10,7 @@ from prediction_tables import make_answers, make_meta, make_study, make_table
 from scipy.special import expit
 from simulated_courses import DELAYED, NONE, Course, simulate, taxonomy_of
 
-from mpjax.analysis.progression.analyse import describe_course
+from mpjax.analysis.progression import describe_progression
 from mpjax.taxonomy import Taxonomy
 
 
@@ -39,7 +39,7 @@ def make_predictions(course, *, seed=0, clips=4, group="animal", scheme="kfold")
 
 
 def describe(predictions, **options):
-    return describe_course(
+    return describe_progression(
         predictions, predictions.p, **{"bootstrap": 200, "permutations": 99, **options}
     )
 

@@ -5,7 +5,8 @@ from simulated_courses import Course, simulate, taxonomy_of
 
 from mpjax.analysis.drug import sessions as drug_sessions
 from mpjax.analysis.progression import daily_scores
-from mpjax.analysis.stats.units import NotEstimableError
+from mpjax.analysis.stats import bootstrap
+from mpjax.analysis.stats.estimates import NotEstimableError
 from mpjax.taxonomy import default_taxonomy
 
 
@@ -62,7 +63,7 @@ def test_resamples_equal_repeated_rows_and_missing_scores_count_nowhere():
     values = rng.normal(5, 1, (6, 3))
     values[0, 1] = values[3, 1] = np.nan
     weights = np.array([[1] * 6, [2, 0, 1, 0, 3, 0]])
-    found = daily_scores.moments(values, weights)
+    found = bootstrap.moments(values, weights)
     for i, each in enumerate(weights):
         repeated = np.repeat(values, each, axis=0)
         n = np.isfinite(repeated).sum(0)
@@ -76,7 +77,7 @@ def test_resamples_equal_repeated_rows_and_missing_scores_count_nowhere():
 def test_spread_and_correlation_of_the_days_are_recovered():
     course = Course(animals=4000, levels=((0.0,) * 5, (0.0,) * 5))
     courses = daily_scores.arrange(simulate(course, seed=0), taxonomy_of(course), group="animal")
-    found = daily_scores.moments(courses.of("sham"), np.ones((1, 4000), int))
+    found = bootstrap.moments(courses.of("sham"), np.ones((1, 4000), int))
     total = course.animal_sd**2 + course.session_sd**2
     assert found.spread[0] == pytest.approx(total, rel=0.05)
     assert found.correlation[0] == pytest.approx(course.animal_sd**2 / total, abs=0.03)
@@ -85,8 +86,8 @@ def test_spread_and_correlation_of_the_days_are_recovered():
 def test_days_that_are_alike_add_no_degrees_of_freedom_and_independent_ones_do():
     rng = np.random.default_rng(0)
     ones = np.ones((1, 50), int)
-    alike = daily_scores.moments(np.repeat(rng.normal(0, 1, (50, 1)), 5, axis=1), ones)
-    apart = daily_scores.moments(rng.normal(0, 1, (50, 5)), ones)
+    alike = bootstrap.moments(np.repeat(rng.normal(0, 1, (50, 1)), 5, axis=1), ones)
+    apart = bootstrap.moments(rng.normal(0, 1, (50, 5)), ones)
     assert alike.df[0] == pytest.approx(49)
     assert 200 < apart.df[0] <= 5 * 49
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from prediction_tables import make_meta, make_table
 
-from mpjax.analysis.pain_score import describe_days
+from mpjax.analysis.progression.daily_scores import describe_days
 from mpjax.taxonomy import Taxonomy
 
 PAIN = Taxonomy(("sni@d1", "sham@d1"), ("no_pain", "neuropathic"), (1, 0))

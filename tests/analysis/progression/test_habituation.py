@@ -83,7 +83,7 @@ def test_an_animal_counts_once_however_many_recordings_it_has(check):
 def test_slopes_of_chance_are_called_in_5_per_cent(animals):
     rng = np.random.default_rng(0)
     p = [
-        habituation.judge_slope(
+        habituation.describe_slope(
             rng.standard_t(4, animals), kind="animal", draws=199, rng=np.random.default_rng(s)
         )["p"]
         for s in range(200)
@@ -106,7 +106,7 @@ def test_differences_of_chance_are_called_in_5_per_cent_though_spreads_differ():
 def test_recordings_of_one_time_and_single_animals_give_reasons(check):
     table, meta = make_clips({"sham": [0.0] * 3, "sni": [-1.0]})
     found = describe(check(table, meta))
-    assert "it takes 2" in found["slopes"]["sni"]["why"]
+    assert "at least 2 are needed" in found["slopes"]["sni"]["why"]
     assert "1 animal(s) with and 3 without pain" in found["against_no_pain"]["sni"]["why"]
     assert {row["ci95"] for row in found["bins"] if row["condition"] == "sni"} == {None}
     why = describe(check(table.assign(start_s=0.0), meta))["why"]

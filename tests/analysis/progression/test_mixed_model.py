@@ -56,7 +56,7 @@ def test_days_that_a_condition_lacks_are_left_out_and_named():
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (lambda rows: rows[rows["condition"] == "sham"], "it takes 2 conditions"),
+        (lambda rows: rows[rows["condition"] == "sham"], "at least 2 conditions"),
         (lambda rows: rows[rows["day"] == 3], "on 1 such day"),
         (lambda rows: rows.assign(score=1.0), "all scores are alike"),
         (lambda rows: rows[rows["animal"].str.endswith("0")], "too few animals"),

@@ -5,7 +5,7 @@ from scipy import stats
 from simulated_courses import NONE, Course, simulate, taxonomy_of
 
 from mpjax.analysis.progression import daily_scores, onset
-from mpjax.analysis.progression.non_responders import flag_unaffected
+from mpjax.analysis.progression.non_responders import flag_non_responders
 
 FULL = (1.0,) * 5
 COURSE = Course(levels=(FULL, NONE), injury=3.0, animal_sd=0.4)
@@ -17,7 +17,7 @@ def flag(course=COURSE, *, seed=0, condition="neuropathic", period=(1, None), ch
         change(sessions)
     courses = daily_scores.arrange(sessions, taxonomy_of(course), group="animal")
     compared = onset.compare(courses, condition)
-    return flag_unaffected(courses, compared, condition, period=period, seed=seed), sessions
+    return flag_non_responders(compared, period=period, seed=seed), sessions
 
 
 def test_an_animal_without_pain_among_animals_in_pain_is_flagged_with_its_scores():
@@ -75,5 +75,5 @@ def test_without_a_range_of_no_pain_there_is_a_reason():
     sessions = sessions[sessions["condition"] != "sham"]
     courses = daily_scores.arrange(sessions, taxonomy_of(course), group="animal")
     compared = onset.compare(courses, "neuropathic")
-    found = flag_unaffected(courses, compared, "neuropathic", period=(1, None), seed=0)
+    found = flag_non_responders(compared, period=(1, None), seed=0)
     assert "no animals without pain" in found["why"]

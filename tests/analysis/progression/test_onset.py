@@ -183,7 +183,7 @@ def test_single_animals_and_equal_scores_give_reasons():
     assert "1 animal(s) of neuropathic held out" in why
     _, found = describe(Course(), change=lambda rows: rows.assign(score=0.0))
     assert found["onset"]["value"] is None
-    assert "2 scores on either side that differ" in found["onset"]["why"]
+    assert "2 different scores on either side" in found["onset"]["why"]
 
 
 def test_the_same_seed_gives_the_same_figures_and_another_others():

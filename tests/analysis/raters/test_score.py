@@ -9,7 +9,7 @@ from scipy import stats
 from sklearn.metrics import confusion_matrix, roc_auc_score
 from statsmodels.stats import contingency_tables, inter_rater
 
-from mpjax.analysis.raters import agreement, comparison, files, score, trials
+from mpjax.analysis.raters import agreement, comparison, files, score
 from mpjax.analysis.stats.crossed_bootstrap import Crossed
 from mpjax.taxonomy import Taxonomy
 
@@ -175,13 +175,13 @@ def test_raters_that_always_agree_and_raters_that_say_one_thing(key, rate):
 def test_learning_is_found_where_it_is_and_reasons_where_it_cannot_be():
     rng = np.random.default_rng(0)
     p = 1 / (1 + np.exp(-(np.arange(400) / 10 - 20) * 0.1))
-    found = trials.learning([(rng.random(400) < p).astype(float) for _ in range(4)])
+    found = score.learning((rng.random(400) < p).astype(float))
     assert found["ci95"][0] < 0.1 < found["ci95"][1]
     assert found["ci95"][0] > 0.05
-    none = trials.learning([(rng.random(400) < 0.3).astype(float)])
+    none = score.learning((rng.random(400) < 0.3).astype(float))
     assert none["ci95"][0] < 0 < none["ci95"][1]
-    assert "all are wrong" in trials.learning([np.zeros(75)])["why"]
-    assert "before all wrong" in trials.learning([np.repeat([1.0, 0.0], 10)])["why"]
+    assert "all are wrong" in score.learning(np.zeros(75))["why"]
+    assert "before all wrong" in score.learning(np.repeat([1.0, 0.0], 10))["why"]
 
 
 def test_confidence_is_judged_by_the_area_under_the_curve():
@@ -190,14 +190,14 @@ def test_confidence_is_judged_by_the_area_under_the_curve():
     confidence = np.clip(rng.integers(1, 5, 75) + right.astype(int), 1, 5)
     group = np.repeat(np.arange(15), 5)
     crossed = Crossed.draw(group, raters=1, unit="animal", resamples=300, seed=0)
-    found = trials.discrimination(confidence, right, group, crossed)
+    found = score.discrimination(confidence, right, group, crossed)
     assert found["value"] == pytest.approx(roc_auc_score(right, confidence))
     assert 0.5 < found["ci95"][0] < found["value"] < found["ci95"][1]
-    levels = trials.levels(confidence, right)
+    levels = score.levels(confidence, right)
     assert sum(level["n"] for level in levels) == 75
     assert levels[-1]["accuracy"] == right[confidence == 5].mean()
     assert "all right" not in found
-    always = trials.discrimination(confidence, np.ones(75), group, crossed)
+    always = score.discrimination(confidence, np.ones(75), group, crossed)
     assert "all answers are right" in always["why"]
 
 
@@ -231,7 +231,7 @@ def test_a_rater_equals_a_method_that_answers_alike(key, rate, check):
     assert found["difference"]["value"] == 0
     assert found["difference"]["ci95"] == [0, 0]
     assert found["raters"][0]["mcnemar"]["p"] == 1
-    assert "0 animals were told differently" in found["permutation"]["why"]
+    assert "differ in 0 animals" in found["permutation"]["why"]
 
 
 def test_all_sign_flips_of_few_animals_are_tried():
@@ -259,8 +259,8 @@ def test_methods_of_other_clips_classes_or_labels_are_refused(key, rate, check):
     other["p"] = other["logits"] = list(model.p.astype(np.float32))
     for table, taxonomy, why in (
         (fewer, TAXONOMY, "m: 72 of the 75 rated clips are not among its 3 held-out clips"),
-        (named, Taxonomy(("a", "b", "c")), "m: tells other classes apart"),
-        (other, TAXONOMY, "m: gives the rated clips other labels"),
+        (named, Taxonomy(("a", "b", "c")), "m: its classes are not those"),
+        (other, TAXONOMY, "m: the labels of the rated clips are not those"),
     ):
         with pytest.raises(ValueError, match=why):
             score.score(key, answers, against={"m": check(table, make_meta(taxonomy))})

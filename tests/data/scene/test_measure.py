@@ -11,8 +11,7 @@ import simplejpeg
 import small_dataset
 
 from mpjax import taxonomy as taxonomies
-from mpjax.analysis.confounds import audit
-from mpjax.analysis.confounds.feature_tests import Settings
+from mpjax.analysis.confounds import Settings, audit_confounds
 from mpjax.config import ConfoundConfig
 from mpjax.data import records, video_metadata
 from mpjax.data.boxes import Box, scale_to_original
@@ -21,7 +20,7 @@ from mpjax.data.scene import measure as scenes
 from mpjax.data.scene import overlays
 
 SIDE, FRAMES, PER_RECORDING = 64, small_dataset.FRAMES, 4
-CONFIG = ConfoundConfig(frames=24, runs=2)
+CONFIG = ConfoundConfig(frames=24, clips=2)
 
 
 def chamber(recording, *, light=1.0):
@@ -68,7 +67,7 @@ def write(folder, recordings, kind_of, *, light_of=lambda r: 1.0):
 
 def measure(folder, recordings, kind_of, **options):
     write(folder, recordings, kind_of, **options)
-    table = scenes.measure(folder, frames=CONFIG.frames, runs=CONFIG.runs)
+    table = scenes.measure(folder, frames=CONFIG.frames, runs=CONFIG.clips)
     order = table["video"].str.extract(r"v(\d+)", expand=False).astype(int)
     return table.set_index(order).sort_index()
 
@@ -112,7 +111,7 @@ def audit_of(table, kinds):
     known = {k: v for k, v in audited_recordings.SAME.items() if k not in table}
     recordings = table.assign(**made, **known, bit_rate_kbps=80.0, bytes_per_frame=400.0)
     settings = Settings("animal", bootstrap=100, permutations=399)
-    return audit.audit(recordings, taxonomies.default_taxonomy(fine), settings)
+    return audit_confounds(recordings, taxonomies.default_taxonomy(fine), settings)
 
 
 def test_animals_that_freeze_by_condition_do_not_turn_the_background_red(tmp_path):
@@ -161,7 +160,7 @@ def test_a_table_is_measured_once_and_again_for_other_settings(tmp_path, monkeyp
     pd.testing.assert_frame_equal(first, again)
     assert first["camera"].eq("").all()  # built without videos.parquet
     assert first["bit_rate_kbps"].isna().all()
-    other = ConfoundConfig(frames=8, runs=1)
+    other = ConfoundConfig(frames=8, clips=1)
     smaller = scenes.read_or_measure(dataset, tmp_path / scenes.FILE, other)
     assert (smaller["looked_at"] < first["looked_at"]).all()
 

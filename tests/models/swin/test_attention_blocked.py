@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mpjax.models.swin import attention_blocked, network
-from mpjax.models.swin.network import SwinConfig, VideoSwin
+from mpjax.models import swin
+from mpjax.models.swin import SwinConfig, VideoSwin, attention_blocked
 
 # Two blocks, the second with shifted windows.
 CONFIG = SwinConfig(embed_dim=8, depths=(2,), num_heads=(2,), window=(2, 3, 3), num_classes=5)
@@ -18,7 +18,7 @@ WHOLE, PADDED, SMALL = (4, 24, 24), (6, 28, 20), (2, 8, 16)  # SMALL: than a win
 
 def _params(config):
     """Parameters with no zeros among them, so that every one of them matters."""
-    shapes = jax.eval_shape(lambda key: network.init_params(config, key), jax.random.key(0))
+    shapes = jax.eval_shape(lambda key: swin.init_params(config, key), jax.random.key(0))
     rng = np.random.default_rng(0)
     return jax.tree.map(lambda p: rng.normal(size=p.shape, scale=0.2).astype("float32"), shapes)
 
@@ -26,7 +26,7 @@ def _params(config):
 @functools.cache
 def _loss_and_gradients(form, size, *, train):
     clips = jnp.asarray(np.random.default_rng(2).standard_normal((3, *size, 3)), jnp.float32)
-    model = VideoSwin(dataclasses.replace(CONFIG, form=form, drop_path_rate=0.5))
+    model = VideoSwin(dataclasses.replace(CONFIG, attention_impl=form, drop_path_rate=0.5))
     weights = np.random.default_rng(1).normal(size=5)
 
     def loss(params, clips):
@@ -62,7 +62,7 @@ def test_the_logits_of_many_windows_are_never_in_memory_at_once():
     logits_bytes = 6 * 16 * 2 * 392**2 * 4  # clips, windows, heads
 
     def temporaries(form):
-        model = VideoSwin(dataclasses.replace(config, form=form))
+        model = VideoSwin(dataclasses.replace(config, attention_impl=form))
         loss = jax.jit(jax.grad(lambda p, x: model.apply({"params": p}, x).embedding.sum()))
         compiled = loss.lower(_params(config), clips).compile()
         return compiled.memory_analysis().temp_size_in_bytes
@@ -73,6 +73,6 @@ def test_the_logits_of_many_windows_are_never_in_memory_at_once():
 
 def test_blocked_needs_float32():
     with pytest.raises(ValueError, match="'blocked' computes in float32, not in bfloat16"):
-        SwinConfig.tiny(form="blocked", dtype="bfloat16")
-    with pytest.raises(ValueError, match="form 'fast': choose auto, xla"):
-        SwinConfig.tiny(form="fast")
+        SwinConfig.tiny(attention_impl="blocked", dtype="bfloat16")
+    with pytest.raises(ValueError, match="attention_impl 'fast': choose auto, xla"):
+        SwinConfig.tiny(attention_impl="fast")

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mpjax.models.swin import attention, network
+from mpjax.models import swin
+from mpjax.models.swin import attention
 from mpjax.models.swin.attention_pallas import fused_window_attention, group_heads
 
 HIGHEST = jax.lax.Precision.HIGHEST
@@ -102,7 +103,7 @@ def test_devices_that_share_the_clips_give_what_one_device_gives(clips):
     code = f"""
         import functools, jax, numpy as np
         from jax.sharding import NamedSharding, PartitionSpec
-        from mpjax.models.swin.attention import relative_position_bias
+        from mpjax.models.swin.windows import relative_position_bias
         from mpjax.models.swin.attention_pallas import fused_window_attention
 
         look_up = functools.partial(relative_position_bias, window=(2, 3, 3), fitted=(2, 3, 3))
@@ -147,14 +148,14 @@ def test_devices_that_share_the_clips_give_what_one_device_gives(clips):
 
 
 def test_the_network_gives_the_same_in_both_forms():
-    config = network.SwinConfig(embed_dim=16, depths=(2,), num_heads=(2,), window=(2, 3, 3))
+    config = swin.SwinConfig(embed_dim=16, depths=(2,), num_heads=(2,), window=(2, 3, 3))
     clips = jnp.asarray(np.random.default_rng(0).standard_normal((1, 6, 20, 28, 3)), jnp.float32)
-    shapes = jax.eval_shape(lambda key: network.init_params(config, key), jax.random.key(0))
+    shapes = jax.eval_shape(lambda key: swin.init_params(config, key), jax.random.key(0))
     rng = np.random.default_rng(1)
     params = jax.tree.map(lambda p: rng.normal(size=p.shape, scale=0.2).astype("float32"), shapes)
 
     def logits(form):
-        model = network.VideoSwin(dataclasses.replace(config, form=form))
+        model = swin.VideoSwin(dataclasses.replace(config, attention_impl=form))
         declared = jax.eval_shape(model.init, jax.random.key(0), clips)["params"]
         assert jax.tree.map(jnp.shape, declared) == jax.tree.map(jnp.shape, shapes)
         return jax.jit(lambda params: model.apply({"params": params}, clips).logits)(params)

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpjax.config import ArchitectureConfig
+from mpjax.models import swin
 from mpjax.models.projector import load_projector
-from mpjax.models.swin import network
-from mpjax.models.swin.network import SwinConfig, VideoSwin
+from mpjax.models.swin import SwinConfig, VideoSwin, network
 from mpjax.models.weights.torch_port import load_checkpoint
 
 SMALL = SwinConfig(embed_dim=16, depths=(2, 1), num_heads=(2, 4), window=(2, 3, 3), num_classes=5)
@@ -51,7 +51,7 @@ def _checkpoint(path):
 @pytest.mark.parametrize("form", ["xla", "blocked"])
 def test_outputs_equal_the_pytorch_originals(shared, name, case, form):
     config, params = _checkpoint(shared / "parity" / f"{name}.pth")
-    config = dataclasses.replace(config, form=form)
+    config = dataclasses.replace(config, attention_impl=form)
     expected = np.load(shared / "parity" / f"{name}.npz")
     shape, seed = expected[f"case{case}/shape"], int(expected[f"case{case}/seed"])
     outputs = _jitted(config)(params, _clips(tuple(shape), seed))
@@ -234,7 +234,7 @@ def test_contradictory_hyperparameters_are_refused(changes, message):
 
 def test_the_fingerprint_follows_what_decides_the_embeddings_alone():
     def of(**changes):
-        return network.make_projector(
+        return swin.make_projector(
             dataclasses.replace(SMALL, **changes), _params(SMALL)
         ).fingerprint
 
@@ -244,17 +244,17 @@ def test_the_fingerprint_follows_what_decides_the_embeddings_alone():
 
 def test_a_missing_checkpoint_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"absent\.pth: no such checkpoint"):
-        network.load(str(tmp_path / "absent.pth"), seed=0, dtype="float32")
+        swin.load(str(tmp_path / "absent.pth"), seed=0, dtype="float32")
 
 
 def test_a_pth_loads_as_a_projector(shared):
-    projector = network.load(str(shared / "parity" / "uas_xs.pth"), seed=0, dtype="float32")
+    projector = swin.load(str(shared / "parity" / "uas_xs.pth"), seed=0, dtype="float32")
     assert (projector.embedding_dim, projector.num_classes) == (128, 15)
 
 
 @pytest.mark.slow
 def test_random_weights_follow_their_seed():
-    first, again, other = (network.load("random", seed=s, dtype="float32") for s in (0, 0, 1))
+    first, again, other = (swin.load("random", seed=s, dtype="float32") for s in (0, 0, 1))
     assert first.embedding_dim == 768
     assert first.num_classes is None
     assert first.fingerprint == again.fingerprint != other.fingerprint
@@ -275,8 +275,8 @@ def test_random_weights_are_of_the_architecture_asked_for():
 
 
 def test_an_architecture_leaves_other_hyperparameters_at_their_defaults():
-    assert network.config_of(ArchitectureConfig()) == SwinConfig.tiny()
-    changed = network.config_of(NARROW, num_classes=None, window=(1, 3, 3))
+    assert swin.config_of(ArchitectureConfig()) == SwinConfig.tiny()
+    changed = swin.config_of(NARROW, num_classes=None, window=(1, 3, 3))
     assert (changed.depths, changed.num_classes, changed.window) == ((1, 2), None, (1, 3, 3))
 
 
@@ -291,7 +291,7 @@ def test_an_architecture_that_would_have_no_effect_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("backend", "devices", "dtype", "form"),
     [
-        ("tpu", 4, "bfloat16", "pallas"),
+        ("tpu", 4, "bfloat16", "xla"),
         ("tpu", 4, "float32", "xla"),
         ("cpu", 1, "float32", "blocked"),
         ("cpu", 1, "bfloat16", "xla"),
@@ -304,6 +304,11 @@ def test_the_form_follows_the_machine_unless_it_is_named(
 ):
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
     monkeypatch.setattr(jax, "device_count", lambda: devices)
-    assert SwinConfig(dtype=dtype).chosen_form() == form
-    for named in ("xla", "pallas"):
-        assert SwinConfig(dtype=dtype, form=named).chosen_form() == named
+    assert SwinConfig(dtype=dtype).chosen_attention() == form
+    assert SwinConfig(dtype=dtype, attention_impl="xla").chosen_attention() == "xla"
+    by_kernel = SwinConfig(dtype=dtype, attention_impl="pallas")
+    if backend == "gpu":
+        with pytest.raises(ValueError, match="'pallas' is a kernel for TPUs; on a GPU choose auto"):
+            by_kernel.chosen_attention()
+    else:
+        assert by_kernel.chosen_attention() == "pallas"

@@ -13,13 +13,17 @@ import numpy as np
 import pytest
 
 from mpjax.config import LoraConfig
-from mpjax.models import lora
-from mpjax.models.swin import network
-from mpjax.models.swin.network import SwinConfig, VideoSwin
+from mpjax.models import lora, swin
+from mpjax.models.swin import SwinConfig, VideoSwin
 
 # Two pairs and a block, of windows that do not fit.
 CONFIG = SwinConfig(
-    embed_dim=8, depths=(5,), num_heads=(2,), window=(2, 2, 2), num_classes=None, form="xla"
+    embed_dim=8,
+    depths=(5,),
+    num_heads=(2,),
+    window=(2, 2, 2),
+    num_classes=None,
+    attention_impl="xla",
 )
 # Numbers are compared here, for which nothing need be fast but the compiler.
 jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
@@ -29,7 +33,7 @@ LORA = LoraConfig(targets="all", rank=2, alpha=4.0)
 @functools.cache
 def _weights():
     """Parameters and adapters with no zeros among them, so that every one of them matters."""
-    shapes = jax.eval_shape(lambda key: network.init_params(CONFIG, key), jax.random.key(0))
+    shapes = jax.eval_shape(lambda key: swin.init_params(CONFIG, key), jax.random.key(0))
     adapters = jax.eval_shape(lambda key: lora.init(LORA, shapes, key), jax.random.key(0))
     rng = np.random.default_rng(0)
     return jax.tree.map(
@@ -95,7 +99,7 @@ def test_adapters_have_the_gradients_of_the_unrolled_blocks():
 def test_the_program_does_not_grow_with_the_depth():
     def operations(depth, scan):
         config = dataclasses.replace(CONFIG, depths=(depth,), scan=scan)
-        params = jax.eval_shape(lambda key: network.init_params(config, key), jax.random.key(0))
+        params = jax.eval_shape(lambda key: swin.init_params(config, key), jax.random.key(0))
         clips = jax.ShapeDtypeStruct((1, 2, 8, 8, 3), jnp.float32)
         apply = jax.jit(lambda p, x: VideoSwin(config).apply({"params": p}, x).embedding)
         text = apply.lower(params, clips).as_text()
@@ -109,7 +113,7 @@ def test_the_program_does_not_grow_with_the_depth():
 def test_parameters_are_declared_alike():
     def declared(scan):
         config = dataclasses.replace(CONFIG, scan=scan)
-        return jax.eval_shape(lambda key: network.init_params(config, key), jax.random.key(0))
+        return jax.eval_shape(lambda key: swin.init_params(config, key), jax.random.key(0))
 
     assert declared(True) == declared(False)
 
@@ -134,12 +138,12 @@ def test_stages_of_four_blocks_are_loops_on_tpus_unless_it_is_said(
 ON_A_MESH = """
     import dataclasses, functools, jax, numpy as np
     from mpjax.config import MeshConfig
-    from mpjax.models.swin import network as swin
+    from mpjax.models import swin
     from mpjax.training import partitioning
 
     config = swin.SwinConfig(
         embed_dim=32, depths=(4,), num_heads=(2,), window=(2, 2, 2), num_classes=None,
-        form="xla", drop_path_rate=0.3,
+        attention_impl="xla", drop_path_rate=0.3,
     )
     mesh = partitioning.make_mesh(MeshConfig(data=4, model=2))
     params = jax.jit(swin.init_params, static_argnums=0)(config, jax.random.key(0))

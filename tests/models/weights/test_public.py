@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
+from mpjax.models import swin
 from mpjax.models.projector import load_projector
-from mpjax.models.swin import network
 from mpjax.models.weights import public
 from mpjax.models.weights.public import PUBLIC, PublicWeights
 
@@ -136,7 +136,7 @@ def test_a_name_loads_once_it_is_downloaded_and_else_tells_how(server, tmp_path,
     assert public.locate("tiny") == path
     assert not server.asked[1:]  # loading never downloads
     with pytest.raises(ValueError, match=r"good\.pth: not a Video Swin"):  # it got there
-        network.load("tiny", seed=0, dtype="float32")
+        swin.load("tiny", seed=0, dtype="float32")
 
 
 def test_a_path_goes_before_a_name(tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mpjax.models.lora import TARGETS, LoraConfig
-from mpjax.models.swin.network import SwinConfig, init_params
+from mpjax.models.swin import SwinConfig, init_params
 from mpjax.models.weights.torch_port import convert_state_dict, find_state_dict
 
 SMALL = SwinConfig(

@@ -5,7 +5,7 @@ import jax
 import numpy as np
 import pytest
 
-from mpjax.models.swin.network import VideoSwin, init_params
+from mpjax.models.swin import VideoSwin, init_params
 from mpjax.models.weights.inflation import Inflation
 from mpjax.models.weights.torch_port import convert_state_dict
 from tests.models.weights.test_torch_port import official_state, torchvision_names

@@ -5,8 +5,8 @@ import pytest
 from rating_browser import Rater, needs_browser
 from rating_study import SHADES, make_study
 
-from mpjax import rate
 from mpjax.analysis.raters import files
+from mpjax.studies import rating
 from mpjax.taxonomy import Taxonomy
 
 pytest.importorskip("selenium")
@@ -21,14 +21,14 @@ def package(tmp_path_factory):
     """A package of 15 clips with examples, its folder and its key."""
     folder = tmp_path_factory.mktemp("rating")
     study = make_study(folder / "study")
-    rate.make(study, folder / "pack", clips=15, examples=1)
+    rating.make(study, folder / "pack", clips=15, examples=1)
     return folder / "pack", files.read_key(folder / "pack.key.json"), study
 
 
 @pytest.fixture(scope="module")
 def one_file(package, tmp_path_factory):
     folder = tmp_path_factory.mktemp("one")
-    rate.make(package[2], folder / "pack", clips=15, one_file=True)
+    rating.make(package[2], folder / "pack", clips=15, one_file=True)
     assert [path.name for path in (folder / "pack").iterdir()] == ["index.html"]
     return folder / "pack"
 
@@ -119,7 +119,7 @@ def test_what_is_typed_is_what_is_scored_through_reload_kill_and_undo(package, t
     assert rater.complaints() == []
     rater.close()
 
-    rate.score(tmp_path_key(folder), [exported], workdir=study)
+    rating.score(tmp_path_key(folder), [exported], workdir=study)
     [read] = files.read_answers([exported], key)
     trials = read.trials.set_index("clip")
     chosen = trials[["fine", "coarse", "confidence"]].apply(tuple, axis=1).to_dict()
@@ -239,7 +239,7 @@ def test_where_nothing_can_be_kept_the_page_says_so_and_goes_on_from_a_file(
     assert rater.js("return session.rater") == "nowhere"
 
 
-def test_a_lost_folder_of_clips_is_told_and_no_answer_can_be_given(rater, package, tmp_path):
+def test_a_lost_folder_of_clips_is_reported_and_no_answer_can_be_given(rater, package, tmp_path):
     (tmp_path / "alone").mkdir()
     page = (package[0] / "index.html").read_text(encoding="utf-8")
     (tmp_path / "alone" / "index.html").write_text(page.replace(package[1].package, "other"))
@@ -249,7 +249,9 @@ def test_a_lost_folder_of_clips_is_told_and_no_answer_can_be_given(rater, packag
     rater.tab_to("#examples-done")
     rater.keys(ENTER)
     rater.until("return player.root.classList.contains('failed')")
-    assert "must lie beside index.html" in rater.js("return player.find('wait').textContent")
+    assert "must be in the same folder as index.html" in rater.js(
+        "return player.find('wait').textContent"
+    )
     rater.keys("1234", ENTER)
     assert rater.js("return session.trials.length") == 0
     rater.complaints()
@@ -258,7 +260,7 @@ def test_a_lost_folder_of_clips_is_told_and_no_answer_can_be_given(rater, packag
 def test_labels_without_days_are_one_question_with_keys(rater, tmp_path):
     taxonomy = Taxonomy(tuple(f"behaviour {i:02d}" for i in range(15)))
     study = make_study(tmp_path / "study", taxonomy=taxonomy)
-    rate.make(study, tmp_path / "pack", clips=15)
+    rating.make(study, tmp_path / "pack", clips=15)
     rater.open(tmp_path / "pack")
     rater.tab_to("#rater")
     rater.keys("labels", ENTER)

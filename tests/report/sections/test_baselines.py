@@ -1,4 +1,4 @@
-"""The model beside other methods, in the report: every method's row, and what is not there."""
+"""The comparison with other methods in the report: each method's row, and what is missing."""
 
 import dataclasses
 
@@ -11,6 +11,8 @@ from mpjax.analysis.classification import method_table
 from mpjax.report import page as html
 from mpjax.report.sections import baselines
 from mpjax.taxonomy import Taxonomy
+
+TASKS = {"fine": {"classes": ["a"] * 15}, "coarse": {"classes": ["b"] * 3}}
 
 
 @pytest.fixture(scope="module")
@@ -25,12 +27,12 @@ def found():
 
 def render(found, raters=None):
     figures = {"methods": found} | ({"raters": raters} if raters else {})
-    template = html._environment().get_template("sections/beside.html.j2")
-    return template.render(metrics=figures, tables=baselines.tabulate(found, raters or {}))
+    template = html.make_environment().get_template("sections/baselines.html.j2")
+    return template.render(metrics=figures, tables=baselines.tabulate(found, raters or {}, TASKS))
 
 
 def test_every_method_has_its_figures_and_its_difference_to_the_model(found):
-    table = baselines.tabulate(found, {})["methods"]
+    table = baselines.tabulate(found, {}, TASKS)["methods"]
     ours, guess = table.rows
     assert ours["method"] == method_table.OURS
     assert ours["fine_difference"] is None
@@ -54,11 +56,11 @@ def test_raters_stand_in_the_table_with_the_difference_on_their_own_clips(found)
             "model": {"fine": {"difference": estimate}, "coarse": {"difference": estimate}}
         },
     }
-    row = baselines.tabulate(found, raters)["methods"].rows[-1]
+    row = baselines.tabulate(found, raters, TASKS)["methods"].rows[-1]
     assert row["method"] == "2 blinded raters"
     assert row["fine"] == 0.2
     assert row["coarse_difference_ci_high"] == 0.3
-    assert "on those very clips" in render(found, raters)
+    assert "on the clips that they rated" in render(found, raters)
 
 
 def test_without_any_method_the_reason_is_shown():
@@ -66,8 +68,8 @@ def test_without_any_method_the_reason_is_shown():
     assert "Not shown: no other method was asked for." in page
 
 
-def test_what_bsoid_says_of_itself_is_told_as_what_it_is(found):
+def test_the_measure_of_bsoid_is_reported_as_what_it_is(found):
     itself = {"motifs": 31, "held_out_accuracy": 0.872, "majority": 0.189}
     page = render(found | {"bsoid": itself})
     assert "87.2 %" in page
-    assert "not how well it reads pain" in page
+    assert "not how well it predicts pain" in page

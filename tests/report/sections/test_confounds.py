@@ -5,8 +5,7 @@ import re
 import audited_recordings
 import pytest
 
-from mpjax.analysis.confounds import audit as confounds
-from mpjax.analysis.confounds.feature_tests import Settings
+from mpjax.analysis.confounds import Settings, audit_confounds
 from mpjax.report import page as html
 from mpjax.report.sections import confounds as confound_tables
 
@@ -15,7 +14,7 @@ CAGES = Settings("cage", bootstrap=100, permutations=199)
 
 def audit(**options):
     recordings, taxonomy = audited_recordings.draw(days=(1, 7), **options)
-    return confounds.audit(recordings, taxonomy, CAGES)
+    return audit_confounds(recordings, taxonomy, CAGES)
 
 
 @pytest.fixture(scope="module")
@@ -24,10 +23,10 @@ def red():
 
 
 def render(name, found):
-    environment = html._environment()
+    environment = html.make_environment()
     return environment.get_template(f"sections/{name}.html.j2").render(
         metrics={"confounds": found},
-        figures=confound_tables.draw_confounds(found),
+        figures=confound_tables.draw(found),
         tables=confound_tables.tabulate(found),
     )
 
@@ -62,7 +61,7 @@ def test_every_test_and_every_class_is_shown(red):
 
 
 def test_figures_say_in_words_what_they_show(red):
-    panels = confound_tables.draw_confounds(red)["confounds"]
+    panels = confound_tables.draw(red)["confounds"]
     assert len(panels) == 2
     assert "Brightness" in panels[1].alt
     assert "red: above chance" in panels[1].alt
@@ -83,7 +82,7 @@ def test_a_part_that_was_not_made_shows_the_reason_or_nothing():
     assert not render("confound_alert", {"value": None, "why": "it was switched off"}).strip()
 
 
-def test_clips_against_stills_are_told(red):
+def test_clips_compared_with_single_images_are_reported(red):
     score = {"value": 0.5, "n": 48}
     tasks = {
         "coarse": {

@@ -14,7 +14,7 @@ from mpjax.taxonomy import Taxonomy
 
 CONFIG = MotifConfig(permutations=1999, penalties=(1.0, 0.3))
 HOSTILE = "<script>alert(1)</script>$x_&"
-HEAD = {
+HEAD: dict = {
     "recording": {
         "accuracy": {"value": 0.5, "ci95": [0.4, 0.6], "n": 54},
         "mean_class_accuracy": {"value": 0.48, "ci95": [0.38, 0.58], "n": 54},
@@ -31,15 +31,15 @@ def analyse(windows, assigned, *, taxonomy=TAXONOMY, folds=None):
 
 
 def render(found, galleries=None):
-    tasks = {"fine": HEAD, "coarse": HEAD}
+    tasks = {"fine": HEAD | {"classes": [""] * 15}, "coarse": HEAD | {"classes": [""] * 3}}
     metrics = {} if found is None else {"motifs": found}
     page = (
-        html._environment()
+        html.make_environment()
         .get_template("sections/motifs.html.j2")
         .render(
             metrics=metrics,
             tables=motif_tables.tabulate(metrics.get("motifs", {}), tasks),
-            figures=motif_figures.draw_motifs(metrics.get("motifs", {})),
+            figures=motif_figures.draw(metrics.get("motifs", {})),
             **({} if galleries is None else {"galleries": galleries}),
         )
     )
@@ -63,9 +63,9 @@ def page(planted):
 def test_the_answers_come_first_in_words(planted, page):
     text = pages.text(page)
     first = text.index("In neuropathic, the usage of")
-    assert first < text.index("Which motifs carry pain") < text.index("Every motif")
+    assert first < text.index("Differences in motif usage") < text.index("Every motif")
     assert "motif 6: +" in text
-    assert "From the usage of motifs alone, the right one of 3 classes" in text
+    assert "of held-out animals are classified correctly among 3 classes" in text
     assert planted["codebook"]["chosen"]["rule"] in text
 
 
@@ -83,11 +83,11 @@ def test_every_test_is_offered_and_transitions_only_as_a_file(planted, page):
     assert sum(shares) + float(sessions[0]["unlike"]) == pytest.approx(1, abs=1e-4)
 
 
-def test_the_score_stands_beside_the_head(page):
-    rows = pages.shown(page, "Pain from motif usage alone")
+def test_the_score_is_compared_with_the_head(page):
+    rows = pages.shown(page, "Classification from motif usage alone")
     assert [row[:2] for row in rows] == [
-        ["fine", "motif usage alone"], ["fine", "the head"],
-        ["coarse", "motif usage alone"], ["coarse", "the head"],
+        ["15 classes", "motif usage alone"], ["15 classes", "the head"],
+        ["3 groups", "motif usage alone"], ["3 groups", "the head"],
     ]  # fmt: skip
     assert "50.0 %" in rows[1][2]
 

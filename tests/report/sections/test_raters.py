@@ -6,10 +6,10 @@ import pytest
 import scripted_rater
 from rating_study import make_study
 
-from mpjax import rate
 from mpjax.analysis.raters import files as rater_files
 from mpjax.report import page as html
 from mpjax.report.sections import raters as rater_tables
+from mpjax.studies import rating
 
 HOSTILE = "<b>R&1</b>"
 
@@ -19,7 +19,7 @@ def figures(tmp_path_factory):
     """What three scripted raters scored against two methods, as it is in raters.json."""
     folder = tmp_path_factory.mktemp("raters")
     study = make_study(folder / "study")
-    rate.make(study, folder / "pack", clips=75)
+    rating.make(study, folder / "pack", clips=75)
     key = rater_files.read_key(folder / "pack.key.json")
     paths = [
         scripted_rater.write(folder / f"{i}.json", scripted_rater.answer(key, name, seed=i))
@@ -27,13 +27,13 @@ def figures(tmp_path_factory):
     ]
     against = [f"bsoid={study / 'predictions.parquet'}"]
     key_path = folder / "pack.key.json"
-    rate.score(key_path, paths, workdir=study, against=against, bootstrap=100)
+    rating.score(key_path, paths, workdir=study, against=against, bootstrap=100)
     return json.loads((study / "raters.json").read_text())
 
 
 def render(raters):
     """Renders the section alone, as the report includes it."""
-    template = html._environment().get_template("sections/raters.html.j2")
+    template = html.make_environment().get_template("sections/raters.html.j2")
     return template.render(
         metrics={"raters": raters} if raters else {},
         tables=rater_tables.tabulate(raters),
@@ -51,13 +51,13 @@ def test_words_come_first_with_accuracy_interval_and_difference(figures):
         assert f"in {100 * accuracy['value']:.1f} % (95 % CI {low}–{high} %) of answers" in text
         difference = figures["against"]["model"][kind]["difference"]
         points = f"{100 * difference['value']:.1f}".replace("-", "−")
-        assert f"{points} points against the raters (95 % CI" in text
-    assert "On 75 held-out clips of 12 animals, 3 blinded raters named" in text
-    assert "On the same clips the model named" in text
-    assert "On the same clips bsoid named" in text
+        assert f"{points} points compared with the raters (95 % CI" in text
+    assert "On 75 held-out clips of 12 animals, 3 blinded raters chose" in text
+    assert "On the same clips the model predicted" in text
+    assert "On the same clips bsoid predicted" in text
 
 
-def test_the_table_sets_raters_methods_and_chance_beside_each_other(figures):
+def test_the_table_compares_raters_methods_and_chance(figures):
     page = render(figures)
     rows = pages.shown(page, "Raters and methods on the same clips")
     assert [unescape(row[0]) for row in rows] == [
@@ -103,10 +103,10 @@ def test_the_printed_table_holds_the_same_figures(figures):
 @pytest.mark.parametrize(
     ("ci95", "p", "verdict"),
     [
-        ((-0.27, -0.01), 0.066, "which cannot be told from none"),
-        ((-0.27, -0.01), 0.03, "so that the model is right less often"),
-        ((0.01, 0.2), 0.03, "so that the model is right more often"),
-        ((-0.01, 0.2), 0.03, "which cannot be told from none"),
+        ((-0.27, -0.01), 0.066, "which cannot be distinguished from no difference"),
+        ((-0.27, -0.01), 0.03, "so the model is correct less often"),
+        ((0.01, 0.2), 0.03, "so the model is correct more often"),
+        ((-0.01, 0.2), 0.03, "which cannot be distinguished from no difference"),
     ],
 )
 def test_a_difference_is_claimed_only_where_interval_and_test_agree(ci95, p, verdict):

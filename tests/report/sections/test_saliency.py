@@ -5,8 +5,7 @@ import re
 import pytest
 
 from mpjax.report import page as html
-from mpjax.report.sections import saliency as saliency_tables
-from mpjax.report.sections import saliency_figures
+from mpjax.report.sections import saliency as section
 
 LEVELS = [0.0, 0.5, 1.0]
 
@@ -40,12 +39,13 @@ def make_saliency(better=(0.1, 0.05, 0.15), **changes):
 
 
 def render(saliency, folder):
-    template = html._environment().get_template("sections/saliency.html.j2")
+    template = html.make_environment().get_template("sections/saliency.html.j2")
     return template.render(
         metrics={} if saliency is None else {"saliency": saliency},
-        figures=saliency_figures.draw_saliency(saliency or {}),
-        tables=saliency_tables.tabulate(saliency or {}),
-        saliency_part=saliency_figures.fill(saliency or {}, folder),
+        figures=section.draw(saliency or {}),
+        tables=section.tabulate(saliency or {}),
+        saliency_answers=section.headline(saliency or {}),
+        saliency_clips=section.show_clips(saliency or {}, folder),
     )
 
 
@@ -73,12 +73,12 @@ def test_the_section_holds_verdict_curves_and_the_pictures_of_the_shown_clips(fo
 @pytest.mark.parametrize(
     ("better", "verdict"),
     [
-        ((0.1, -0.02, 0.2), "cannot be told from random"),
-        ((-0.1, -0.2, -0.05), "worse than random: do not read this map"),
+        ((0.1, -0.02, 0.2), "cannot be distinguished from random"),
+        ((-0.1, -0.2, -0.05), "worse than random: do not use this map"),
     ],
 )
 def test_a_map_that_fails_the_check_is_called_so(better, verdict):
-    assert verdict in saliency_tables.headline(make_saliency(better))[0]
+    assert verdict in section.headline(make_saliency(better))[0]
 
 
 def test_without_an_interval_there_is_no_verdict():
@@ -86,8 +86,8 @@ def test_without_an_interval_there_is_no_verdict():
     for tests in saliency["check"].values():
         for each in tests.values():
             each["better"] = {"value": 0.1, "n": 2, "ci95": None, "why": "a single animal"}
-    assert "no verdict, because of this: a single animal" in saliency_tables.headline(saliency)[0]
-    assert saliency_tables.tabulate(saliency)["saliency_check"].rows[0]["note"] == "a single animal"
+    assert "no verdict, because a single animal" in section.headline(saliency)[0]
+    assert section.tabulate(saliency)["saliency_check"].rows[0]["note"] == "a single animal"
 
 
 def test_what_was_not_explained_says_why_and_no_saliency_leaves_no_section(folder):

@@ -1,4 +1,4 @@
-// The questions of a trial: what is chosen, which one the keys go to, and the answer they make.
+// The questions of a trial: the choices, the active question, and the answer.
 class AnswerForm {
   constructor(root, changed) {
     this.root = root;
@@ -48,7 +48,7 @@ class AnswerForm {
     if (this.complete) announce("All answered. Enter saves.");
   }
 
-  // Chooses by key in the marked question; returns whether there is such a choice.
+  // Chooses by key in the active question; returns whether there is such a choice.
   press(key) {
     const button = this.buttons(this.active).find((each) => each.dataset.key === key);
     if (!button || button.getAttribute("aria-disabled") === "true") return false;
@@ -56,7 +56,7 @@ class AnswerForm {
     return true;
   }
 
-  // Takes the last choice back; returns whether there was one.
+  // Undoes the last choice; returns whether there was one.
   takeBack() {
     const chosen = this.questions.map((_, index) => index).filter((index) => this.id(index) in this.choices);
     if (!chosen.length) return false;
@@ -90,7 +90,7 @@ class AnswerForm {
     return { coarse, fine, confidence: Number(confidence) };
   }
 
-  // The choices that make an answer.
+  // The choices that make up an answer.
   choicesOf({ coarse, fine, confidence }) {
     const choices = { confidence: String(confidence) };
     if (coarse !== null) choices.coarse = coarse;

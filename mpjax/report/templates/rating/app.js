@@ -1,11 +1,11 @@
-// Puts the parts together: which section is seen, the clock of a trial, the keys.
+// Connects the parts: the visible section, the clock of a trial, the keys.
 const $ = (id) => document.getElementById(id);
 const SECTIONS = ["start", "examples", "trial", "end"].map($).filter(Boolean);
 const player = new Player($("player"));
 const examplePlayer = $("example-player") ? new Player($("example-player")) : null;
 let session = null;
-let keeps = false; // whether this device keeps answers
-let clock = null; // when the clip at hand was last seen, while it is
+let keeps = false; // whether this device saves answers
+let clock = null; // since when the current clip is in view; null while it is not
 
 function announce(text) {
   $("live").textContent = text;
@@ -26,7 +26,7 @@ function show(name) {
   $(`${name}-title`).focus({ preventScroll: true });
 }
 
-// The time that a clip has been in view; not that of a hidden page or of a pause.
+// The time for which a clip is in view, without hidden pages and pauses.
 function startClock() {
   if (!document.hidden && clock === null) clock = performance.now();
 }
@@ -48,15 +48,15 @@ function keep() {
   session.version += 1;
   writing = store.save(session).then((kept) => {
     keeps = kept;
-    tellKept();
+    showKept();
     return kept;
   });
   return writing;
 }
 
-function tellKept() {
+function showKept() {
   $("saved").textContent = session && keeps ? "Saved on this device" : "";
-  if (session && !keeps) alarm("This browser keeps nothing on this device. Before you close the page, choose Pause and download your answers; you can go on from that file.");
+  if (session && !keeps) alarm("This browser keeps nothing on this device. Before you close the page, choose Pause and download your answers; you can continue from that file.");
 }
 
 async function showTrial() {
@@ -94,10 +94,10 @@ const form = new AnswerForm($("answer"), () => {
 
 function saveAndNext() {
   if (!form.complete) {
-    announce("Not all questions are answered yet.");
+    announce("Some questions are not answered yet.");
     return;
   }
-  if (!player.clip) return; // it could not be seen yet
+  if (!player.clip) return; // it is not loaded yet
   stopClock();
   session.commit(form.answer);
   keep();
@@ -110,7 +110,7 @@ function undo() {
   stopClock();
   if (!session.undo((answer) => form.choicesOf(answer))) return;
   keep();
-  announce(`Back at clip ${session.trials.length + 1}. Its choices are still set.`);
+  announce(`Back to clip ${session.trials.length + 1}. Its choices are still set.`);
   showTrial();
 }
 
@@ -121,8 +121,8 @@ function showEnd() {
   $("end-title").textContent = whole ? `All ${total} clips are rated. Thank you!` : `Paused: ${done} of ${total} clips are rated`;
   $("end-text").textContent = whole
     ? "Please download your answers and send the file to whoever gave you this page."
-    : keeps ? "Your answers are kept on this device: you may close the page and go on later. To go on elsewhere, download them first." : "Download your answers before you close the page; you can go on from that file.";
-  $("go-on").textContent = whole ? "Undo the last answer" : "Go on";
+    : keeps ? "Your answers are saved on this device: you can close the page and continue later. To continue on another device, download them first." : "Download your answers before you close the page; you can continue from that file.";
+  $("go-on").textContent = whole ? "Undo the last answer" : "Continue";
   const download = whole || !keeps;
   $("export").classList.toggle("primary", download);
   $("go-on").classList.toggle("primary", !download);
@@ -146,17 +146,17 @@ function download() {
 async function showStart() {
   session = null;
   alarm("");
-  tellKept();
+  showKept();
   const kept = await store.list();
   $("rater").value = "";
   $("kept").hidden = !kept.length;
-  $("begin-title").textContent = kept.length ? "Or begin as someone else" : "Begin";
+  $("begin-title").textContent = kept.length ? "Or begin as another rater" : "Begin";
   $("kept-list").replaceChildren(...kept.map((one) => {
     const button = document.createElement("button");
     button.type = "button";
     button.className = "primary";
     button.textContent = one.done ? `Open the answers of ${one.rater} (all ${one.order.length} rated)`
-      : `Go on as ${one.rater} (${one.trials.length} of ${one.order.length} rated)`;
+      : `Continue as ${one.rater} (${one.trials.length} of ${one.order.length} rated)`;
     button.addEventListener("click", () => enter(one));
     const item = document.createElement("li");
     item.append(button);
@@ -202,7 +202,7 @@ async function resume(event) {
   const kept = (await store.list()).find((one) => one.rater.toLowerCase() === read.rater.toLowerCase());
   const newer = kept && kept.trials.length > read.trials.length;
   enter(newer ? kept : read);
-  if (newer) alarm(`This device holds more answers of ${kept.rater} than the file: it goes on with these.`);
+  if (newer) alarm(`This device has more answers of ${kept.rater} than the file. Continuing with the answers on this device.`);
 }
 
 function onKey(event) {
@@ -231,7 +231,7 @@ function onAnswerKey(event) {
   const button = event.target.closest("button");
   if (event.repeat) return event.key === "Enter" || event.key === "Backspace";
   if (event.key === "Enter") {
-    // On a button Enter presses it; a choice that is made already has nothing more to press.
+    // Enter presses a button; on a choice that is already made, it saves.
     if (button && !(button.matches(".choice[aria-pressed=true]") && form.complete)) return false;
     saveAndNext();
     return true;
@@ -252,7 +252,7 @@ $("again")?.addEventListener("click", showExamples);
 $("examples-done")?.addEventListener("click", () => { keep(); showTrial(); });
 document.querySelectorAll(".example").forEach((button, index) => button.addEventListener("click", () => showExample(index)));
 document.addEventListener("keydown", onKey);
-// After a tap or a click the keys go to the page again, not to the button.
+// After a tap or a click, keys go to the page and not to the button.
 document.addEventListener("click", (event) => { if (event.detail) event.target.closest("#trial button, #trial .scrub")?.blur(); });
 document.addEventListener("visibilitychange", () => {
   if (!session || $("trial").hidden) return;

@@ -30,7 +30,7 @@ class Player {
     root.querySelectorAll(".speed").forEach((button) => button.addEventListener("click", () => this.setSpeed(Number(button.dataset.speed))));
   }
 
-  // Shows a clip from its first frame; resolves when that can be seen.
+  // Shows a clip from its first frame; resolves when it is visible.
   async load(clip, name) {
     this.pause();
     this.clip = null;
@@ -45,10 +45,10 @@ class Player {
     } catch (error) {
       if (wanted !== this.wanted) return false;
       this.root.classList.add("failed");
-      this.find("wait").textContent = `The clip cannot be opened (${error.message.slice(0, 60)}). The folder “clips” must lie beside index.html: copy the whole folder, unpacked.`;
+      this.find("wait").textContent = `The clip cannot be opened (${error.message.slice(0, 60)}). The folder “clips” must be in the same folder as index.html: unpack and copy the whole folder.`;
       return false;
     }
-    if (wanted !== this.wanted) return false; // another clip was asked for meanwhile
+    if (wanted !== this.wanted) return false; // another clip was requested meanwhile
     this.clip = clip;
     this.sheets = sheets;
     this.canvas.width = clip.width;

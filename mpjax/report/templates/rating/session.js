@@ -1,4 +1,4 @@
-// A rater's session: an order of the clips of their own, the answers so far, and the one at hand.
+// A rater's session: their own order of the clips, the answers so far, and the current one.
 class Session {
   constructor(rater) {
     Object.assign(this, {
@@ -21,7 +21,7 @@ class Session {
       .map((pair) => pair[1]);
   }
 
-  // Restores what was kept; null where it is damaged or of another package.
+  // Restores a saved session; null if it is damaged or belongs to another package.
   static parse(text) {
     try {
       const read = JSON.parse(text);
@@ -31,11 +31,11 @@ class Session {
     } catch { return null; }
   }
 
-  // Goes on from an exported file; throws what is wrong with it, in words.
+  // Continues from an exported file; throws an error that says what is wrong with it.
   static import(text) {
     let read;
-    try { read = JSON.parse(text); } catch { throw new Error("This is not a file of answers."); }
-    if (!read || read.format !== "mpjax.answers/1") throw new Error("This is not a file of answers.");
+    try { read = JSON.parse(text); } catch { throw new Error("This is not an answer file."); }
+    if (!read || read.format !== "mpjax.answers/1") throw new Error("This is not an answer file.");
     if (read.package !== PACKAGE.id) throw new Error("These answers belong to another set of clips.");
     const { sha256: sum, ...body } = read;
     if (sha256(canonical(body)) !== sum) throw new Error("This file was changed since it was downloaded.");
@@ -54,14 +54,14 @@ class Session {
     return PACKAGE.clips.find((clip) => clip.name === name);
   }
 
-  // Moves the answer at hand to the answers given.
+  // Adds the current answer to the answers given.
   commit(answer) {
     const { response_ms: ms, revised } = this.current;
     this.trials.push({ clip: this.clip.name, ...answer, response_ms: Math.round(ms), revised });
     this.current = Session.blank();
   }
 
-  // Takes the last answer back; its choices are at hand again. Returns whether there was one.
+  // Undoes the last answer and restores its choices. Returns whether there was one.
   undo(choicesOf) {
     const last = this.trials.pop();
     if (!last) return false;

@@ -1,5 +1,5 @@
-// Keeps a rater's session on this device, twice: localStorage is there everywhere but may write
-// seconds late; IndexedDB has written when it says so, and outlives a browser that is killed.
+// Saves a rater's session on this device, twice: localStorage is available everywhere but may write
+// seconds late; IndexedDB has written when it reports so, and survives a browser that is killed.
 const store = (() => {
   const prefix = `mpjax-rating:${PACKAGE.id}:`;
   let database = null;
@@ -26,7 +26,7 @@ const store = (() => {
     return local || database !== null;
   }
 
-  // Returns whether it is kept: at once in one store, on disk in the other.
+  // Returns whether it is saved: immediately in one store, on disk in the other.
   async function save(session) {
     const name = prefix + session.rater.toLowerCase();
     let kept = false;
@@ -56,7 +56,7 @@ const store = (() => {
       try {
         const sessions = database.transaction("sessions").objectStore("sessions");
         texts.push(...await request(sessions.getAll(IDBKeyRange.bound(prefix, `${prefix}\uffff`))));
-      } catch { /* the other store has them, or none has */ }
+      } catch { /* the other store has them, or neither does */ }
     }
     const newest = new Map();
     for (const text of texts) {

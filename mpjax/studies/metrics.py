@@ -1,0 +1,163 @@
+"""metrics.json as typed results: its fixed paths as attributes, and all of it by `to_dict()`."""
+
+import copy
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+_R = TypeVar("_R", bound="_Result")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Result:
+    """A part of metrics.json."""
+
+    _raw: Mapping[str, Any] = dataclasses.field(repr=False)
+
+    @classmethod
+    def of(cls: type[_R], raw: Mapping[str, Any], **parts: Any) -> _R:
+        """Reads the attributes that `raw` has; `parts` take precedence, defaults stand in."""
+        names = {field.name for field in dataclasses.fields(cls)} & set(raw) - set(parts)
+        return cls(raw, **{name: raw[name] for name in names}, **parts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns this part as in metrics.json, with everything that has no attribute here."""
+        return copy.deepcopy(dict(self._raw))
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate(_Result):
+    """A figure; `value` is None where it cannot be estimated, and `why` says why not.
+
+    Attributes:
+        ci95: its 95 % confidence interval over animals (or cages).
+        p: of a test against no effect.
+        n: units behind it.
+    """
+
+    value: float | None = None
+    why: str = ""
+    ci95: tuple[float, float] | None = None
+    p: float | None = None
+    n: int | None = None
+
+
+def _estimate(raw: Mapping[str, Any]) -> Estimate:
+    return Estimate.of(raw, ci95=tuple(raw["ci95"]) if raw.get("ci95") else None)
+
+
+@dataclasses.dataclass(frozen=True)
+class Level(_Result):
+    """Classification at one level: clips, recordings or animal-days.
+
+    Attributes:
+        accuracy: share of units that are classified correctly.
+        mean_class_accuracy: mean over classes of the accuracy within each.
+        confusion: counts, true classes by predicted ones; None where nothing was evaluated.
+    """
+
+    accuracy: Estimate
+    mean_class_accuracy: Estimate
+    confusion: list[list[int]] | None
+
+
+def _level(raw: Mapping[str, Any]) -> Level:
+    figures = {name: _estimate(raw[name]) for name in ("accuracy", "mean_class_accuracy")}
+    confusion = raw["confusion"] if isinstance(raw["confusion"], list) else None
+    return Level.of(raw, confusion=confusion, **figures)
+
+
+@dataclasses.dataclass(frozen=True)
+class Task(_Result):
+    """Classification into the fine or the coarse classes, on held-out animals."""
+
+    classes: tuple[str, ...]
+    clip: Level
+    recording: Level
+    animal_day: Level
+
+
+def _task(raw: Mapping[str, Any]) -> Task:
+    levels = {name: _level(raw[name]) for name in ("clip", "recording", "animal_day")}
+    return Task.of(raw, classes=tuple(raw["classes"]), **levels)
+
+
+@dataclasses.dataclass(frozen=True)
+class Counts(_Result):
+    """What was evaluated."""
+
+    clips: int
+    recordings: int
+    animals: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Leak(_Result):
+    """Animals on more than one side of the split; should be 0."""
+
+    animals: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Drug(_Result):
+    """The zero-shot drug test.
+
+    Attributes:
+        interaction: drug x pain type on the logit scale; negative: more relief in neuropathic.
+        reversal: share of the induced rise that a drug reverses, by condition and arm.
+    """
+
+    interaction: Estimate
+    reversal: dict[str, dict[str, Estimate]]
+
+
+def _drug(raw: Mapping[str, Any]) -> Drug:
+    by_condition = {} if "why" in raw["reversal"] else raw["reversal"]
+    reversal = {
+        condition: {arm: _estimate(each) for arm, each in arms.items()}
+        for condition, arms in by_condition.items()
+    }
+    return Drug.of(raw, interaction=_estimate(raw["interaction"]), reversal=reversal)
+
+
+@dataclasses.dataclass(frozen=True)
+class Metrics(_Result):
+    """All figures of a study.
+
+    Attributes:
+        schema: version of the format.
+        n: what was evaluated.
+        fine: the classes that were trained, e.g. 15 of condition x day.
+        coarse: groups of them, e.g. 3 types of pain; None where the cohort has none.
+        leak: of animals over the split.
+        drug: the drug test.
+    """
+
+    schema: str
+    n: Counts
+    fine: Task
+    coarse: Task | None
+    leak: Leak
+    drug: Drug
+
+
+def read_metrics(raw: Mapping[str, Any]) -> Metrics:
+    """Reads the content of metrics.json.
+
+    Raises:
+        ValueError: it was written by another version of mpjax.
+    """
+    try:
+        return Metrics.of(
+            raw,
+            n=Counts.of(raw["n"]),
+            fine=_task(raw["fine"]),
+            coarse=_task(raw["coarse"]) if "coarse" in raw else None,
+            leak=Leak.of(raw["leak"]),
+            drug=_drug(raw["drug"]),
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"metrics.json lacks {error}: it was written by another version; run "
+            "`python -m mpjax.eval` again"
+        ) from error

@@ -1,0 +1,234 @@
+"""The stages of a study: each reads what the earlier ones left in its folder, and adds its own.
+
+A stage whose inputs are unchanged is skipped and says so. The binaries call these functions.
+"""
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from etils import epath
+
+from mpjax.config import StudyConfig
+from mpjax.io import files, stores
+from mpjax.studies.workdir import Workdir
+
+if TYPE_CHECKING:
+    from data_prep.cohort import Cohort
+
+ON_EMBEDDINGS, ON_CLIPS = ("probe", "sweep"), ("head", "lora", "all")  # of config.train.what
+_DOWNLOAD = {"gs://": "gcloud storage cp", "s3://": "aws s3 cp"}
+
+
+def run(config: StudyConfig, workdir: epath.PathLike) -> int:
+    """Runs all stages of `config` in `workdir`; returns the exit status.
+
+    Raises:
+        ValueError: bad input, or videos that could not be read and are not allowed to fail.
+    """
+    from mpjax.studies import evaluation, provenance
+
+    started = time.monotonic()
+    workdir = Workdir(workdir)
+    _check_early(config, workdir)
+    provenance.claim(workdir, config)
+    _announce(1, "cohort")
+    if not config.cohort:
+        _draw_cohort(config, workdir)
+    _announce(2, "dataset")
+    if build(config, workdir) and not config.build.allow_failures:
+        print(
+            "stopped: fix these videos or remove their rows; to go on without them: "
+            "--config.build.allow_failures=true"
+        )
+        return 1
+    if config.train.what in ON_CLIPS:
+        _announce(3, "training")
+        if not train(config, workdir):
+            return 0  # stopped by a signal
+        _announce(4, "embeddings")
+        embed(config, workdir)
+    else:
+        _announce(3, "embeddings")
+        embed(config, workdir)
+        _announce(4, "heads")
+        train(config, workdir)
+    _announce(5, "explanations")
+    explain(config, workdir)
+    _announce(6, "report")
+    status = evaluation.run(config, workdir)
+    print(f"\ndone in {time.monotonic() - started:.0f} s; open the report with")
+    report = files.absolute(workdir.report)
+    if stores.is_remote(report):
+        print(f"  {_DOWNLOAD[str(report)[:5]]} {report} .  # then open report.html in a browser")
+    else:
+        print(f"  python3 -m webbrowser -t file://{report}")
+    return status
+
+
+def _check_early(config: StudyConfig, workdir: Workdir) -> None:
+    """Raises at once what a stage would raise after hours of those before it."""
+    from mpjax.data import clips
+    from mpjax.models.weights import public
+    from mpjax.studies import requirements
+
+    requirements.parse(config.require)
+    _check_training(config, workdir)
+    chosen = config.projector
+    clips.Views(chosen.size, chosen.frames, chosen.views, chosen.crops, chosen.rotations)
+    if chosen.weights not in ("kinetics400", "random") and "." not in chosen.kind:
+        public.locate(chosen.weights)
+
+
+def _announce(number: int, stage: str) -> None:
+    print(f"[{number}/6] {stage}", flush=True)
+
+
+def _draw_cohort(config: StudyConfig, workdir: Workdir) -> None:
+    from data_prep import synthetic
+
+    synthetic.generate(workdir.synthetic_cohort, config.synthetic)
+
+
+def read_cohort(config: StudyConfig, workdir: Workdir) -> "Cohort":
+    """Reads the cohort of a study: its own, or the synthetic one.
+
+    Raises:
+        ValueError: the table cannot be used; all its faults together.
+    """
+    from data_prep import cohort
+
+    path = stores.ready(config.cohort or workdir.synthetic_cohort / "cohort.csv")
+    return cohort.read_cohort(path, split=config.split, exclude=config.exclude)
+
+
+def read_recordings(path: epath.PathLike) -> list[dict[str, Any]]:
+    """Reads a table of recordings to be scored; see `data_prep.cohort.read_recordings`."""
+    from data_prep import cohort
+
+    return cohort.read_recordings(path).to_dict("records")
+
+
+def build(config: StudyConfig, workdir: epath.PathLike) -> int:
+    """Builds the dataset; returns the number of videos that could not be read."""
+    from data_prep import build as building
+
+    workdir = Workdir(workdir)
+    manifest = building.build(
+        read_cohort(config, workdir),
+        workdir.dataset,
+        clip_config=config.video,
+        config=config.build,
+    )
+    return building.report_failures(manifest, workdir.dataset)
+
+
+def embed(config: StudyConfig, workdir: epath.PathLike) -> None:
+    """Embeds the dataset by the projector that `config` names, or by the one that was trained."""
+    from mpjax.embedding import dataset
+    from mpjax.studies import projector
+    from mpjax.training import partitioning
+
+    workdir = Workdir(workdir)
+    loaded = projector.projector_of(config, workdir.projector)
+    mesh = partitioning.make_mesh(config.mesh)
+    if partitioning.is_writer():
+        projector.remember_projector(config, workdir)
+    out = workdir.embeddings
+    changed = dataset.embed(workdir.dataset, out, loaded, config.projector, mesh=mesh)
+    print(f"embeddings {out}: {'written' if changed else 'unchanged, not computed again'}")
+
+
+def train(config: StudyConfig, workdir: epath.PathLike) -> bool:
+    """Trains what `config.train.what` names; returns False where a signal stopped it."""
+    from mpjax.training import loop
+
+    workdir = Workdir(workdir)
+    _check_training(config, workdir)
+    on_clips = config.train.what in ON_CLIPS
+    try:
+        changed = (_train_on_clips if on_clips else _train_on_embeddings)(config, workdir)
+    except loop.Stopped as stopped:
+        print(stopped)
+        return False
+    print(f"trained {workdir}: {'written' if changed else 'unchanged, not trained again'}")
+    return True
+
+
+def _check_training(config: StudyConfig, workdir: Workdir) -> None:
+    """Raises ValueError where nothing of that name is trained, or checkpoints cannot be kept."""
+    what = config.train.what
+    if what not in ON_EMBEDDINGS + ON_CLIPS:
+        raise ValueError(
+            f"config.train.what {what!r}: choose {', '.join(ON_EMBEDDINGS + ON_CLIPS)}"
+        )
+    if what in ON_CLIPS and stores.is_remote(workdir.root):
+        from mpjax.training import checkpoint_manager
+
+        checkpoint_manager.check_writes_here(workdir.root)
+
+
+def _train_on_embeddings(config: StudyConfig, workdir: Workdir) -> bool:
+    """Trains heads in the first process only: it takes seconds."""
+    from mpjax.data import records
+    from mpjax.heads import probe, sweep
+    from mpjax.studies.windows import read_embeddings
+    from mpjax.training import partitioning
+
+    changed = True
+    records.read_manifest(workdir.dataset)  # in every process: raises where it is not finished
+    if partitioning.is_writer():
+        embedded, splits = read_embeddings(workdir)
+        if config.train.what == "sweep":
+            rate, decay = sweep.run(embedded, splits, config.sweep, workdir.root)
+            print(f"best: learning rate {rate:g}, weight decay {decay:g}")
+        else:
+            changed = probe.train(embedded, splits, config.head, workdir.heads)
+    partitioning.wait_for_all("heads are trained")
+    return changed
+
+
+def _train_on_clips(config: StudyConfig, workdir: Workdir) -> bool:
+    """Trains a projector or its head on clips; returns False where that has been done."""
+    from mpjax.data import records
+    from mpjax.data.splits import read_splits
+    from mpjax.embedding import dataset
+    from mpjax.studies.projector import projector_of
+    from mpjax.training import artifacts, finetune
+
+    fingerprint = records.read_manifest(workdir.dataset)["fingerprint"]
+    splits = read_splits(workdir.dataset)
+    if splits.scheme != "fixed":
+        raise ValueError(
+            f"config.train.what={config.train.what} trains one model, but the split is "
+            f"{splits.scheme}: one model per fold; build with config.split.scheme=fixed"
+        )
+    start = projector_of(config)
+    stamp = files.fingerprint(
+        config.train, config.projector, fingerprint, splits.fingerprint, start.fingerprint
+    )
+    if (artifacts.read_metadata(workdir.heads) or {}).get("fingerprint") == stamp:
+        return False
+    result = finetune.train(
+        workdir.dataset, start, splits, config, run=workdir.training, projector=workdir.projector
+    )
+    trained = projector_of(config, workdir.projector)  # which all processes read together
+    metadata = {
+        "fingerprint": stamp,
+        "embeddings": dataset.describe(fingerprint, trained, config.projector),
+        "division": splits.fingerprint,
+        "fine": list(splits.taxonomy.fine),
+        "training": {"what": config.train.what, "step": result.step},
+    }
+    finetune.write_head(workdir.heads, result, metadata)
+    return True
+
+
+def explain(config: StudyConfig, workdir: epath.PathLike) -> None:
+    """Writes motifs, saliency, scenes and other methods' predictions: see `mpjax.explain`."""
+    from mpjax.studies import explain as explaining
+
+    workdir = Workdir(workdir)
+    poses = None
+    if config.baselines.bsoid:
+        poses = read_cohort(config, workdir).table
+    explaining.run(config, workdir, poses=poses)
