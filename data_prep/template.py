@@ -30,7 +30,7 @@ from pathlib import Path
 from absl import app, flags
 
 from mpjax import cli
-from mpjax.data.video.search import VIDEOS, find_videos
+from mpjax.data.video_search import VIDEOS, find_videos
 from mpjax.io import files
 
 PATTERNS = (

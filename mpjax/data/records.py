@@ -23,7 +23,6 @@ from google.protobuf.message import DecodeError
 from tensorflow_datasets.proto import tf_example_generated_pb2 as tf_example
 
 from mpjax.data.tfrecord import RecordError, unframe_record
-from mpjax.data.tfrecord import frame_record as frame_record
 from mpjax.io import files, stores
 
 INDEX_FILE = "index.parquet"

@@ -19,7 +19,7 @@ from mpjax.data import records, windows
 from mpjax.data.boxes import parse_roi
 from mpjax.data.video import clips as video
 from mpjax.data.video import encode
-from mpjax.data.video.search import VIDEOS, find_videos
+from mpjax.data.video_search import VIDEOS, find_videos
 from mpjax.heads import probe
 from mpjax.io import files
 from mpjax.io.files import sha256

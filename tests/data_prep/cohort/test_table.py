@@ -130,7 +130,7 @@ def test_a_first_row_that_is_no_header_is_one_fault(tmp_path, first):
 def test_a_day_that_is_none_is_told_with_the_way_out(tmp_path, day):
     (fault,) = faults_of(write(tmp_path, BASE.replace(",7\nb", f",{day}\nb")))
     assert "days after induction, such as 7 (0 or negative before it)" in str(fault)
-    assert "not a date: the days from induction to it" in str(fault)
+    assert "instead of a date, give the days from induction to it" in str(fault)
 
 
 @pytest.mark.parametrize(
