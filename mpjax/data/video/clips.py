@@ -78,13 +78,9 @@ def read_clips(
     Raises:
         VideoError: as `probe` and `decode`; or the image changes size, or does not hold `roi` or
             a box of the mask.
-        ValueError: `config.frames` or `config.stride` is not positive, a rate is negative, or a
+        ValueError: a rate is negative, or a
             box of the mask cannot be read.
     """
-    if config.frames < 1 or config.stride < 1:
-        raise ValueError(
-            f"video.frames = {config.frames} and video.stride = {config.stride}: both must be >= 1"
-        )
     picture = _Picture(path, config, roi=roi)
     mean_fps = probe(path).fps
     fps = config.fps or recorded_fps or mean_fps
