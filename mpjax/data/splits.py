@@ -1,7 +1,7 @@
 """How a cohort's animals are split, and which rows anything may therefore be fitted on.
 
 The one owner of that rule: heads, codebooks, baselines, B-SOiD, motif score and specificity all ask
-`fit_rows` and `tested_rows`. `division.json` beside the records holds scheme, folds and classes.
+`fit_rows` and `tested_rows`. `division.json` next to the records holds scheme, folds and classes.
 """
 
 import dataclasses

@@ -1,6 +1,6 @@
 """Low-rank adapters (LoRA, arXiv 2106.09685) of a frozen Video Swin.
 
-Adapters are a small pytree of their own, beside the frozen weights, and `merge` is a pure function
+Adapters are a small pytree of their own, next to the frozen weights, and `merge` is a pure function
 of both. Train them alone, with a head, by differentiating with respect to these two: the frozen
 weights are an argument, and have neither gradients nor a state of the optimiser.
 

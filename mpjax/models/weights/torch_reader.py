@@ -216,7 +216,7 @@ _ADMITTED: dict[tuple[str, str], Callable[..., Any]] = {
     ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
     ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
     ("_codecs", "encode"): _encode,
-    # Training scripts leave numpy scalars, e.g. the best score so far, beside the weights.
+    # Training scripts leave numpy scalars, e.g. the best score so far, next to the weights.
     ("numpy", "dtype"): _NumpyDtype,
     ("numpy.core.multiarray", "scalar"): _numpy_scalar,
     ("numpy._core.multiarray", "scalar"): _numpy_scalar,
