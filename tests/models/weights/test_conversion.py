@@ -12,8 +12,9 @@ import pytest
 from safetensors.numpy import save_file
 
 from mpjax import load_projector
+from mpjax.io import files
 from mpjax.models.swin import checkpoint as swin_files
-from mpjax.models.weights import conversion, public
+from mpjax.models.weights import conversion
 from tests.models.weights.test_torch_port import lora_tensors, official_state
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -73,7 +74,7 @@ def test_converting_again_gives_the_same_description(checkpoint, tmp_path):
 
 
 def test_public_weights_are_recognised_by_their_hash(checkpoint, tmp_path, monkeypatch):
-    monkeypatch.setattr(public, "sha256", lambda path: "7615ae03" + "0" * 56)
+    monkeypatch.setattr(files, "sha256", lambda path: "7615ae03" + "0" * 56)
     text = conversion.convert(str(checkpoint), tmp_path / "out")
     about = json.loads((tmp_path / "out" / "projector.json").read_text())
     assert about["provenance"]["public_weights"] == "swin3d_t"
