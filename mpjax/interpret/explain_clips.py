@@ -205,7 +205,7 @@ class _Study:
         self._views = embedded.views
         self._chambers: dict[tuple[int, int, int], np.ndarray | None] = {}
         self._explainer = attribution.Explainer(
-            _plain_form(projector), config.batch_size, max(1, config.batch_size // 4)
+            swin.plain_form(projector), config.batch_size, max(1, config.batch_size // 4)
         )
         heads_of = artifacts.read_metadata(heads)["fingerprint"]
         decisive = (config.grid, config.steps, config.levels, config.random, config.seed)
@@ -298,18 +298,3 @@ class _Study:
         cut = backgrounds.cut(median, spatial, crop)
         chamber = self._chambers[place]
         return (cut, False) if chamber is None else backgrounds.remove_animal(cut, chamber)
-
-
-def _plain_form(projector: Projector) -> Projector:
-    """Returns a Video Swin in its plain XLA form, other projectors unchanged.
-
-    The form that is blocked for a CPU's caches crashed XLA's kernels (jaxlib 0.10.2) in the
-    gradient with respect to the pixels of several clips.
-    """
-    if not isinstance(projector.config, swin.SwinConfig):
-        return projector
-    network = dataclasses.replace(projector.config, attention_impl="xla")
-    return dataclasses.replace(
-        swin.make_projector(network, projector.params, projector.classes),
-        fingerprint=projector.fingerprint,
-    )
