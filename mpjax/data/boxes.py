@@ -35,7 +35,7 @@ def parse_roi(text: str) -> Box:
     """Reads a region of interest written as `x:y:w:h`, in px of the displayed image.
 
     Raises:
-        ValueError: it is not four whole numbers, is empty, or starts outside the image.
+        ValueError: it is not four whole numbers from 0 on, or is empty.
     """
     parts = text.split(":")
     if len(parts) != 4 or not all(part.strip().isdecimal() for part in parts):
@@ -76,10 +76,8 @@ def parse_mask(boxes: Sequence[str]) -> tuple[Box, ...]:
 def scale_to_record(box: Box, roi: Box, size: tuple[int, int]) -> tuple[slice, slice]:
     """Returns the rows and columns of a scaled image to which a box of the original contributes.
 
-    Args:
-        box: in px of the original.
-        roi: the part of the original that was scaled.
-        size: width and height of the scaled image, px.
+    `box` and `roi`, the part that was scaled, are in px of the original; `size` is width and height
+    of the scaled image, px.
     """
     spans = []
     for axis in (1, 0):
@@ -94,10 +92,8 @@ def scale_to_record(box: Box, roi: Box, size: tuple[int, int]) -> tuple[slice, s
 def scale_to_original(box: Box, *, record: tuple[int, int], roi: Box) -> Box:
     """Returns the box in px of the displayed original, wider by a record's pixel on each side.
 
-    Args:
-        box: in px of the records.
-        record: height and width of the records, px.
-        roi: the part of the original that the records show, px.
+    `box` is in px of the records, whose height and width are `record`; `roi` is the part of the
+    original that they show.
     """
     scale = roi.width / record[1], roi.height / record[0]
     left = max(0, int((box.x - 1) * scale[0]))

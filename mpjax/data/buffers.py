@@ -27,11 +27,7 @@ class BufferPool:
     """
 
     def __init__(self, limit: int = 1 << 30):
-        """Makes an empty pool.
-
-        Args:
-            limit: bytes kept at most; arrays beyond it are ordinary ones.
-        """
+        """Makes an empty pool that keeps at most `limit` bytes; arrays beyond are ordinary ones."""
         self._limit = limit
         self._kept = 0  # bytes, lent or idle
         self._idle: list[np.ndarray] = []
@@ -50,11 +46,6 @@ class BufferPool:
         # Without the lock: a finalizer may run while this thread holds it. Appending is atomic.
         weakref.finalize(lease, self._idle.append, block).atexit = False
         return lease.reshape(shape)
-
-    def stack(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
-        """Returns `np.stack` of uint8 arrays of one shape, in memory of the pool."""
-        out = self.empty((len(arrays), *arrays[0].shape))
-        return np.stack(arrays, out=out)
 
     def _take(self, capacity: int) -> np.ndarray | None:
         """Returns an idle or a new block; None where the limit leaves no room for one."""

@@ -24,12 +24,10 @@ COLUMNS = (*TEXT, *WHOLE, *REAL)
 def write(dataset: epath.PathLike, table: pd.DataFrame) -> None:
     """Writes the table of a dataset's recordings; the same table gives the same bytes.
 
-    Args:
-        dataset: its folder.
-        table: a row per recording with all of `COLUMNS`: `video` as in the records; `date` (ISO)
-            and `camera` from the cohort, `created` from the file's own tag, all '' if unknown;
-            width and height (px) of the displayed original, `roi` (x:y:w:h in it, '': all); codec,
-            pixel format, container and encoder by FFmpeg's names; `mask_boxes`, their number.
+    It has a row per recording with all of `COLUMNS`: `video` as in the records; `date` (ISO) and
+    `camera` from the cohort, `created` from the file's own tag, all '' if unknown; width and height
+    (px) of the displayed original, `roi` (x:y:w:h in it, '': all); codec, pixel format, container
+    and encoder by FFmpeg's names; `mask_boxes`, their number.
     """
     content = io.BytesIO()
     table[list(COLUMNS)].to_parquet(content, index=False)
@@ -50,7 +48,6 @@ def read(dataset: epath.PathLike) -> pd.DataFrame | None:
         table = pd.read_parquet(io.BytesIO(path.read_bytes()))
     except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors
         raise ValueError(f"{path}: not readable ({error}); delete it and build again") from error
-    missing = sorted(set(COLUMNS) - set(table.columns))
-    if missing:
+    if missing := sorted(set(COLUMNS) - set(table.columns)):
         raise ValueError(f"{path}: lacks {', '.join(missing)}; delete it and build again")
     return table

@@ -48,11 +48,8 @@ def read_chamber(
         source: the records.
         views: as embedded.
         crop: which of the crops in space.
-        height: of the recordings, px.
+        height: of the recordings, px; None is returned if fewer than three are of this size.
         width: of the recordings, px.
-
-    Returns:
-        The chamber; None with fewer than three recordings.
 
     Source: the mode's estimate by the shortest interval, Venter (1967),
         doi:10.1214/aoms/1177698699.
@@ -87,13 +84,9 @@ def remove_animal(
     The chamber is scaled to the recording's light first. Anything that stays in one place
     throughout one recording, and is in no other, counts as the resting animal.
 
-    Args:
-        median: from `read_median`.
-        chamber: from `read_chamber`.
-
     Returns:
         The background, and whether the chamber was used: the median is returned unchanged if the
-        two agree in less than half of the picture (another camera).
+        two agree in less than half of the image (another camera).
     """
     fitted = _match_light(chamber, median)
     apart = np.abs(fitted - median).mean(axis=-1)
