@@ -55,11 +55,7 @@ class Taxonomy:
             )
 
     def coarse_probabilities(self, p: Float[np.ndarray, "n fine"]) -> Float[np.ndarray, "n coarse"]:
-        """Sums the probabilities of the fine classes of each coarse group; keeps the dtype.
-
-        Raises:
-            ValueError: there are no groups, or `p` does not have one column per fine class.
-        """
+        """Sums the probabilities of the fine classes of each coarse group; keeps the dtype."""
         if not self.coarse:
             raise ValueError("this cohort has no coarse groups; define them in a taxonomy.toml")
         if p.ndim != 2 or p.shape[1] != len(self.fine):
@@ -73,11 +69,7 @@ class Taxonomy:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Sequence]) -> "Taxonomy":
-        """Rebuilds what `to_dict` gave.
-
-        Raises:
-            ValueError: a field is missing or unknown, or the fields do not fit together.
-        """
+        """Rebuilds what `to_dict` gave; raises ValueError if the fields are not those of one."""
         fields = {field.name for field in dataclasses.fields(cls)}
         if set(values) != fields:
             raise ValueError(f"taxonomy: needs {sorted(fields)}, got {sorted(values)}")

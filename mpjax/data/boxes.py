@@ -23,20 +23,12 @@ class Box(NamedTuple):
 
     def overlaps(self, other: "Box") -> bool:
         """Returns whether two boxes share a pixel."""
-        return (
-            self.x < other.x + other.width
-            and other.x < self.x + self.width
-            and self.y < other.y + other.height
-            and other.y < self.y + self.height
-        )
+        across = self.x < other.x + other.width and other.x < self.x + self.width
+        return across and self.y < other.y + other.height and other.y < self.y + self.height
 
 
 def parse_roi(text: str) -> Box:
-    """Reads a region of interest written as `x:y:w:h`, in px of the displayed image.
-
-    Raises:
-        ValueError: it is not four whole numbers from 0 on, or is empty.
-    """
+    """Reads a region `x:y:w:h` in px of the displayed image; ValueError if it is none or empty."""
     parts = text.split(":")
     if len(parts) != 4 or not all(part.strip().isdecimal() for part in parts):
         raise ValueError(f"roi {text!r}: expected x:y:w:h in whole pixels, e.g. 40:0:640:480")
@@ -57,11 +49,7 @@ def check_within(roi: tuple[int, int, int, int], *, width: int, height: int) -> 
 
 
 def parse_mask(boxes: Sequence[str]) -> tuple[Box, ...]:
-    """Reads the boxes of `config.video.mask`, each written as `x:y:w:h`.
-
-    Raises:
-        ValueError: some cannot be read; all of them are named.
-    """
+    """Reads the boxes `x:y:w:h` of `config.video.mask`; ValueError names all that are none."""
     parsed, faults = [], []
     for text in boxes:
         try:

@@ -12,12 +12,6 @@ from collections.abc import Sequence
 import numpy as np
 
 
-def _capacity(size: int) -> int:
-    """Rounds up by at most an eighth, so that arrays of similar size share blocks."""
-    step = max(4096, 1 << max(0, size.bit_length() - 4))
-    return -(-size // step) * step
-
-
 class BufferPool:
     """Lends uint8 arrays, and lends their memory again once nothing refers to it.
 
@@ -36,8 +30,10 @@ class BufferPool:
     def empty(self, shape: Sequence[int]) -> np.ndarray:
         """Returns an uninitialised uint8 array [*shape]."""
         size = math.prod(shape)
+        # Rounded up by at most an eighth, so that arrays of similar size share blocks.
+        step = max(4096, 1 << max(0, size.bit_length() - 4))
         with self._lock:
-            block = self._take(_capacity(size))
+            block = self._take(-(-size // step) * step)
         if block is None:
             return np.empty(shape, np.uint8)
         # Over a memoryview, at which numpy ends the chain of bases: views refer to the lease. Over

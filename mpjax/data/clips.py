@@ -120,22 +120,17 @@ def random_resized_crop(
     size: int,
     rng: np.random.Generator,
     *,
-    scale: tuple[float, float] = (0.08, 1.0),
-    ratio: tuple[float, float] = (3 / 4, 4 / 3),
+    scale: tuple[float, float],
 ) -> UInt8[np.ndarray, "t size size 3"]:
     """Cuts a random rectangle, the same in all frames, and resizes it to a square of `size` px.
 
-    Args:
-        clip: frames.
-        size: px.
-        rng: draws area, aspect ratio (log-uniform) and place.
-        scale: range of the rectangle's share of the area (Inception, arXiv 1409.4842).
-        ratio: range of width / height.
+    Its share of the area is uniform within `scale`, its aspect ratio log-uniform from 3/4 to 4/3
+    (Inception, arXiv 1409.4842).
     """
     _, h, w, _ = clip.shape
     for _ in range(_CROP_TRIES):
         area = h * w * rng.uniform(*scale)
-        aspect = math.exp(rng.uniform(math.log(ratio[0]), math.log(ratio[1])))
+        aspect = math.exp(rng.uniform(math.log(3 / 4), math.log(4 / 3)))
         width, height = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
         if 0 < width <= w and 0 < height <= h:
             y, x = int(rng.integers(0, h - height + 1)), int(rng.integers(0, w - width + 1))
@@ -152,21 +147,14 @@ def random_flip(
 
 @dataclasses.dataclass(frozen=True)
 class Views:
-    """The fixed test views of a clip, in this order: `clips` in time x `rotations` x `crops`.
+    """The fixed test views of a clip, in this order: `clips` in time x `rotations` x `crops`."""
 
-    Attributes:
-        size: px, side of the square crops.
-        frames: frames per view; 0 takes the whole clip.
-        clips: views in time, evenly spaced over the clip; one: from its middle.
-        crops: views in space, see `spatial_crops`.
-        rotations: 1 as filmed; 2 also rotated by 180 degrees; 4 by every right angle. For a camera
-            above or below, an animal's heading has no meaning, but a network responds to it.
-    """
-
-    size: int
-    frames: int = 0
-    clips: int = 1
-    crops: int = 1
+    size: int  # px, side of the square crops
+    frames: int = 0  # per view; 0 takes the whole clip
+    clips: int = 1  # views in time, evenly spaced over the clip; one: from its middle
+    crops: int = 1  # views in space, see `spatial_crops`
+    # 1 as filmed; 2 also rotated by 180 degrees; 4 by every right angle. For a camera above or
+    # below, an animal's heading has no meaning, but a network responds to it.
     rotations: int = 1
 
     def __post_init__(self) -> None:

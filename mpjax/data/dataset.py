@@ -17,13 +17,8 @@ Encoded = tuple[dict[str, Any], bytes | memoryview]  # a clip's index row, and i
 def write_shard(path: epath.PathLike, clips: Iterable[Encoded]) -> list[dict[str, Any]]:
     """Writes clips as one TFRecord file, which gets its name once it is complete.
 
-    Args:
-        path: of the file.
-        clips: per clip, the columns of the index that describe it (`records.SHAPE`,
-            `records.METADATA`), and its serialised Example.
-
-    Returns:
-        The clips' rows, with `shard` (the file's name), `offset` and `length` (bytes).
+    Each of `clips` is a row of the index (`records.SHAPE`, `records.METADATA`) and its serialised
+    Example. Returns the rows, with `shard` (the file's name), `offset` and `length` (bytes).
     """
     name = epath.Path(path).name
     rows: list[dict[str, Any]] = []

@@ -17,6 +17,8 @@ from jaxtyping import Int
 from mpjax.data import clips, records
 from mpjax.data.buffers import BufferPool
 
+_AHEAD = 2  # batches decoded ahead of those that threads work on, per process
+
 
 @dataclasses.dataclass(frozen=True)
 class Workers:
@@ -24,7 +26,6 @@ class Workers:
 
     threads: int = 0  # per process; 0: one per core. Decoding releases the GIL
     processes: int = 0  # workers; 0: this process alone, as Colab needs
-    buffer: int = 2  # batches decoded ahead of those that threads work on, per process
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +81,6 @@ def train_batches(
     drawn equally often, to within one.
 
     Args:
-        source: the training records.
         batch_size: records per batch, in all processes together; the last, smaller batch of the
             last epoch is dropped.
         size: px, side of the square crop.
@@ -88,11 +88,9 @@ def train_batches(
         seed: of the order and the augmentation.
         scale: range of the crop's share of the frame.
         flip: mirror half of the clips. A left-right flip swaps the paws.
-        balanced: draw all classes equally often.
         epochs: passes over the records; None: endless.
         start: batches to skip (already done).
         part: this process's rows.
-        workers: who reads.
 
     Returns:
         Batches `clips` uint8 [b, frames, size, size, 3], `label` int32 [b], `position` int64 [b]
@@ -147,12 +145,9 @@ def eval_batches(
     records, so that all have one shape. All processes have equally many batches.
 
     Args:
-        source: the records.
         batch_size: views per batch, in all processes together; black fills the last batch.
-        views: which views.
         start: batches to skip (already done).
         part: this process's rows; ValueError if it does not divide a batch.
-        workers: who reads.
 
     Returns:
         Batches `clips` uint8 [b, frames, size, size, 3], `position` int64 [b] (into
@@ -280,9 +275,8 @@ def _iterate(dataset: grain.MapDataset, workers: Workers) -> grain.IterDataset:
     threads = workers.threads or os.cpu_count() or 1
     # An element is a batch; grain's default of 500 ahead would fill the memory. This many, so that
     # no thread waits for a slower one's batch:
-    ahead = threads + workers.buffer
-    iterator = dataset.to_iter_dataset(grain.ReadOptions(threads, ahead))
+    iterator = dataset.to_iter_dataset(grain.ReadOptions(threads, threads + _AHEAD))
     if workers.processes:
-        options = grain.MultiprocessingOptions(workers.processes, workers.buffer)
+        options = grain.MultiprocessingOptions(workers.processes, _AHEAD)
         iterator = iterator.mp_prefetch(options)
     return iterator

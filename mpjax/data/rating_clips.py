@@ -60,10 +60,8 @@ def choose(index: pd.DataFrame, splits: Splits, *, number: int, examples: int, s
 
     Args:
         index: of the dataset, see `records.read_index`; its own index is kept.
-        splits: of the dataset.
         number: clips to rate, rounded down to a multiple of the number of classes.
         examples: labelled clips per class, from animals of the training part.
-        seed: of the draw.
 
     Raises:
         ValueError: there are fewer clips than classes, or nothing is held out.

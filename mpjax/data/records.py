@@ -60,11 +60,7 @@ def encode_example(metadata: dict[str, Any], frames: Sequence[bytes]) -> bytes:
 
 
 def decode_example(payload: bytes | memoryview) -> dict[str, Any]:
-    """Parses an Example of `encode_example`: its metadata, and its JPEG `frames`.
-
-    Raises:
-        RecordError: the payload is no Example, or lacks a feature (all named).
-    """
+    """Parses an Example of `encode_example`: its metadata, and its JPEG `frames`."""
     try:
         feature = tf_example.Example.FromString(payload).features.feature
     except DecodeError as error:
@@ -82,11 +78,7 @@ def decode_example(payload: bytes | memoryview) -> dict[str, Any]:
 
 
 def read_manifest(directory: epath.PathLike) -> dict[str, Any]:
-    """Reads `dataset.json`, whose presence means that the dataset is whole.
-
-    Raises:
-        RecordError: the folder holds no finished dataset of this format.
-    """
+    """Reads `dataset.json`; RecordError: the folder holds no finished dataset of this format."""
     path = stores.ready(directory) / MANIFEST_FILE
     if not path.exists():
         raise RecordError(
@@ -109,9 +101,7 @@ def read_manifest(directory: epath.PathLike) -> dict[str, Any]:
 
 def index_bytes(index: pd.DataFrame) -> bytes:
     """Serialises an index as Parquet; `dataset.json` names the hash of these bytes."""
-    buffer = io.BytesIO()
-    index.to_parquet(buffer, index=False)
-    return buffer.getvalue()
+    return index.to_parquet(index=False)
 
 
 def read_index(directory: epath.PathLike) -> pd.DataFrame:
@@ -167,7 +157,6 @@ class RecordSource:
         """Opens a dataset.
 
         Args:
-            directory: its folder.
             splits: splits to keep; None: all.
             labelled: keep only records of a class (a label of 0 or more).
             rows: positions to keep, among those kept so far, in this order; None: all.

@@ -105,16 +105,11 @@ def write_splits(dataset: epath.PathLike, splits: Splits) -> None:
 
 
 def read_splits(dataset: epath.PathLike) -> Splits:
-    """Reads `division.json` of a dataset.
-
-    Raises:
-        ValueError: the file is missing or not one of ours.
-    """
+    """Reads `division.json` of a dataset; ValueError: it is missing or not one of ours."""
     path = epath.Path(dataset) / FILE
     if not path.exists():
         raise ValueError(f"{path}: no such file; run `python -m data_prep.build`")
     values: dict[str, Any] = files.read_json(path)
-    expected = {field.name for field in dataclasses.fields(Splits)}
-    if set(values) != expected:
+    if set(values) != (expected := {field.name for field in dataclasses.fields(Splits)}):
         raise ValueError(f"{path}: has {sorted(values)}, expected {sorted(expected)}; delete it")
     return Splits(**(values | {"taxonomy": Taxonomy.from_dict(values["taxonomy"])}))

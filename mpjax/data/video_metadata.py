@@ -29,18 +29,12 @@ def write(dataset: epath.PathLike, table: pd.DataFrame) -> None:
     (px) of the displayed original, `roi` (x:y:w:h in it, '': all); codec, pixel format, container
     and encoder by FFmpeg's names; `mask_boxes`, their number.
     """
-    content = io.BytesIO()
-    table[list(COLUMNS)].to_parquet(content, index=False)
     with files.write_aside(epath.Path(dataset) / FILE) as aside:
-        aside.write_bytes(content.getvalue())
+        aside.write_bytes(table[list(COLUMNS)].to_parquet(index=False))
 
 
 def read(dataset: epath.PathLike) -> pd.DataFrame | None:
-    """Returns the table that `write` wrote; None for datasets that were built without it.
-
-    Raises:
-        ValueError: the file is damaged or of another version.
-    """
+    """Returns the table that `write` wrote; None for datasets that were built without it."""
     path = epath.Path(dataset) / FILE
     if not path.exists():
         return None

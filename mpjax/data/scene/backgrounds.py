@@ -26,10 +26,7 @@ def read_median(
 
     An animal that rests in one place for more than half of the time remains.
 
-    Args:
-        source: the records.
-        positions: of the recording's clips in `source.index`, of one frame size.
-        most: frames for the median, spread evenly over these clips.
+    `positions` are of its clips in `source.index`; `most` frames are spread evenly over these.
     """
     frames = read_spread(source, positions, frames=most)
     return np.median(frames, axis=0).round().astype(np.uint8)
@@ -44,12 +41,8 @@ def read_chamber(
     this size, scaled to one light. The chamber always looks the same and animals do not, so it is
     found even where there is an animal most of the time.
 
-    Args:
-        source: the records.
-        views: as embedded.
-        crop: which of the crops in space.
-        height: of the recordings, px; None is returned if fewer than three are of this size.
-        width: of the recordings, px.
+    The chamber is shown by crop number `crop` of `views`; `height` and `width` are of the
+    recordings, px. Returns None if fewer than three recordings are of this size.
 
     Source: the mode's estimate by the shortest interval, Venter (1967),
         doi:10.1214/aoms/1177698699.

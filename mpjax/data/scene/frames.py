@@ -23,11 +23,8 @@ class Sample:
 def draw(source: records.RecordSource, rows: pd.DataFrame, *, frames: int, runs: int) -> Sample:
     """Reads a sample of a recording's frames; it depends on the numbers alone.
 
-    Args:
-        source: the records.
-        rows: those of the recording, from `source.index`, with their positions as index.
-        frames: how many to spread over it, at most.
-        runs: how many clips to read as a whole, at most.
+    `rows` are those of the recording in `source.index`. At most `frames` frames are spread over it,
+    and at most `runs` clips are read as a whole.
     """
     rows = rows.sort_values("start_frame")
     shown = (rows["frames"] - rows["padded_frames"]).to_numpy()

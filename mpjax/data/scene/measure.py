@@ -51,16 +51,10 @@ def read_or_measure(
         As `measure`, with the columns of `mpjax.data.video_metadata` joined: NaN or '' if the
         dataset was built without them.
     """
-    identity = [
-        _VERSION,
-        config.frames,
-        config.clips,
-        records.read_manifest(dataset)["fingerprint"],
-    ]
+    made_of = records.read_manifest(dataset)["fingerprint"]
+    stamp = files.fingerprint([_VERSION, config.frames, config.clips, made_of])
     table = parquet.read_or_make(
-        path,
-        files.fingerprint(identity),
-        lambda: measure(dataset, frames=config.frames, runs=config.clips),
+        path, stamp, lambda: measure(dataset, frames=config.frames, runs=config.clips)
     )
     facts = video_metadata.read(dataset)
     if facts is None:
@@ -76,9 +70,7 @@ class _Look:
     """The first pass over a recording's frames; a second one clears its ghosts."""
 
     watched: animal.Watched
-    colour: Float[np.ndarray, " 3"]  # mean of red, green and blue of the background
-    noise: float
-    flicker: float
+    features: dict[str, float]  # those that need no background
     motion: float
     timers: list[Box] | str
     captions: list[Box]
@@ -90,7 +82,6 @@ def measure(dataset: epath.PathLike, *, frames: int, runs: int) -> pd.DataFrame:
     """Measures every recording of a dataset.
 
     Args:
-        dataset: its folder.
         frames: of each recording, spread over it, at most.
         runs: clips of each recording, measured frame by frame, at most.
 
@@ -121,7 +112,7 @@ def measure(dataset: epath.PathLike, *, frames: int, runs: int) -> pd.DataFrame:
 
 
 def _small(frames: UInt8[np.ndarray, "frames h w 3"]) -> UInt8[np.ndarray, "frames h2 w2 3"]:
-    return clips.resize_short_side(frames, _SIDE) if min(frames.shape[1:3]) > _SIDE else frames
+    return clips.resize_short_side(frames, min(_SIDE, *frames.shape[1:3]))
 
 
 def _to_grey(frames: UInt8[np.ndarray, "frames h w 3"]) -> UInt8[np.ndarray, "frames h w"]:
@@ -140,11 +131,15 @@ def _look(sample: sampling.Sample) -> _Look:
     watched = animal.watch(grey, noise=everywhere * np.sqrt(np.pi) / 2)
     still = ~watched.moved if (~watched.moved).mean() > 0.2 else np.ones_like(watched.moved)
     noise = _by_cells(change.mean((0, 1)), still) if change.size else np.full((GRID, GRID), np.nan)
+    red, green, blue = np.median(small[:, still].mean(1, dtype=np.float64), axis=0).tolist()
     return _Look(
         watched=watched,
-        colour=np.median(small[:, still].mean(1, dtype=np.float64), axis=0),
-        noise=float(np.nanmedian(noise) * np.sqrt(np.pi) / 2),
-        flicker=float(np.std(grey[:, still].mean(1))),
+        features={
+            "noise": float(np.nanmedian(noise) * np.sqrt(np.pi) / 2),
+            "flicker": float(np.std(grey[:, still].mean(1))),
+            "redness": red - green,
+            "blueness": blue - green,
+        },
         motion=float(change.mean()) if change.size else float("nan"),
         timers=overlays.find_timers(sample),
         captions=overlays.find_captions(sample.spread),
@@ -218,10 +213,7 @@ def _describe(
         "spread": float(background.std()) / level,
         "contrast": float(high - low) / level,
         "sharpness": float(np.abs(cv2.Laplacian(quiet, cv2.CV_32F)).mean()) / level,
-        "noise": look.noise,
-        "flicker": look.flicker,
-        "redness": float(look.colour[0] - look.colour[1]),
-        "blueness": float(look.colour[2] - look.colour[1]),
+        **look.features,
         "record_height": look.record[0],
         "record_width": look.record[1],
         "gradient_x": float(slope[1]) / level,

@@ -42,11 +42,10 @@ def find_timers(sample: Sample) -> list[Box] | str:
     if runs.shape[1] < 8:
         return f"no search for timers in runs of {runs.shape[1]} frames: it needs 8"
     change = np.abs(np.diff(runs, axis=1)).max(-1)  # runs, t - 1, h, w
-    stepped = np.asarray(change > _STEP)
-    still = np.asarray(change < _QUIET)
-    steps = stepped.sum((0, 1))
+    stepped, still = np.asarray(change > _STEP), np.asarray(change < _QUIET)
     # A pixel of a digit changes now and then, and strongly; otherwise it is still.
-    candidates = (steps >= 1) & ((stepped | still).mean((0, 1)) > 0.97) & (still.mean((0, 1)) > 0.4)
+    candidates = stepped.any((0, 1)) & (still.mean((0, 1)) > 0.4)
+    candidates &= (stepped | still).mean((0, 1)) > 0.97
     frames = sample.runs.reshape(-1, *sample.runs.shape[2:])
     return [
         _whole_line(box, frames)
@@ -84,15 +83,13 @@ def _contrasts(frames: UInt8[np.ndarray, "frames h w 3"]) -> list[UInt8[np.ndarr
 def _parts(mask: Bool[np.ndarray, "h w"], *, reach: int) -> list[tuple[np.ndarray, Box]]:
     """Joins pixels less than `reach` apart; returns pixels and box of the small parts."""
     kernel = np.ones((reach, 2 * reach + 1), np.uint8)
-    joined = cv2.dilate(mask.astype(np.uint8), kernel)
-    count, label = cv2.connectedComponents(joined)
+    count, label = cv2.connectedComponents(cv2.dilate(mask.astype(np.uint8), kernel))
+    highest, widest = _HIGHEST * mask.shape[0], _WIDEST * mask.shape[1]
     parts = []
     for i in range(1, count):
         own = (label == i) & mask
-        if own.sum() < _LEAST_PIXELS:
-            continue
         box = Box(*cv2.boundingRect(own.astype(np.uint8)))
-        if box.height <= _HIGHEST * mask.shape[0] and box.width <= _WIDEST * mask.shape[1]:
+        if own.sum() >= _LEAST_PIXELS and box.height <= highest and box.width <= widest:
             parts.append((own, box))
     return parts
 
@@ -121,14 +118,12 @@ def _is_timer(
 
 def _ring_change(change: Int[np.ndarray, "runs t h w"], box: Box) -> Float[np.ndarray, " frames"]:
     """Returns the largest change around a box per frame, at a margin from blurred edges."""
-    height, width = change.shape[2:]
     near, far = 2, 2 + max(3, box.height // 2)
-    outer = np.zeros((height, width), bool)
+    outer = np.zeros(change.shape[2:], bool)
     for margin, inside in ((far, True), (near, False)):
         rows = slice(max(0, box.y - margin), box.y + box.height + margin)
         outer[rows, max(0, box.x - margin) : box.x + box.width + margin] = inside
-    ring = change[:, :, outer].astype(float)
-    return np.percentile(ring, 98, axis=-1).ravel()
+    return np.percentile(change[:, :, outer].astype(float), 98, axis=-1).ravel()
 
 
 def _is_regular(times_s: Float[np.ndarray, " steps"], fps: float) -> bool:
@@ -137,9 +132,8 @@ def _is_regular(times_s: Float[np.ndarray, " steps"], fps: float) -> bool:
     Source: the mean resultant length; Mardia & Jupp, Directional Statistics (2000), ch. 2.
     """
     interval = np.diff(times_s)
-    for period in (*_PERIODS_S, float(np.median(interval))):
-        if period * fps < 2:  # a period must last two frames to be seen
-            continue
+    periods = (*_PERIODS_S, float(np.median(interval)))
+    for period in (p for p in periods if p * fps >= 2):  # it must last two frames to be seen
         phase = np.exp(2j * np.pi * times_s / period)
         whole = np.rint(interval / period) >= 1  # no two steps within half a period
         if abs(phase.mean()) >= _REGULAR and whole.mean() > 0.8:

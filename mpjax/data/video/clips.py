@@ -214,7 +214,10 @@ class _Picture:
         if self._roi is not None:
             roi = self._coded_roi(self._roi, width, height)
             width, height, self._crop = roi.width, roi.height, _crop_graph(frame, roi)
-        self._size = _scaled(width, height, self._short_side)
+        if self._short_side:
+            size, short = self._short_side, min(width, height)
+            width, height = ((2 * side * size + short) // (2 * short) for side in (width, height))
+        self._size = width, height
         self._blackened = [self._blackened_part(box, frame) for box in self._mask]
 
     def _blackened_part(self, box: Box, frame: av.VideoFrame) -> tuple[slice, slice]:
@@ -273,12 +276,3 @@ def _crop_graph(frame: av.VideoFrame, roi: Box) -> av.filter.Graph:
     crop = graph.add("crop", f"{width}:{height}:{x}:{y}:exact=1")
     graph.link_nodes(source, crop, graph.add("buffersink")).configure()
     return graph
-
-
-def _scaled(width: int, height: int, short_side: int) -> tuple[int, int]:
-    """Returns the size with the short side at `short_side`, the aspect kept, halves rounded up."""
-    if not short_side:
-        return width, height
-    short = min(width, height)
-    width, height = ((2 * side * short_side + short) // (2 * short) for side in (width, height))
-    return width, height
