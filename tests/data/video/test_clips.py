@@ -220,6 +220,8 @@ def test_a_broken_clock_is_refused_rather_than_filled_with_hours_of_stills(tmp_p
 def test_negative_rates_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"-5"):
         next(read_frames(numbered(tmp_path / "a.mp4", 3), target_fps=-5))
+    with pytest.raises(ValueError, match=r"-5"):
+        next(read_frames(numbered(tmp_path / "b.mp4", 3), recorded_fps=-5))
 
 
 # --- clips --------------------------------------------------------------------------------------
