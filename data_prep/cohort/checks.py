@@ -38,7 +38,7 @@ _RULES: dict[str, tuple[Callable[[str], bool], str]] = {
     "day": (
         lambda cell: bool(DAY.fullmatch(cell)),
         "must be a whole number of days after induction, such as 7 (0 or negative before it), "
-        "not a date",
+        "not a date: the days from induction to it",
     ),
     "dose_mg_per_kg": (lambda cell: parse_number(cell) >= 0, "must be a number, 0 or more"),
     "minutes_post_dose": (

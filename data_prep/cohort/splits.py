@@ -17,26 +17,6 @@ from mpjax.taxonomy import NO_PAIN
 FEW_ANIMALS = 3  # per class; with fewer, almost nothing can be estimated
 
 
-def check_config(config: SplitConfig) -> None:
-    """Raises ValueError for a value that no scheme can use."""
-    for name, choices in (
-        ("scheme", ("auto", "fixed", "kfold", "leave_one_group_out")),
-        ("group", ("auto", "animal", "cage")),
-    ):
-        if getattr(config, name) not in choices:
-            raise ValueError(
-                f"split.{name} is {getattr(config, name)!r}, must be one of {', '.join(choices)}"
-            )
-    val, test = config.val_fraction, config.test_fraction
-    if not (val >= 0 and test > 0 and val + test < 1):
-        raise ValueError(
-            f"split.val_fraction is {val} and test_fraction {test}; needs val >= 0, test > 0 and "
-            "a sum below 1"
-        )
-    if config.folds < 2:
-        raise ValueError(f"split.folds is {config.folds}, needs 2 or more")
-
-
 def choose_classes(
     table: pd.DataFrame, path: epath.Path, exclude: Sequence[str]
 ) -> tuple[pd.DataFrame, taxonomies.Taxonomy]:

@@ -69,9 +69,8 @@ def read_cohort(
 
     Raises:
         CohortError: the table cannot be used; all its faults together.
-        ValueError: `split` or the `taxonomy.toml` is faulty.
+        ValueError: the `taxonomy.toml` is faulty.
     """
-    splits.check_config(split)
     path = stores.ready(path)
     cells, faults = _read_cells(path)
     table = _typed(cells, path)
