@@ -147,9 +147,11 @@ def _write_recording(out: epath.Path, config: SyntheticConfig, recording: Record
     with files.write_aside(labels_path) as aside:
         aside.write_text("frame,behaviour\n" + "".join(lines))
     _write_pose(pose_path, *estimate_pose(points, moved.contact, size=size, rng=rng("pose")))
-    truth = {"keypoints": points.astype(np.float32), "contact": moved.contact.astype(np.float32)}
+    places, contact = points.astype(np.float32), moved.contact.astype(np.float32)
     with files.write_aside(keypoints_path) as aside, open(aside, "wb") as file:
-        np.savez_compressed(file, **truth, names=np.array(motion.KEYPOINTS))
+        np.savez_compressed(
+            file, keypoints=places, contact=contact, names=np.array(motion.KEYPOINTS)
+        )
     frames = render.render(moved, recording.coat, scene, camera, size=size, rng=rng("noise"))
     with files.write_aside(video_path) as aside:
         render.encode(os.fspath(aside), frames, fps=config.fps, size=size)

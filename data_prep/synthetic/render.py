@@ -263,8 +263,8 @@ def _floor(scene: Scene, side: int) -> UInt8[np.ndarray, "side side"]:
         start = cage.uniform(WALL_CM, CHAMBER_CM - WALL_CM, 2)
         end = start + cage.normal(0, 1.5, 2)
         shade = float(cage.uniform(32, 46))
-        line = np.rint(np.stack([start, end]) * px * 2**_SHIFT).astype(int).tolist()
-        cv2.line(canvas, *line, shade, 1, cv2.LINE_AA, _SHIFT)
+        start, end = np.rint(np.stack([start, end]) * px * 2**_SHIFT).astype(int).tolist()
+        cv2.line(canvas, start, end, shade, 1, cv2.LINE_AA, _SHIFT)
     _add_walls(canvas, px)
     for _ in range(rng.integers(1, 6)):  # droppings
         x, y = rng.uniform(2 * WALL_CM, CHAMBER_CM - 2 * WALL_CM, 2) * px
