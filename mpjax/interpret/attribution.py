@@ -53,17 +53,11 @@ def cell_index(shape: tuple[int, int, int], grid: tuple[int, int, int]) -> Int[n
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Explainer:
-    """A frozen projector and its heads as functions of a clip's pixels, compiled once per shape.
-
-    Attributes:
-        projector: any.
-        batch_size: altered copies of the clip that are classified at once; limits the memory.
-        gradient_batch: the same for gradients, which keep the activations of every layer.
-    """
+    """A frozen projector and its heads as functions of a clip's pixels, compiled once per shape."""
 
     projector: Projector
-    batch_size: int = 8
-    gradient_batch: int = 2
+    batch_size: int = 8  # altered copies of the clip classified at once; limits the memory
+    gradient_batch: int = 2  # the same for gradients, which keep the activations of every layer
 
     def logits(self, params: Any, head: Any, clips: Array) -> Float[Array, "b classes"]:
         """Classifies clips (uint8, or normalised floats): a pure function, for use in `jax.jit`."""
@@ -81,13 +75,8 @@ class Explainer:
     ) -> Float[np.ndarray, "t h w"]:
         """Attributes score(clip) - score(background) to the pixels, summed over their channels.
 
-        Args:
-            head: variables of a `LinearHead`.
-            clip: as embedded.
-            background: the baseline, shown in every frame.
-            weights: of the logits in the score.
-            steps: points on the straight path from background to clip, in the middle of equal
-                parts.
+        `weights` are those of the logits in the score; `steps` are points on the straight path
+        from background to clip, in the middle of equal parts.
 
         Source: Sundararajan, Taly & Yan (2017), Axiomatic Attribution for Deep Networks
             (arXiv 1703.01365), equations 1 and 3.
@@ -140,21 +129,13 @@ class Explainer:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Subject:
-    """A clip to explain, with the head that predicted it.
-
-    Attributes:
-        explainer: of the projector.
-        head: variables of the `LinearHead` that predicted the clip.
-        clip: as embedded.
-        background: the same without the animal.
-        wanted: cells along t, h, w; along a shorter axis, one per frame or pixel.
-    """
+    """A clip to explain, with the head that predicted it."""
 
     explainer: Explainer
-    head: Any
-    clip: UInt8[np.ndarray, "t h w 3"]
-    background: UInt8[np.ndarray, "h w 3"]
-    wanted: tuple[int, ...]
+    head: Any  # variables of a `LinearHead`
+    clip: UInt8[np.ndarray, "t h w 3"]  # as embedded
+    background: UInt8[np.ndarray, "h w 3"]  # the same without the animal
+    wanted: tuple[int, ...]  # cells along t, h, w; along a shorter axis, one per frame or pixel
 
     @property
     def grid(self) -> tuple[int, int, int]:
@@ -228,11 +209,8 @@ def attribute(
     appears twice in the clip, or that counts only together. A cell that looks like the background
     is not erased: nothing would change.
 
-    Args:
-        subject: the clip.
-        members: the head's classes to explain.
-        pain: those that are pain; its score is the logit of their probability.
-        steps: of the gradients' path.
+    `members` are the head's classes to explain; `pain` those that are pain, whose score is the
+    logit of their probability.
     """
     weights, index, grid = contrast(members), subject.index, subject.grid
     tried = np.flatnonzero(subject.difference >= _VISIBLE)
@@ -260,8 +238,8 @@ def attribute(
         "occlusion": smooth_cells(cells["occlusion"], index, grid) * subject.visible,
     }
     if pain is not None:
-        by_cell = drops(_log_odds(logits, pain))
-        maps["pain"] = smooth_cells(by_cell, index, grid) * subject.visible
+        log_odds = logsumexp(logits[:, pain], axis=1) - logsumexp(logits[:, ~pain], axis=1)
+        maps["pain"] = smooth_cells(drops(log_odds), index, grid) * subject.visible
     figures = {
         "score": float(scores[0]),
         "score_background": float(scores[1]),
@@ -270,13 +248,6 @@ def attribute(
         "erased": len(tried),
     }
     return Attribution(cells, maps, logits[:2], figures)
-
-
-def _log_odds(
-    logits: Float[np.ndarray, "n classes"], members: Bool[np.ndarray, " classes"]
-) -> Float[np.ndarray, " n"]:
-    """Returns the logit of the total probability of `members`."""
-    return logsumexp(logits[:, members], axis=1) - logsumexp(logits[:, ~members], axis=1)
 
 
 def _batches(rows: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, int]]:

@@ -43,9 +43,6 @@ def save(directory: epath.PathLike, variables: Any, metadata: Any) -> None:
 
     Replaces an older checkpoint in `directory`. With several processes, only the first calls it.
     To an object store the checkpoint is copied as a whole: Orbax itself writes to gs:// only.
-
-    Raises:
-        OSError: the folder cannot be written; the message names it.
     """
     directory = make_directory(directory)
     (directory / _METADATA).unlink(missing_ok=True)

@@ -28,7 +28,6 @@ def make_task(
         ValueError: this projector's weights cannot be trained.
     """
     schedule = optim.make_schedule(config.optim, steps=total_steps, steps_per_epoch=steps_per_epoch)
-
     init_params = functools.partial(
         steps.init_params,
         config,

@@ -25,7 +25,7 @@ def make_schedule(config: OptimConfig, *, steps: int, steps_per_epoch: float) ->
     Args:
         config: peak and length of the warm-up, which ends with the run if it is longer.
         steps: of the whole run, at least 1; the learning rate reaches 0 there.
-        steps_per_epoch: > 0; it and the warm-up's steps need not be whole numbers.
+        steps_per_epoch: > 0; need not be a whole number.
 
     Returns:
         Step number, from 0 -> float32 learning rate.
@@ -47,11 +47,8 @@ def make_optimizer(
 ) -> optax.GradientTransformation:
     """Makes AdamW (arXiv 1711.05101) with the published groups of parameters.
 
-    Args:
-        config: betas, weight decay, bound of the gradient's norm, scale of the projector's rate.
-        schedule: learning rate by step.
-        params: what is trained: a dict with some of the keys "head", "adapters" and "projector".
-            Only names and structure are read.
+    Of `params`, a dict with some of the keys "head", "adapters" and "projector", only names and
+    structure are read.
     """
     b1, b2 = config.betas
     in_projector = {
@@ -69,13 +66,8 @@ def make_optimizer(
 def decayed(params: Any) -> Any:
     """Returns which leaves weight decay shrinks: all but norms and relative position bias tables.
 
-    Biases of linear layers are among them, as published.
-
-    Args:
-        params: nested dicts; a norm has "norm" in the name of its module.
-
-    Returns:
-        Booleans with the structure of `params`.
+    Biases of linear layers are among them, as published. A norm has "norm" in the name of its
+    module.
     """
 
     def is_decayed(path: tuple[Any, ...], _: Any) -> bool:
@@ -91,12 +83,7 @@ def update_ema(ema: Any, params: Any, *, decay: float, step: int | Int[Array, ""
     The decay is min(decay, (1 + step) / (10 + step)), so that the random first weights soon lose
     their influence: the rule of `tf.train.ExponentialMovingAverage` with `num_updates`
     (https://www.tensorflow.org/api_docs/python/tf/train/ExponentialMovingAverage).
-
-    Args:
-        ema: the average so far; at the start, a copy of `params`.
-        params: after the update of this step.
-        decay: final value, 0 <= decay < 1.
-        step: number of earlier updates, from 0.
+    At the start, when `step` is 0, `ema` is a copy of `params`.
     """
     kept = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
     return optax.incremental_update(params, ema, 1.0 - kept)
