@@ -51,23 +51,17 @@ def embed(
     projector: Projector,
     config: ProjectorConfig,
     *,
-    workers: pipeline.Workers = pipeline.Workers(),
     mesh: jax.sharding.Mesh | None = None,
     shown: int = 1,
     label: str = "embedding",
 ) -> bool:
-    """Writes the embeddings of every record of `dataset` to `out`.
+    """Writes the embeddings of every record of the folder `dataset` to the Parquet file `out`.
 
     Finished parts are kept next to `out`: a killed run resumes from them, on any mesh. With several
     processes, all must call this; it returns in all of them once `out` is written. Returns False
     if `out` already holds exactly these embeddings.
 
     Args:
-        dataset: folder of the records.
-        out: path of embeddings.parquet.
-        projector: the frozen projector.
-        config: views and batch size.
-        workers: threads and processes that decode.
         mesh: devices, of `partitioning.make_mesh`; None: the first device of this process.
         shown: how often each frame is repeated for the projector; if more than once, the caller
             changes the projector's fingerprint accordingly.
@@ -91,13 +85,12 @@ def embed(
         views=parts.views,
         start=done,
         part=partitioning.local_part(mesh),
-        workers=workers,
     )
     clips = (batch["clips"] for batch in batches)
     if shown > 1:
         clips = (np.repeat(frames, shown, axis=1) for frames in clips)
-    progress = {"total": parts.total, "initial": done, "desc": label, "unit": "batch"}
     embedded = embed_batches(clips, embed_step(projector, mesh))
+    progress = {"total": parts.total, "initial": done, "desc": label, "unit": "batch"}
     for embedding, statistics in tqdm.tqdm(embedded, **progress, disable=not is_writer):
         if is_writer:
             parts.add(embedding, statistics)

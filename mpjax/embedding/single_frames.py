@@ -9,7 +9,6 @@ the projector sees repeated to the length of its clips; all else is as for the c
 import dataclasses
 from collections.abc import Iterable, Iterator
 
-import jax
 import numpy as np
 import pandas as pd
 import simplejpeg
@@ -18,7 +17,7 @@ from etils import epath
 from jaxtyping import Int
 
 from mpjax.config import ProjectorConfig
-from mpjax.data import clips, embeddings, pipeline, records
+from mpjax.data import clips, embeddings, records
 from mpjax.data.dataset import DatasetWriter, Encoded
 from mpjax.data.scene import backgrounds
 from mpjax.embedding import dataset as embedding
@@ -42,8 +41,6 @@ def embed(
     kind: str,
     most: int = 4000,
     seed: int = 0,
-    workers: pipeline.Workers = pipeline.Workers(),
-    mesh: jax.sharding.Mesh | None = None,
 ) -> embeddings.Embeddings:
     """Embeds single frames of all clips that may be trained or tested on, or of a sample of them.
 
@@ -51,15 +48,10 @@ def embed(
     unchanged is not made again, and a killed run resumes.
 
     Args:
-        dataset: folder of the clips' records.
-        out: path of the Parquet file.
-        projector: the frozen projector.
         config: views and batch size, as for the clips; a single frame has one view in time.
         kind: of `KINDS`.
         most: upper limit; of more clips, the same number, +-1, is drawn from each recording.
         seed: of the draw.
-        workers: as for `embedding.embed`.
-        mesh: as for `embedding.embed`.
 
     Returns:
         Their table and embeddings. A row has the `clip_id` and the metadata of the clip whose
@@ -82,8 +74,6 @@ def embed(
         out,
         dataclasses.replace(projector, fingerprint=made_of),
         dataclasses.replace(config, frames=0, views=1),
-        workers=workers,
-        mesh=mesh,
         shown=frames,
         label=f"embedding ({kind}s)",
     )

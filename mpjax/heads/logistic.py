@@ -9,7 +9,7 @@ that they leave out.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
@@ -52,9 +52,6 @@ def row_weights(
     """Returns weights that sum to 1 over the rows outside `left_out`, and are 0 within.
 
     Every clip counts the same however many views it has; with `class_balanced`, every class too.
-
-    Raises:
-        ValueError: no row is left to train on.
     """
     used = ~np.isin(rows.fold, list(left_out))
     if not used.any():
@@ -203,13 +200,12 @@ def predict(
     variables: Variables, embedding: Float[np.ndarray, "n d"]
 ) -> Float[np.ndarray, "n classes"]:
     """Returns the logits of one fitted head, computed in float32."""
-    num_classes = variables["params"]["linear"]["bias"].shape[-1]
-    return np.array(_apply(num_classes)(variables, embedding))
+    return np.array(_apply(variables, embedding))
 
 
-@functools.cache
-def _apply(num_classes: int) -> Callable[[Variables, Any], Array]:
-    return jax.jit(LinearHead(num_classes).apply)
+@jax.jit
+def _apply(variables: Variables, embedding: Array) -> Array:
+    return LinearHead(variables["params"]["linear"]["bias"].shape[-1]).apply(variables, embedding)
 
 
 def average_views(
@@ -242,7 +238,7 @@ class FoldHeads:
 
     heads: dict[int, Variables]
     l2: dict[int, float]
-    # Per candidate l2 the inner cross-validated log-loss; empty if there was nothing to choose.
+    # Inner cross-validated log-loss per head and candidate l2; empty without a choice.
     losses: dict[int, dict[float, float]]
 
 
@@ -260,7 +256,6 @@ def fit_folds(
 
     Args:
         rows: training rows; l2 is chosen by cross-validation over their folds.
-        num_classes: number of classes.
         config: candidates and solver. A single l2 is used as it is.
         predicted: folds that need a head without them; their l2 comes from nested cross-validation.
         validation: the only fold to choose l2 on; no head is trained on it.

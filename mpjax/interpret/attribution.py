@@ -28,22 +28,14 @@ _VISIBLE = 3.0  # grey levels, mean of a cell: twice the coding noise of an empt
 
 
 def contrast(members: Bool[np.ndarray, " classes"]) -> Float[np.ndarray, " classes"]:
-    """Returns weights that make mean(members) - mean(others) of the logits.
-
-    Raises:
-        ValueError: none or all of the classes are members.
-    """
+    """Returns weights of the logits that make mean(members) - mean(others), neither empty."""
     if members.all() or not members.any():
         raise ValueError(f"{members.sum()} of {len(members)} classes form no contrast")
     return (members / members.sum() - ~members / (~members).sum()).astype(np.float32)
 
 
 def cell_index(shape: tuple[int, int, int], grid: tuple[int, int, int]) -> Int[np.ndarray, "t h w"]:
-    """Returns for every pixel of a clip [t, h, w] the number of its cell in a grid.
-
-    Raises:
-        ValueError: there are more cells than pixels along an axis.
-    """
+    """Returns for every pixel of a clip [t, h, w] the number of its cell, none without a pixel."""
     if any(cells > size for cells, size in zip(grid, shape, strict=True)):
         raise ValueError(f"grid {grid} is finer than the clip {shape}; choose fewer cells")
     t, y, x = (np.arange(size) * cells // size for size, cells in zip(shape, grid, strict=True))
@@ -175,22 +167,18 @@ class Subject:
 
 @dataclasses.dataclass(frozen=True)
 class Attribution:
-    """Which parts of a clip are evidence for a class.
+    """Which parts of a clip are evidence for a class."""
 
-    Attributes:
-        cells: importance of each cell by `gradients`, by `occlusion`, and, for comparison, how much
-            it differs from the background (`difference`), whatever the network computes from it.
-        maps: per pixel, smoothed, signed: `gradients`, `occlusion` and, if known, `pain` (by
-            occlusion); cells are shown where there is something to erase in them.
-        ends: logits of the clip and of its background.
-        figures: `score` and `score_background`; `p_background`, the probability of the class in
-            the empty chamber; `gap`, the sum of the gradients minus the difference of the scores,
-            which vanishes with more steps; `erased`, the number of cells tried one by one.
-    """
-
+    # Importance of each cell by `gradients`, by `occlusion`, and, for comparison, `difference`: how
+    # much it differs from the background, whatever the network computes from it.
     cells: dict[str, Float[np.ndarray, " cells"]]
+    # Per pixel, smoothed, signed: `gradients`, `occlusion` and, if known, `pain` (by occlusion);
+    # cells are shown where there is something to erase in them.
     maps: dict[str, Float[np.ndarray, "t h w"]]
-    ends: Float[np.ndarray, "2 classes"]
+    ends: Float[np.ndarray, "2 classes"]  # logits of the clip and of its background
+    # `score` and `score_background`; `p_background`, the probability of the class in the empty
+    # chamber; `gap`, the sum of the gradients minus the difference of the scores, which vanishes
+    # with more steps; `erased`, the number of cells tried one by one.
     figures: dict[str, Any]
 
 

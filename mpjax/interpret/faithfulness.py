@@ -89,7 +89,6 @@ def summarise(
         rows: of the clips, each with its `curves`.
         groups: the animal (or cage) of each clip.
         unit: what a group is called.
-        config: levels and seed.
 
     Returns:
         `check`: per map and test, `better` (how much its area improves on the mean of the random

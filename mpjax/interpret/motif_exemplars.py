@@ -35,19 +35,16 @@ def make(
 ) -> bool:
     """Writes animations of every motif and `gallery.json` into a folder.
 
-    Files of another gallery in the folder are removed. Returns False if it already holds exactly
-    this gallery.
+    Files of another gallery in the folder `out` are removed. Returns False if it already holds
+    exactly this gallery.
 
     Args:
         windows: of `mpjax.data.windows.cut`, with the name of their `class` ('' for none).
         assigned: of each window its motif, the distance to the motif's centre, and whether it is
             unlike every motif.
-        dataset: folder of the records.
-        views: of the embeddings.
         projector: that embedded them; its native head, if any, names actions that motifs resemble.
         count: animations per motif.
         made_of: fingerprint of the codebook.
-        out: the folder.
     """
     out = epath.Path(out)
     stamp = files.fingerprint(_VERSION, made_of, count, projector.fingerprint)

@@ -94,24 +94,20 @@ def choose_programs(config: StudyConfig, names: Sequence[str]) -> tuple[str, ...
         ValueError: the study has no program of that name.
     """
     choices = PROGRAMS if config.train.what in _ON_CLIPS else ("embed",)
-    for name in names:
-        if name not in choices:
-            raise ValueError(
-                f"no program {name!r} with config.train.what={config.train.what}; choose "
-                f"{', '.join(choices)}"
-            )
+    if unknown := [name for name in names if name not in choices]:
+        raise ValueError(
+            f"no program {unknown[0]!r} with config.train.what={config.train.what}; choose "
+            f"{', '.join(choices)}"
+        )
     return tuple(names) or choices
 
 
 def lower(
     name: str, config: StudyConfig, mesh: Mesh, *, attention_impl: str, scan: bool = False
 ) -> jax.stages.Lowered:
-    """Lowers a program of `PROGRAMS` for a mesh.
+    """Lowers a program of `PROGRAMS` for a mesh, which must divide its batch.
 
     `attention_impl` is that of a Video Swin; with `scan`, its deep stages are loops, as on TPUs.
-
-    Raises:
-        ValueError: there is no such program, or the mesh does not divide its batch.
     """
     choose_programs(config, [name])
     projector = abstract_projector(config.projector, attention_impl=attention_impl, scan=scan)
@@ -176,7 +172,6 @@ def compile_costs(
 
     Raises:
         DoesNotFit: the chips' memory is too small.
-        ValueError: as `lower`.
     """
     lowered = lower(name, config, mesh, attention_impl=attention_impl, scan=scan)
     try:
@@ -215,8 +210,8 @@ def report(name: str, config: StudyConfig, topology: str) -> costs.Report:
     costs.chip_of(topology)
     mesh = partitioning.make_mesh(config.mesh, devices_of(topology))
     attention = config.projector.attention_impl
-    if attention == "auto":  # `SwinConfig.chosen_attention` on a TPU
-        attention = "xla"
+    if attention == "auto":
+        attention = "xla"  # as `SwinConfig.chosen_attention` returns on a TPU
     start = time.perf_counter()
     measured = compile_costs(name, config, mesh, attention_impl=attention, scan=True)
     size = config.train.batch_size

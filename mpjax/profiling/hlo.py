@@ -28,7 +28,7 @@ class Collective:
 
     kind: str  # of `COLLECTIVES`
     group: int  # number of devices that take part
-    bytes: int  # of the whole array: what each device ends with (all-gather) or starts from
+    bytes: int  # of the whole array that each device starts from; for all-gather, ends with
     times: int  # how often it runs; more than 1 in a loop
 
     @property

@@ -20,10 +20,8 @@ class CheckpointError(ValueError):
 def make_directory(directory: epath.PathLike) -> epath.Path:
     """Makes `directory` if needed, checks that it can be written, and returns its absolute path.
 
-    Orbax does not check: its threads wait 5 minutes for a directory that cannot be made.
-
-    Raises:
-        OSError: it cannot be made or written; the message names it.
+    Raises OSError if it cannot. Orbax does not check: its threads wait 5 minutes for a directory
+    that cannot be made.
     """
     directory = files.absolute(directory)
     if stores.is_remote(directory):  # object stores have no folders

@@ -107,15 +107,14 @@ class Checkpoints:
     ) -> bool:
         """Starts to write a checkpoint; returns as soon as `state` may be overwritten or donated.
 
+        Returns False if a checkpoint of this step exists already; it is left unchanged. An error of
+        the previous save is raised here.
+
         Args:
             step: number of steps taken.
             state: pytree of JAX arrays, one part of which is `params`.
             data: JSON-serialisable position of the data iterator.
             metrics: of this state; without the metric `best`, it cannot be the best checkpoint.
-
-        Returns:
-            False if a checkpoint of this step exists already; it is left unchanged. An error of
-            the previous save is raised here.
         """
         if step in self._manager.all_steps():
             return False
@@ -195,13 +194,10 @@ class Checkpoints:
 
 
 def check_writes_here(directory: epath.PathLike) -> None:
-    """Refuses an object store that Orbax cannot write to.
+    """Raises CheckpointError if `directory` is in an object store that Orbax cannot write to.
 
     Orbax 0.12 passes gs:// paths to TensorStore's own driver; other paths must be absolute, which
     `s3://bucket` (as `s3:/bucket`) is not (`_build_ocdbt_kvstore_tspec`).
-
-    Raises:
-        CheckpointError: `directory` is in such a store.
     """
     if stores.is_remote(directory) and not os.fspath(directory).startswith("gs://"):
         raise CheckpointError(
@@ -211,11 +207,7 @@ def check_writes_here(directory: epath.PathLike) -> None:
 
 
 def restore_params(directory: epath.PathLike, step: int) -> Any:
-    """Reads only the parameters of a checkpoint, as numpy arrays; the run may still be training.
-
-    Raises:
-        CheckpointError: there is no such checkpoint.
-    """
+    """Reads only the parameters of a checkpoint, as numpy arrays; the run may still be training."""
     path = files.absolute(directory) / str(step)
     if not path.exists():
         raise CheckpointError(f"{path}: no such checkpoint")

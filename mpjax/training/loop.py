@@ -64,9 +64,6 @@ def class_weights(
     """Returns the weight of each class in the loss, on average 1 over the training clips.
 
     A `balance` of "weights" gives all classes the same share of the loss.
-
-    Raises:
-        ValueError: a class has no clip, or `balance` is unknown.
     """
     if balance not in ("none", "weights", "sampling"):
         raise ValueError(f"config.train.balance {balance!r}: choose none, weights or sampling")

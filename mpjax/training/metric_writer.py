@@ -82,6 +82,7 @@ class MetricWriter:
     The metrics of a step are read when the next step is reported, so that the device always has
     work queued and is never waited for; `flush` reads the last one before a checkpoint. On
     leaving it by an exception nothing is flushed: a step that was not yet read is dropped.
+    Reading a metric that is NaN or infinite raises `NotFinite`.
     """
 
     def __init__(
@@ -101,8 +102,7 @@ class MetricWriter:
 
         Args:
             directory: of `metrics.jsonl`, `tensorboard` and `profile`.
-            steps: of the whole run.
-            epochs: of the whole run.
+            steps, epochs: of the whole run.
             batch_size: clips per step, over all processes.
             start: steps taken before: 0, or the step of the checkpoint resumed from.
             log_every: steps between lines of the log; the last step is logged too.
@@ -118,8 +118,8 @@ class MetricWriter:
         # Step and time from which speed is measured: not before the first step, which compiles.
         self._clock: tuple[int, float] | None = None
         self._sent = time.monotonic()
-        length = profile if writer else 0
         folder = files.absolute(directory) / "profile"
+        length = profile if writer else 0
         self._profiler = Profiler(folder, start=start, steps=steps, length=length)
 
     def __enter__(self) -> "MetricWriter":
@@ -155,9 +155,6 @@ class MetricWriter:
                 processes. With the gradient's norm among them, a bad step is refused before its
                 update reaches a checkpoint.
             clip_ids: of this process's part of the batch, named if the step fails.
-
-        Raises:
-            NotFinite: a metric of the step before is NaN or infinite.
         """
         for value in metrics.values():
             value.copy_to_host_async()
@@ -171,9 +168,6 @@ class MetricWriter:
         """Waits for the last reported step, reads it and writes the log to its file.
 
         Called before a checkpoint is saved, so that a run resumed from it finds its log complete.
-
-        Raises:
-            NotFinite: a metric of that step is NaN or infinite.
         """
         self._read_pending()
         if self._writer:
@@ -201,11 +195,7 @@ class MetricWriter:
             self._bar.update(step - self._bar.n)
 
     def evaluated(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Writes the metrics, the same in all processes, of an evaluation on the split `val`.
-
-        Raises:
-            NotFinite: one of them, or of the last step, is NaN or infinite.
-        """
+        """Writes the metrics, the same in all processes, of an evaluation on the split `val`."""
         self._read_pending()
         values = {name: float(value) for name, value in metrics.items()}
         self._check_finite(step, values, what="evaluation on the split val")

@@ -19,16 +19,14 @@ _BIAS_TABLE = "relative_position_bias_table"
 def make_schedule(config: OptimConfig, *, steps: int, steps_per_epoch: float) -> optax.Schedule:
     """Makes the learning rate: a linear warm-up from 0, then a cosine (arXiv 1608.03983) to 0.
 
-    It changes at every step. The published code (mmcv) lowers it once per epoch, on a cosine that
-    begins with the run instead of after the warm-up, and starts the warm-up at a tenth of the peak.
+    It changes at every step, numbered from 0. The published code (mmcv) lowers it once per epoch,
+    on a cosine that begins with the run instead of after the warm-up, and starts the warm-up at a
+    tenth of the peak.
 
     Args:
         config: peak and length of the warm-up, which ends with the run if it is longer.
         steps: of the whole run, at least 1; the learning rate reaches 0 there.
         steps_per_epoch: > 0; need not be a whole number.
-
-    Returns:
-        Step number, from 0 -> float32 learning rate.
     """
     warmup = min(config.warmup_epochs * steps_per_epoch, steps)
 

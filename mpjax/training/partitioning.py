@@ -181,10 +181,8 @@ def layout_table(
 ) -> pd.DataFrame:
     """Tabulates the axes of a mesh that each parameter is sharded over; needs no device.
 
-    Args:
-        params: tree of arrays, or of what has their shape.
-        axes: devices along the mesh's axes, e.g. {"data": 4, "model": 2}.
-        fully_sharded: as `config.mesh.fully_sharded`.
+    Of `params` only shapes are read; `axes` are the devices along the mesh's axes, e.g.
+    {"data": 4, "model": 2}.
 
     Returns:
         Columns parameter, shape, cut over (a name per dimension, "–" where it is whole) and

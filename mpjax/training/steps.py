@@ -57,11 +57,7 @@ class TrainTask:
 
 
 def make_network(projector: Projector, config: TrainConfig) -> Network:
-    """Returns the projector as training runs it: with dropped paths, if it has any.
-
-    Raises:
-        ValueError: the weights of this projector cannot be trained.
-    """
+    """Returns the projector as training runs it: with dropped paths, if it has any."""
     if isinstance(projector.config, swin.SwinConfig):
         model = swin.VideoSwin(
             dataclasses.replace(
@@ -106,8 +102,9 @@ def init_params(
     return params
 
 
-def init_state(task: TrainTask, params: Any) -> State:
-    """Returns the state before the first step."""
+def init_state(task: TrainTask, key: PRNGKeyArray, projector: Any) -> State:
+    """Returns the state before the first step; `projector` holds the weights to start from."""
+    params = task.init_params(key, projector)
     return State(
         step=jnp.zeros((), jnp.int32),
         params=params,
@@ -166,7 +163,6 @@ def train_step(
         frozen: weights of the projector if it is not trained or has adapters; else empty.
         batch: `clips` uint8 [b, t, h, w, 3] and `label` [b].
         key: of the run; the key of the step is derived from it.
-        task: of `compiled_steps.make_task`.
         gather: moves weights from where they are stored to where they are used.
         scatter: moves a gradient to where the weights are stored.
 
