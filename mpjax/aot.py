@@ -23,22 +23,19 @@ def run(config: StudyConfig, topology: str, names: list[str]) -> tuple[list[dict
     os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # several may compile at once
     from mpjax.profiling import aot
 
-    reports, fit = [], True
+    reports = []
     for name in aot.choose_programs(config, names):
         print(f"compiling {name} for {topology} …", flush=True)
         try:
             report = aot.report(name, config, topology)
         except aot.DoesNotFit as error:
             print(f"{name}, {topology}: DOES NOT FIT: {error}", flush=True)
-            reports.append(
-                {"program": name, "topology": topology, "fits": False, "why": str(error)}
-            )
-            fit = False
+            failed = {"program": name, "topology": topology, "fits": False, "why": str(error)}
+            reports.append(failed)
             continue
         print(report, flush=True)
         reports.append(report.to_json())
-        fit &= report.fits
-    return reports, fit
+    return reports, all(report["fits"] for report in reports)
 
 
 def main(config: StudyConfig) -> int:

@@ -57,13 +57,7 @@ class Taxonomy:
             )
 
     def coarse_probabilities(self, p: Float[np.ndarray, "n fine"]) -> Float[np.ndarray, "n coarse"]:
-        """Sums the probabilities of the fine classes of each coarse group.
-
-        Args:
-            p: probability of each fine class, in the order of `fine`.
-
-        Returns:
-            The probability of each group, in the order of `coarse` and with the dtype of `p`.
+        """Sums the probabilities of the fine classes of each coarse group, with the dtype of `p`.
 
         Raises:
             ValueError: there are no groups, or `p` does not have one column per fine class.
@@ -142,11 +136,8 @@ def read_taxonomy(path: epath.PathLike, fine: Iterable[str]) -> Taxonomy:
     """Reads a `taxonomy.toml` (format: this module's docstring) for the classes of a cohort.
 
     Groups keep the file's order; a group that matches no class is left out. Without `[coarse]`,
-    `default_coarse` groups classes `<condition>@d<day>`; other labels have no groups.
-
-    Args:
-        path: the file.
-        fine: the fine classes of the cohort's trainable recordings.
+    `default_coarse` groups classes `<condition>@d<day>`; other labels have no groups. `fine` are
+    the fine classes of the cohort's trainable recordings.
 
     Raises:
         ValueError: the file is not TOML or not in this format, names a class that the cohort does
@@ -158,10 +149,7 @@ def read_taxonomy(path: epath.PathLike, fine: Iterable[str]) -> Taxonomy:
     except ValueError as error:
         raise ValueError(f"{path}: not a TOML file ({error})") from error
     known = sort_fine(fine)
-    faults = _format_faults(values)
-    if not faults:
-        faults = _content_faults(values, known)
-    if faults:
+    if faults := _format_faults(values) or _content_faults(values, known):
         raise ValueError(f"{path}: " + "; ".join(faults))
     chosen = tuple(values.get("fine", known))
     if "coarse" in values:
@@ -211,17 +199,15 @@ def _is_names(value: Any) -> bool:
 
 def _content_faults(values: Mapping[str, Any], known: tuple[str, ...]) -> list[str]:
     chosen = values.get("fine", known)
-    unknown = [name for name in chosen if name not in known]
     faults = []
-    if unknown:
+    if unknown := [name for name in chosen if name not in known]:
         faults.append(
             f"fine: not in the cohort: {', '.join(unknown)}; the cohort has {', '.join(known)}"
         )
     if "coarse" not in values:
         return faults
     matches = {name: _matching(values["coarse"], name) for name in chosen}
-    unmatched = [name for name, groups in matches.items() if not groups]
-    if unmatched:
+    if unmatched := [name for name, groups in matches.items() if not groups]:
         faults.append(f"coarse: no group matches {', '.join(unmatched)}")
     for name, groups in matches.items():
         if len(groups) > 1:

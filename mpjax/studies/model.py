@@ -29,47 +29,26 @@ _COMPARED = 64  # windows by which a codebook is recognised
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TrainedStudy:
-    """What a study has learned, and how it cut its videos into clips.
-
-    Attributes:
-        workdir: its folder.
-        taxonomy: its classes.
-        video: geometry of its clips.
-        views: of each clip.
-        views_meta: the same as JSON.
-        projector: what embeds them.
-        batch_size: views that it embeds at once.
-        heads: variables of its heads, by name.
-        temperature: {"value", …} of its calibration, or {"value": None, "why"}.
-        codebook: the final motifs, with their gates; None: there are none.
-        no_codebook: why not.
-        video_hashes: sha256 of the study's own videos.
-        all_cropped: whether every recording of the study was cropped to a region of interest.
-        fingerprints: of dataset, heads, projector and codebook (None: without).
-    """
+    """What a study has learned, and how it cut its videos into clips."""
 
     workdir: Workdir
     taxonomy: Taxonomy
     video: VideoConfig
-    views: "Views"
-    views_meta: dict[str, Any]
+    views: "Views"  # of each clip
+    views_meta: dict[str, Any]  # the same as JSON
     projector: "Projector"
-    batch_size: int
-    heads: dict[str, Any]
-    temperature: dict[str, Any]
-    codebook: Codebook | None
-    no_codebook: str
-    video_hashes: frozenset[str]
-    all_cropped: bool
-    fingerprints: dict[str, str | None]
+    batch_size: int  # views that the projector embeds at once
+    heads: dict[str, Any]  # their variables, by name
+    temperature: dict[str, Any]  # {"value", …} of the calibration, or {"value": None, "why"}
+    codebook: Codebook | None  # the final motifs, with their gates
+    no_codebook: str  # why there is none
+    video_hashes: frozenset[str]  # sha256 of the study's own videos
+    all_cropped: bool  # whether every recording was cropped to a region of interest
+    fingerprints: dict[str, str | None]  # of dataset, heads, projector, codebook (None: without)
 
 
 def load(workdir: epath.PathLike, *, weights: str = "") -> TrainedStudy:
-    """Reads the study in `workdir`.
-
-    Args:
-        workdir: its folder.
-        weights: of its projector, where they have moved since.
+    """Reads the study in `workdir`; `weights` are its projector's, where they have moved.
 
     Raises:
         FileNotFoundError, ValueError: there is no finished study, or its parts do not belong

@@ -19,8 +19,8 @@ def projector_of(config: StudyConfig, trained: epath.PathLike | None = None) -> 
 
     Args:
         config: of the study.
-        trained: folder of the projector that training left, which is taken where `config.train`
-            trains the projector; None: the one that training starts from.
+        trained: folder that training left, taken where `config.train` trains the projector; None:
+            the projector that training starts from.
 
     Raises:
         ValueError: the projector has not been trained yet, or cannot be read.

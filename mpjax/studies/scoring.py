@@ -145,7 +145,7 @@ def score(
 
     Args:
         study: the finished study.
-        embedder: of its projector.
+        embedder: `make_embedder(study)`.
         sources: the recordings.
         cache: folder of the embeddings of each, from which a killed run continues.
 
@@ -194,8 +194,15 @@ def write(scores: Scores, out: epath.Path) -> None:
             aside.write_bytes(text.encode("utf-8" if text.isascii() else "utf-8-sig"))
     about = scores.provenance | {"notes": scores.notes, "reading": READING}
     files.write_json(out / "provenance.json", about)
-    for line in (*_lines(scores.recordings), *scores.notes, *READING[:1]):
-        print(line)
+    kind = "group" if "group" in scores.recordings else "class"
+    for row in scores.recordings.to_dict("records"):
+        unlike = (
+            "" if row["unlike"] is None else f"; {row['unlike']:.0%} of clips unlike the study's"
+        )
+        pain = f", pain {row['pain']:.2f}" if "pain" in row else ""
+        best = f"{row[kind]} {row[new_recordings.column(kind, row[kind])]:.2f}"
+        print(f"{row['video']}: {best}{pain}, {row['clips']} clip(s){unlike}")
+    print(*scores.notes, *READING[:1], sep="\n")
     written = ", ".join(f"{name}.csv" for name in TABLES)
     print(f"tables {out}: {written}; {len(scores.recordings)} recording(s)")
 
@@ -253,18 +260,6 @@ def _score(source: Source, embedded: "Embeddings", study: TrainedStudy) -> new_r
     _, log_p = probe.predict_by_every_head(study.heads, embedded.embedding, clip)
     temperature = study.temperature["value"] or 1.0
     return new_recordings.score(clips, log_p, study.taxonomy, temperature=temperature)
-
-
-def _lines(table: pd.DataFrame) -> Iterator[str]:
-    """Yields the answer for each recording."""
-    kind = "group" if "group" in table else "class"
-    for row in table.to_dict("records"):
-        unlike = (
-            "" if row["unlike"] is None else f"; {row['unlike']:.0%} of clips unlike the study's"
-        )
-        pain = f", pain {row['pain']:.2f}" if "pain" in row else ""
-        best = f"{row[kind]} {row[new_recordings.column(kind, row[kind])]:.2f}"
-        yield f"{row['video']}: {best}{pain}, {row['clips']} clip(s){unlike}"
 
 
 def _notes(

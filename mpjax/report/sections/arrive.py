@@ -17,29 +17,17 @@ from mpjax.taxonomy import parse_fine_name
 
 @dataclasses.dataclass(frozen=True)
 class Item:
-    """One item of the checklist.
-
-    Attributes:
-        title: of the item.
-        known: sentences, from the data.
-        missing: what the authors must fill in, as nouns.
-    """
+    """One item of the checklist."""
 
     title: str
-    known: Sequence[str]
-    missing: Sequence[str] = ()
+    known: Sequence[str]  # sentences, from the data
+    missing: Sequence[str] = ()  # what the authors must fill in, as nouns
 
 
 def fill(
     metrics: Mapping[str, Any], predictions: Predictions, *, answers: Sequence[str]
 ) -> list[Item]:
-    """Fills the ten items.
-
-    Args:
-        metrics: the content of metrics.json.
-        predictions: the evaluated predictions.
-        answers: the report's headline sentences, for the item on results.
-    """
+    """Fills the ten items; `answers` are the report's headline sentences, for the results."""
     table, drug = predictions.table, metrics["drug"]
     labelled = not any(map(parse_fine_name, predictions.taxonomy.fine))
     treated = table[table["drug"] != ""]

@@ -7,19 +7,13 @@ from mpjax.analysis.raters.score import MODEL
 from mpjax.formatting import count
 from mpjax.report import columns as col
 from mpjax.report.sections.answers import name_task
-from mpjax.report.tables import Row, Table, Tables, by_name, remark, spread
+from mpjax.report.tables import Row, Table, by_name, remark, spread
 
 
 def tabulate(
     found: Mapping[str, Any], raters: Mapping[str, Any], tasks: Mapping[str, Any]
-) -> Tables:
-    """Returns the table of methods, none without rows.
-
-    Args:
-        found: what metrics.json holds under `methods`.
-        raters: what it holds under `raters`; their scores are of fewer clips, as a note says.
-        tasks: its `fine` and, where there is one, `coarse`.
-    """
+) -> dict[str, Table]:
+    """Returns the table of methods; the raters' scores are of fewer clips, as a note says."""
     scored = [kind for kind in tasks if kind in (found.get("rows") or [{}])[0]]
     rows = []
     for row in found.get("rows", []):

@@ -36,11 +36,7 @@ Cells = dict[tuple[str, str], dict[str, list]]
 
 
 def draw(found: Mapping[str, Any]) -> Figures:
-    """Draws stability, effects, usage, course and ethogram, where there are any.
-
-    Args:
-        found: what metrics.json holds under `motifs`; empty: nothing.
-    """
+    """Draws stability, effects, usage, course and ethogram."""
     if "tests" not in found:
         return {}
     usage = [row for row in found["tests"] if row["measure"] == "usage"]

@@ -8,17 +8,13 @@ from mpjax.analysis.stats.estimates import ALPHA
 from mpjax.formatting import count, interval, number, p_phrase, percent
 from mpjax.report import columns as col
 from mpjax.report.sections.answers import name_task
-from mpjax.report.tables import WHY, Column, Row, Table, Tables, by_name, reason, spread
+from mpjax.report.tables import WHY, Column, Row, Table, by_name, reason, spread
 
 ALL = "all raters"
 
 
-def tabulate(raters: Mapping[str, Any]) -> Tables:
-    """Returns the tables of the raters by name; none without rows.
-
-    Args:
-        raters: what metrics.json holds under `raters`; empty where nobody has rated.
-    """
+def tabulate(raters: Mapping[str, Any]) -> dict[str, Table]:
+    """Returns the tables of the raters."""
     if "tasks" not in raters:
         return {}
     tables = [_accuracy(raters), _differences(raters), _agreement(raters), _trials(raters)]
@@ -26,11 +22,7 @@ def tabulate(raters: Mapping[str, Any]) -> Tables:
 
 
 def sentences(raters: Mapping[str, Any]) -> list[str]:
-    """Says per task how often raters and methods were correct on the same clips.
-
-    Args:
-        raters: the content of raters.json.
-    """
+    """Says per task how often raters and methods were correct on the same clips."""
     lines, package = [], raters.get("package", {})
     for kind, task in raters.get("tasks", {}).items():
         found = raters["pooled"][kind]["accuracy"]
