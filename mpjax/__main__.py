@@ -36,7 +36,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"mpjax {importlib.metadata.version('mpjax')}")
         sys.exit(0)
     if first not in commands.MODULES:
-        print(f"error: {_unknown(first)}", file=sys.stderr)
+        kind = "flag" if first.startswith("-") else "command"
+        known = [*commands.MODULES, "--help", "--version"]
+        near = difflib.get_close_matches(first, known, n=1, cutoff=0.5)
+        hint = f"did you mean `mpjax {near[0]}`?" if near else "`mpjax --help` lists them all"
+        print(f"error: mpjax has no {kind} {first!r}; {hint}", file=sys.stderr)
         sys.exit(2)
     sys.argv = [sys.argv[0], *words[1:]]
     runpy.run_module(commands.MODULES[first], run_name="__main__", alter_sys=True)
@@ -49,14 +53,6 @@ def describe() -> str:
         lines += [title, *(f"  {name:<10} {commands.purpose(of)}" for name, of in group.items())]
         lines.append("")
     return "\n".join([*lines, _CLOSING])
-
-
-def _unknown(word: str) -> str:
-    kind = "flag" if word.startswith("-") else "command"
-    known = [*commands.MODULES, "--help", "--version"]
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    hint = f"did you mean `mpjax {near[0]}`?" if near else "`mpjax --help` lists them all"
-    return f"mpjax has no {kind} {word!r}; {hint}"
 
 
 if __name__ == "__main__":

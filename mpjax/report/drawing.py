@@ -83,14 +83,9 @@ def new_rows(
     width: float = 5.2,
     line: float | None = None,
 ) -> Iterator[tuple[Figure, Axes]]:
-    """Opens axes with one named row per estimate, from top to bottom.
+    """Opens axes with one named row per estimate, from top to bottom; sizes in inches.
 
-    Args:
-        labels: of the rows.
-        label: of the axis of values.
-        height: in inches.
-        width: in inches.
-        line: the value at which a dashed line runs through all rows: chance, or no effect.
+    `label` names the axis of values; at `line` (chance, or no effect) a dashed line runs through.
     """
     with new_axes(width, height, grid="x") as (figure, axes):
         if line is not None:

@@ -49,12 +49,6 @@ class Level(_Result):
     confusion: list[list[int]] | None  # true classes by predicted ones; None: nothing evaluated
 
 
-def _level(raw: Mapping[str, Any]) -> Level:
-    figures = {name: _estimate(raw[name]) for name in ("accuracy", "mean_class_accuracy")}
-    confusion = raw["confusion"] if isinstance(raw["confusion"], list) else None
-    return Level.of(raw, confusion=confusion, **figures)
-
-
 @dataclasses.dataclass(frozen=True)
 class Task(_Result):
     """Classification into the fine or the coarse classes, on held-out animals."""
@@ -66,7 +60,12 @@ class Task(_Result):
 
 
 def _task(raw: Mapping[str, Any]) -> Task:
-    levels = {name: _level(raw[name]) for name in ("clip", "recording", "animal_day")}
+    levels = {}
+    for name in ("clip", "recording", "animal_day"):
+        found = raw[name]
+        figures = {key: _estimate(found[key]) for key in ("accuracy", "mean_class_accuracy")}
+        confusion = found["confusion"] if isinstance(found["confusion"], list) else None
+        levels[name] = Level.of(found, confusion=confusion, **figures)
     return Task.of(raw, classes=tuple(raw["classes"]), **levels)
 
 

@@ -104,22 +104,18 @@ def _read_codebook(workdir: Workdir) -> tuple[Codebook | None, str]:
     if not path.exists():
         return None, "the study has no motifs (config.motifs.run=true, `python -m mpjax.explain`)"
     book = codebooks.load(path)
-    if not _fits(book, workdir):
-        return None, "its motifs are of other embeddings; run `python -m mpjax.explain` again"
-    return book, ""
-
-
-def _fits(book: Codebook, workdir: Workdir) -> bool:
-    """Returns whether the codebook gives the study's embeddings the distances that were noted."""
+    other = "its motifs are of other embeddings; run `python -m mpjax.explain` again"
     if not (workdir.windows.exists() and workdir.embeddings.exists()):
-        return False
+        return None, other
+    # It fits where it gives the study's embeddings the distances that were noted.
     column = f"distance[{FINAL}]"
     then = pd.read_parquet(workdir.windows, columns=["clip_id", column])
     table, embedding, _, _ = read_windows(workdir)
     if then["clip_id"].tolist() != table["clip_id"].tolist():
-        return False
+        return None, other
     try:
         now = book.assign(embedding[:_COMPARED]).distance
     except ValueError:  # embeddings of another width
-        return False
-    return bool(np.allclose(now, then[column].to_numpy()[:_COMPARED], rtol=1e-4))
+        return None, other
+    fits = np.allclose(now, then[column].to_numpy()[:_COMPARED], rtol=1e-4)
+    return (book, "") if fits else (None, other)

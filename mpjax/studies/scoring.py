@@ -78,10 +78,10 @@ class Scores:
 def find_sources(
     words: Sequence[epath.PathLike], *, rows: Sequence[dict[str, Any]] = (), roi: str = ""
 ) -> list[Source]:
-    """Returns the recordings that files, folders and the rows of a table name, each once.
+    """Returns the recordings that videos, folders of them and the rows of a table name, each once.
 
     Args:
-        words: paths of videos, or of folders of them.
+        words: paths of videos, or of folders.
         rows: `video`, `path`, `roi` and `fps` of further recordings.
         roi: region of interest x:y:w:h in px, of all that have none of their own.
 
@@ -106,17 +106,13 @@ def find_sources(
 def run(
     model: epath.PathLike, sources: Sequence[Source], out: epath.PathLike, *, weights: str = ""
 ) -> int:
-    """Scores recordings and writes the tables; returns the exit status: 1 where one is unreadable.
+    """Scores recordings by the study in the folder `model`; writes the tables to the folder `out`.
 
-    Args:
-        model: folder of the finished study.
-        sources: the recordings.
-        out: folder of the tables.
-        weights: of the study's projector, where they have moved.
+    `weights` are those of the study's projector, where they have moved. Returns the exit status: 1
+    where a recording is unreadable.
 
     Raises:
-        FileNotFoundError, ValueError: no finished study in `model`, or none of the recordings can
-            be read.
+        FileNotFoundError, ValueError: no finished study, or none of the recordings can be read.
     """
     folder = check_output_folder(out)
     foreign = [f"{name}.csv" for name in TABLES if (folder / f"{name}.csv").exists()]
@@ -143,11 +139,7 @@ def score(
 ) -> Scores:
     """Scores recordings; those that cannot be read are named and left out.
 
-    Args:
-        study: the finished study.
-        embedder: `make_embedder(study)`.
-        sources: the recordings.
-        cache: folder of the embeddings of each, from which a killed run continues.
+    A killed run continues from the embeddings in the folder `cache`.
 
     Raises:
         ValueError: none of the recordings can be read.

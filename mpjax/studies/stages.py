@@ -4,6 +4,7 @@ A stage whose inputs are unchanged is skipped and says so. The binaries call the
 """
 
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from etils import epath
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from data_prep.cohort import Cohort
 
 ON_EMBEDDINGS, ON_CLIPS = ("probe", "sweep"), ("head", "lora", "all")  # of config.train.what
+Stage = Callable[[StudyConfig, Workdir], bool | None]
 _DOWNLOAD = {"gs://": "gcloud storage cp", "s3://": "aws s3 cp"}
 
 
@@ -43,12 +45,12 @@ def run(config: StudyConfig, workdir: epath.PathLike) -> int:
             "--config.build.allow_failures=true"
         )
         return 1
-    trained_first = config.train.what in ON_CLIPS
-    for number, stage in enumerate(("training", "") if trained_first else ("", "heads"), start=3):
-        _announce(number, stage or "embeddings")
-        if not stage:
-            embed(config, workdir)
-        elif not train(config, workdir):
+    order: list[tuple[str, Stage]] = [("embeddings", embed), ("heads", train)]
+    if config.train.what in ON_CLIPS:
+        order = [("training", train), ("embeddings", embed)]
+    for number, (name, stage) in enumerate(order, start=3):
+        _announce(number, name)
+        if stage(config, workdir) is False:
             return 0  # stopped by a signal
     _announce(5, "explanations")
     explain(config, workdir)

@@ -20,10 +20,7 @@ def tabulate(
         accuracy = row["fine"]["accuracy"]
         laid: Row = {"method": row["name"], "n": count(accuracy.get("n") or 0, found["level"])}
         for kind in scored:
-            scores = row[kind]
-            laid |= _scores(
-                kind, scores["accuracy"], scores["mean_class_accuracy"], scores.get("difference")
-            )
+            laid |= _scores(kind, row[kind])
         rows.append(laid | {"note": remark(accuracy)})
     if raters.get("pooled"):
         rows += [_rated(raters, scored)] if rows else []
@@ -40,16 +37,11 @@ def tabulate(
     return by_name([Table("methods", "The model compared with other methods", rows, columns)])
 
 
-def _scores(
-    kind: str,
-    accuracy: Mapping[str, Any],
-    mean_class: Mapping[str, Any],
-    difference: Mapping[str, Any] | None,
-) -> Row:
+def _scores(kind: str, found: Mapping[str, Any]) -> Row:
     return {
-        **spread(kind, accuracy),
-        **spread(f"{kind}_mean_class", mean_class),
-        **spread(f"{kind}_difference", difference or {}),
+        **spread(kind, found["accuracy"]),
+        **spread(f"{kind}_mean_class", found.get("mean_class_accuracy") or {}),
+        **spread(f"{kind}_difference", found.get("difference") or {}),
     }
 
 
@@ -60,5 +52,6 @@ def _rated(raters: Mapping[str, Any], scored: list[str]) -> Row:
     laid: Row = {"method": who, "n": count(raters["package"]["clips"], "clip")}
     for kind in scored:
         accuracy = raters["pooled"][kind]["accuracy"]
-        laid |= _scores(kind, accuracy, {}, model.get(kind, {}).get("difference"))
+        difference = model.get(kind, {}).get("difference")
+        laid |= _scores(kind, {"accuracy": accuracy, "difference": difference})
     return laid | {"note": "on the clips that they rated; the difference is of accuracy"}

@@ -17,15 +17,16 @@ Tasks = Mapping[str, Any]
 
 def tabulate(calibration: Mapping[str, Any], tasks: Tasks) -> dict[str, Table]:
     """Returns the tables of calibration error, reliability and coverage."""
+    each = [(name_task(task, kind), calibration.get(kind) or {}) for kind, task in tasks.items()]
     scored = [
         {"classes": label, "probabilities": when, **found[when]}
-        for label, found in _each(calibration, tasks)
+        for label, found in each
         for when in ("before", "after")
         if "ece" in found.get(when, {})
     ]
     bins = [
         {"classes": label, **entry}
-        for label, found in _each(calibration, tasks)
+        for label, found in each
         for entry in found.get("reliability", [])
     ]
     points = [
@@ -56,10 +57,6 @@ def tabulate(calibration: Mapping[str, Any], tasks: Tasks) -> dict[str, Table]:
             ),
         ]
     )  # fmt: skip
-
-
-def _each(calibration: Mapping[str, Any], tasks: Tasks) -> list[tuple[str, Mapping[str, Any]]]:
-    return [(name_task(task, kind), calibration.get(kind) or {}) for kind, task in tasks.items()]
 
 
 def _coverage(calibration: Mapping[str, Any], tasks: Tasks) -> dict[str, Any]:

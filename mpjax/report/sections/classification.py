@@ -61,19 +61,18 @@ def _scores(scores: Mapping[str, Any], *keys: str) -> Row:
 
 def _levels(tasks: Mapping[str, Any]) -> Table:
     rows: list[Row] = [
-        {"classes": len(task["classes"]), "level": name, "n": task[level]["accuracy"].get("n"),
-         **_scores(task[level], *_EXTRA),
+        {"task": name_task(task, kind), "classes": len(task["classes"]), "level": name,
+         "n": task[level]["accuracy"].get("n"), **_scores(task[level], *_EXTRA),
          "permutation_p": task[level].get("permutation", {}).get("p"),
          "chance": task["chance"]["value"], "majority": task["majority"][level]["value"],
          WHY: reason(task[level]["accuracy"])}
-        for task in tasks.values()
+        for kind, task in tasks.items()
         for level, name in LEVELS.items()
     ]  # fmt: skip
     optional = {key: col.share_estimate(heading, key) for key, heading in _EXTRA.items()}
     optional["permutation_p"] = col.p_value("Permutation p", "permutation_p")
     columns = [
-        col.integer("Classes", "classes"), col.text("Level", "level"), col.integer("n", "n"),
-        *_SCORES,
+        col.text("Task", "task"), col.text("Level", "level"), col.integer("n", "n"), *_SCORES,
         *(column for key, column in optional.items() if any(row[key] is not None for row in rows)),
         col.share("Chance", "chance"), col.share("Majority class", "majority"),
     ]  # fmt: skip

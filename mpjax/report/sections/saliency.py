@@ -17,8 +17,8 @@ _TESTS = {"deletion": "erasing", "insertion": "showing"}
 _KINDS = {"right": "most confident correct", "wrong": "most confident wrong", "drawn": "at random"}
 # Colour, marker and line of each map, and what it is called.
 _MAPS = {
-    "occlusion": (COLOURS[0], "o", "-", "map by occlusion"),
-    "gradients": (COLOURS[1], "s", "-", "map by gradients"),
+    "occlusion": (COLOURS[0], "o", "-", "occlusion map"),
+    "gradients": (COLOURS[1], "s", "-", "gradient map"),
     "difference": (COLOURS[2], "^", DASHES, "where the animal is"),
 }
 
@@ -38,9 +38,9 @@ def headline(found: Mapping[str, Any]) -> list[str]:
         "For comparison: erasing the places where the animal is first, without any map, makes "
         f"the area smaller by {number(plain['value'], 3)}{between}.",
         f"The model gives the class that it predicts a probability of {percent(p)} on average, "
-        f"and of {percent(empty)} with the animal erased from all frames (chance with "
-        f"{len(found['classes'])} classes: {percent(1 / len(found['classes']))}). No map can show "
-        "what the model reads from the empty chamber.",
+        f"and of {percent(empty)} with the animal erased from all frames (chance, 1 in "
+        f"{len(found['classes'])}: {percent(1 / len(found['classes']))}). No map can show what the "
+        "model reads from the empty chamber.",
     ]
 
 
