@@ -24,11 +24,7 @@ _CLOSING = """\
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs a subcommand as `python -m` would, with the same exit status.
-
-    Args:
-        argv: the arguments after `mpjax`; None: those of the command line.
-    """
+    """Runs a subcommand as `python -m` would, with the same exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
     first = words[0] if words else "--help"
     if first == "help" and len(words) > 1:

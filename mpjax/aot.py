@@ -16,38 +16,29 @@ from mpjax import cli
 from mpjax.config import StudyConfig
 
 
-def run(config: StudyConfig, topology: str, names: list[str]) -> tuple[list[dict], bool]:
-    """Reports on programs, one after the other; returns the figures, and whether all fit."""
+def main(config: StudyConfig) -> int:
+    """Reports on the programs, one after the other, and writes the figures."""
     os.environ["JAX_PLATFORMS"] = "cpu"  # read when JAX is imported; no TPU is needed
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # nor a metadata server
     os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # several may compile at once
     from mpjax.profiling import aot
 
-    reports, fit = [], True
-    for name in aot.choose_programs(config, names):
+    values, reports = flags.FLAGS, []
+    topology = values.topology
+    for name in aot.choose_programs(config, values.programs):
         print(f"compiling {name} for {topology} …", flush=True)
         try:
             report = aot.report(name, config, topology)
         except aot.DoesNotFit as error:
             print(f"{name}, {topology}: DOES NOT FIT: {error}", flush=True)
-            reports.append(
-                {"program": name, "topology": topology, "fits": False, "why": str(error)}
-            )
-            fit = False
+            failed = {"program": name, "topology": topology, "fits": False, "why": str(error)}
+            reports.append(failed)
             continue
         print(report, flush=True)
         reports.append(report.to_json())
-        fit &= report.fits
-    return reports, fit
-
-
-def main(config: StudyConfig) -> int:
-    """Reports, and writes the figures."""
-    values = flags.FLAGS
-    reports, fit = run(config, values.topology, values.programs)
     if values.json:
         epath.Path(values.json).write_text(json.dumps(reports, indent=1))
-    return 0 if fit else 1
+    return 0 if all(report["fits"] for report in reports) else 1
 
 
 if __name__ == "__main__":

@@ -18,23 +18,17 @@ from mpjax import cli
 
 
 def main() -> None:
-    """Runs the binary."""
-    checkpoint = flags.DEFINE_string("checkpoint", None, "Weights to convert.", required=True)
-    out = flags.DEFINE_string("out", None, "Directory to write the projector to.", required=True)
-    alpha = flags.DEFINE_float("lora_alpha", None, "Of LoRA adapters; default: their rank.")
-    classes = flags.DEFINE_string("classes", "", "Text file: a class name per line.")
+    """Converts the weights that the flags name."""
+    from mpjax.models.weights import conversion
 
-    def run() -> None:
-        from mpjax.models.weights import conversion
-
-        print(
-            conversion.convert(
-                checkpoint.value, out.value, lora_alpha=alpha.value, classes=classes.value
-            )
-        )
-
-    cli.start_plain(run)
+    given = flags.FLAGS
+    alpha, classes = given.lora_alpha, given.classes
+    print(conversion.convert(given.checkpoint, given.out, lora_alpha=alpha, classes=classes))
 
 
 if __name__ == "__main__":
-    main()
+    flags.DEFINE_string("checkpoint", None, "Weights to convert.", required=True)
+    flags.DEFINE_string("out", None, "Directory to write the projector to.", required=True)
+    flags.DEFINE_float("lora_alpha", None, "Of LoRA adapters; default: their rank.")
+    flags.DEFINE_string("classes", "", "Text file: a class name per line.")
+    cli.start_plain(main)

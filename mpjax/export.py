@@ -11,40 +11,32 @@ Of a finished study (its predictions, its motifs, its heads), `--what` writes an
 Motifs are those of the codebook of all animals that may be trained on.
 """
 
+from typing import Any
+
 from absl import flags
 
 from mpjax import cli
 
+_PASSED = ("what", "videos", "session_start", "species", "age", "weights")
+
 
 def main() -> None:
-    """Runs the binary."""
-    workdir = flags.DEFINE_string("workdir", None, "Folder of the study.", required=True)
-    out = flags.DEFINE_string("out", None, "Folder to write.", required=True)
-    what = flags.DEFINE_list("what", ["csv", "boris"], "Any of csv, boris, nwb, model.")
-    videos = flags.DEFINE_string("videos", "", "Folder of the videos, where they have moved.")
-    start = flags.DEFINE_string(
-        "session_start", "", "nwb: ISO 8601, of recordings whose date is not known."
-    )
-    species = flags.DEFINE_string("species", "Mus musculus", "nwb: in Latin.")
-    age = flags.DEFINE_string("age", "", "nwb: of the animals, ISO 8601, e.g. P12W or P10W/P14W.")
-    weights = flags.DEFINE_string("weights", "", "The study's projector weights, if they moved.")
+    """Writes the formats that the flags name."""
+    from mpjax.studies import export
 
-    def run() -> None:
-        from mpjax.studies import export
-
-        export.run(
-            workdir.value,
-            out.value,
-            what=what.value,
-            videos=videos.value,
-            session_start=start.value,
-            species=species.value,
-            age=age.value,
-            weights=weights.value,
-        )
-
-    cli.start_plain(run)
+    given = flags.FLAGS
+    passed: dict[str, Any] = {name: given[name].value for name in _PASSED}
+    export.run(given.workdir, given.out, **passed)
 
 
 if __name__ == "__main__":
-    main()
+    flags.DEFINE_string("workdir", None, "Folder of the study.", required=True)
+    flags.DEFINE_string("out", None, "Folder to write.", required=True)
+    flags.DEFINE_list("what", ["csv", "boris"], "Any of csv, boris, nwb, model.")
+    flags.DEFINE_string("videos", "", "Folder of the videos, where they have moved.")
+    when = "nwb: ISO 8601, of recordings whose date is not known."
+    flags.DEFINE_string("session_start", "", when)
+    flags.DEFINE_string("species", "Mus musculus", "nwb: in Latin.")
+    flags.DEFINE_string("age", "", "nwb: of the animals, ISO 8601, e.g. P12W or P10W/P14W.")
+    flags.DEFINE_string("weights", "", "The study's projector weights, if they moved.")
+    cli.start_plain(main)

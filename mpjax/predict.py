@@ -23,23 +23,20 @@ from absl import flags
 from mpjax import cli
 
 
-def main() -> None:
-    """Runs the binary."""
-    model = flags.DEFINE_string("model", None, "Folder of a finished study.", required=True)
-    out = flags.DEFINE_string("out", None, "Folder of the tables.", required=True)
-    cohort = flags.DEFINE_string("cohort", "", "Table of recordings: video, and roi and fps.")
-    roi = flags.DEFINE_string("roi", "", "Region of interest x:y:w:h in px, of all recordings.")
-    weights = flags.DEFINE_string("weights", "", "The study's projector weights, if they moved.")
+def main(*words: str) -> int:
+    """Scores the videos that words and flags name; returns the exit status."""
+    from mpjax.studies import scoring, stages
 
-    def score(*words: str) -> int:
-        from mpjax.studies import scoring, stages
-
-        rows = stages.read_recordings(cohort.value) if cohort.value else []
-        sources = scoring.find_sources(words, rows=rows, roi=roi.value)
-        return scoring.run(model.value, sources, out.value, weights=weights.value)
-
-    cli.start_plain(score, words=True)
+    given = flags.FLAGS
+    rows = stages.read_recordings(given.cohort) if given.cohort else []
+    sources = scoring.find_sources(words, rows=rows, roi=given.roi)
+    return scoring.run(given.model, sources, given.out, weights=given.weights)
 
 
 if __name__ == "__main__":
-    main()
+    flags.DEFINE_string("model", None, "Folder of a finished study.", required=True)
+    flags.DEFINE_string("out", None, "Folder of the tables.", required=True)
+    flags.DEFINE_string("cohort", "", "Table of recordings: video, and roi and fps.")
+    flags.DEFINE_string("roi", "", "Region of interest x:y:w:h in px, of all recordings.")
+    flags.DEFINE_string("weights", "", "The study's projector weights, if they moved.")
+    cli.start_plain(main, words=True)

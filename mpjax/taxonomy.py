@@ -123,11 +123,8 @@ def read_taxonomy(path: epath.PathLike, fine: Iterable[str]) -> Taxonomy:
     """Reads a `taxonomy.toml` (format: this module's docstring) for the classes of a cohort.
 
     Groups keep the file's order; a group that matches no class is left out. Without `[coarse]`,
-    `default_coarse` groups classes `<condition>@d<day>`; other labels have no groups.
-
-    Args:
-        path: the file.
-        fine: the fine classes of the cohort's trainable recordings.
+    `default_coarse` groups classes `<condition>@d<day>`; other labels have no groups. `fine` are
+    the fine classes of the cohort's trainable recordings.
 
     Raises:
         ValueError: the file is not TOML or not in this format, names a class that the cohort does

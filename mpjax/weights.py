@@ -9,8 +9,6 @@ mpjax.load_projector("swin3d_t"), or --config.projector.weights=swin3d_t. After 
 MPJAX_CACHE to that folder, or give the printed path instead of the name.
 """
 
-from pathlib import Path
-
 from absl import app, flags
 
 from mpjax import cli
@@ -18,36 +16,30 @@ from mpjax.models.weights import public
 
 
 def run(*words: str, cache: str = "") -> None:
-    """Runs the command `list`, or `get` with a name, on the cache folder (see `cache_folder`)."""
+    """Runs the command `list`, or `get` with a name, on the cache folder (see `cache_folder`).
+
+    Raises:
+        ValueError: there are no weights of that name; or the file is not the true one.
+        ConnectionError: it could not be downloaded.
+    """
     folder = public.cache_folder(cache)
     match words:
         case ("list",):
             print(public.table(folder))
         case ("get", name):
-            get(name, folder)
-        case _:
-            raise app.UsageError(
-                f"got {' '.join(words) or 'nothing'!r}; write `list` or `get NAME`"
+            weights = public.find(name)
+            if weights is None:
+                names = ", ".join(weights.name for weights in public.PUBLIC)
+                raise ValueError(f"no public weights are called {name!r}; there are {names}")
+            path = public.download(weights, folder)
+            print(path)
+            print(
+                f"next: python -m mpjax.study --config=configs/demo.py --workdir=out/{name} "
+                f"--config.projector.weights={path}"
             )
-
-
-def get(name: str, folder: Path) -> None:
-    """Downloads the public weights `name` into `folder`; prints their path and what to do next.
-
-    Raises:
-        ValueError: there are none of that name; or the file is not the true one.
-        ConnectionError: it could not be downloaded.
-    """
-    weights = public.find(name)
-    if weights is None:
-        names = ", ".join(weights.name for weights in public.PUBLIC)
-        raise ValueError(f"no public weights are called {name!r}; there are {names}")
-    path = public.download(weights, folder)
-    print(path)
-    print(
-        f"next: python -m mpjax.study --config=configs/demo.py --workdir=out/{name} "
-        f"--config.projector.weights={path}"
-    )
+        case _:
+            got = " ".join(words) or "nothing"
+            raise app.UsageError(f"got {got!r}; write `list` or `get NAME`")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Columns of tables by what they hold: text, numbers, shares, p-values, estimates."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from mpjax import formatting
@@ -37,29 +37,27 @@ def p_value(heading: str, key: str) -> Column:
     return Column(heading, lambda row: formatting.p_value(row[key]))
 
 
-def estimate(heading: str, key: str, *, digits: int = 2) -> Column:
-    """A column of estimates laid out by `spread`, each with its interval below."""
-    return _with_interval(
-        heading, key, lambda x: formatting.number(x, digits), lambda x: formatting.span(x, digits)
+def estimate(heading: str, key: str, *, digits: int = 2, scale: float = 1) -> Column:
+    """A column of estimates laid out by `spread`, times `scale`, each with its interval below."""
+    return Column(
+        heading,
+        lambda row: formatting.number(None if row[key] is None else scale * row[key], digits),
+        below=lambda row: formatting.span(_interval(row, key, scale), digits),
     )
 
 
 def share_estimate(heading: str, key: str) -> Column:
     """A column of shares laid out by `spread`, in per cent, each with its interval below."""
-    return _with_interval(heading, key, formatting.percent, formatting.interval)
+    return Column(
+        heading,
+        lambda row: formatting.percent(row[key]),
+        below=lambda row: formatting.interval(_interval(row, key)),
+    )
 
 
 def points_estimate(heading: str, key: str) -> Column:
     """A column of differences of shares, in percentage points, each with its interval below."""
-
-    def points(value: float | None) -> str:
-        return formatting.number(None if value is None else 100 * value, 1)
-
-    def between(found: Row) -> str:
-        ends = found["ci95"]
-        return "–" if ends is None else f"{points(ends[0])} to {points(ends[1])}"
-
-    return _with_interval(heading, key, points, between)
+    return estimate(heading, key, digits=1, scale=100)
 
 
 def notes(rows: Sequence[Row]) -> list[Column]:
@@ -67,12 +65,6 @@ def notes(rows: Sequence[Row]) -> list[Column]:
     return [text("Note", "note")] if any(row["note"] for row in rows) else []
 
 
-def _with_interval(
-    heading: str, key: str, show: Callable[[Any], str], between: Callable[[Row], str]
-) -> Column:
-    return Column(heading, lambda row: show(row[key]), below=lambda row: between(_ends(row, key)))
-
-
-def _ends(row: Row, key: str) -> Row:
+def _interval(row: Row, key: str, scale: float = 1) -> dict[str, Any]:
     low, high = row[f"{key}_ci_low"], row[f"{key}_ci_high"]
-    return {"ci95": None if low is None else [low, high]}
+    return {"ci95": None if low is None else (scale * low, scale * high)}

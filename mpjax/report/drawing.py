@@ -54,12 +54,7 @@ _STYLE = {
 
 @contextmanager
 def new_figure(width: float, height: float) -> Iterator[Figure]:
-    """Opens a figure of the report's style.
-
-    Args:
-        width: in inches; 3.7 fill the column of a phone.
-        height: in inches.
-    """
+    """Opens a figure of the report's style; sizes in inches: a width of 3.7 fills a phone."""
     with matplotlib.rc_context(_STYLE):
         yield Figure(figsize=(width, height), layout="constrained")
 
@@ -88,14 +83,9 @@ def new_rows(
     width: float = 5.2,
     line: float | None = None,
 ) -> Iterator[tuple[Figure, Axes]]:
-    """Opens axes with one named row per estimate, from top to bottom.
+    """Opens axes with one named row per estimate, from top to bottom; sizes in inches.
 
-    Args:
-        labels: of the rows.
-        label: of the axis of values.
-        height: of the figure, in inches.
-        width: of the figure, in inches.
-        line: the value at which a dashed line runs through all rows: chance, or no effect.
+    `label` names the axis of values; at `line` (chance, or no effect) a dashed line runs through.
     """
     with new_axes(width, height, grid="x") as (figure, axes):
         if line is not None:
@@ -108,27 +98,23 @@ def new_rows(
 
 
 def to_svg(figure: Figure, name: str) -> Markup:
-    """Renders the <svg> element alone, its ids prefixed so that figures can share a page.
+    """Renders the <svg> element alone, within the figure's `new_figure`.
 
-    Args:
-        figure: to be rendered, within its `new_figure`.
-        name: of the figure, unique on the page; letters, digits and hyphens.
+    Its ids get `name` as a prefix (unique on the page; letters, digits and hyphens), so that
+    figures can share a page. CSS widths, the wanted and the least one, replace the size in points.
     """
     text = io.StringIO()
     metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     FigureCanvasSVG(figure)
     figure.savefig(text, format="svg", metadata=metadata, bbox_inches="tight", pad_inches=_PAD)
-    svg = text.getvalue()
-    svg = svg[svg.index("<svg") :].strip()
-    svg = re.sub(r' width="([\d.]+)pt" height="[\d.]+pt"', _set_width, svg, count=1)
+    head, points, rest = re.split(
+        r' width="([\d.]+)pt" height="[\d.]+pt"', text.getvalue(), maxsplit=1
+    )
+    width = _PX_PER_POINT * float(points)
+    size = f' style="--width: {width:.0f}px; --least: {_SMALLEST_TEXT * width:.0f}px"'
+    svg = head[head.index("<svg") :] + size + rest.rstrip()
     svg = re.sub(r'\bid="', f'id="{name}-', svg)
     return Markup(re.sub(r'(url\(|href=")#', rf"\1#{name}-", svg))
-
-
-def _set_width(points: re.Match[str]) -> str:
-    """Replaces the size in points by CSS widths: the wanted one and the least one."""
-    width = _PX_PER_POINT * float(points[1])
-    return f' style="--width: {width:.0f}px; --least: {_SMALLEST_TEXT * width:.0f}px"'
 
 
 def colour_of(names: Sequence[str]) -> dict[str, str]:
@@ -171,7 +157,7 @@ def draw_interval(
         axes: to draw on.
         at: the place on the other axis.
         entry: {"value", "ci95"}, as in metrics.json.
-        colour: of both.
+        colour: of point and bar.
         marker: of the point.
         vertical: whether the value lies along y.
         scale: factor of value and interval, e.g. 100 for per cent.

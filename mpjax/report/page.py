@@ -29,7 +29,9 @@ from mpjax.report.sections import (
     raters,
     saliency,
 )
-from mpjax.report.tables import Tables
+
+_PARTS = ("calibration", "confounds", "drug", "methods", "motifs", "progression", "raters",
+          "saliency")  # fmt: skip
 
 
 def write_report(
@@ -42,12 +44,7 @@ def write_report(
 ) -> None:
     """Writes the report as one HTML file, aside then renamed; same input, same bytes.
 
-    Args:
-        path: the file to write.
-        metrics: the content of metrics.json, of `predictions`.
-        predictions: the evaluated predictions; their provenance is shown.
-        title: of the page.
-        pictures: images that it shows in addition to figures.
+    `metrics` are those of the evaluated `predictions`, whose provenance is shown too.
     """
     page = render_report(metrics, predictions, title=title, pictures=pictures)
     with write_aside(path) as aside:
@@ -67,10 +64,31 @@ def render_report(
     """
     tasks = {kind: metrics[kind] for kind in ("fine", "coarse") if kind in metrics}
     levels = {kind: answers.headline_level(task) for kind, task in tasks.items()}
+    part = {name: metrics.get(name) or {} for name in _PARTS}
     maps, mapped = classification.draw_maps(predictions)
-    drug_answers = drug.headline(metrics["drug"])
+    figures: Figures = {
+        **classification.draw(metrics, tasks),
+        **calibration.draw(part["calibration"], tasks),
+        **progression_figures.draw(part["progression"]),
+        **drug_figures.draw(part["drug"]),
+        **confounds.draw(part["confounds"]),
+        **motif_figures.draw(part["motifs"]),
+        **saliency.draw(part["saliency"]),
+        **maps,
+    }
+    tables = {
+        **classification.tabulate(metrics, tasks),
+        **calibration.tabulate(part["calibration"], tasks),
+        **progression.tabulate(part["progression"]),
+        **drug.tabulate(part["drug"]),
+        **baselines.tabulate(part["methods"], part["raters"], tasks),
+        **raters.tabulate(part["raters"]),
+        **confounds.tabulate(part["confounds"]),
+        **motifs.tabulate(part["motifs"], tasks),
+        **saliency.tabulate(part["saliency"]),
+    }
+    drug_answers = drug.headline(part["drug"])
     provenance = predictions.meta["provenance"]
-    rated, salient = metrics.get("raters", {}), metrics.get("saliency", {})
     results = [*answers.answers(tasks, levels), *drug_answers]
     template = make_environment().get_template("report.html.j2")
     return template.render(
@@ -80,45 +98,18 @@ def render_report(
         levels=levels,
         notes=answers.notes(tasks),
         drug_answers=drug_answers,
-        figures=_draw(metrics, tasks) | maps,
+        figures=figures,
         mapped=mapped,
-        tables=_tabulate(metrics, tasks),
+        tables=tables,
         galleries=pictures.galleries or {},
-        saliency_answers=saliency.headline(salient),
-        saliency_clips=saliency.show_clips(salient, pictures.saliency),
-        rater_answers=raters.sentences(rated),
-        rater_notes=raters.notes(rated),
+        saliency_answers=saliency.headline(part["saliency"]),
+        saliency_clips=saliency.show_clips(part["saliency"], pictures.saliency),
+        rater_answers=raters.sentences(part["raters"]),
+        rater_notes=raters.notes(part["raters"]),
         methods=methods.describe(metrics, provenance),
         arrive=arrive.fill(metrics, predictions, answers=results),
         provenance=_flatten(provenance),
     )
-
-
-def _draw(metrics: Mapping[str, Any], tasks: Mapping[str, Any]) -> Figures:
-    return {
-        **classification.draw(metrics, tasks),
-        **calibration.draw(metrics.get("calibration") or {}, tasks),
-        **progression_figures.draw(metrics["progression"]),
-        **drug_figures.draw(metrics["drug"]),
-        **confounds.draw(metrics.get("confounds", {})),
-        **motif_figures.draw(metrics.get("motifs", {})),
-        **saliency.draw(metrics.get("saliency", {})),
-    }
-
-
-def _tabulate(metrics: Mapping[str, Any], tasks: Mapping[str, Any]) -> Tables:
-    rated = metrics.get("raters", {})
-    return {
-        **classification.tabulate(metrics, tasks),
-        **calibration.tabulate(metrics.get("calibration") or {}, tasks),
-        **progression.tabulate(metrics["progression"]),
-        **drug.tabulate(metrics["drug"]),
-        **baselines.tabulate(metrics.get("methods", {}), rated, tasks),
-        **raters.tabulate(rated),
-        **confounds.tabulate(metrics.get("confounds", {})),
-        **motifs.tabulate(metrics.get("motifs", {}), tasks),
-        **saliency.tabulate(metrics.get("saliency", {})),
-    }
 
 
 def make_environment() -> jinja2.Environment:

@@ -10,28 +10,18 @@ from markupsafe import Markup
 
 @dataclasses.dataclass(frozen=True)
 class Panel:
-    """One drawing.
+    """One drawing."""
 
-    Attributes:
-        svg: matplotlib's own and already escaped.
-        alt: what it shows, in words, for readers who cannot see it.
-    """
-
-    svg: Markup
-    alt: str
+    svg: Markup  # matplotlib's own and already escaped
+    alt: str  # what it shows, in words, for readers who cannot see it
 
 
 @dataclasses.dataclass(frozen=True)
 class Pictures:
-    """Images that the report shows in addition to figures.
+    """Images that the report shows in addition to figures; None: there are none."""
 
-    Attributes:
-        galleries: per motif its images as data URIs, and what it resembles; None: none were made.
-        saliency: folder of the explained clips' images; None: there are none.
-    """
-
-    galleries: dict[int, Any] | None = None
-    saliency: epath.PathLike | None = None
+    galleries: dict[int, Any] | None = None  # per motif, images as data URIs, what it resembles
+    saliency: epath.PathLike | None = None  # folder of the explained clips' images
 
 
 Figures = dict[str, list[Panel]]

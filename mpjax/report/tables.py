@@ -13,38 +13,23 @@ WHY = "not_estimable"  # the column with the reason where a row has no figures
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """A column as shown.
-
-    Attributes:
-        heading: of the column.
-        cell: formats it from a row.
-        numeric: right-aligned.
-        below: formats the second line of the cell, in small type: an interval.
-    """
+    """A column as shown."""
 
     heading: str
     cell: Callable[[Row], str]
-    numeric: bool = True
-    below: Callable[[Row], str] | None = None
+    numeric: bool = True  # right-aligned
+    below: Callable[[Row], str] | None = None  # second line of the cell, small: an interval
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A table; the CSV has every key of its rows, the page the columns only.
+    """A table; the CSV has every key of its rows, the page the columns only."""
 
-    Attributes:
-        name: of the CSV, without its ending.
-        caption: what it shows, also for screen readers.
-        rows: plain values by name, all rows with the same names.
-        columns: as shown.
-        labels: how many columns, from the left, name the row.
-    """
-
-    name: str
-    caption: str
-    rows: Sequence[Row]
+    name: str  # of the CSV, without its ending
+    caption: str  # what it shows, also for screen readers
+    rows: Sequence[Row]  # all with the same keys
     columns: Sequence[Column] = ()
-    labels: int = 1
+    labels: int = 1  # how many columns, from the left, name the row
 
     @property
     def csv(self) -> str:
@@ -67,10 +52,7 @@ class Table:
         return [row.get(WHY) or "" for row in self.rows]
 
 
-Tables = dict[str, Table]
-
-
-def by_name(tables: Iterable[Table]) -> Tables:
+def by_name(tables: Iterable[Table]) -> dict[str, Table]:
     """Returns the tables that have rows, by their names."""
     return {table.name: table for table in tables if table.rows}
 

@@ -51,6 +51,7 @@ def run(config: StudyConfig, workdir: epath.PathLike) -> int:
         ValueError: bad input; or `config.require` is no list of requirements.
     """
     from mpjax.heads import leakage
+    from mpjax.interpret import motif_exemplars
 
     required = requirements.parse(config.require)
     workdir = Workdir(workdir)
@@ -73,11 +74,16 @@ def run(config: StudyConfig, workdir: epath.PathLike) -> int:
     demonstration = leakage.read(workdir.heads)
     metrics = put_together(config, read, workdir=workdir, demonstration=demonstration)
     files.write_json(workdir.metrics, metrics)
-    images = _read_images(config, workdir)
+    shown = motif_exemplars.read(workdir.gallery) if config.motifs.run else None
+    images = Pictures(shown, workdir.saliency_images)
     page.write_report(workdir.report, metrics, read, title=config.name, pictures=images)
     files.write_json(workdir.report_stamp, identity)
-    for line in (*_answers(metrics), *_notes(config, workdir)):
+    for line in _answers(metrics):
         print(line)
+    for line in provenance.differing(workdir, config):
+        print(
+            f"note: differs from the study: {line}; its own settings: --config=FILE or --config.…"
+        )
     print(f"figures {workdir.metrics}")
     print(f"report {workdir.report}")
     return _check(required, metrics)
@@ -92,17 +98,13 @@ def put_together(
 ) -> dict[str, Any]:
     """Computes all of metrics.json; accuracy is that on the held-out clips of trained classes.
 
+    What cannot be estimated is {"value": None, "why": …}.
+
     Args:
         config: of the study.
         read: its predictions, with embeddings where there are any.
-        workdir: its folder, for what `mpjax.explain` and `mpjax.rate` left there; None: only the
-            parts that follow from predictions.
-        demonstration: of leakage, what one head predicts under two splits of the same clips:
-            `clip_id`, `animal`, `cage`, `label`, `predicted_by_animal_split`,
-            `predicted_by_clip_split`.
-
-    Returns:
-        A JSON-safe dict; what cannot be estimated is {"value": None, "why": …}.
+        workdir: None: only the parts that follow from predictions.
+        demonstration: of leakage, see `evaluate.describe_demonstration`.
 
     Raises:
         ValueError: a file of an earlier stage belongs to another study.
@@ -139,20 +141,24 @@ def put_together(
         metrics["comparison"] = compared | {"against": config.eval.against}
     if workdir is None:
         return metrics
-    scenes = _read_scenes(config, workdir)
+    scenes = None
+    if config.confounds.run and workdir.scenes.exists():
+        scenes = measure.read_or_measure(workdir.dataset, workdir.scenes, config.confounds)
     metrics["motifs"] = _motifs(config, workdir, read)
-    metrics["saliency"] = _saliency(config, workdir, read)
+    metrics["saliency"] = _missing(
+        config, "saliency", workdir.saliency
+    ) or neighbours.add_neighbours(files.read_json(workdir.saliency), read)
     metrics["confounds"] = _confounds(config, workdir, read, scenes)
     metrics["methods"] = _methods(config, workdir, read, scenes)
     rated = raters.read(workdir.raters, read)
     return metrics if rated is None else metrics | {"raters": rated}
 
 
-def _missing(config: StudyConfig, part: str, path: epath.Path | None) -> dict[str, Any] | None:
+def _missing(config: StudyConfig, part: str, path: epath.Path) -> dict[str, Any] | None:
     """Says why a part of `mpjax.explain` cannot be evaluated; None where it can."""
     if not getattr(config, part).run:
         return absent(f"switched off by config.{part}.run=false")
-    return None if path and path.exists() else absent(_NOT_MADE)
+    return None if path.exists() else absent(_NOT_MADE)
 
 
 def _motifs(config: StudyConfig, workdir: Workdir, read: Predictions) -> dict[str, Any]:
@@ -171,19 +177,6 @@ def _motifs(config: StudyConfig, workdir: Workdir, read: Predictions) -> dict[st
         bootstrap=config.eval.bootstrap,
         seed=config.eval.seed,
     )
-
-
-def _saliency(config: StudyConfig, workdir: Workdir, read: Predictions) -> dict[str, Any]:
-    if missing := _missing(config, "saliency", workdir.saliency):
-        return missing
-    return neighbours.add_neighbours(files.read_json(workdir.saliency), read)
-
-
-def _read_scenes(config: StudyConfig, workdir: Workdir) -> pd.DataFrame | None:
-    """Returns the measured scenes of the recordings; None where they were not measured."""
-    if not (config.confounds.run and workdir.scenes.exists()):
-        return None
-    return measure.read_or_measure(workdir.dataset, workdir.scenes, config.confounds)
 
 
 def _confounds(
@@ -256,38 +249,20 @@ def _run_baselines(
             motion = baselines.predict_linear(read, baselines.align(read.table, features, "video"))
         yield "locomotion", motion
     if config.baselines.random:
-        yield "random weights", _predict_by_random_weights(workdir, read)
+        from mpjax.heads import probe
 
-
-def _predict_by_random_weights(workdir: Workdir, read: Predictions) -> Predictions | None:
-    from mpjax.heads import probe
-
-    if not workdir.random_heads.exists():
-        return None
-    embedded = embeddings.read(workdir.random_embeddings)
-    table = probe.predict(embedded, splits.read_splits(workdir.dataset), workdir.random_heads)
-    p = np.stack(table["p"]).astype(np.float64)
-    return dataclasses.replace(read, table=table, p=p, p_coarse=None, embedding=None)
-
-
-def _read_images(config: StudyConfig, workdir: Workdir) -> Pictures:
-    from mpjax.interpret import motif_exemplars
-
-    shown = motif_exemplars.read(workdir.gallery) if config.motifs.run else None
-    return Pictures(shown, workdir.saliency_images)
+        random = None
+        if workdir.random_heads.exists():
+            embedded = embeddings.read(workdir.random_embeddings)
+            own = splits.read_splits(workdir.dataset)
+            table = probe.predict(embedded, own, workdir.random_heads)
+            p = np.stack(table["p"]).astype(np.float64)
+            random = dataclasses.replace(read, table=table, p=p, p_coarse=None, embedding=None)
+        yield "random weights", random
 
 
 def _identify(config: StudyConfig, made_of: Any, workdir: Workdir) -> str:
-    """Hashes all that the report depends on: predictions, settings, files and the version.
-
-    Args:
-        config: of the study.
-        made_of: identifies the predictions; JSON-serialisable.
-        workdir: of the study.
-
-    Raises:
-        FileNotFoundError: there is no file `config.eval.against`.
-    """
+    """Hashes all that the report depends on; `made_of` identifies the predictions."""
     against = stores.ready(config.eval.against) if config.eval.against else None
     if against and not against.exists():
         raise FileNotFoundError(f"config.eval.against: {against}: no such file")
@@ -302,11 +277,6 @@ def _identify(config: StudyConfig, made_of: Any, workdir: Workdir) -> str:
     code = (SCHEMA, importlib.metadata.version("mpjax"))
     other = sha256(against) if against else ""
     return files.fingerprint(made_of, settings, config.name, other, code, digests)
-
-
-def _notes(config: StudyConfig, workdir: Workdir) -> Iterator[str]:
-    for line in provenance.differing(workdir, config):
-        yield f"note: differs from the study: {line}; its own settings: --config=FILE or --config.…"
 
 
 def _check(required: list[requirements.Requirement], metrics: dict[str, Any]) -> int:

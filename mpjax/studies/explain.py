@@ -24,8 +24,7 @@ def run(config: StudyConfig, workdir: epath.PathLike, *, poses: pd.DataFrame | N
     Args:
         config: of the study.
         workdir: its folder.
-        poses: the cohort's table, whose column `pose` names the files that B-SOiD reads; None:
-            B-SOiD is left out.
+        poses: the cohort's table, whose column `pose` names files; None: B-SOiD is left out.
 
     Raises:
         ValueError: an earlier stage is missing, or was run for another dataset.
@@ -159,9 +158,8 @@ def _find_motifs(config: StudyConfig, workdir: Workdir, projector: Any) -> None:
 def training_masks(windows: pd.DataFrame, scheme: str) -> dict[str, Any]:
     """Returns which windows each codebook is fitted on: never those of the drug part.
 
-    Returns:
-        `final`: under a fixed split the training animals, else all that are not of the drug part;
-        `fold_<k>`: the animals that fold k does not test.
+    `final`: under a fixed split the training animals, else all that are not of the drug part;
+    `fold_<k>`: the animals that fold k does not test.
     """
     masks = {f"fold_{k}": fit_rows(windows, scheme, k) for k in folds_of(windows, scheme)}
     return {FINAL: fit_rows(windows, scheme)} | masks

@@ -43,12 +43,12 @@ def run(
     age: str = "",
     weights: str = "",
 ) -> None:
-    """Writes the formats of `what` into `out`.
+    """Writes the formats of `what` (of `WHAT`) from a study's folder into the folder `out`.
 
     Args:
-        workdir: folder of the study.
+        workdir: of the study.
         out: folder to write.
-        what: of `WHAT`.
+        what: formats.
         videos: folder that the names of the videos are relative to; empty: that of the cohort.
         session_start: ISO 8601, for recordings whose date is unknown (NWB).
         species: in Latin (NWB).
@@ -72,7 +72,7 @@ def run(
         interop.write_csv(read, motifs, out)
     if "boris" in what or "nwb" in what:
         recordings = interop.list_recordings(read, _read_videos(workdir), videos)
-        frames = _manifest(workdir)["frames"]
+        frames = records.read_manifest(workdir.dataset)["video"]["frames"]
         if motifs is None:
             print(
                 f"{workdir.windows}: no such file, so no motifs are written; "
@@ -113,11 +113,6 @@ def _read_videos(workdir: Workdir) -> Any:
     return about
 
 
-def _manifest(workdir: Workdir) -> dict[str, Any]:
-    """Returns the geometry of the study's clips."""
-    return records.read_manifest(workdir.dataset)["video"]
-
-
 def _write_model(workdir: Workdir, read: Predictions, out: epath.Path, *, weights: str) -> None:
     """Writes projector and heads as one file that needs only JAX, with its description."""
     from mpjax.heads import probe
@@ -154,7 +149,7 @@ def _write_model(workdir: Workdir, read: Predictions, out: epath.Path, *, weight
 
 def _model_card(workdir: Workdir, read: Predictions, views: dict[str, Any]) -> dict[str, Any]:
     """Returns what a user of the model must know: classes, how clips are cut, limits."""
-    video = _manifest(workdir)
+    video = records.read_manifest(workdir.dataset)["video"]
     fitted = read.table[fit_rows(read.table, read.meta["scheme"])]
     return {
         "classes": list(read.taxonomy.fine),

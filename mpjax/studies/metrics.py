@@ -27,19 +27,13 @@ class _Result:
 
 @dataclasses.dataclass(frozen=True)
 class Estimate(_Result):
-    """A figure; `value` is None where it cannot be estimated, and `why` says why not.
-
-    Attributes:
-        ci95: its 95 % confidence interval over animals (or cages).
-        p: of a test against no effect.
-        n: units behind it.
-    """
+    """A figure; `value` is None where it cannot be estimated, and `why` says why not."""
 
     value: float | None = None
     why: str = ""
-    ci95: tuple[float, float] | None = None
-    p: float | None = None
-    n: int | None = None
+    ci95: tuple[float, float] | None = None  # over animals, or cages
+    p: float | None = None  # of a test against no effect
+    n: int | None = None  # units behind it
 
 
 def _estimate(raw: Mapping[str, Any]) -> Estimate:
@@ -48,23 +42,11 @@ def _estimate(raw: Mapping[str, Any]) -> Estimate:
 
 @dataclasses.dataclass(frozen=True)
 class Level(_Result):
-    """Classification at one level: clips, recordings or animal-days.
+    """Classification at one level: clips, recordings or animal-days."""
 
-    Attributes:
-        accuracy: share of units that are classified correctly.
-        mean_class_accuracy: mean over classes of the accuracy within each.
-        confusion: counts, true classes by predicted ones; None where nothing was evaluated.
-    """
-
-    accuracy: Estimate
-    mean_class_accuracy: Estimate
-    confusion: list[list[int]] | None
-
-
-def _level(raw: Mapping[str, Any]) -> Level:
-    figures = {name: _estimate(raw[name]) for name in ("accuracy", "mean_class_accuracy")}
-    confusion = raw["confusion"] if isinstance(raw["confusion"], list) else None
-    return Level.of(raw, confusion=confusion, **figures)
+    accuracy: Estimate  # share of units that are classified correctly
+    mean_class_accuracy: Estimate  # mean over classes of the accuracy within each
+    confusion: list[list[int]] | None  # true classes by predicted ones; None: nothing evaluated
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +60,12 @@ class Task(_Result):
 
 
 def _task(raw: Mapping[str, Any]) -> Task:
-    levels = {name: _level(raw[name]) for name in ("clip", "recording", "animal_day")}
+    levels = {}
+    for name in ("clip", "recording", "animal_day"):
+        found = raw[name]
+        figures = {key: _estimate(found[key]) for key in ("accuracy", "mean_class_accuracy")}
+        confusion = found["confusion"] if isinstance(found["confusion"], list) else None
+        levels[name] = Level.of(found, confusion=confusion, **figures)
     return Task.of(raw, classes=tuple(raw["classes"]), **levels)
 
 
@@ -100,15 +87,10 @@ class Leak(_Result):
 
 @dataclasses.dataclass(frozen=True)
 class Drug(_Result):
-    """The zero-shot drug test.
+    """The zero-shot drug test."""
 
-    Attributes:
-        interaction: drug x pain type on the logit scale; negative: more relief in neuropathic.
-        reversal: share of the induced rise that a drug reverses, by condition and arm.
-    """
-
-    interaction: Estimate
-    reversal: dict[str, dict[str, Estimate]]
+    interaction: Estimate  # drug x pain type, logit scale; negative: more relief in neuropathic
+    reversal: dict[str, dict[str, Estimate]]  # % of the induced rise, by condition and arm
 
 
 def _drug(raw: Mapping[str, Any]) -> Drug:
@@ -122,21 +104,12 @@ def _drug(raw: Mapping[str, Any]) -> Drug:
 
 @dataclasses.dataclass(frozen=True)
 class Metrics(_Result):
-    """All figures of a study.
+    """All figures of a study."""
 
-    Attributes:
-        schema: version of the format.
-        n: what was evaluated.
-        fine: the classes that were trained, e.g. 15 of condition x day.
-        coarse: groups of them, e.g. 3 types of pain; None where the cohort has none.
-        leak: of animals over the split.
-        drug: the drug test.
-    """
-
-    schema: str
+    schema: str  # version of the format
     n: Counts
-    fine: Task
-    coarse: Task | None
+    fine: Task  # the classes that were trained, e.g. 15 of condition x day
+    coarse: Task | None  # groups of them, e.g. 3 types of pain; None where the cohort has none
     leak: Leak
     drug: Drug
 

@@ -29,47 +29,26 @@ _COMPARED = 64  # windows by which a codebook is recognised
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TrainedStudy:
-    """What a study has learned, and how it cut its videos into clips.
-
-    Attributes:
-        workdir: its folder.
-        taxonomy: its classes.
-        video: geometry of its clips.
-        views: of each clip.
-        views_meta: the same as JSON.
-        projector: what embeds them.
-        batch_size: views that it embeds at once.
-        heads: variables of its heads, by name.
-        temperature: {"value", …} of its calibration, or {"value": None, "why"}.
-        codebook: the final motifs, with their gates; None: there are none.
-        no_codebook: why not.
-        video_hashes: sha256 of the study's own videos.
-        all_cropped: whether every recording of the study was cropped to a region of interest.
-        fingerprints: of dataset, heads, projector and codebook (None: without).
-    """
+    """What a study has learned, and how it cut its videos into clips."""
 
     workdir: Workdir
     taxonomy: Taxonomy
     video: VideoConfig
-    views: "Views"
-    views_meta: dict[str, Any]
+    views: "Views"  # of each clip
+    views_meta: dict[str, Any]  # the same as JSON
     projector: "Projector"
-    batch_size: int
-    heads: dict[str, Any]
-    temperature: dict[str, Any]
-    codebook: Codebook | None
-    no_codebook: str
-    video_hashes: frozenset[str]
-    all_cropped: bool
-    fingerprints: dict[str, str | None]
+    batch_size: int  # views that the projector embeds at once
+    heads: dict[str, Any]  # their variables, by name
+    temperature: dict[str, Any]  # {"value", …} of the calibration, or {"value": None, "why"}
+    codebook: Codebook | None  # the final motifs, with their gates
+    no_codebook: str  # why there is none
+    video_hashes: frozenset[str]  # sha256 of the study's own videos
+    all_cropped: bool  # whether every recording was cropped to a region of interest
+    fingerprints: dict[str, str | None]  # of dataset, heads, projector, codebook (None: without)
 
 
 def load(workdir: epath.PathLike, *, weights: str = "") -> TrainedStudy:
-    """Reads the study in `workdir`.
-
-    Args:
-        workdir: its folder.
-        weights: of its projector, where they have moved since.
+    """Reads the study in `workdir`; `weights` are its projector's, where they have moved.
 
     Raises:
         FileNotFoundError, ValueError: there is no finished study, or its parts do not belong
@@ -125,22 +104,18 @@ def _read_codebook(workdir: Workdir) -> tuple[Codebook | None, str]:
     if not path.exists():
         return None, "the study has no motifs (config.motifs.run=true, `python -m mpjax.explain`)"
     book = codebooks.load(path)
-    if not _fits(book, workdir):
-        return None, "its motifs are of other embeddings; run `python -m mpjax.explain` again"
-    return book, ""
-
-
-def _fits(book: Codebook, workdir: Workdir) -> bool:
-    """Returns whether the codebook gives the study's embeddings the distances that were noted."""
+    other = "its motifs are of other embeddings; run `python -m mpjax.explain` again"
     if not (workdir.windows.exists() and workdir.embeddings.exists()):
-        return False
+        return None, other
+    # It fits where it gives the study's embeddings the distances that were noted.
     column = f"distance[{FINAL}]"
     then = pd.read_parquet(workdir.windows, columns=["clip_id", column])
     table, embedding, _, _ = read_windows(workdir)
     if then["clip_id"].tolist() != table["clip_id"].tolist():
-        return False
+        return None, other
     try:
         now = book.assign(embedding[:_COMPARED]).distance
     except ValueError:  # embeddings of another width
-        return False
-    return bool(np.allclose(now, then[column].to_numpy()[:_COMPARED], rtol=1e-4))
+        return None, other
+    fits = np.allclose(now, then[column].to_numpy()[:_COMPARED], rtol=1e-4)
+    return (book, "") if fits else (None, other)

@@ -19,8 +19,8 @@ def projector_of(config: StudyConfig, trained: epath.PathLike | None = None) -> 
 
     Args:
         config: of the study.
-        trained: folder of the projector that training left, which is taken where `config.train`
-            trains the projector; None: the one that training starts from.
+        trained: folder that training left, taken where `config.train` trains the projector; None:
+            the projector that training starts from.
 
     Raises:
         ValueError: the projector has not been trained yet, or cannot be read.
@@ -59,10 +59,10 @@ def recall_projector(
     """Loads the projector that embedded a study; returns it and its batch size in views.
 
     Args:
-        workdir: folder of the study.
+        workdir: of the study.
         fingerprint: of the projector, as the heads note it.
-        weights: path or name of its weights, where they have moved; empty: as noted, or the
-            packaged ones in studies without a note.
+        weights: path or name, where they have moved; empty: as noted, or the packaged ones in
+            studies without a note.
 
     Raises:
         ValueError: the weights are others, or cannot be read.

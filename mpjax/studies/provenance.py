@@ -36,14 +36,10 @@ def claim(workdir: Workdir, config: StudyConfig) -> None:
 def differing(workdir: Workdir, config: StudyConfig) -> list[str]:
     """Returns the settings of the report that differ from the study's, in words."""
     before = _read(workdir).get("config", {})
-    now = _plain(config)
-    found = []
-    for name in REPORTED:
-        if name in before:
-            was = before[name]
-            was = rules.rename_fields(was, name) if isinstance(was, dict) else was
-            found += _compare(f"config.{name}", was, now[name])
-    return found
+    reported = {name: before[name] for name in REPORTED if name in before}
+    for name, was in reported.items():
+        reported[name] = rules.rename_fields(was, name) if isinstance(was, dict) else was
+    return _compare("config", reported, _plain(config))
 
 
 def _compare(name: str, was: Any, now: Any) -> list[str]:

@@ -27,14 +27,8 @@ def like(projector: Projector, *, seed: int, dtype: str) -> Projector | None:
 def train(workdir: Workdir, projector: Projector, splits: Splits, config: StudyConfig) -> bool:
     """Embeds the study's clips by random weights and fits heads on them, as for the model's own.
 
-    Args:
-        workdir: of the study.
-        projector: the study's, whose form is matched.
-        splits: of the study.
-        config: of the study: views, batch size and heads are as there.
-
     Returns:
-        False where the heads are there already, or the projector's form is unknown.
+        False where the heads are there already, or the form of the study's projector is unknown.
     """
     random = like(projector, seed=config.baselines.seed, dtype=config.projector.dtype)
     if random is None:

@@ -41,10 +41,10 @@ def make(
     Args:
         workdir: folder of a finished study.
         out: folder of the package; new. The key is written next to it.
-        clips: to rate; equally many per class.
+        clips: number of clips to rate, equally many per class.
         examples: labelled ones per class, of animals of which none is rated.
         side: px, the largest shorter side of the clips.
-        one_file: puts all images into index.html; else they are in a folder of the package.
+        one_file: puts all images into index.html, not into a folder of the package.
         seed: of the draw.
 
     Raises:
@@ -106,11 +106,7 @@ def make(
 def _read(
     dataset: epath.Path, rows: pd.DataFrame, *, side: int, taken: Shown | None = None
 ) -> Shown:
-    """Encodes clips again, with what the key keeps of each, by their neutral names.
-
-    Raises:
-        ValueError: two clips show the same images.
-    """
+    """Encodes clips again, with what the key keeps of each, by their neutral names."""
     read = rating_clips.read_pictures(dataset, rows.index.to_numpy(), side=side, quality=_QUALITY)
     shown: Shown = {}
     progress = tqdm.tqdm(read, total=len(rows), desc="clips", disable=rows.empty)
@@ -132,8 +128,7 @@ def _describe_clip(clip: rating_clips.Pictures, *, one_file: bool) -> dict[str, 
     """Returns what the page knows of a clip."""
     sheets = _paths(clip)
     if one_file:
-        encoded = [base64.b64encode(sheet).decode() for sheet in clip.sheets]
-        sheets = [f"data:image/jpeg;base64,{text}" for text in encoded]
+        sheets = [f"data:image/jpeg;base64,{base64.b64encode(s).decode()}" for s in clip.sheets]
     fields = ("name", "frames", "width", "height", "columns", "per_sheet", "fps")
     known = {field: getattr(clip, field) for field in fields}
     return known | {"cell": list(clip.cell), "sheets": sheets}
@@ -177,7 +172,7 @@ def score(
         workdir: of the study whose predictions are compared with; empty: none.
         against: NAME=FILE of further predictions.
         out: JSON to write; empty: raters.json in the workdir, where there is one.
-        allow_incomplete: whether raters need not have answered every clip.
+        allow_incomplete: whether raters may leave clips unanswered.
         bootstrap: resamples of animals (cages) and raters.
         seed: of the resampling.
 
@@ -197,11 +192,7 @@ def score(
 
 
 def _read_methods(study: Workdir | None, against: Sequence[str]) -> dict[str, Predictions]:
-    """Reads the predictions to compare with, by name: the study's, its B-SOiD's, those given.
-
-    Raises:
-        ValueError: an entry is no NAME=FILE, or a name comes twice.
-    """
+    """Reads the predictions to compare with, by name: the study's, its B-SOiD's, those given."""
     named = {raters.MODEL: study.predictions} if study else {}
     for entry in against:
         name, equals, path = entry.partition("=")

@@ -23,11 +23,7 @@ class Requirement:
     bound: float
 
     def failure(self, metrics: Mapping[str, Any]) -> str | None:
-        """Returns how `metrics` fail this; None where they meet it.
-
-        Raises:
-            ValueError: metrics.json has no such figure, or it is no number.
-        """
+        """Returns how `metrics` fail this, None where they meet it; no such figure: ValueError."""
         found = _look_up(metrics, self.path)
         if isinstance(found, Mapping) and found.get("value", 0) is None:
             return f"{self.path} is not estimable: {found['why']}"
@@ -42,11 +38,7 @@ class Requirement:
 
 
 def parse(text: str) -> list[Requirement]:
-    """Reads requirements, separated by commas.
-
-    Raises:
-        ValueError: all that are not of the form `figure>=number`.
-    """
+    """Reads requirements, separated by commas; all that are not `figure>=number` are raised."""
     requirements, faults = [], []
     for part in filter(None, map(str.strip, text.split(","))):
         match = re.fullmatch(r"([\w.@ /+-]+?)\s*(>=|<=|==|!=|>|<)\s*(\S+)", part)

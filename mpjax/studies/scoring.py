@@ -78,10 +78,10 @@ class Scores:
 def find_sources(
     words: Sequence[epath.PathLike], *, rows: Sequence[dict[str, Any]] = (), roi: str = ""
 ) -> list[Source]:
-    """Returns the recordings that files, folders and the rows of a table name, each once.
+    """Returns the recordings that videos, folders of them and the rows of a table name, each once.
 
     Args:
-        words: paths of videos, or of folders of them.
+        words: paths of videos, or of folders.
         rows: `video`, `path`, `roi` and `fps` of further recordings.
         roi: region of interest x:y:w:h in px, of all that have none of their own.
 
@@ -106,17 +106,13 @@ def find_sources(
 def run(
     model: epath.PathLike, sources: Sequence[Source], out: epath.PathLike, *, weights: str = ""
 ) -> int:
-    """Scores recordings and writes the tables; returns the exit status: 1 where one is unreadable.
+    """Scores recordings by the study in the folder `model`; writes the tables to the folder `out`.
 
-    Args:
-        model: folder of the finished study.
-        sources: the recordings.
-        out: folder of the tables.
-        weights: of the study's projector, where they have moved.
+    `weights` are those of the study's projector, where they have moved. Returns the exit status: 1
+    where a recording is unreadable.
 
     Raises:
-        FileNotFoundError, ValueError: no finished study in `model`, or none of the recordings can
-            be read.
+        FileNotFoundError, ValueError: no finished study, or none of the recordings can be read.
     """
     folder = check_output_folder(out)
     foreign = [f"{name}.csv" for name in TABLES if (folder / f"{name}.csv").exists()]
@@ -143,11 +139,7 @@ def score(
 ) -> Scores:
     """Scores recordings; those that cannot be read are named and left out.
 
-    Args:
-        study: the finished study.
-        embedder: of its projector.
-        sources: the recordings.
-        cache: folder of the embeddings of each, from which a killed run continues.
+    A killed run continues from the embeddings in the folder `cache`.
 
     Raises:
         ValueError: none of the recordings can be read.
@@ -194,8 +186,15 @@ def write(scores: Scores, out: epath.Path) -> None:
             aside.write_bytes(text.encode("utf-8" if text.isascii() else "utf-8-sig"))
     about = scores.provenance | {"notes": scores.notes, "reading": READING}
     files.write_json(out / "provenance.json", about)
-    for line in (*_lines(scores.recordings), *scores.notes, *READING[:1]):
-        print(line)
+    kind = "group" if "group" in scores.recordings else "class"
+    for row in scores.recordings.to_dict("records"):
+        unlike = (
+            "" if row["unlike"] is None else f"; {row['unlike']:.0%} of clips unlike the study's"
+        )
+        pain = f", pain {row['pain']:.2f}" if "pain" in row else ""
+        best = f"{row[kind]} {row[new_recordings.column(kind, row[kind])]:.2f}"
+        print(f"{row['video']}: {best}{pain}, {row['clips']} clip(s){unlike}")
+    print(*scores.notes, *READING[:1], sep="\n")
     written = ", ".join(f"{name}.csv" for name in TABLES)
     print(f"tables {out}: {written}; {len(scores.recordings)} recording(s)")
 
@@ -253,18 +252,6 @@ def _score(source: Source, embedded: "Embeddings", study: TrainedStudy) -> new_r
     _, log_p = probe.predict_by_every_head(study.heads, embedded.embedding, clip)
     temperature = study.temperature["value"] or 1.0
     return new_recordings.score(clips, log_p, study.taxonomy, temperature=temperature)
-
-
-def _lines(table: pd.DataFrame) -> Iterator[str]:
-    """Yields the answer for each recording."""
-    kind = "group" if "group" in table else "class"
-    for row in table.to_dict("records"):
-        unlike = (
-            "" if row["unlike"] is None else f"; {row['unlike']:.0%} of clips unlike the study's"
-        )
-        pain = f", pain {row['pain']:.2f}" if "pain" in row else ""
-        best = f"{row[kind]} {row[new_recordings.column(kind, row[kind])]:.2f}"
-        yield f"{row['video']}: {best}{pain}, {row['clips']} clip(s){unlike}"
 
 
 def _notes(

@@ -4,6 +4,7 @@ A stage whose inputs are unchanged is skipped and says so. The binaries call the
 """
 
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from etils import epath
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from data_prep.cohort import Cohort
 
 ON_EMBEDDINGS, ON_CLIPS = ("probe", "sweep"), ("head", "lora", "all")  # of config.train.what
+Stage = Callable[[StudyConfig, Workdir], bool | None]
 _DOWNLOAD = {"gs://": "gcloud storage cp", "s3://": "aws s3 cp"}
 
 
@@ -33,7 +35,9 @@ def run(config: StudyConfig, workdir: epath.PathLike) -> int:
     provenance.claim(workdir, config)
     _announce(1, "cohort")
     if not config.cohort:
-        _draw_cohort(config, workdir)
+        from data_prep import synthetic
+
+        synthetic.generate(workdir.synthetic_cohort, config.synthetic)
     _announce(2, "dataset")
     if build(config, workdir) and not config.build.allow_failures:
         print(
@@ -41,17 +45,13 @@ def run(config: StudyConfig, workdir: epath.PathLike) -> int:
             "--config.build.allow_failures=true"
         )
         return 1
+    order: list[tuple[str, Stage]] = [("embeddings", embed), ("heads", train)]
     if config.train.what in ON_CLIPS:
-        _announce(3, "training")
-        if not train(config, workdir):
+        order = [("training", train), ("embeddings", embed)]
+    for number, (name, stage) in enumerate(order, start=3):
+        _announce(number, name)
+        if stage(config, workdir) is False:
             return 0  # stopped by a signal
-        _announce(4, "embeddings")
-        embed(config, workdir)
-    else:
-        _announce(3, "embeddings")
-        embed(config, workdir)
-        _announce(4, "heads")
-        train(config, workdir)
     _announce(5, "explanations")
     explain(config, workdir)
     _announce(6, "report")
@@ -83,18 +83,8 @@ def _announce(number: int, stage: str) -> None:
     print(f"[{number}/6] {stage}", flush=True)
 
 
-def _draw_cohort(config: StudyConfig, workdir: Workdir) -> None:
-    from data_prep import synthetic
-
-    synthetic.generate(workdir.synthetic_cohort, config.synthetic)
-
-
 def read_cohort(config: StudyConfig, workdir: Workdir) -> "Cohort":
-    """Reads the cohort of a study: its own, or the synthetic one.
-
-    Raises:
-        ValueError: the table cannot be used; all its faults together.
-    """
+    """Reads the cohort of a study, its own or the synthetic one; all faults are raised together."""
     from data_prep import cohort
 
     path = stores.ready(config.cohort or workdir.synthetic_cohort / "cohort.csv")
@@ -228,7 +218,5 @@ def explain(config: StudyConfig, workdir: epath.PathLike) -> None:
     from mpjax.studies import explain as explaining
 
     workdir = Workdir(workdir)
-    poses = None
-    if config.baselines.bsoid:
-        poses = read_cohort(config, workdir).table
+    poses = read_cohort(config, workdir).table if config.baselines.bsoid else None
     explaining.run(config, workdir, poses=poses)

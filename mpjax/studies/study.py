@@ -22,14 +22,10 @@ if TYPE_CHECKING:
 
 
 class Study:
-    """A finished study; made by `open_study` or `run_study`.
-
-    Attributes:
-        workdir: its folder, with the path of every file in it.
-    """
+    """A finished study; made by `open_study` or `run_study`."""
 
     def __init__(self, workdir: epath.PathLike):
-        self.workdir = Workdir(workdir)
+        self.workdir = Workdir(workdir)  # with the path of every file in it
 
     @functools.cached_property
     def predictions(self) -> Predictions:
@@ -48,16 +44,12 @@ class Study:
         roi: str = "",
         out: epath.PathLike | None = None,
     ) -> "Scores":
-        """Scores new recordings with the heads of the study.
+        """Scores new recordings with the heads of the study: tables of clips, bouts, recordings.
 
         Args:
             videos: a video, a folder of videos, or several of both.
             roi: region of interest x:y:w:h in px, of all of them; empty: whole frames.
-            out: folder in which to keep the embeddings, so that a killed run continues; None: they
-                are not kept.
-
-        Returns:
-            Tables of clips, bouts and recordings.
+            out: folder to keep the embeddings in, so that a killed run continues; None: not kept.
 
         Raises:
             FileNotFoundError, ValueError: the study is not finished, or none of the videos can be
@@ -99,10 +91,7 @@ class Study:
 
 
 def open_study(workdir: epath.PathLike) -> Study:
-    """Opens a finished study.
-
-    Args:
-        workdir: its folder.
+    """Opens the finished study in a folder.
 
     Raises:
         FileNotFoundError: there is no such folder, or the study in it is not finished.
@@ -119,9 +108,7 @@ def open_study(workdir: epath.PathLike) -> Study:
 def run_study(config: StudyConfig, workdir: epath.PathLike) -> Study:
     """Runs all stages of a study in this process, as `python -m mpjax.study` does.
 
-    Args:
-        config: its settings.
-        workdir: its folder; stages that are there and unchanged are skipped.
+    Stages that are in `workdir` and unchanged are skipped.
 
     Raises:
         ValueError: bad input, videos that cannot be read, or a requirement that is not met.

@@ -52,15 +52,13 @@ def describe_package(
 
 
 def render(package: Mapping[str, Any]) -> str:
-    """Renders the page.
-
-    Args:
-        package: see `describe_package`.
-    """
+    """Renders the page of what `describe_package` returns."""
+    ends = sorted({f"{clip['frames'] / clip['fps']:.1f}" for clip in package["clips"]}, key=float)
+    seconds = f"{ends[0]} second{'' if ends[0] == '1.0' else 's'}"
+    if len(ends) > 1:
+        seconds = f"{ends[0]} to {ends[-1]} seconds"
     template = environment().get_template("rating/page.html.j2")
-    return template.render(
-        package=package, questions=_questions(package), seconds=_seconds(package["clips"])
-    )
+    return template.render(package=package, questions=_questions(package), seconds=seconds)
 
 
 def write(out: Path, page: str, images: Mapping[str, bytes]) -> None:
@@ -70,9 +68,6 @@ def write(out: Path, page: str, images: Mapping[str, bytes]) -> None:
         out: the folder; new.
         page: index.html.
         images: content by path within the folder.
-
-    Raises:
-        FileExistsError: `out` exists.
     """
     with files.write_folder_aside(out) as aside:
         for name in sorted(images):
@@ -123,11 +118,3 @@ def _day(day: int) -> str:
 def _shown(label: str) -> str:
     parsed = parse_fine_name(label)
     return f"{_plain(parsed[0])}, {_day(parsed[1]).lower()}" if parsed else _plain(label)
-
-
-def _seconds(clips: Sequence[Mapping[str, Any]]) -> str:
-    """Says how long the clips are."""
-    ends = sorted({f"{clip['frames'] / clip['fps']:.1f}" for clip in clips}, key=float)
-    if len(ends) > 1:
-        return f"{ends[0]} to {ends[-1]} seconds"
-    return f"{ends[0]} second{'' if ends[0] == '1.0' else 's'}"

@@ -11,35 +11,23 @@ import pandas as pd
 
 from mpjax.analysis.predictions import Predictions
 from mpjax.formatting import count, join, number
-from mpjax.report.sections.answers import SCHEMES, incomplete, left_out, units
+from mpjax.report.sections.answers import SCHEMES, describe_task, incomplete, left_out, units
 from mpjax.taxonomy import parse_fine_name
 
 
 @dataclasses.dataclass(frozen=True)
 class Item:
-    """One item of the checklist.
-
-    Attributes:
-        title: of the item.
-        known: sentences, from the data.
-        missing: what the authors must fill in, as nouns.
-    """
+    """One item of the checklist."""
 
     title: str
-    known: Sequence[str]
-    missing: Sequence[str] = ()
+    known: Sequence[str]  # sentences, from the data
+    missing: Sequence[str] = ()  # what the authors must fill in, as nouns
 
 
 def fill(
     metrics: Mapping[str, Any], predictions: Predictions, *, answers: Sequence[str]
 ) -> list[Item]:
-    """Fills the ten items.
-
-    Args:
-        metrics: the content of metrics.json.
-        predictions: the evaluated predictions.
-        answers: the report's headline sentences, for the item on results.
-    """
+    """Fills the ten items; `answers` are the report's headline sentences, for the results."""
     table, drug = predictions.table, metrics["drug"]
     labelled = not any(map(parse_fine_name, predictions.taxonomy.fine))
     treated = table[table["drug"] != ""]
@@ -92,19 +80,15 @@ def _missing(table: pd.DataFrame, treated: pd.DataFrame, labelled: bool) -> dict
 
 def _groups(table: pd.DataFrame) -> str:
     days = sorted(map(float, table.loc[table["split"] != "drug", "day"].unique()))
-    sides = (
+    recorded = []
+    for when, side in (
         ("before", [number(day, 0) for day in days if day < 0]),
         ("after", [number(day, 0) for day in days if day >= 0]),
-    )
-    recorded = join(
-        [
-            f"{count(len(side), 'day')} {name} induction ({', '.join(side)})"
-            for name, side in sides
-            if side
-        ]
-    )
+    ):
+        if side:
+            recorded.append(f"{count(len(side), 'day')} {when} induction ({', '.join(side)})")
     conditions = join(sorted(table["condition"].unique()))
-    return f"Conditions: {conditions}" + (f"; recorded on {recorded}." if recorded else ".")
+    return f"Conditions: {conditions}" + (f"; recorded on {join(recorded)}." if recorded else ".")
 
 
 def _arms(treated: pd.DataFrame) -> str:
@@ -172,8 +156,8 @@ def _division(metrics: Mapping[str, Any], provenance: Mapping[str, Any]) -> str:
 
 
 def _outcomes(metrics: Mapping[str, Any]) -> list[str]:
-    classes = len(metrics["fine"]["classes"])
-    known = [f"Classifier: accuracy and mean-class accuracy over {classes} classes."]
+    tasks = [describe_task(metrics[kind], kind) for kind in ("fine", "coarse") if kind in metrics]
+    known = [f"Classifier: accuracy and mean-class accuracy over {join(tasks)}."]
     outcome = metrics["drug"].get("outcome")
     if outcome:
         known.append(f"Drug test, primary: {str(outcome['primary']).rstrip('.')}.")

@@ -7,29 +7,20 @@ from mpjax.analysis.raters.score import MODEL
 from mpjax.formatting import count
 from mpjax.report import columns as col
 from mpjax.report.sections.answers import name_task
-from mpjax.report.tables import Row, Table, Tables, by_name, remark, spread
+from mpjax.report.tables import Row, Table, by_name, remark, spread
 
 
 def tabulate(
     found: Mapping[str, Any], raters: Mapping[str, Any], tasks: Mapping[str, Any]
-) -> Tables:
-    """Returns the table of methods, none without rows.
-
-    Args:
-        found: what metrics.json holds under `methods`.
-        raters: what it holds under `raters`; their scores are of fewer clips, as a note says.
-        tasks: its `fine` and, where there is one, `coarse`.
-    """
+) -> dict[str, Table]:
+    """Returns the table of methods; the raters' scores are of fewer clips, as a note says."""
     scored = [kind for kind in tasks if kind in (found.get("rows") or [{}])[0]]
     rows = []
     for row in found.get("rows", []):
         accuracy = row["fine"]["accuracy"]
         laid: Row = {"method": row["name"], "n": count(accuracy.get("n") or 0, found["level"])}
         for kind in scored:
-            scores = row[kind]
-            laid |= _scores(
-                kind, scores["accuracy"], scores["mean_class_accuracy"], scores.get("difference")
-            )
+            laid |= _scores(kind, row[kind])
         rows.append(laid | {"note": remark(accuracy)})
     if raters.get("pooled"):
         rows += [_rated(raters, scored)] if rows else []
@@ -46,16 +37,11 @@ def tabulate(
     return by_name([Table("methods", "The model compared with other methods", rows, columns)])
 
 
-def _scores(
-    kind: str,
-    accuracy: Mapping[str, Any],
-    mean_class: Mapping[str, Any],
-    difference: Mapping[str, Any] | None,
-) -> Row:
+def _scores(kind: str, found: Mapping[str, Any]) -> Row:
     return {
-        **spread(kind, accuracy),
-        **spread(f"{kind}_mean_class", mean_class),
-        **spread(f"{kind}_difference", difference or {}),
+        **spread(kind, found["accuracy"]),
+        **spread(f"{kind}_mean_class", found.get("mean_class_accuracy") or {}),
+        **spread(f"{kind}_difference", found.get("difference") or {}),
     }
 
 
@@ -66,5 +52,6 @@ def _rated(raters: Mapping[str, Any], scored: list[str]) -> Row:
     laid: Row = {"method": who, "n": count(raters["package"]["clips"], "clip")}
     for kind in scored:
         accuracy = raters["pooled"][kind]["accuracy"]
-        laid |= _scores(kind, accuracy, {}, model.get(kind, {}).get("difference"))
+        difference = model.get(kind, {}).get("difference")
+        laid |= _scores(kind, {"accuracy": accuracy, "difference": difference})
     return laid | {"note": "on the clips that they rated; the difference is of accuracy"}

@@ -10,27 +10,23 @@ from mpjax.report import columns as col
 from mpjax.report.drawing import COLOURS, DASHES, MARKERS, MUTED, new_axes, to_svg
 from mpjax.report.panels import Figures, Panel, drawn
 from mpjax.report.sections.answers import name_task
-from mpjax.report.tables import Table, Tables, by_name
+from mpjax.report.tables import Table, by_name
 
 Tasks = Mapping[str, Any]
 
 
-def tabulate(calibration: Mapping[str, Any], tasks: Tasks) -> Tables:
-    """Returns the tables of calibration by name; none without rows.
-
-    Args:
-        calibration: what metrics.json holds under `calibration`; empty: nothing.
-        tasks: its `fine` and, where there is one, `coarse`.
-    """
+def tabulate(calibration: Mapping[str, Any], tasks: Tasks) -> dict[str, Table]:
+    """Returns the tables of calibration error, reliability and coverage."""
+    each = [(name_task(task, kind), calibration.get(kind) or {}) for kind, task in tasks.items()]
     scored = [
         {"classes": label, "probabilities": when, **found[when]}
-        for label, found in _each(calibration, tasks)
+        for label, found in each
         for when in ("before", "after")
         if "ece" in found.get(when, {})
     ]
     bins = [
         {"classes": label, **entry}
-        for label, found in _each(calibration, tasks)
+        for label, found in each
         for entry in found.get("reliability", [])
     ]
     points = [
@@ -63,10 +59,6 @@ def tabulate(calibration: Mapping[str, Any], tasks: Tasks) -> Tables:
     )  # fmt: skip
 
 
-def _each(calibration: Mapping[str, Any], tasks: Tasks) -> list[tuple[str, Mapping[str, Any]]]:
-    return [(name_task(task, kind), calibration.get(kind) or {}) for kind, task in tasks.items()]
-
-
 def _coverage(calibration: Mapping[str, Any], tasks: Tasks) -> dict[str, Any]:
     """Returns the curve of each task that has one, by the task's name."""
     found = calibration.get("coverage") or {}
@@ -78,7 +70,7 @@ def _coverage(calibration: Mapping[str, Any], tasks: Tasks) -> dict[str, Any]:
 
 
 def draw(calibration: Mapping[str, Any], tasks: Tasks) -> Figures:
-    """Draws reliability and accuracy by coverage; arguments as of `tabulate`."""
+    """Draws reliability and accuracy by coverage."""
     curves = _coverage(calibration, tasks)
     reliability = [
         _draw_reliability(bins, title=name_task(task, kind), name=f"reliability-{kind}")
@@ -99,14 +91,8 @@ def _draw_reliability(bins: Sequence[Mapping[str, Any]], *, title: str, name: st
     with new_axes(3.5, 3.3, grid="both") as (figure, axes):
         axes.plot([0, 100], [0, 100], color=MUTED, lw=1, ls=DASHES)
         axes.plot(x, y, color=COLOURS[1], lw=1.3)
-        dots: dict[str, Any] = {
-            "color": COLOURS[1],
-            "ec": "white",
-            "lw": 0.7,
-            "zorder": 3,
-            "clip_on": False,
-        }
-        axes.scatter(x, y, s=14 + 160 * n / n.sum(), **dots)
+        dots: dict[str, Any] = {"ec": "white", "lw": 0.7, "zorder": 3, "clip_on": False}
+        axes.scatter(x, y, s=14 + 160 * n / n.sum(), color=COLOURS[1], **dots)
         axes.set(xlim=(0, 102), ylim=(0, 102), aspect="equal", title=title)
         axes.set(xlabel="confidence (%)", ylabel="accuracy (%)")
         svg = to_svg(figure, name)

@@ -28,7 +28,7 @@ from mpjax.report.drawing import (
 )
 from mpjax.report.panels import Figures, Panel, drawn
 from mpjax.report.sections.answers import UNITS, headline_level, name_task
-from mpjax.report.tables import WHY, Column, Row, Table, Tables, by_name, reason, remark, spread
+from mpjax.report.tables import WHY, Column, Row, Table, by_name, reason, remark, spread
 from mpjax.taxonomy import parse_fine_name
 
 _MOST_NUMBERED = 25  # classes; beyond it the counts in the cells cannot be read
@@ -41,13 +41,8 @@ _SCORES = [
 ]
 
 
-def tabulate(metrics: Mapping[str, Any], tasks: Mapping[str, Any]) -> Tables:
-    """Returns the tables of accuracy and of the splits, by name; none without rows.
-
-    Args:
-        metrics: the content of metrics.json.
-        tasks: its `fine` and, where there is one, `coarse`.
-    """
+def tabulate(metrics: Mapping[str, Any], tasks: Mapping[str, Any]) -> dict[str, Table]:
+    """Returns the tables of accuracy and of the splits, from all of metrics.json."""
     return by_name(
         [
             _levels(tasks), _confusion(tasks), _day_distance(tasks), _separate(tasks),
@@ -66,19 +61,18 @@ def _scores(scores: Mapping[str, Any], *keys: str) -> Row:
 
 def _levels(tasks: Mapping[str, Any]) -> Table:
     rows: list[Row] = [
-        {"classes": len(task["classes"]), "level": name, "n": task[level]["accuracy"].get("n"),
-         **_scores(task[level], *_EXTRA),
+        {"task": name_task(task, kind), "classes": len(task["classes"]), "level": name,
+         "n": task[level]["accuracy"].get("n"), **_scores(task[level], *_EXTRA),
          "permutation_p": task[level].get("permutation", {}).get("p"),
          "chance": task["chance"]["value"], "majority": task["majority"][level]["value"],
          WHY: reason(task[level]["accuracy"])}
-        for task in tasks.values()
+        for kind, task in tasks.items()
         for level, name in LEVELS.items()
     ]  # fmt: skip
     optional = {key: col.share_estimate(heading, key) for key, heading in _EXTRA.items()}
     optional["permutation_p"] = col.p_value("Permutation p", "permutation_p")
     columns = [
-        col.integer("Classes", "classes"), col.text("Level", "level"), col.integer("n", "n"),
-        *_SCORES,
+        col.text("Task", "task"), col.text("Level", "level"), col.integer("n", "n"), *_SCORES,
         *(column for key, column in optional.items() if any(row[key] is not None for row in rows)),
         col.share("Chance", "chance"), col.share("Majority class", "majority"),
     ]  # fmt: skip
@@ -118,15 +112,9 @@ def _day_distance(tasks: Mapping[str, Any]) -> Table:
     for level, name in LEVELS.items():
         found = tasks["fine"][level].get("day_distance") or {}
         of = found.get("within_condition")
-        rows += [
-            {
-                "level": name,
-                "steps": int(steps),
-                "units": units,
-                "share": units / of if of else None,
-            }
-            for steps, units in sorted(found.get("steps", {}).items(), key=lambda at: int(at[0]))
-        ]
+        for steps, units in sorted(found.get("steps", {}).items(), key=lambda at: int(at[0])):
+            share = units / of if of else None
+            rows.append({"level": name, "steps": int(steps), "units": units, "share": share})
     columns = [
         col.text("Level", "level"), col.integer("Recording days off", "steps"),
         col.integer("Units", "units"),
@@ -177,7 +165,7 @@ def _comparison(comparison: Mapping[str, Any], tasks: Mapping[str, Any]) -> Tabl
 
 
 def draw(metrics: Mapping[str, Any], tasks: Mapping[str, Any]) -> Figures:
-    """Draws confusion, recall and leak demonstration; arguments as of `tabulate`."""
+    """Draws confusion, recall and the demonstration of leakage, from all of metrics.json."""
     figures: dict[str, Any] = {}
     for kind, task in tasks.items():
         level = headline_level(task)
@@ -214,10 +202,9 @@ def _draw_confusion(kind: str, task: Mapping[str, Any], level: str) -> Panel:
         _label_classes(axes, classes)
         svg = to_svg(figure, f"{kind}-confusion")
     errors = counts - np.diag(np.diag(counts))
-    most = "there is no error"
-    if errors.any():
-        i, j = np.unravel_index(errors.argmax(), errors.shape)
-        most = f"the most frequent error is {classes[i]} predicted as {classes[j]} ({errors[i, j]})"
+    i, j = np.unravel_index(errors.argmax(), errors.shape)
+    most = f"the most frequent error is {classes[i]} predicted as {classes[j]} ({errors[i, j]})"
+    most = most if errors.any() else "there is no error"
     return Panel(
         svg,
         f"Confusion matrix of {len(classes)} classes, {UNITS[level]}: rows are true classes, "
@@ -247,10 +234,9 @@ def _label_classes(axes: Axes, classes: Sequence[str]) -> None:
         if start < len(classes):
             axes.axhline(start - 0.5, color=MUTED, lw=0.8)
             axes.axvline(start - 0.5, color=MUTED, lw=0.8)
-    below = axes.secondary_xaxis(-0.07)
+    below, left = axes.secondary_xaxis(-0.07), axes.secondary_yaxis(-0.1)
     below.set_xticks(centres, names)
     below.set_xlabel("predicted", labelpad=6)
-    left = axes.secondary_yaxis(-0.1)
     left.set_yticks(centres, names, rotation=90, va="center")
     left.set_ylabel("true", labelpad=8)
     for outer in (below, left):
@@ -313,13 +299,12 @@ def _draw_leak(rows: Sequence[tuple[str, Mapping[str, Any], float]]) -> Panel:
 def draw_maps(predictions: Predictions) -> tuple[Figures, int]:
     """Draws the held-out clips on the plane of their embeddings, by class and by animal.
 
-    Returns:
-        The figures, and how many clips they show; none where the embeddings are not kept.
+    Returns the figures, none where the embeddings are not kept, and how many clips they show.
     """
     embedding, held_out = predictions.embedding, predictions.evaluated
-    plane = None
-    if embedding is not None and held_out.any():
-        plane = embedding_map.project(embedding[held_out])
+    if embedding is None or not held_out.any():
+        return {}, 0
+    plane = embedding_map.project(embedding[held_out])
     if plane is None:
         return {}, 0
     rows = predictions.table[held_out].iloc[plane.rows]

@@ -9,7 +9,7 @@ from mpjax.formatting import count, percent
 from mpjax.report import columns as col
 from mpjax.report.drawing import COLOURS, INK, MUTED, draw_interval, new_rows, to_svg
 from mpjax.report.panels import Figures, Panel, drawn
-from mpjax.report.tables import WHY, Row, Table, Tables, by_name, reason, spread
+from mpjax.report.tables import WHY, Row, Table, by_name, reason, spread
 
 TASKS = {"fine": "classes", "coarse": "groups, within days"}
 STATUS = {
@@ -29,12 +29,8 @@ _LOOKS = {
 _SINGLE = {"frame": "single frames", "background": "empty chambers"}
 
 
-def tabulate(confounds: Mapping[str, Any]) -> Tables:
-    """Returns the tables of the audit by name; none without rows.
-
-    Args:
-        confounds: what metrics.json holds under `confounds`; empty: nothing.
-    """
+def tabulate(confounds: Mapping[str, Any]) -> dict[str, Table]:
+    """Returns the tables of tests, of features and of single frames."""
     families = (confounds.get("families") or {}).values()
     tests = Table(
         "confounds",
@@ -102,7 +98,7 @@ def _single_frames(found: Mapping[str, Any]) -> Table:
 
 
 def draw(confounds: Mapping[str, Any]) -> Figures:
-    """Draws each family's accuracy and the backgrounds; arguments as of `tabulate`."""
+    """Draws each family's accuracy, and the backgrounds."""
     families = (confounds.get("families") or {}).values()
     rows = {
         kind: [

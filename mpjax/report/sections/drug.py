@@ -5,18 +5,7 @@ from typing import Any
 
 from mpjax.formatting import estimate
 from mpjax.report import columns as col
-from mpjax.report.tables import (
-    WHY,
-    Column,
-    Row,
-    Table,
-    Tables,
-    by_name,
-    lay,
-    reason,
-    remark,
-    spread,
-)
+from mpjax.report.tables import WHY, Column, Row, Table, by_name, lay, reason, remark, spread
 
 _CONDITION, _ARM = col.text("Condition", "condition"), col.text("Arm", "arm")
 _NAMED = (_CONDITION, _ARM)
@@ -27,12 +16,8 @@ _SIZES = Column("n arm / vehicle", lambda row: f"{row['n_arm']} / {row['n_vehicl
 _DETECTABLE, _TEST = col.real("Detectable", "detectable"), col.text("Test", "method")
 
 
-def tabulate(drug: Mapping[str, Any]) -> Tables:
-    """Returns the tables of the drug part by name; none without rows.
-
-    Args:
-        drug: what metrics.json holds under `drug`.
-    """
+def tabulate(drug: Mapping[str, Any]) -> dict[str, Table]:
+    """Returns the tables of the drug part."""
     why = [col.text("Animal", "animal"), *_NAMED, col.text("Why", "why")]
     caption = "Animals left out of the drug test"
     return by_name(
@@ -237,11 +222,7 @@ def why_absent(found: Mapping[str, Any]) -> str:
 
 
 def headline(drug: Mapping[str, Any]) -> list[str]:
-    """Returns the drug's answers in words, the most important first.
-
-    Args:
-        drug: what metrics.json holds under `drug`.
-    """
+    """Returns the drug's answers in words, the most important first."""
     if drug.get("summary"):
         return list(drug["summary"])
     if why := why_absent(drug):

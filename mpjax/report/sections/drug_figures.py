@@ -1,6 +1,6 @@
 """Figures of the drug part: estimation plots, time course, dose-response, specificity."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,11 +41,7 @@ Effects = dict[str, Row]  # per arm but vehicle, its change minus vehicle's
 
 
 def draw(found: Mapping[str, Any]) -> Figures:
-    """Draws estimation plots, time course, dose-response and specificity, where there are any.
-
-    Args:
-        found: what metrics.json holds under `drug`.
-    """
+    """Draws estimation plots, time course, dose-response and specificity."""
     arms = sorted(found.get("arms") or {}, key=lambda arm: arm != "vehicle")
     colours, specificity = arm_colours(arms), found.get("specificity") or {}
     responses = found.get("dose_response") or {}
@@ -228,49 +224,42 @@ def _draw_curves(axes: Axes, conditions: Mapping[str, Row], colours: Mapping[str
     axes.set_ylabel("reversal (%), minus vehicle's")
 
 
-def _named(found: Row | None, known: Callable[[Row], Row]) -> list[tuple[str, Row]]:
-    """Returns the rows of a part whose estimate has a value, labelled by condition and arm."""
-    return [
-        (f"{condition} · {row['arm']}", row)
-        for condition, row in by_condition(found)
-        if known(row).get("value") is not None
-    ]
-
-
 def _locomotion(found: Row | None) -> Iterator[Panel]:
     """Draws the effects of the arms on motion, a row per estimate."""
-    rows = _named(found, lambda row: row)
+    named = {f"{name} · {row['arm']}": row for name, row in by_condition(found)}
+    rows = {name: row for name, row in named.items() if row.get("value") is not None}
     if rows:
-        labels, label = [text for text, _ in rows], "change of log motion − vehicle's (95 % CI)"
-        with new_rows(labels, label, height=0.75 + 0.3 * len(rows), line=0) as (figure, axes):
-            for y, (_, row) in enumerate(rows):
+        label, height = "change of log motion − vehicle's (95 % CI)", 0.75 + 0.3 * len(rows)
+        with new_rows(list(rows), label, height=height, line=0) as (figure, axes):
+            for y, row in enumerate(rows.values()):
                 draw_interval(axes, y, row, colour=COLOURS[1], vertical=False)
             svg = to_svg(figure, "locomotion")
-        listed = "; ".join(f"{text} {estimate(row)}" for text, row in rows)
+        listed = "; ".join(f"{name} {estimate(row)}" for name, row in rows.items())
         yield Panel(svg, f"Effect of the drug on locomotion. {listed}.")
 
 
 def _shift(found: Row | None) -> Iterator[Panel]:
     """Draws the shift of the embedding along the pain axis and orthogonal to it."""
-    rows = _named(found, lambda row: row["along"])
+    named = {f"{name} · {row['arm']}": row for name, row in by_condition(found)}
+    rows = {name: row for name, row in named.items() if row["along"].get("value") is not None}
     parts = (
         ("along", COLOURS[1], "o", -0.14, "along the pain axis"),
         ("orthogonal", COLOURS[0], "D", 0.14, "orthogonal to it"),
     )
     if rows:
-        labels, label = [text for text, _ in rows], "shift of the embedding (95 % CI)"
-        with new_rows(labels, label, height=1.05 + 0.36 * len(rows), line=0) as (figure, axes):
+        label, height = "shift of the embedding (95 % CI)", 1.05 + 0.36 * len(rows)
+        with new_rows(list(rows), label, height=height, line=0) as (figure, axes):
             for part, colour, marker, off, key in parts:
                 look: dict[str, Any] = {"colour": colour, "marker": marker, "vertical": False}
-                for y, (_, row) in enumerate(rows):
+                for y, row in enumerate(rows.values()):
                     draw_interval(axes, y + off, row[part], **look)
                 axes.plot([], [], marker, color=colour, ms=6, mec="white", label=key)
             figure.legend(loc="outside upper left", ncols=2, handletextpad=0.3)
             svg = to_svg(figure, "shift")
         listed = "; ".join(
-            f"{text} along {number(row['along']['value'])}, orthogonal "
+            f"{name} along {number(row['along']['value'])}, orthogonal "
             f"{number(row['orthogonal'].get('value'))}"
-            for text, row in rows
+            for name, row in rows.items()
         )
         yield Panel(svg, f"Shift of the embedding under the drug. {listed}.")
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mpjax.formatting import count, join, number
-from mpjax.report.sections.answers import SCHEMES, incomplete, left_out, mixed_model
+from mpjax.report.sections.answers import SCHEMES, describe_task, incomplete, left_out, mixed_model
 
 
 def describe(metrics: Mapping[str, Any], provenance: Mapping[str, Any]) -> dict[str, str]:
@@ -41,8 +41,8 @@ def _classifier(metrics: Mapping[str, Any], provenance: Mapping[str, Any]) -> It
     projector = provenance.get("projector", {})
     name = f" ({projector['name']})" if projector.get("name") else ""
     yield (
-        f"A frozen video network{name} computed an embedding of every clip; a classifier of "
-        f"{len(metrics['fine']['classes'])} classes was trained on the embeddings."
+        f"A frozen video network{name} computed an embedding of every clip; a classifier (head) "
+        f"of {describe_task(metrics['fine'], 'fine')} was trained on the embeddings."
     )
     sides = {part["split"]: part for part in metrics["splits"] if part["fold"] is None}
     group = metrics["group"]
@@ -66,8 +66,9 @@ def _classifier(metrics: Mapping[str, Any], provenance: Mapping[str, Any]) -> It
     )
     if "coarse" in metrics:
         yield (
-            "The probability of a group is the sum over its classes. A recording's probability is "
-            "the mean over its clips; an animal's on a day, the mean over its recordings."
+            f"The probability of each of {describe_task(metrics['coarse'], 'coarse')} is the sum "
+            "over its classes. A recording's probability is the mean over its clips; an animal's "
+            "on a day, the mean over its recordings."
         )
 
 

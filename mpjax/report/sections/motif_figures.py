@@ -15,10 +15,11 @@ from mpjax.report.drawing import (
     COLOURS,
     DASHES,
     GRID,
-    MARKERS,
     MUTED,
     SHARES,
+    colour_of,
     draw_grid,
+    marker_of,
     new_axes,
     new_rows,
     note,
@@ -36,11 +37,7 @@ Cells = dict[tuple[str, str], dict[str, list]]
 
 
 def draw(found: Mapping[str, Any]) -> Figures:
-    """Draws stability, effects, usage, course and ethogram, where there are any.
-
-    Args:
-        found: what metrics.json holds under `motifs`; empty: nothing.
-    """
+    """Draws stability, effects, usage, course and ethogram."""
     if "tests" not in found:
         return {}
     usage = [row for row in found["tests"] if row["measure"] == "usage"]
@@ -134,14 +131,10 @@ def _cells(sessions: Rows) -> Cells:
     return cells
 
 
-def _mean(lists: Sequence[Sequence[float]]) -> list[float]:
-    return [sum(values) / len(values) for values in zip(*lists, strict=True)]
-
-
 def _usage(cells: Cells) -> Panel:
     """Draws the usage of every motif (rows) per condition and day (columns) as a heat map."""
     columns = list(cells)
-    means = [_mean([_mean(own) for own in animals.values()]) for animals in cells.values()]
+    means = [np.mean([np.mean(own, 0) for own in each.values()], 0) for each in cells.values()]
     share, n = 100 * np.array(means).T, len(columns)
     with new_axes(min(7.2, 1.6 + 0.42 * n), 1.2 + 0.2 * len(share), grid="") as (figure, axes):
         # Rare motifs would all be white on a linear scale.
@@ -157,7 +150,7 @@ def _usage(cells: Cells) -> Panel:
         _draw_bar(figure, axes, mesh, ticks, label="share of the time (%)")
         svg = to_svg(figure, "motif-usage")
     listed = "; ".join(
-        f"{' '.join(filter(None, key))}: motif {own.index(max(own))} {percent(max(own))}"
+        f"{' '.join(filter(None, key))}: motif {own.argmax()} {percent(own.max())}"
         for key, own in zip(columns, means, strict=True)
     )
     alt = f"Share of the time per motif, mean over animals. The most used in each: {listed}."
@@ -181,23 +174,20 @@ def _draw_bar(
 def _animals(cells: Cells, motif: int) -> Panel:
     """Draws one motif's usage per condition and day: a dot per animal, a bar for their mean."""
     points = {
-        key: [_mean(own)[motif] for own in animals.values()] for key, animals in cells.items()
+        key: [np.mean(own, 0)[motif] for own in animals.values()] for key, animals in cells.items()
     }
     conditions = list(dict.fromkeys(condition for condition, _ in points))
-    looks = {
-        name: (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)])
-        for i, name in enumerate(conditions)
-    }
+    colours, markers = colour_of(conditions), marker_of(conditions)
     with new_axes(min(7.2, 1.2 + 0.36 * len(points)), 2.5) as (figure, axes):
         for x, ((condition, _), values) in enumerate(points.items()):
-            colour, marker = looks[condition]
+            colour, marker = colours[condition], markers[condition]
             at = x + (np.linspace(-0.18, 0.18, len(values)) if len(values) > 1 else np.zeros(1))
             axes.plot(at, 100 * np.array(values), marker, color=colour, alpha=0.5, ms=4, mew=0,
                       clip_on=False)  # fmt: skip
             axes.plot([x - 0.3, x + 0.3], [100 * float(np.mean(values))] * 2, color=colour, lw=2)
         axes.set_xticks(range(len(points)), [day for _, day in points])
-        for condition, (colour, marker) in looks.items():
-            axes.plot([], [], marker, color=colour, ms=5, mew=0, label=condition)
+        for name in conditions:
+            axes.plot([], [], markers[name], color=colours[name], ms=5, mew=0, label=name)
         figure.legend(loc="outside upper left", ncols=3, handletextpad=0.2)
         axes.set(title=f"motif {motif}", ylabel="share of the time (%)")
         axes.set_ylim(bottom=0)

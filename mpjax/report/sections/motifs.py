@@ -6,7 +6,7 @@ from typing import Any
 from mpjax.formatting import count, join, percent
 from mpjax.report import columns as col
 from mpjax.report.sections.answers import name_task
-from mpjax.report.tables import WHY, Column, Row, Table, Tables, by_name, reason, remark, spread
+from mpjax.report.tables import WHY, Column, Row, Table, by_name, reason, remark, spread
 
 _LEADING = 15  # tests of the first table
 _MEASURES = {
@@ -20,13 +20,8 @@ _SESSION = ("animal", "cage", "sex", "condition", "day", "drug", "dose_mg_per_kg
             "minutes_post_dose", "split", "label", "windows", "minutes")  # fmt: skip
 
 
-def tabulate(motifs: Mapping[str, Any], tasks: Mapping[str, Any]) -> Tables:
-    """Returns the tables of the motifs by name; none without rows.
-
-    Args:
-        motifs: what metrics.json holds under `motifs`; empty: nothing.
-        tasks: its `fine` and `coarse`, for the head's accuracy.
-    """
+def tabulate(motifs: Mapping[str, Any], tasks: Mapping[str, Any]) -> dict[str, Table]:
+    """Returns the tables of the motifs; `tasks` give the head's accuracy to compare with."""
     if "tests" not in motifs:
         return {}
     skipped = [col.text("Contrast", "contrast"), col.text("Why not", "why")]

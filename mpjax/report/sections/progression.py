@@ -5,29 +5,14 @@ from typing import Any
 
 from mpjax.formatting import span
 from mpjax.report import columns as col
-from mpjax.report.tables import (
-    WHY,
-    Column,
-    Row,
-    Table,
-    Tables,
-    by_name,
-    lay,
-    reason,
-    remark,
-    spread,
-)
+from mpjax.report.tables import WHY, Column, Row, Table, by_name, lay, reason, remark, spread
 
 _POINTS = {"onset": "Onset", "peak": "Peak", "resolution": "Resolution"}
 _CONDITION, _DAY = col.text("Condition", "condition"), col.integer("Day", "day")
 
 
-def tabulate(progression: Mapping[str, Any]) -> Tables:
-    """Returns the tables of the course of pain by name; none without rows.
-
-    Args:
-        progression: what metrics.json holds under `progression`.
-    """
+def tabulate(progression: Mapping[str, Any]) -> dict[str, Table]:
+    """Returns the tables of the course of pain."""
     scores = list_of(progression, "trajectories")
     return by_name(
         [
@@ -148,7 +133,9 @@ def _model(model: Mapping[str, Any]) -> Iterator[Table]:
         {
             "term": row["term"],
             **spread("value", row),
-            **{key: row[key] for key in ("se", "df", "p")},
+            "se": row["se"],
+            "df": row["df"],
+            "p": row["p"],
         }
         for row in model.get("terms", [])
     ]

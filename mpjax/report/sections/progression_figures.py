@@ -39,11 +39,7 @@ class _Look:
 
 
 def draw(progression: Mapping[str, Any]) -> Figures:
-    """Draws trajectories, excess over no pain and time within a recording, where there are any.
-
-    Args:
-        progression: what metrics.json holds under `progression`.
-    """
+    """Draws trajectories, excess over no pain and time within a recording."""
     means, excess = list_of(progression, "means"), list_of(progression, "excess")
     bins = list_of(progression.get("within_recording") or {}, "bins")
     conditions = sorted({row["condition"] for row in (*means, *bins)})
@@ -130,9 +126,7 @@ def _scale(axes: Axes, look: _Look) -> None:
 
 def _excess(progression: Mapping[str, Any], condition: str, place: int, look: _Look) -> Panel:
     """Draws how far a condition's score lies above no pain, with both intervals of each day."""
-    rows = [
-        row for row in _of(progression["excess"], condition) if row["value"] is not None
-    ]  # fmt: skip
+    rows = [row for row in _of(progression["excess"], condition) if row["value"] is not None]
     points: dict[int, list[str]] = {}
     for name in ("onset", "peak", "resolution"):
         if (day := progression[name][condition]["value"]) is not None:

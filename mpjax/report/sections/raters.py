@@ -8,17 +8,13 @@ from mpjax.analysis.stats.estimates import ALPHA
 from mpjax.formatting import count, interval, number, p_phrase, percent
 from mpjax.report import columns as col
 from mpjax.report.sections.answers import name_task
-from mpjax.report.tables import WHY, Column, Row, Table, Tables, by_name, reason, spread
+from mpjax.report.tables import WHY, Column, Row, Table, by_name, reason, spread
 
 ALL = "all raters"
 
 
-def tabulate(raters: Mapping[str, Any]) -> Tables:
-    """Returns the tables of the raters by name; none without rows.
-
-    Args:
-        raters: what metrics.json holds under `raters`; empty where nobody has rated.
-    """
+def tabulate(raters: Mapping[str, Any]) -> dict[str, Table]:
+    """Returns the tables of the raters."""
     if "tasks" not in raters:
         return {}
     tables = [_accuracy(raters), _differences(raters), _agreement(raters), _trials(raters)]
@@ -26,11 +22,7 @@ def tabulate(raters: Mapping[str, Any]) -> Tables:
 
 
 def sentences(raters: Mapping[str, Any]) -> list[str]:
-    """Says per task how often raters and methods were correct on the same clips.
-
-    Args:
-        raters: the content of raters.json.
-    """
+    """Says per task how often raters and methods were correct on the same clips."""
     lines, package = [], raters.get("package", {})
     for kind, task in raters.get("tasks", {}).items():
         found = raters["pooled"][kind]["accuracy"]
@@ -129,21 +121,26 @@ def _differences(raters: Mapping[str, Any]) -> Table:
             pooled = {"name": ALL, "mcnemar": {}, **found}
             ones = found["raters"] if len(raters["raters"]) == 1 else [pooled, *found["raters"]]
             rows += [
-                {"method": method, "classes": len(raters["tasks"][kind]["classes"]),
-                 "rater": one["name"], **spread("difference", one["difference"]),
+                {"method": method, **_task(raters, kind), "rater": one["name"],
+                 **spread("difference", one["difference"]),
                  "permutation_p": one["permutation"].get("p"),
                  **{key: one["mcnemar"].get(key) for key in ("method_only", "rater_only")},
                  "mcnemar_p": one["mcnemar"].get("p")}
                 for one in ones
             ]  # fmt: skip
     columns = [
-        col.text("Method", "method"), col.integer("Classes", "classes"), col.text("Minus", "rater"),
+        col.text("Method", "method"), col.text("Task", "task"), col.text("Minus", "rater"),
         col.share_estimate("Difference in accuracy", "difference"),
         col.p_value("Permutation p", "permutation_p"),
         col.integer("Only method correct", "method_only"),
         col.integer("Only rater correct", "rater_only"), col.p_value("McNemar p", "mcnemar_p"),
     ]  # fmt: skip
     return Table("raters_differences", "Methods minus raters", rows, columns, labels=3)
+
+
+def _task(raters: Mapping[str, Any], kind: str) -> Row:
+    task = raters["tasks"][kind]
+    return {"task": name_task(task, kind), "classes": len(task["classes"])}
 
 
 def _agreement(raters: Mapping[str, Any]) -> Table:
@@ -153,12 +150,12 @@ def _agreement(raters: Mapping[str, Any]) -> Table:
         if len(raters["raters"]) > 2:
             pairs.insert(0, ("Fleiss", ALL, found["fleiss"]))
         rows += [
-            {"classes": len(raters["tasks"][kind]["classes"]), "kappa": kappa, "raters": who,
-             "n": each.get("n"), **spread("value", each), WHY: reason(each)}
+            {**_task(raters, kind), "kappa": kappa, "raters": who, "n": each.get("n"),
+             **spread("value", each), WHY: reason(each)}
             for kappa, who, each in pairs
         ]  # fmt: skip
     columns = [
-        col.integer("Classes", "classes"), col.text("Kappa", "kappa"), col.text("Raters", "raters"),
+        col.text("Task", "task"), col.text("Kappa", "kappa"), col.text("Raters", "raters"),
         col.integer("Clips", "n"), col.estimate("Agreement beyond chance", "value"),
     ]  # fmt: skip
     return Table("raters_agreement", "Agreement of raters", rows, columns, labels=3)
@@ -189,14 +186,14 @@ def _trials(raters: Mapping[str, Any]) -> Table:
 
 def _confidence(raters: Mapping[str, Any]) -> Table:
     rows = [
-        {"classes": len(task["classes"]), "rater": name, "confidence": level["confidence"],
+        {**_task(raters, kind), "rater": name, "confidence": level["confidence"],
          "name": level["name"], "n": level["n"], "accuracy": level["accuracy"]}
-        for kind, task in raters["tasks"].items()
+        for kind in raters["tasks"]
         for name, of in _with_pooled(raters)
         for level in of[kind]["confidence"]["levels"]
     ]  # fmt: skip
     columns = [
-        col.integer("Classes", "classes"), col.text("Rater", "rater"),
+        col.text("Task", "task"), col.text("Rater", "rater"),
         col.text("Confidence", "name"), col.integer("Answers", "n"),
         col.share("Correct", "accuracy"),
     ]  # fmt: skip

@@ -11,24 +11,20 @@ from mpjax.formatting import count, join, number, percent, span
 from mpjax.report import columns as col
 from mpjax.report.drawing import COLOURS, DASHES, MUTED, new_axes, to_svg
 from mpjax.report.panels import Figures, Panel, drawn
-from mpjax.report.tables import Column, Row, Table, Tables, by_name, remark, spread
+from mpjax.report.tables import Column, Row, Table, by_name, remark, spread
 
 _TESTS = {"deletion": "erasing", "insertion": "showing"}
 _KINDS = {"right": "most confident correct", "wrong": "most confident wrong", "drawn": "at random"}
 # Colour, marker and line of each map, and what it is called.
 _MAPS = {
-    "occlusion": (COLOURS[0], "o", "-", "map by occlusion"),
-    "gradients": (COLOURS[1], "s", "-", "map by gradients"),
+    "occlusion": (COLOURS[0], "o", "-", "occlusion map"),
+    "gradients": (COLOURS[1], "s", "-", "gradient map"),
     "difference": (COLOURS[2], "^", DASHES, "where the animal is"),
 }
 
 
 def headline(found: Mapping[str, Any]) -> list[str]:
-    """Says whether the maps show what the model used, and what it predicts without the animal.
-
-    Args:
-        found: what metrics.json holds under `saliency`; empty: nothing is said.
-    """
+    """Says whether the maps show what the model used, and what it predicts without the animal."""
     if "check" not in found:
         return []
     plain = found["check"]["difference"]["deletion"]["better"]
@@ -42,9 +38,9 @@ def headline(found: Mapping[str, Any]) -> list[str]:
         "For comparison: erasing the places where the animal is first, without any map, makes "
         f"the area smaller by {number(plain['value'], 3)}{between}.",
         f"The model gives the class that it predicts a probability of {percent(p)} on average, "
-        f"and of {percent(empty)} with the animal erased from all frames (chance with "
-        f"{len(found['classes'])} classes: {percent(1 / len(found['classes']))}). No map can show "
-        "what the model reads from the empty chamber.",
+        f"and of {percent(empty)} with the animal erased from all frames (chance, 1 in "
+        f"{len(found['classes'])}: {percent(1 / len(found['classes']))}). No map can show what the "
+        "model reads from the empty chamber.",
     ]
 
 
@@ -67,12 +63,8 @@ def _verdict(check: Mapping[str, Any], name: str) -> str:
     return f"{text}. This cannot be distinguished from random: do not rely on this map."
 
 
-def tabulate(found: Mapping[str, Any]) -> Tables:
-    """Returns the tables of the check, of the clips and of their neighbours; none without rows.
-
-    Args:
-        found: what metrics.json holds under `saliency`; empty: none.
-    """
+def tabulate(found: Mapping[str, Any]) -> dict[str, Table]:
+    """Returns the tables of the check, of the clips and of their neighbours."""
     clips = found.get("clips", [])
     return by_name([_check(found.get("check", {})), _clips(clips), _neighbours(clips)])
 
@@ -131,7 +123,7 @@ def _neighbours(clips: list[Row]) -> Table:
 
 
 def draw(found: Mapping[str, Any]) -> Figures:
-    """Draws deletion and insertion curves; arguments as of `tabulate`."""
+    """Draws deletion and insertion curves."""
     tests = _TESTS if "curves" in found else ()
     return drawn({"saliency_curves": [_draw_curves(found, test) for test in tests]})
 
@@ -165,15 +157,10 @@ def _draw_curves(found: Mapping[str, Any], test: str) -> Panel:
 
 
 def show_clips(found: Mapping[str, Any], folder: epath.PathLike | None) -> list[dict[str, Any]]:
-    """Returns the explained clips that have an image.
+    """Returns the explained clips that have an image in `folder`.
 
-    Args:
-        found: what metrics.json holds under `saliency`; empty: nothing.
-        folder: of the images; clips whose image is missing are left out.
-
-    Returns:
-        {"clip", "uri", "near"} of each: its row, the image as a data: URI, and the classes of its
-        nearest training clips in words.
+    Of each {"clip", "uri", "near"}: its row, the image as a data: URI, and the classes of its
+    nearest training clips in words.
     """
     shown = []
     for clip in found.get("clips", []) if folder is not None else []:
