@@ -21,34 +21,29 @@ _KEPT = ("video", *SESSION, "cage", "sex", "split", "fold")
 class Measure:
     """One figure of a recording.
 
-    Attributes:
-        kind: `usage` or `unlike` (shares of the time), `bout_length` (s), `bouts_per_minute` or
-            `transition` (1/min).
-        motif: that it describes; None for `unlike`.
-        to: of a transition, the motif that follows.
+    `kind` is `usage` or `unlike` (shares of the time), `bout_length` (s), `bouts_per_minute` or
+    `transition` (1/min).
     """
 
     kind: str
-    motif: int | None = None
-    to: int | None = None
+    motif: int | None = None  # None for `unlike`
+    to: int | None = None  # of a transition, the motif that follows
 
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
     """Figures of recordings or sessions.
 
-    Attributes:
-        table: a row per recording (`video`, the columns of `SESSION`, `cage, sex, split, fold`,
-            `label` (-1: none, or several), `windows`, `seconds`) or per session.
-        measures: the columns of `values`.
-        values: NaN where there is none, e.g. the length of bouts that never occurred.
-        why_no_bouts: the reason where windows do not follow each other; else empty.
+    `table` has a row per recording (`video`, the columns of `SESSION`, `cage, sex, split, fold`,
+    `label` (-1: none, or several), `windows`, `seconds`) or per session.
     """
 
     table: pd.DataFrame
-    measures: tuple[Measure, ...]
-    values: Float[np.ndarray, "rows measures"]
-    why_no_bouts: str = ""
+    measures: tuple[Measure, ...]  # the columns of `values`
+    values: Float[
+        np.ndarray, "rows measures"
+    ]  # NaN: none, as the length of bouts of an unused motif
+    why_no_bouts: str = ""  # where windows do not follow each other
 
     def take(self, mask: Bool[np.ndarray, " rows"] | pd.Series) -> "Measured":
         """Returns some rows."""
@@ -136,10 +131,11 @@ def measure_recordings(
 
 
 def _count(
-    cell: tuple[np.ndarray, np.ndarray], shape: tuple[int, int], weight: np.ndarray | None = None
+    cell: tuple[np.ndarray, np.ndarray], shape: tuple[int, int], weight: np.ndarray | int = 1
 ) -> Float[np.ndarray, "a b"]:
-    flat = np.ravel_multi_index(cell, shape) if len(cell[0]) else np.zeros(0, int)
-    return np.bincount(flat, weight, minlength=shape[0] * shape[1]).reshape(shape).astype(float)
+    count = np.zeros(shape)
+    np.add.at(count, cell, weight)
+    return count
 
 
 def _steps(rows: pd.DataFrame, video: Int[np.ndarray, " n"]) -> Float[np.ndarray, " recordings"]:
