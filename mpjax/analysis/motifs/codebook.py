@@ -28,11 +28,13 @@ from mpjax.io import files
 FORMAT = "mpjax.codebook/1"
 _RESTARTS = 10  # of k-means
 _SPACE = tuple(field.name for field in dataclasses.fields(Space))
-_SAME = ("candidates", "components", "variance", "shrinkage", "gate", "seed")
-# The settings that a codebook depends on: name in its file, and field of the config.
-_SETTINGS = dict(zip(_SAME, _SAME, strict=True)) | {
-    "sample": "max_windows", "halves": "stability_draws", "half_sample": "max_windows_per_half",
-}  # fmt: skip
+# The settings that a codebook depends on: fields of the config, and what its file calls them.
+_SETTINGS = ("candidates", "components", "variance", "shrinkage", "gate", "seed")
+_SIZES = {
+    "max_windows": "sample",
+    "stability_draws": "halves",
+    "max_windows_per_half": "half_sample",
+}
 _ARRAYS = (*_SPACE, "centres", "gate", "usage")
 
 
@@ -226,7 +228,8 @@ def _fingerprint(
 
 def _settings(config: MotifConfig) -> dict[str, Any]:
     """Returns the settings that a codebook depends on, as they are read back from JSON."""
-    settings = {name: getattr(config, field) for name, field in _SETTINGS.items()}
+    names = dict(zip(_SETTINGS, _SETTINGS, strict=True)) | _SIZES
+    settings = {name: getattr(config, field) for field, name in names.items()}
     return json.loads(json.dumps(settings))
 
 

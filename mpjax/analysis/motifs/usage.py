@@ -101,9 +101,8 @@ def measure_recordings(
     windows_of = count.sum(1)
     usage = count / windows_of[:, None]
     table = rows.iloc[first][list(_KEPT)].reset_index(drop=True)
-    labels = rows["label"].to_numpy()
-    same = np.logical_and.reduceat(labels == labels[first][video], first)
-    table["label"] = np.where(same, labels[first], -1)
+    labels = rows.groupby(video)["label"]
+    table["label"] = labels.first().where(labels.min() == labels.max(), -1)
     table["windows"], table["seconds"] = windows_of, windows_of * step
     measures = [*(Measure("usage", motif) for motif in range(motifs)), Measure("unlike")]
     if (windows_of < 2).all():
@@ -140,8 +139,7 @@ def _count(
 
 def _steps(rows: pd.DataFrame, video: Int[np.ndarray, " n"]) -> Float[np.ndarray, " recordings"]:
     """Returns each recording's median time between windows, in s; of one window, its length."""
-    gap = pd.Series(np.diff(rows["start_s"].to_numpy(), prepend=np.nan))
-    gap[np.diff(video, prepend=-1) != 0] = np.nan
+    gap = rows.groupby(video)["start_s"].diff()
     usual = gap.groupby(video).median().to_numpy()
     length = rows["seconds"].groupby(video).first().to_numpy(float)
     return np.where(usual > 0, usual, length)
