@@ -50,15 +50,15 @@ def overlay(
 
 
 def side_by_side(
-    pictures: Sequence[UInt8[np.ndarray, "t h w 3"]], captions: Sequence[str] = ()
+    panels: Sequence[UInt8[np.ndarray, "t h w 3"]], captions: Sequence[str] = ()
 ) -> UInt8[np.ndarray, "t h2 w2 3"]:
     """Joins one or more clips of one shape from left to right, each below its caption, if any."""
-    t, h, w, _ = pictures[0].shape
+    t, h, w, _ = panels[0].shape
     top = _CAPTION if captions else 0
-    joined = np.full((t, top + h, len(pictures) * (w + _GAP) - _GAP, 3), 255, np.uint8)
-    for i, picture in enumerate(pictures):
+    joined = np.full((t, top + h, len(panels) * (w + _GAP) - _GAP, 3), 255, np.uint8)
+    for i, panel in enumerate(panels):
         left = i * (w + _GAP)
-        joined[:, top:, left : left + w] = picture
+        joined[:, top:, left : left + w] = panel
         if captions:
             joined[:, :top, left : left + w] = _write(captions[i], w)
     return joined

@@ -187,11 +187,8 @@ def _deeplabcut_pose(
         keypoints = found.setdefault(individual, {})
         place = keypoints.setdefault(part, np.full((int(index.max()) + 1, 3), np.nan))
         place[index.astype(int), _COORDINATES.index(column[-1])] = series
-    return _only_pose(
-        {name: (list(of), np.stack(list(of.values()), axis=1)) for name, of in found.items()},
-        tracker="deeplabcut",
-        path=path,
-    )
+    parts = {name: (list(of), np.stack(list(of.values()), axis=1)) for name, of in found.items()}
+    return _only_pose(parts, tracker="deeplabcut", path=path)
 
 
 def _read_hdf5(path: epath.Path) -> Pose:

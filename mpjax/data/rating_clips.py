@@ -119,22 +119,20 @@ def _set_apart(rows: pd.DataFrame, group: str, *, each: int, rng: np.random.Gene
 def _draw(rows: pd.DataFrame, group: str, *, each: int, rng: np.random.Generator) -> pd.DataFrame:
     """Draws up to `each` rows per label; classes of few groups first, rarely used groups first."""
     rows = rows.iloc[rng.permutation(len(rows))]
-    columns = [rows.groupby(name).ngroup().to_numpy() for name in (group, "video")]
+    g, v = (rows.groupby(name).ngroup().to_numpy() for name in (group, "video"))
     label = rows["label"].to_numpy()
-    used = [np.zeros(column.max(initial=-1) + 1, int) for column in columns]
+    used_g, used_v = (np.zeros(column.max(initial=-1) + 1, int) for column in (g, v))
     breadth = rows.groupby("label")[group].nunique().sort_values(kind="stable")
     drawn: list[int] = []
-    g, v = columns
     for one in breadth.index:
         free = np.flatnonzero(label == one).tolist()
-        within = np.zeros_like(used[0])
+        within = np.zeros_like(used_g)
         for _ in range(min(each, len(free))):
-            pick = min(free, key=lambda i: (used[0][g[i]], within[g[i]], used[1][v[i]], i))
+            pick = min(free, key=lambda i: (used_g[g[i]], within[g[i]], used_v[v[i]], i))
             free.remove(pick)
             drawn.append(pick)
-            within[g[pick]] += 1
-            for count, column in zip(used, columns, strict=True):
-                count[column[pick]] += 1
+            for count, of in ((within, g), (used_g, g), (used_v, v)):
+                count[of[pick]] += 1
     return rows.iloc[drawn]
 
 

@@ -77,9 +77,6 @@ def is_failure(error: BaseException) -> bool:
     return type(error).__module__.partition(".")[0] in _ERRORS_OF
 
 
-# Reading.
-
-
 def read_range(path: epath.PathLike, start: int, length: int) -> bytes:
     """Reads `length` bytes of a file from `start` on, and no others; fewer at its end."""
     if is_remote(path):
@@ -142,9 +139,6 @@ def local_copy(folder: epath.PathLike) -> Iterator[epath.Path]:
         if names:
             store.get(names, copies)
         yield epath.Path(scratch)
-
-
-# Writing.
 
 
 def put_file(local: epath.PathLike, path: epath.PathLike) -> None:

@@ -21,8 +21,8 @@ KEPT = 8  # frames of a recording that are kept to measure the animal's size and
 _LEAST_CONTRAST = 8.0  # grey levels by which an animal differs from its background
 _NOISES = 4.0  # and so many standard deviations of the noise
 _PART = 0.35  # and this part of the strongest difference, the threshold that adapts
-_SMALLEST, _LARGEST = 0.002, 0.4  # of the picture, an animal's area
-ROAMED = 0.25  # of the picture that an animal must have covered for its median to be free of it
+_SMALLEST, _LARGEST = 0.002, 0.4  # of the image, an animal's area
+ROAMED = 0.25  # of the image that an animal must have covered for its median to be free of it
 _GHOST_CONTRAST, _GHOST_NOISES = 8.0, 4.0
 _REFERENCES, _LEAST_REFERENCES = 200, 4  # recordings that make a common background
 _ALIKE = 0.7  # correlation with the common background from which two scenes count as one
@@ -37,15 +37,6 @@ class Watched:
     background: Float[np.ndarray, "h w"]  # the median over time, grey
     moved: Bool[np.ndarray, "h w"]  # where something differed from it in any frame
     kept: UInt8[np.ndarray, "kept h w"]  # some of the frames
-
-
-@dataclasses.dataclass(frozen=True)
-class Animal:
-    """The animal in one frame."""
-
-    area: float  # share of the picture
-    place: tuple[float, float]  # of its centre, as a share of width and height
-    contrast: float  # mean difference from the background, grey levels
 
 
 def watch(grey: UInt8[np.ndarray, "frames h w"], *, noise: float) -> Watched:
@@ -79,18 +70,23 @@ def _animal_part(
     return label == 1 + int(np.argmax(areas))
 
 
-def find_animals(watched: Watched, background: Float[np.ndarray, "h w"]) -> list[Animal]:
-    """Finds the animal in the frames kept, against the cleared background."""
+def find_animals(
+    watched: Watched, background: Float[np.ndarray, "h w"]
+) -> Float[np.ndarray, "found 4"]:
+    """Finds the animal in the frames kept, against the cleared background.
+
+    Returns a row per frame that shows it: its area (share of the image), its mean difference from
+    the background (grey levels), and x and y of its centre (share of width and height).
+    """
     found = []
     height, width = background.shape
     for frame in watched.kept:
         part = _animal_part(frame, background, noise=0.0)
         if part is not None:
             rows, columns = np.nonzero(part)
-            place = (float(columns.mean() + 0.5) / width, float(rows.mean() + 0.5) / height)
-            contrast = float((frame - background)[part].mean())
-            found.append(Animal(len(rows) / part.size, place, contrast))
-    return found
+            place = ((columns.mean() + 0.5) / width, (rows.mean() + 0.5) / height)
+            found.append((len(rows) / part.size, (frame - background)[part].mean(), *place))
+    return np.array(found, np.float64).reshape(-1, 4)
 
 
 def _widen(mask: Bool[np.ndarray, "h w"], px: int) -> Bool[np.ndarray, "h w"]:

@@ -14,7 +14,7 @@ _POOLED = 192  # of a camera, one per clip
 _DENSEST = 1 / 12  # share of them whose mean is the chamber's
 _LEAST_RECORDINGS = 3  # to distinguish a chamber from an animal in it
 _UNLIKE = 10.0  # grey levels (of 255); pixels that differ by more show something else
-_LEAST_ALIKE = 0.5  # share of the picture in which a recording must agree with its chamber
+_LEAST_ALIKE = 0.5  # share of the image in which a recording must agree with its chamber
 _MARGIN = 1 / 24  # of the shorter side: margin that is removed with the animal
 _FITS = 5  # rounds of matching the light
 
@@ -102,7 +102,7 @@ def _match_light(
     Each round leaves out the half of the pixels that fitted worse, such as the animal (least
     trimmed squares, Rousseeuw 1984, doi:10.1080/01621459.1984.10477105).
     """
-    x, y = (picture.mean(axis=-1).ravel() for picture in (chamber, median))
+    x, y = (image.mean(axis=-1).ravel() for image in (chamber, median))
     used = np.ones(len(x), bool)
     gain, shift = 1.0, 0.0
     for _ in range(_FITS):
@@ -116,7 +116,7 @@ def _match_light(
 
 
 def cut(
-    picture: UInt8[np.ndarray, "h w 3"], views: clips.Views, crop: int
+    image: UInt8[np.ndarray, "h w 3"], views: clips.Views, crop: int
 ) -> UInt8[np.ndarray, "size size 3"]:
     """Crops and resizes one frame as `views` does, by the number of the crop in space."""
-    return clips.spatial_crops(picture[None], size=views.size, count=views.crops)[crop][0]
+    return clips.spatial_crops(image[None], size=views.size, count=views.crops)[crop][0]

@@ -38,7 +38,7 @@ QUALITY = ("moved", "ghost", "is_clear")
 # Of the records; all are the same within a recording.
 METADATA = ("video", "animal", "cage", "sex", "condition", "day", "label", "drug", "split")
 _SIDE = 128  # px, short side at which the background is made
-_PICTURE_SIDE = 96  # px, of the kept picture
+_PICTURE_SIDE = 96  # px, of the kept image
 _VERSION = 4
 
 
@@ -88,7 +88,7 @@ def measure(dataset: epath.PathLike, *, frames: int, runs: int) -> pd.DataFrame:
     Returns:
         A row per recording, sorted by its name: `METADATA`; the features `PICTURE`, `BACKGROUND`,
         `CODING`, `grid` (brightness of GRID x GRID cells, by rows), `MOUSE` (NaN where no animal
-        was found); `QUALITY`: the share of the picture in which something moved, the share that
+        was found); `QUALITY`: the share of the image in which something moved, the share that
         was replaced as a ghost (`ghost_grid`: of each cell), and whether the background is free of
         the animal; `looked_at`, frames; `picture`, the background as a PNG; `timers` and
         `captions`, lists of boxes `x:y:w:h` in px of the original (of the record if its size is
@@ -149,13 +149,13 @@ def _look(sample: sampling.Sample) -> _Look:
 
 
 def _by_cells(
-    picture: Float[np.ndarray, "h w"], where: Bool[np.ndarray, "h w"] | None = None
+    image: Float[np.ndarray, "h w"], where: Bool[np.ndarray, "h w"] | None = None
 ) -> Float[np.ndarray, "grid grid"]:
     """Averages over GRID x GRID cells; NaN where `where` leaves less than a tenth of one."""
     cells = np.full((GRID, GRID), np.nan)
-    for i, row in enumerate(np.array_split(np.arange(picture.shape[0]), GRID)):
-        for j, column in enumerate(np.array_split(np.arange(picture.shape[1]), GRID)):
-            values = picture[np.ix_(row, column)]
+    for i, row in enumerate(np.array_split(np.arange(image.shape[0]), GRID)):
+        for j, column in enumerate(np.array_split(np.arange(image.shape[1]), GRID)):
+            values = image[np.ix_(row, column)]
             kept = values if where is None else values[where[np.ix_(row, column)]]
             if kept.size >= 0.1 * values.size:
                 cells[i, j] = kept.mean()
@@ -232,20 +232,15 @@ def _describe(
     }
 
 
-def _describe_mouse(animals: Sequence[animal.Animal]) -> dict[str, float]:
-    """Returns size, contrast, speed and place of the animal; NaN if none was found."""
-    if not animals:
-        return dict.fromkeys([name for name in MOUSE if name != "motion"], float("nan"))
-    places = np.array([animal.place for animal in animals])
-    ways = np.linalg.norm(np.diff(places, axis=0), axis=1)
-    x, y = places.mean(0).tolist()
-    return {
-        "mouse_size": float(np.median([animal.area for animal in animals])),
-        "mouse_contrast": float(np.median([animal.contrast for animal in animals])),
-        "mouse_speed": float(ways.mean()) if len(ways) else float("nan"),
-        "mouse_x": x,
-        "mouse_y": y,
-    }
+def _describe_mouse(found: Float[np.ndarray, "found 4"]) -> dict[str, float]:
+    """Returns `MOUSE` of the animal except for motion; NaN if none was found."""
+    if not len(found):
+        return dict.fromkeys(MOUSE[:-1], float("nan"))
+    size, contrast = np.median(found[:, :2], axis=0).tolist()
+    x, y = found[:, 2:].mean(axis=0).tolist()
+    ways = np.linalg.norm(np.diff(found[:, 2:], axis=0), axis=1)
+    speed = float(ways.mean()) if len(ways) else float("nan")
+    return dict(zip(MOUSE[:-1], (size, contrast, speed, x, y), strict=True))
 
 
 def _to_png(background: Float[np.ndarray, "h w"]) -> bytes:

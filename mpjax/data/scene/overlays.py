@@ -1,6 +1,6 @@
-"""Finds what a recorder has written into the picture: timers, and captions that do not change.
+"""Finds what a recorder has written into the image: timers, and captions that do not change.
 
-A timer, or a lamp that blinks, is a small part of the picture that changes suddenly and strongly at
+A timer, or a lamp that blinks, is a small part of the image that changes suddenly and strongly at
 a regular rate, and not at all in between, while nothing changes around it. A caption is a row of
 small, thin, sharp signs of one height and one shade that never change. Both can identify a
 recording's session; their text is not read.
@@ -21,7 +21,7 @@ SLOWEST_FPS = 10.0  # below, an animal's changes between frames look like a time
 _STEP, _QUIET = 20, 8  # grey levels: a change that counts, and the limit of no change
 _JUMP = 40  # of the largest change of a step
 _LEAST_PIXELS = 12
-_HIGHEST, _WIDEST = 0.15, 0.4  # of the picture
+_HIGHEST, _WIDEST = 0.15, 0.4  # of the image
 _LEAST_STEPS = 4
 _REGULAR = 0.7  # mean resultant length of the steps' phases
 _PERIODS_S = (1.0, 0.5, 0.1)  # timers change every second or tenth; else by the median interval
