@@ -5,7 +5,7 @@ from typing import Any
 
 from mpjax.analysis.classification import comparison
 from mpjax.analysis.classification.comparison import FIGURES
-from mpjax.analysis.classification.scores import score_units, tasks_of
+from mpjax.analysis.classification.scores import score_levels, tasks_of
 from mpjax.analysis.predictions import Predictions
 from mpjax.analysis.stats import bootstrap as resampling
 from mpjax.analysis.stats.estimates import absent
@@ -18,12 +18,6 @@ def compare_methods(
     ours: Predictions, others: Mapping[str, Predictions], *, bootstrap: int, seed: int
 ) -> dict[str, Any]:
     """Scores every method by recordings (clips, where these have no class) and pairs it with ours.
-
-    Args:
-        ours: the model's predictions.
-        others: predictions of the same clips by other methods, by name.
-        bootstrap: resamples of whole animals (or cages).
-        seed: of the resampling.
 
     Returns:
         {"level", "unit", "rows", "sentences"}: a row has `name` and per task `fine` and `coarse`
@@ -54,16 +48,13 @@ def _score(
     name: str, predictions: Predictions, level: str, *, bootstrap: int, seed: int
 ) -> dict[str, Any]:
     row: dict[str, Any] = {"name": name}
-    rows, p = predictions.table[predictions.evaluated], predictions.p[predictions.evaluated]
+    group, evaluated = predictions.group, predictions.evaluated
+    rows, p = predictions.table[evaluated], predictions.p[evaluated]
+    weights = resampling.draw_weights(rows[group].nunique(), resamples=bootstrap, seed=seed)
     for kind, task in tasks_of(predictions.taxonomy).items():
         label = task.to_class[rows["label"].to_numpy()]
-        units = unit_levels(rows, label, task.pool(p), group=predictions.group)[level]
-        if isinstance(units, str):
-            row[kind] = {figure: absent(units) for figure in FIGURES}
-            continue
-        groups = int(units.group.max()) + 1
-        weights = resampling.draw_weights(groups, resamples=bootstrap, seed=seed)
-        scores = score_units(units, task.classes, weights=weights, unit=predictions.group)
+        units = unit_levels(rows, label, task.pool(p), group=group)[level]
+        scores = score_levels({level: units}, task.classes, weights=weights, unit=group)[level]
         row[kind] = {figure: scores[figure] for figure in FIGURES}
     return row
 

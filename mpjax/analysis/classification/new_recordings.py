@@ -45,7 +45,6 @@ def score(
         clips: a row per clip, in order of time, with `video`, `start_s`, `end_s` and any further
             columns, such as those of `measure_novelty`.
         log_p: log-probabilities of the fine classes by every head, the final one last.
-        taxonomy: the study's classes.
         temperature: of the study; 1: not calibrated.
 
     Returns:
@@ -115,8 +114,7 @@ def measure_novelty(
         windows["off_plane"] / max(codebook.residual_gate, tiny),
     )
     order = np.lexsort((-beyond, ~windows["unlike"], clip))
-    first = np.r_[True, np.diff(clip[order]) != 0]
-    return windows.iloc[order[first]].reset_index(drop=True)
+    return windows.iloc[order].groupby(clip[order]).head(1).reset_index(drop=True)
 
 
 def find_bouts(scored: Scored) -> pd.DataFrame:
