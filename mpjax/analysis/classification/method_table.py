@@ -24,9 +24,6 @@ def compare_methods(
         (where there are groups) `accuracy` and `mean_class_accuracy`, and, in the other methods'
         rows, `difference`: the model's mean-class accuracy minus the method's, with its paired
         interval; {"value": None, "why"} where there is no held-out clip.
-
-    Raises:
-        ValueError: a method has not predicted the same clips.
     """
     if not ours.evaluated.any():
         return absent("no held-out clip of a trained class")

@@ -92,9 +92,6 @@ def measure_novelty(
         A row per clip: `motif`; `distance` to its centre and the `gate` that it should not exceed;
         `off_plane`, the distance off the space of the motifs, and `off_plane_gate`; `unlike`,
         whether either gate is exceeded.
-
-    Raises:
-        ValueError: the embeddings are of another width, or not finite.
     """
     assigned = codebook.assign(embedding)
     off_plane = codebook.space.project(embedding)[1]

@@ -90,9 +90,6 @@ def cluster(
     """Returns the centres of k-means, the best of several starts.
 
     On one thread: with several, sums depend on which thread finishes first.
-
-    Raises:
-        ValueError: fewer distinct points than centres.
     """
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # of too few points: raised below
