@@ -96,9 +96,7 @@ def write_predictions(path: epath.PathLike, table: pd.DataFrame, meta: Mapping[s
 def read_predictions(path: epath.PathLike, *, embedding: bool = False) -> Predictions:
     """Reads and checks predictions.parquet; unknown columns are ignored.
 
-    Args:
-        path: the file.
-        embedding: whether to read the embeddings, by far the largest column, too.
+    Embeddings, by far the largest column, are read only with `embedding`.
 
     Raises:
         FileNotFoundError: there is no such file.

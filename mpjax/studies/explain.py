@@ -74,9 +74,8 @@ def _run_bsoid(config: StudyConfig, workdir: Workdir, cohort: pd.DataFrame) -> N
     if workdir.bsoid.exists() and files.read_json(workdir.bsoid).get("fingerprint") == stamp:
         print(f"B-SOiD {workdir.bsoid_predictions}: unchanged, not computed again")
         return
-    poses: Any = pose.read_poses(cohort)  # frozen, where the protocol's attributes may be set
     predicted, itself = bsoid.predict(
-        poses,
+        pose.read_poses(cohort),
         table,
         taxonomy=Taxonomy.from_dict(meta["taxonomy"]),
         group=meta["group"],

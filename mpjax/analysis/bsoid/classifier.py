@@ -36,11 +36,7 @@ class UsageClassifier:
     Shares enter as their square roots, whose sampling error does not depend on the share
     (Hellinger; Legendre & Gallagher 2001, doi:10.1007/s004420100716). The columns of the clip and
     those of its recording are each scaled to a total variance of 1, so that neither dominates
-    because it has more columns; of the recording, leading principal components are used.
-
-    Args:
-        usage: of the training clips.
-        components: of the recordings' usage, at most.
+    because it has more columns; of the recording, the leading `components` (at most) are used.
     """
 
     def __init__(self, usage: Usage, *, components: int):
@@ -63,12 +59,7 @@ class UsageClassifier:
         """Chooses the penalty by log-loss on left-out animals (cages), and fits on all rows.
 
         Classes have equal weight. With fewer than two groups the middle penalty is used.
-
-        Args:
-            label: class of each training clip.
-            group: its animal or cage.
-            inverse_penalties: candidates (`C` of scikit-learn).
-            seed: of the division of groups into folds.
+        `inverse_penalties` are candidates for scikit-learn's `C`.
 
         Raises:
             ValueError: all clips are of one class.

@@ -41,10 +41,10 @@ Report = Callable[[str], None]
 
 @dataclasses.dataclass(frozen=True)
 class Bins:
-    """Bins of 100 ms to find motifs in: features, raw and standardised within each recording."""
+    """Bins of 100 ms to find motifs in."""
 
     features: Float[np.ndarray, "n d"]
-    scaled: Float[np.ndarray, "n d"]
+    scaled: Float[np.ndarray, "n d"]  # the features, standardised within each recording
 
 
 def draw_bins(
@@ -85,10 +85,7 @@ def draw_bins(
 def find_motifs(bins: Bins, *, seed: int, report: Report = lambda _: None) -> Int[np.ndarray, "n"]:
     """Clusters bins: UMAP, then HDBSCAN at 25 minimum sizes; the size with most clusters is used.
 
-    Args:
-        bins: to find motifs in.
-        seed: of UMAP.
-        report: called with a description of each (slow) step.
+    `report` is called with a description of each (slow) step.
 
     Returns:
         The motif of every bin; -1 where it is in none.
@@ -110,15 +107,12 @@ def find_motifs(bins: Bins, *, seed: int, report: Report = lambda _: None) -> In
         )
         embedding = reducer.fit_transform(bins.scaled)
     report(f"HDBSCAN of {n} bins")
-    best, most = np.full(n, -1), 0
+    sizes = sorted({max(2, round(share * n)) for share in SIZES})
     with tempfile.TemporaryDirectory() as folder:
-        cache = joblib.Memory(folder, verbose=0)
-        for size in sorted({max(2, round(share * n)) for share in SIZES}):
-            clusterer = hdbscan.HDBSCAN(size, min_samples=MIN_SAMPLES, memory=cache)
-            found = clusterer.fit_predict(embedding)
-            count = len(np.unique(found))  # with the bins in no cluster, as in the app
-            if count > most:
-                best, most = found, count
+        options = {"min_samples": MIN_SAMPLES, "memory": joblib.Memory(folder, verbose=0)}
+        found = [hdbscan.HDBSCAN(size, **options).fit_predict(embedding) for size in sizes]
+    # Bins in no cluster count as one more, as in the app.
+    best = max(found, key=lambda motif: len(np.unique(motif)))
     if best.max() < 1:
         raise ValueError(
             f"B-SOiD: HDBSCAN found {best.max() + 1} motif(s) in {n} bins; two or more are "

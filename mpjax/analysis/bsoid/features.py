@@ -35,13 +35,10 @@ def fill_lost(
 ) -> Float[np.ndarray, "frames keypoints 2"]:
     """Replaces a lost keypoint by its last known position.
 
-    A point is lost where it is NaN or its likelihood is below its keypoint's
-    `likelihood_threshold`. As in the app, the first frame is used as it is; where it is NaN, it
-    gets the first point that is not. A keypoint that is never found stays at 0.
-
-    Args:
-        points: px; NaN where missing.
-        likelihood: of each point; NaN where unknown: such a point is not lost.
+    A point (px) is lost where it is NaN or its likelihood is below its keypoint's
+    `likelihood_threshold` (NaN: not known, not lost). As in the app, the first frame is used as it
+    is; where it is NaN, it gets the first point that is not. A keypoint that is never found stays
+    at 0.
     """
     missing = ~np.isfinite(points).all(axis=2)
     lost = missing | (likelihood < [likelihood_threshold(each) for each in likelihood.T])

@@ -13,7 +13,7 @@ holds only a motif or two, and beating a baseline that lacks what it needs would
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,23 +27,12 @@ from mpjax.analysis.bsoid import usage as bsoid_usage
 from mpjax.analysis.bsoid.classifier import Usage, UsageClassifier
 from mpjax.analysis.bsoid.features import fill_lost
 from mpjax.config import BsoidConfig
+from mpjax.data.pose import Pose
 from mpjax.data.splits import FINAL, fit_rows, predicting_fold
 from mpjax.io import files
 from mpjax.taxonomy import Taxonomy
 
 _DROPPED = ("logits", "p", "p_coarse", "embedding")  # of the projector's table
-_IGNORES_SCORES = "sleap"  # the app fills what SLEAP left out, and ignores its scores
-
-
-@runtime_checkable
-class Pose(Protocol):
-    """The keypoints of one animal in every frame, as `mpjax.data.pose` reads them."""
-
-    points: Float[np.ndarray, "frames keypoints 2"]  # px; NaN where missing
-    likelihood: Float[np.ndarray, "frames keypoints"]  # NaN where unknown
-    names: tuple[str, ...]
-    tracker: str
-    fps: float  # Hz, of the video
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,11 +75,9 @@ def predict(
     Args:
         poses: of every recording that has a clip, by `video`.
         clips: a row per clip, as in predictions.parquet of the projector.
-        taxonomy: the classes.
         group: `animal` or `cage`, what the split keeps on one side.
         scheme: `fixed`, `kfold` or `leave_one_group_out`.
         clip_frames: frames of a clip, at the clips' own rate.
-        config: sizes, penalties and seed.
         cache: a folder for the clusters, which take nearly all of the time; None keeps nothing.
 
     Returns:
@@ -144,7 +131,16 @@ def _predict_rows(
     own = clustering.evaluate_itself(bins, motif, seed=config.seed) if fold == FINAL else {}
     report("predicting motifs, classifying")
     usage = _usage(study, forest)
-    classifier = _classify(study, usage, trained)
+    if len(trained) > config.max_clips:  # spread over all recordings
+        order = study.table.iloc[trained].sort_values(["video", "start_frame"]).index.to_numpy()
+        trained = order[np.linspace(0, len(order) - 1, config.max_clips).round().astype(int)]
+    clips = study.table.iloc[trained]
+    classifier = UsageClassifier(usage.take(trained), components=config.components).fit(
+        clips["label"].to_numpy(),
+        pd.factorize(clips[study.group], sort=True)[0],
+        inverse_penalties=config.inverse_penalties,
+        seed=config.seed,
+    )
     model = {
         "fold": None if fold == FINAL else fold,
         "motifs": int(forest.n_classes_),
@@ -184,7 +180,7 @@ def _prepare(
             )
         else:
             likelihood = pose.likelihood
-            if pose.tracker == _IGNORES_SCORES:
+            if pose.tracker == "sleap":  # the app fills what SLEAP left out, ignoring its scores
                 likelihood = np.full(likelihood.shape, np.nan)
             order = [pose.names.index(name) for name in names]  # trackers write them in any
             points = fill_lost(pose.points[:, order], likelihood[:, order])
@@ -225,18 +221,3 @@ def _find_motifs(
     with files.write_aside(path) as aside, aside.open("wb") as file:
         np.save(file, motif)
     return motif
-
-
-def _classify(study: _Study, usage: Usage, trained: np.ndarray) -> UsageClassifier:
-    """Trains the classifier on at most `config.max_clips` clips, spread over all recordings."""
-    config = study.config
-    if len(trained) > config.max_clips:
-        order = study.table.iloc[trained].sort_values(["video", "start_frame"]).index.to_numpy()
-        trained = order[np.linspace(0, len(order) - 1, config.max_clips).round().astype(int)]
-    rows = study.table.iloc[trained]
-    return UsageClassifier(usage.take(trained), components=config.components).fit(
-        rows["label"].to_numpy(),
-        pd.factorize(rows[study.group], sort=True)[0],
-        inverse_penalties=config.inverse_penalties,
-        seed=config.seed,
-    )

@@ -20,11 +20,6 @@ def compare(
 ) -> dict[str, Any]:
     """Compares two methods by a paired bootstrap: both are scored on the same resampled animals.
 
-    Args:
-        ours, theirs: predictions of the same held-out clips and classes.
-        bootstrap: resamples of whole animals (or cages).
-        seed: of the resampling.
-
     Returns:
         Per task (`fine`, `coarse`), level and figure, ours minus theirs: {"value", "ci95", "n"}.
 

@@ -30,16 +30,10 @@ def describe_tasks(
     permutations: int,
     seed: int,
 ) -> dict[str, Any]:
-    """Scores the held-out clips of trained classes.
+    """Returns `fine`, `coarse` (if there are groups) and `calibration` of metrics.json.
 
-    Args:
-        predictions, calibrated: as predicted, and after temperature scaling.
-        bootstrap: resamples of whole animals (or cages) behind every interval.
-        permutations: of the labels over animals, behind every p of the accuracy.
-        seed: of both.
-
-    Returns:
-        `fine`, `coarse` (where there are coarse classes) and `calibration` of metrics.json.
+    Held-out clips of trained classes count. `bootstrap` resamples of whole animals (or cages) are
+    behind every interval, `permutations` of the labels over animals behind every p.
     """
     mask, taxonomy, group = predictions.evaluated, predictions.taxonomy, predictions.group
     rows = predictions.table[mask]

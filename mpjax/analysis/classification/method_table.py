@@ -5,7 +5,7 @@ from typing import Any
 
 from mpjax.analysis.classification import comparison
 from mpjax.analysis.classification.comparison import FIGURES
-from mpjax.analysis.classification.scores import score_units, tasks_of
+from mpjax.analysis.classification.scores import score_levels, tasks_of
 from mpjax.analysis.predictions import Predictions
 from mpjax.analysis.stats import bootstrap as resampling
 from mpjax.analysis.stats.estimates import absent
@@ -19,20 +19,11 @@ def compare_methods(
 ) -> dict[str, Any]:
     """Scores every method by recordings (clips, where these have no class) and pairs it with ours.
 
-    Args:
-        ours: the model's predictions.
-        others: predictions of the same clips by other methods, by name.
-        bootstrap: resamples of whole animals (or cages).
-        seed: of the resampling.
-
     Returns:
         {"level", "unit", "rows", "sentences"}: a row has `name` and per task `fine` and `coarse`
         (where there are groups) `accuracy` and `mean_class_accuracy`, and, in the other methods'
         rows, `difference`: the model's mean-class accuracy minus the method's, with its paired
         interval; {"value": None, "why"} where there is no held-out clip.
-
-    Raises:
-        ValueError: a method has not predicted the same clips.
     """
     if not ours.evaluated.any():
         return absent("no held-out clip of a trained class")
@@ -54,16 +45,13 @@ def _score(
     name: str, predictions: Predictions, level: str, *, bootstrap: int, seed: int
 ) -> dict[str, Any]:
     row: dict[str, Any] = {"name": name}
-    rows, p = predictions.table[predictions.evaluated], predictions.p[predictions.evaluated]
+    group, evaluated = predictions.group, predictions.evaluated
+    rows, p = predictions.table[evaluated], predictions.p[evaluated]
+    weights = resampling.draw_weights(rows[group].nunique(), resamples=bootstrap, seed=seed)
     for kind, task in tasks_of(predictions.taxonomy).items():
         label = task.to_class[rows["label"].to_numpy()]
-        units = unit_levels(rows, label, task.pool(p), group=predictions.group)[level]
-        if isinstance(units, str):
-            row[kind] = {figure: absent(units) for figure in FIGURES}
-            continue
-        groups = int(units.group.max()) + 1
-        weights = resampling.draw_weights(groups, resamples=bootstrap, seed=seed)
-        scores = score_units(units, task.classes, weights=weights, unit=predictions.group)
+        units = unit_levels(rows, label, task.pool(p), group=group)[level]
+        scores = score_levels({level: units}, task.classes, weights=weights, unit=group)[level]
         row[kind] = {figure: scores[figure] for figure in FIGURES}
     return row
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float, Int
 from sklearn.preprocessing import StandardScaler, normalize
 
@@ -31,12 +32,10 @@ def find_neighbours(
     if predictions.embedding is None:
         raise ValueError("the predictions have no embeddings; read them with embedding=True")
     table = predictions.table
-    place = {clip_id: row for row, clip_id in enumerate(table["clip_id"])}
-    if unknown := [clip_id for clip_id in clip_ids if clip_id not in place]:
-        raise ValueError(
-            f"{len(unknown)} clip(s) are not among the predictions, the first is {unknown[0]!r}"
-        )
-    rows = np.array([place[clip_id] for clip_id in clip_ids], int)
+    rows = pd.Index(table["clip_id"]).get_indexer(list(clip_ids))
+    if len(unknown := np.flatnonzero(rows < 0)):
+        first = f"the first is {clip_ids[unknown[0]]!r}"
+        raise ValueError(f"{len(unknown)} clip(s) are not among the predictions, {first}")
     folds, animal = table["fold"].to_numpy(), table["animal"].to_numpy()
     found: dict[str, list[dict[str, Any]]] = {clip_id: [] for clip_id in clip_ids}
     for fold in np.unique(folds[rows]):

@@ -45,7 +45,6 @@ def score(
         clips: a row per clip, in order of time, with `video`, `start_s`, `end_s` and any further
             columns, such as those of `measure_novelty`.
         log_p: log-probabilities of the fine classes by every head, the final one last.
-        taxonomy: the study's classes.
         temperature: of the study; 1: not calibrated.
 
     Returns:
@@ -93,9 +92,6 @@ def measure_novelty(
         A row per clip: `motif`; `distance` to its centre and the `gate` that it should not exceed;
         `off_plane`, the distance off the space of the motifs, and `off_plane_gate`; `unlike`,
         whether either gate is exceeded.
-
-    Raises:
-        ValueError: the embeddings are of another width, or not finite.
     """
     assigned = codebook.assign(embedding)
     off_plane = codebook.space.project(embedding)[1]
@@ -115,8 +111,7 @@ def measure_novelty(
         windows["off_plane"] / max(codebook.residual_gate, tiny),
     )
     order = np.lexsort((-beyond, ~windows["unlike"], clip))
-    first = np.r_[True, np.diff(clip[order]) != 0]
-    return windows.iloc[order[first]].reset_index(drop=True)
+    return windows.iloc[order].groupby(clip[order]).head(1).reset_index(drop=True)
 
 
 def find_bouts(scored: Scored) -> pd.DataFrame:

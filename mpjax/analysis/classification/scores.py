@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Int
 from sklearn.metrics import confusion_matrix
 
@@ -64,19 +65,11 @@ def score_levels(
 
 
 def score_units(
-    units: Units,
-    classes: Sequence[str],
-    *,
-    weights: Int[np.ndarray, "resamples groups"],
-    unit: str,
+    units: Units, classes: Sequence[str], *, weights: Int[np.ndarray, "resamples groups"], unit: str
 ) -> dict[str, Any]:
     """Scores one level: accuracies, macro F1, confusion matrix, recall per class.
 
-    Args:
-        units: at least one unit.
-        classes: names of the columns of `units.p`.
-        weights: how often each group occurs in each bootstrap resample.
-        unit: what a group is called, `animal` or `cage`.
+    `weights` is how often each group, called `unit` (animal or cage), occurs in each resample.
 
     Returns:
         `accuracy` (top-1), `mean_class_accuracy` (mean recall over the classes that have a unit),
@@ -107,11 +100,8 @@ def score_units(
         for name in _FIGURES
     }
     if len(classes) > _TOP:
-        p, label = units.p, units.label[:, None]
-        own = np.take_along_axis(p, label, axis=1)
-        # Of equal scores the first is larger.
-        before = (p > own) | ((p == own) & (np.arange(len(classes)) < label))
-        hit = before.sum(axis=1) < _TOP
+        best = np.argsort(-units.p, axis=1, kind="stable")[:, :_TOP]
+        hit = (best == units.label[:, None]).any(axis=1)
         scores["top3_accuracy"] = bootstrap.estimate_mean(hit, units.group, weights, unit=unit)
     matrix = confusion_matrix(units.label, units.predicted, labels=range(len(classes)))
     return scores | {"confusion": matrix.tolist(), "recall": recall}
@@ -135,12 +125,9 @@ def describe_day_distance(
     """
     if isinstance(units, str):
         return absent(units)
-    parsed = [parse_fine_name(name) or (name, 0) for name in classes]
-    condition = np.unique([condition for condition, _ in parsed], return_inverse=True)[1]
-    day = np.array([day for _, day in parsed])
-    rank = np.zeros(len(day), int)  # of a day among those of its condition
-    for each in np.unique(condition):
-        rank[condition == each] = np.unique(day[condition == each], return_inverse=True)[1]
+    parsed = pd.DataFrame(map(parse_fine_name, classes), columns=["condition", "day"])
+    condition, day = parsed["condition"].to_numpy(), parsed["day"].to_numpy()
+    rank = parsed.groupby("condition")["day"].rank("dense").to_numpy(int) - 1
     if not rank.any():
         return absent("no condition has more than one recorded day")
     right = condition[units.predicted] == condition[units.label]

@@ -13,12 +13,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from mpjax.analysis.stats.estimates import NotEstimableError, absent
-from mpjax.analysis.stats.permutation import (
-    Scheme,
-    batches,
-    exchange_conditions,
-    exchange_labels,
-)
+from mpjax.analysis.stats.permutation import Scheme, batches, exchange_conditions, exchange_labels
 from mpjax.analysis.stats.units import Units
 from mpjax.taxonomy import Taxonomy, parse_fine_name
 
@@ -41,11 +36,9 @@ def permutation_test(
     Args:
         units: the evaluated units, or why there are none.
         rows: metadata of the evaluated clips, to which `units.row` points.
-        taxonomy: names the fine classes.
         fine_to_class: the class of the task (fine or coarse) of each fine class.
         group: `animal` or `cage`.
         level: `clip`, `recording` or `animal_day`.
-        permutations, seed: of the draws.
 
     Returns:
         {"p", "statistic", "permutations", "unit", "null": {"mean", "q95"}}, p being one-sided; or
@@ -67,12 +60,8 @@ def permutation_test(
     cell = block * classes + units.predicted
     named = np.bincount(cell, minlength=blocks * classes).reshape(-1, classes)
     generator = np.random.default_rng(seed)
-    null = np.concatenate(
-        [
-            _mean_class_accuracy(named, scheme.draw(count, generator))
-            for count in batches(permutations, blocks)
-        ]
-    )
+    drawn = (scheme.draw(count, generator) for count in batches(permutations, blocks))
+    null = np.concatenate([_mean_class_accuracy(named, labels) for labels in drawn])
     observed = _mean_class_accuracy(named, scheme.truth[None])[0]
     at_least = int((null >= observed - 1e-12).sum())  # the order of a sum may change so much
     return {
@@ -85,19 +74,15 @@ def permutation_test(
 
 
 def _factorial(
-    first: pd.DataFrame,
-    taxonomy: Taxonomy,
-    fine_to_class: Int[np.ndarray, " fine"],
-    *,
-    group: str,
+    first: pd.DataFrame, taxonomy: Taxonomy, fine_to_class: Int[np.ndarray, " fine"], *, group: str
 ) -> tuple[Int[np.ndarray, " n"], Scheme] | None:
     """Returns each unit's block and the scheme of conditions x days; None for other cohorts."""
     parsed = [parse_fine_name(name) for name in taxonomy.fine]
     if not all(parsed):
         return None
-    conditions, condition = np.unique([each[0] for each in parsed if each], return_inverse=True)
-    days, day = np.unique([each[1] for each in parsed if each], return_inverse=True)
-    label = np.full((len(conditions), len(days)), -1)
+    table = pd.DataFrame(parsed, columns=["condition", "day"])
+    condition, day = (pd.factorize(table[name], sort=True)[0] for name in table)
+    label = np.full((condition.max() + 1, day.max() + 1), -1)
     label[condition, day] = fine_to_class
     fine = first["label"].to_numpy()
     return exchange_conditions(first, condition[fine], day[fine], label, group=group)

@@ -35,7 +35,7 @@ def analyse(
     bootstrap: int = 2000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Analyses the use of motifs; the animal (or cage) is the unit of every test.
+    """Returns the part `motifs` of metrics.json; the animal (or cage) is the unit of every test.
 
     Contrasts use all animals of the classification, including training animals: the codebook is
     fitted without labels, so it cannot overfit the conditions. The pain score is of held-out
@@ -45,21 +45,13 @@ def analyse(
         windows: a row per window (a clip, or a stretch of one), with the columns `COLUMNS`: `drug`
             '' untreated, `vehicle`, else the drug; `fold` -1 for none; `label` the index of the
             fine class, -1 for none; `start_s` and `seconds` (its length) within the recording.
-        assigned: their motifs by `codebook`, in their order.
-        codebook: fitted on training animals.
+        assigned: their motifs by `codebook`, which is fitted on training animals.
         taxonomy: where fine classes are not `<condition>@d<day>`, each is compared with the others.
         group: `animal` or `cage`, what the cohort is divided by.
-        config: permutations and penalties.
         folds: per test fold, the motifs by the codebook of its training animals; of a fixed split,
             `{splits.FINAL: assigned}`. None: no pain score.
         bootstrap: resamples behind the intervals of the pain score.
         seed: of permutations and resampling.
-
-    Returns:
-        The part `motifs` of metrics.json; or {"value": None, "why": …}.
-
-    Raises:
-        ValueError: columns are missing, or the number of rows differs.
     """
     _check(windows, [assigned, *(folds or {}).values()])
     if windows.empty:

@@ -108,7 +108,7 @@ def fit(
     Args:
         embedding: of all windows; float32 of up to several 100,000 rows is not copied as a whole.
         group: the animal or cage of each window.
-        config: see `MotifConfig`; among several `candidates` the most stable number is chosen.
+        config: among several `candidates` the most stable number is chosen.
         mask: the training windows; None: all.
 
     Raises:
@@ -244,11 +244,7 @@ def save(path: epath.PathLike, codebook: Codebook) -> None:
 
 
 def load(path: epath.PathLike, *, fingerprint: str | None = None) -> Codebook:
-    """Reads and checks a codebook.
-
-    Args:
-        path: the file.
-        fingerprint: that the codebook must have, see `identify`; None: any.
+    """Reads and checks a codebook, which must have `fingerprint` (of `identify`) if one is given.
 
     Raises:
         FileNotFoundError: there is no such file.

@@ -314,22 +314,19 @@ def _labels(recordings: Measured, taxonomy: Taxonomy, setting: Setting) -> Itera
     for index in sorted(set(held.table["label"])):
         name, chosen = taxonomy.fine[index], held.table["label"] == index
         what = _what("label", f"{name} against the others", name, "the others")
-        if several:
-            yield from _within_animals(held, chosen.to_numpy(), setting, what)
-        else:
-            yield from _two_groups(held, chosen, setting, what)
+        compare = _within_animals if several else _two_groups
+        yield from compare(held, chosen, setting, what)
 
 
-def _within_animals(held: Measured, chosen: np.ndarray, setting: Setting, what: Row) -> list[Row]:
+def _within_animals(held: Measured, treated: pd.Series, setting: Setting, what: Row) -> list[Row]:
     """Compares an animal's recordings of one label with its others."""
-    place = pd.factorize(held.table["animal"])[0]
-    both = [len(set(chosen[place == each])) > 1 for each in range(int(place.max()) + 1)]
-    if sum(both) < 2:
-        why = f"{sum(both)} animal(s) have recordings of it and of another label; 2 are needed"
+    animal = held.table["animal"]
+    inside = treated.groupby(animal).transform("nunique").to_numpy() > 1
+    if (both := animal[inside].nunique()) < 2:
+        why = f"{both} animal(s) have recordings of it and of another label; 2 are needed"
         return [_why(what["kind"], what["contrast"], why)]
-    inside = np.array(both)[place]
-    held, chosen = _testable(held.take(inside)), chosen[inside]
-    place = np.unique(place[inside], return_inverse=True)[1]
+    held, chosen = _testable(held.take(inside)), treated.to_numpy()[inside]
+    place = pd.factorize(held.table["animal"])[0]
     tested = permutation.compare_within(
         held.values, chosen, place, permutations=setting.permutations, seed=setting.seed
     )

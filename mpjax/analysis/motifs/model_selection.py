@@ -90,9 +90,6 @@ def cluster(
     """Returns the centres of k-means, the best of several starts.
 
     On one thread: with several, sums depend on which thread finishes first.
-
-    Raises:
-        ValueError: fewer distinct points than centres.
     """
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # of too few points: raised below
@@ -126,11 +123,7 @@ def measure_stability(
 ) -> Curve:
     """Measures how well codebooks of two halves of the animals agree on windows of other animals.
 
-    Args:
-        embedding: of all windows.
-        rows: the training windows.
-        group: the animal (or cage) of each of `rows`, 0..
-        config: candidates, draws of halves, windows per half.
+    `rows` are the training windows, `group` is the animal (or cage) of each, 0..
     """
     note = ""
     if (groups := len(np.unique(group))) < 3:  # too few to hold one out and halve the rest
@@ -143,9 +136,12 @@ def measure_stability(
     observed, chance = [], []
     for draw in range(config.stability_draws):
         generator = np.random.default_rng([config.seed, draw])
+        order = generator.permutation(np.unique(group))
+        held, rest = np.split(order, [max(1, len(order) // _HELD_OUT)])
+        parts = [np.flatnonzero(np.isin(group, own)) for own in (held, rest[::2], rest[1::2])]
         held_out, *halves = (
             mine[whitening.even_sample(group[mine], config.max_windows_per_half, generator)]
-            for mine in _divide(group, generator)
+            for mine in parts
         )
         fitted = []
         for half in halves:
@@ -164,15 +160,6 @@ def measure_stability(
         )
     seen, by_chance = (np.array([row[:fewest] for row in table]) for table in (observed, chance))
     return Curve(np.array(candidates[:fewest]), seen, by_chance, note)
-
-
-def _divide(
-    group: Int[np.ndarray, " m"], generator: np.random.Generator
-) -> list[Int[np.ndarray, "_"]]:
-    """Returns the held-out windows and those of two halves; each group is in one of the three."""
-    order = generator.permutation(np.unique(group))
-    held, rest = np.split(order, [max(1, len(order) // _HELD_OUT)])
-    return [np.flatnonzero(np.isin(group, part)) for part in (held, rest[::2], rest[1::2])]
 
 
 def _without_structure(fitted: list[_Half], generator: np.random.Generator) -> list[_Half]:

@@ -37,9 +37,6 @@ _CHOICE_FOLDS = 5  # of the training groups, to choose the penalty by
 _ITERATIONS, _TOLERANCE = 500, 1e-3
 _LEAST_P = 1e-6  # in the loss, so that a single confident error does not decide
 
-# Recordings of one trained class each, and the roots of their usage.
-_Recordings = tuple[pd.DataFrame, Float[np.ndarray, "n motifs"]]
-
 
 def score_pain(
     windows: pd.DataFrame,
@@ -57,9 +54,7 @@ def score_pain(
         windows: a row per window, see `analyse.analyse`.
         assigned: per test fold, the motifs by the codebook fitted without that fold's animals; of a
             fixed split, under `FINAL`, by that of the training animals.
-        taxonomy: fine and coarse classes.
         group: `animal` or `cage`, what is held out and resampled.
-        config: the penalties.
         bootstrap: resamples of animals (cages) behind the intervals.
         seed: of resampling and solver.
 
@@ -69,25 +64,23 @@ def score_pain(
         "animals", "folds": per test fold the "penalty", how many motifs were "kept", and their
         "weights" per class}; or {"value": None, "why"}.
     """
-    parts: dict[int, _Recordings] = {}
+    parts = {}
     for fold, each in assigned.items():
         motifs = int(each.motif.max()) + 1  # a motif of no window carries no information
         measured, _ = usage.measure_recordings(windows, each, motifs=motifs)
         able = measured.take(measured.table["label"] >= 0)
-        parts[fold] = able.table, np.sqrt(able.values[:, :motifs])
-    options: dict[str, Any] = {
-        "group": group,
-        "config": config,
-        "bootstrap": bootstrap,
-        "seed": seed,
-    }
-    return {"features": "square roots of the shares of the time per motif"} | {
-        name: _score_task(parts, task, **options) for name, task in tasks_of(taxonomy).items()
-    }
+        table, parts[fold] = able.table, np.sqrt(able.values[:, :motifs])
+    described: dict[str, Any] = {"features": "square roots of the shares of the time per motif"}
+    for name, task in tasks_of(taxonomy).items():
+        described[name] = _score_task(
+            table, parts, task, group=group, config=config, bootstrap=bootstrap, seed=seed
+        )
+    return described
 
 
 def _score_task(
-    parts: Mapping[int, _Recordings],
+    table: pd.DataFrame,
+    parts: Mapping[int, Float[np.ndarray, "n _"]],
     task: Task,
     *,
     group: str,
@@ -95,27 +88,25 @@ def _score_task(
     bootstrap: int,
     seed: int,
 ) -> dict[str, Any]:
-    labels, predicted, groups, folds = [], [], [], []
-    for fold, (table, roots) in parts.items():
+    label, owner = task.to_class[table["label"].to_numpy()], table[group].to_numpy()
+    p, rows, folds = np.zeros((len(table), len(task.classes))), [], []
+    for fold, roots in parts.items():
         scheme = FIXED if fold == FINAL else "kfold"
         held, train = tested_rows(table, scheme, fold), fit_rows(table, scheme, fold)
         if not held.any():
             continue
-        label, owner = task.to_class[table["label"].to_numpy()], table[group].to_numpy()
         if len(np.unique(label[train])) < 2:
             return absent("fewer than 2 classes have recordings to train on")
         if len(np.unique(owner[train])) < 2:
             return absent("choosing the penalty takes 2 training animals (or cages)")
         model = _fit(roots[train], label[train], owner[train], config=config, seed=seed)
-        labels.append(label[held])
-        predicted.append(model.probabilities(roots[held], len(task.classes)))
-        groups.append(owner[held])
+        p[held] = model.probabilities(roots[held], len(task.classes))
+        rows += np.flatnonzero(held).tolist()
         folds.append({"fold": fold if fold != FINAL else None, **model.describe(task.classes)})
-    if not labels:
+    if not rows:
         return absent("no held-out recording of a single trained class")
-    codes, names = pd.factorize(np.concatenate(groups))
-    label, p = np.concatenate(labels), np.concatenate(predicted)
-    units = Units(label, p, codes, np.arange(len(label)))
+    codes, names = pd.factorize(owner[rows])
+    units = Units(label[rows], p[rows], codes, np.array(rows))
     weights = resampling.draw_weights(len(names), resamples=bootstrap, seed=seed)
     found = score_units(units, task.classes, weights=weights, unit=group)
     described = {

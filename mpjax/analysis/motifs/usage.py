@@ -9,6 +9,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from mpjax.analysis.motifs.codebook import Assigned
+from mpjax.analysis.stats.estimates import absent
 
 # The columns that identify a session of an animal.
 SESSION = ("animal", "condition", "day", "drug", "dose_mg_per_kg", "minutes_post_dose")
@@ -85,8 +86,7 @@ def measure_recordings(
 
     Args:
         windows: a row per window, see `analyse.analyse`.
-        assigned: by one codebook, in the order of `windows`.
-        motifs: number of motifs of the codebook.
+        assigned: by a codebook of `motifs` motifs.
 
     Returns:
         The figures, and how often each motif (rows) was followed by each other one.
@@ -202,16 +202,15 @@ def profile(
 ) -> dict[str, Any]:
     """Describes how the use of motifs changes over a recording, in equal parts of its length.
 
-    Returns:
-        {"bins", "minutes" (median length of a recording), "n" (animals), "usage": a list per motif
-        of the share per part, the mean over animals}, or {"value": None, "why"}.
+    `minutes` is the median length of a recording, `n` counts animals, and `usage` holds per motif
+    the share per part, the mean over animals.
     """
     video = windows.groupby("video")["start_s"]
     begin, size = video.transform("min").to_numpy(), video.transform("size").to_numpy()
     length = video.transform("max").to_numpy() - begin
     long = size >= bins
     if not long.any():
-        return {"value": None, "why": f"no recording has {bins} windows or more"}
+        return absent(f"no recording has {bins} windows or more")
     rows = windows[long]
     part = (windows["start_s"].to_numpy() - begin)[long] / np.maximum(length[long], 1e-9)
     part = np.minimum((bins * part).astype(int), bins - 1)

@@ -18,6 +18,7 @@ from mpjax.analysis.bsoid import clustering, predict
 from mpjax.analysis.bsoid.features import bin_frames, fill_lost
 from mpjax.analysis.classification import comparison
 from mpjax.config import BsoidConfig
+from mpjax.data import pose
 from mpjax.taxonomy import Taxonomy
 
 FPS, FRAMES, CLIP = 20.0, 160, 16
@@ -27,11 +28,9 @@ CONFIG = BsoidConfig(inverse_penalties=(0.1, 1.0, 10.0))
 
 
 @dataclasses.dataclass(frozen=True)
-class Pose:
-    """What `mpjax.data.pose` reads, as far as this half of the project knows of it."""
+class Pose(pose.Pose):
+    """A pose of `NAMES`, tracked by DeepLabCut at `FPS`."""
 
-    points: np.ndarray
-    likelihood: np.ndarray
     names: tuple[str, ...] = NAMES
     tracker: str = "deeplabcut"
     fps: float = FPS
