@@ -128,7 +128,6 @@ def write(
     """Writes the table of the videos in `folder`.
 
     Args:
-        folder: of the videos.
         out: path of the csv; None: cohort.csv in the folder. Videos are named relative to it.
         patterns: of file names; none: `PATTERNS`.
         recursive: whether to search subfolders; a pattern with a / implies it.

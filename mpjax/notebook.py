@@ -54,9 +54,7 @@ def download(path: epath.PathLike) -> None:
 def load_config(path: epath.PathLike, changes: Mapping[str, Any] | None = None) -> StudyConfig:
     """Reads a config file, as `--config=FILE --config.name=value …` does.
 
-    Args:
-        path: e.g. configs/demo.py.
-        changes: single fields by their dotted names, e.g. {"projector.rotations": 4}.
+    `changes` are single fields by their dotted names, e.g. {"projector.rotations": 4}.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -113,10 +111,7 @@ def report_frame(path: epath.PathLike, *, height: int = 700) -> "HTML":
 
 
 def key_figures(metrics: Mapping[str, Any]) -> pd.DataFrame:
-    """Tabulates the main results of a study, in the words of its report.
-
-    Args:
-        metrics: content of metrics.json.
+    """Tabulates the main results in metrics.json, in the words of the report.
 
     Returns:
         Columns figure, value, 95 % CI, chance and n; text, "–" where there is none.

@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import contextlib
-import csv
 import dataclasses
 import json
 import math
@@ -29,7 +28,6 @@ from mpjax.io import files, stores
 
 FAILURES_FILE = "failures.csv"
 _HASH_CACHE = ".video_hashes.json"
-_TFDS_FILES = ("dataset_info.json", "features.json")
 # The last line of a worker's traceback, if the error is the system's, not the code's.
 _WORKERS_OS_ERROR = re.compile(
     r"\b(?:OS|Permission|FileNotFound|FileExists|IsADirectory|NotADirectory|Timeout|Connection\w*)"
@@ -48,7 +46,6 @@ def build(
     """Builds the dataset of `cohort` in `out`, unless the same one is there already.
 
     Args:
-        cohort: the checked cohort.
         out: folder of the dataset; replaced as a whole once the new one is complete.
         clip_config: geometry of the clips.
         config: shards and workers.
@@ -63,9 +60,7 @@ def build(
     """
     out = files.absolute(out)
     parse_mask(clip_config.mask)
-    publish.check_writable(out)
-    publish.finish_interrupted_swap(out)
-    publish.check_free(out)
+    publish.prepare(out)
     identity = _identity(cohort, out, clip_config, config)
     stamp = files.fingerprint(identity)
     manifest = _read_same(out, stamp)
@@ -108,7 +103,7 @@ def _read_same(out: epath.Path, stamp: str) -> dict | None:
         if manifest.get("fingerprint") != stamp:
             return None
         records.read_index(out)
-        for name in (FAILURES_FILE, *_TFDS_FILES):
+        for name in (FAILURES_FILE, "dataset_info.json", "features.json"):
             if not (out / name).exists() or not (out / name).stat().length:
                 raise records.RecordError(f"{out / name}: missing or empty")
     except records.RecordError as error:
@@ -262,11 +257,13 @@ def _finish(
     config: BuildConfig,
 ) -> dict:
     """Writes failures, TFDS metadata, index and, last, the manifest."""
-    failures = pipeline.read_failures(aside)
+    spill = aside / pipeline.SPILL
+    paths = sorted(spill.glob("*.failure"), key=lambda path: path.name)  # in cohort order
+    failures = [files.read_json(path) for path in paths]
     writer = DatasetWriter(aside)
     kept: dict[str, dict[str, int]] = {}  # by split, clips of each shard
     for split, shards in sorted(plan.items()):
-        rows = {shard: pipeline.read_rows(aside, shard) for shard in shards}
+        rows = {shard: files.read_json(spill / f"{shard}.rows") for shard in shards}
         if not any(rows.values()):
             for shard in shards:
                 (aside / shard).unlink()
@@ -278,13 +275,11 @@ def _finish(
     if not clips:
         listed = "\n".join(failure["reason"] for failure in failures[:20])
         raise BuildError(f"no video could be read, so nothing was built:\n{listed}")
-    with (aside / FAILURES_FILE).open("w") as file:
-        table = csv.DictWriter(file, ["video", "reason"], lineterminator="\n")
-        table.writeheader()
-        table.writerows(failures)
+    table = pd.DataFrame(failures, columns=["video", "reason"])
+    (aside / FAILURES_FILE).write_text(table.to_csv(index=False, lineterminator="\n"))
     _write_tfds_metadata(aside, kept, frames=clip_config.frames, name=config.name)
     writer.write_index()  # while the spill files are there: a full disk costs no work
-    (aside / pipeline.SPILL).rmtree()
+    spill.rmtree()
     return writer.finish(stamp, clips=clips, video=_geometry(clip_config), failures=failures)
 
 
@@ -329,6 +324,6 @@ def report_failures(manifest: dict, out: epath.PathLike) -> int:
     failures = manifest["failures"]
     if failures:
         print(f"{len(failures)} video(s) could not be read, see {out}/{FAILURES_FILE}:")
-        for failure in failures[:20]:
-            print(f"  {failure['reason']}")
+    for failure in failures[:20]:
+        print(f"  {failure['reason']}")
     return len(failures)

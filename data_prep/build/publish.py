@@ -12,8 +12,13 @@ class BuildError(ValueError):
     """A dataset that cannot be built."""
 
 
-def check_writable(out: epath.Path) -> None:
-    """Raises BuildError if nothing can be written next to `out`."""
+def prepare(out: epath.Path) -> None:
+    """Moves a finished dataset to `out` if its build was killed within `replace`.
+
+    Raises:
+        BuildError: nothing can be written next to `out`, or it is neither a finished dataset nor
+            empty nor missing.
+    """
     try:
         files.make_folder(out.parent)
         probe = out.parent / f".{out.name}.writable"
@@ -21,10 +26,14 @@ def check_writable(out: epath.Path) -> None:
         probe.unlink()
     except OSError as error:
         raise BuildError(f"{out}: cannot be written ({error}); choose another folder") from error
-
-
-def check_free(out: epath.Path) -> None:
-    """Raises BuildError unless `out` is a finished dataset, empty or not there."""
+    if not (out if not stores.is_remote(out) else out / records.MANIFEST_FILE).exists():
+        for finished in unfinished(out):
+            if (finished / records.MANIFEST_FILE).exists():
+                replace(out, finished)
+                break
+    old = out.parent / f".{out.name}.old"
+    if old.exists() and out.exists():
+        old.rmtree()
     if out.exists() and not out.is_dir():
         raise BuildError(f"{out}: is a file; name a folder for the dataset")
     if out.exists() and any(out.iterdir()) and not (out / records.MANIFEST_FILE).exists():
@@ -39,18 +48,6 @@ def unfinished(out: epath.Path) -> list[epath.Path]:
     pattern = re.compile(re.escape(f".{out.name}.") + r"[0-9a-f]{16}\.part")
     siblings = out.parent.iterdir() if out.parent.exists() else ()  # a store has no empty folders
     return [path for path in siblings if pattern.fullmatch(path.name)]
-
-
-def finish_interrupted_swap(out: epath.Path) -> None:
-    """Moves a finished dataset to its place if its build was killed within `replace`."""
-    if not (out if not stores.is_remote(out) else out / records.MANIFEST_FILE).exists():
-        for finished in unfinished(out):
-            if (finished / records.MANIFEST_FILE).exists():
-                replace(out, finished)
-                break
-    old = out.parent / f".{out.name}.old"
-    if old.exists() and out.exists():
-        old.rmtree()
 
 
 def replace(out: epath.Path, aside: epath.Path) -> None:

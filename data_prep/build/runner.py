@@ -1,4 +1,9 @@
-"""Beam's local runner on all cores, without its log output."""
+"""Apache Beam, and its local runner on all cores, without their log output.
+
+Beam is imported without its warning about Google clients. It also must not detect a notebook:
+there, Beam 2.77 imports its interactive runner to label steps by cell, which fails with pandas 3
+(no `DataFrame.first`).
+"""
 
 import logging
 import os
@@ -6,7 +11,13 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from data_prep.build._beam import beam
+_disabled = logging.root.manager.disable  # the local runner's workers are silent already
+logging.disable(logging.WARNING)
+import apache_beam as beam  # noqa: E402
+from apache_beam.utils import interactive_utils  # noqa: E402
+
+logging.disable(_disabled)
+interactive_utils.is_in_ipython = beam.pipeline.is_in_ipython = lambda: False
 
 # The worker of Beam's multi_processing mode, but silent: the local runner's workers ignore
 # `--default_sdk_harness_log_level`, and print and log errors that the caller gets anyway.

@@ -51,8 +51,7 @@ def refresh(dataset: epath.PathLike, cohort: cohorts.Cohort) -> bool:
     if table is None:
         return False
     own = cohort.table.drop_duplicates("video").set_index("video")
-    known = table["video"].isin(own.index)
     for name in ("date", "camera"):
-        table.loc[known, name] = own.loc[table.loc[known, "video"], name].to_numpy()
+        table[name] = table["video"].map(own[name]).fillna(table[name])
     video_metadata.write(dataset, table)
     return True

@@ -35,10 +35,10 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _ROI = re.compile(r"\d{1,6}:\d{1,6}:0*[1-9]\d{0,5}:0*[1-9]\d{0,5}", re.ASCII)
 SEXES = {"": "", "m": "M", "male": "M", "f": "F", "female": "F"}
 # Rules for a cell that is not empty.
-_RULES: dict[str, tuple[Callable[[str], bool], str]] = {
+_RULES: dict[str, tuple[Callable[[str], object], str]] = {
     "sex": (lambda cell: cell.lower() in SEXES, "must be M or F"),
     "day": (
-        lambda cell: bool(DAY.fullmatch(cell)),
+        DAY.fullmatch,
         "must be a whole number of days after induction, such as 7 (0 or negative before it); "
         "instead of a date, give the days from induction to it",
     ),
@@ -51,8 +51,8 @@ _RULES: dict[str, tuple[Callable[[str], bool], str]] = {
         lambda cell: 0 <= parse_number(cell) <= FASTEST_FPS,
         f"must be a number of frames/s, at most {FASTEST_FPS}; empty: unknown",
     ),
-    "roi": (lambda cell: bool(_ROI.fullmatch(cell)), "must be x:y:w:h in whole px, w and h > 0"),
-    "split": (lambda cell: cell in SPLITS, f"must be one of {', '.join(SPLITS)}"),
+    "roi": (_ROI.fullmatch, "must be x:y:w:h in whole px, w and h > 0"),
+    "split": (SPLITS.__contains__, f"must be one of {', '.join(SPLITS)}"),
     "date": (lambda cell: _is_date(cell), "must be a date written YYYY-MM-DD, e.g. 2026-03-14"),
 }
 
@@ -113,14 +113,11 @@ def cell_faults(cells: pd.DataFrame) -> list[Fault]:
         filled["split"] = "must not be empty: give a split on all rows or on none"
     columns = {}
     for name in COLUMNS:
-        checks = [pa.Check(bool, element_wise=True, error=filled[name])] if name in filled else []
+        rules: list[tuple[Any, str]] = [(bool, filled[name])] if name in filled else []
         if name in _RULES:
             is_valid, rule = _RULES[name]
-            checks.append(
-                pa.Check(
-                    lambda cell, ok=is_valid: not cell or ok(cell), element_wise=True, error=rule
-                )
-            )
+            rules.append((lambda cell, ok=is_valid: not cell or bool(ok(cell)), rule))
+        checks = [pa.Check(ok, element_wise=True, error=rule) for ok, rule in rules]
         columns[name] = pa.Column(str, checks, required=name in required)
     try:
         pa.DataFrameSchema(columns, strict=True).validate(cells, lazy=True)
@@ -193,12 +190,10 @@ def _usual_spellings(column: pd.Series, *, reserved: tuple[str, ...] = ()) -> di
 
 def _usual_drugs(table: pd.DataFrame) -> dict[str, str]:
     """Maps each drug name to its usual spelling, including `vehicle` and typing errors."""
-    usual = {}
-    known: list[str] = []
+    usual: dict[str, str] = {}
     for value, name in _usual_spellings(table["drug"], reserved=(VEHICLE,)).items():
-        like = [other for other in known if _is_slip(_folded(name), _folded(other))]
-        usual[value] = like[0] if like else name
-        known += [] if like else [name]
+        like = (known for known in usual.values() if _is_slip(_folded(name), _folded(known)))
+        usual[value] = next(like, name)
     return usual
 
 
@@ -213,11 +208,10 @@ def _is_slip(a: str, b: str) -> bool:
     start = _common_start(a, b)
     end = _common_start(a[start:][::-1], b[start:][::-1])
     x, y = a[start : len(a) - end], b[start : len(b) - end]
-    one_letter = len(x) <= 1 and len(y) <= 1
-    swapped = len(x) == 2 and x == y[::-1]
+    one_slip = max(len(x), len(y)) <= 1 or (len(x) == 2 and x == y[::-1])
     last_changed = len(a) == len(b) and not end
     code = last_changed or bool(re.search(r"\d", a + b)) or min(len(a), len(b)) < 6
-    return a == b or (start >= 3 and (one_letter or swapped) and not code)
+    return a == b or (start >= 3 and one_slip and not code)
 
 
 def _common_start(a: str, b: str) -> int:
@@ -303,16 +297,14 @@ def file_faults(table: pd.DataFrame, csv_path: epath.Path) -> list[Fault]:
         ):
             if not value:
                 continue
-            rule = ""
             try:
                 path = stores.ready(location)
-                if path.is_dir():
-                    rule = "is a directory, must be a file"
-                elif not path.exists():
-                    hint = "; folders are separated by /" if "\\" in value else ""
-                    rule = f"no such file: {path}{hint}"
             except (ImportError, ValueError) as error:  # no such store, or no package for it
-                rule = str(error)
-            if rule:
-                faults.append(Fault(row, name, value, rule))
+                faults.append(Fault(row, name, value, str(error)))
+                continue
+            if path.is_dir():
+                faults.append(Fault(row, name, value, "is a directory, must be a file"))
+            elif not path.exists():
+                hint = "; folders are separated by /" if "\\" in value else ""
+                faults.append(Fault(row, name, value, f"no such file: {path}{hint}"))
     return faults

@@ -64,14 +64,8 @@ def assign_split(
     - else leave_one_group_out if there are no more groups than `config.folds`;
     - else kfold, with as many folds as the rarest condition has groups, from 2 to `config.folds`.
 
-    Args:
-        table: as `Cohort.table`; rows whose `split` is drug are not changed.
-        path: of the csv, for errors.
-        group: animal or cage.
-        config: fractions, folds, seed and scheme.
-
     Returns:
-        The table with `split` and `fold` set, and the scheme.
+        The table with `split` and `fold` set, except in rows whose `split` is drug, and the scheme.
 
     Raises:
         CohortError: there are too few groups.
@@ -102,7 +96,7 @@ def assign_split(
     table["split"] = table["split"].where(table["split"] == "drug", table[group].map(side))
     table["fold"] = table[group].map(fold).where(table["split"] != "drug", -1).astype(int)
     if scheme == "fixed":
-        _check_trained(table, path)
+        check_trained(table, path)
     check_no_leak(table, group)
     return table, scheme
 
@@ -160,18 +154,10 @@ def _permuted_strata(table: pd.DataFrame, group: str, seed: int) -> dict[str, li
     }
 
 
-def check_given_split(table: pd.DataFrame, path: epath.PathLike, config: SplitConfig) -> None:
-    """Raises CohortError if a hand-made split contradicts the scheme or lacks a class."""
-    if config.scheme not in ("auto", "fixed"):
-        rule = f"has a split column, but split.scheme is {config.scheme}: remove one of them"
-        raise file_error(path, rule)
-    _check_trained(table, path)
-
-
-def _check_trained(table: pd.DataFrame, path: epath.PathLike) -> None:
+def check_trained(table: pd.DataFrame, path: epath.PathLike) -> None:
     """Raises CohortError unless each class has a recording in train."""
     trainable = table[table["split"] != "drug"]
-    trained = set(trainable["label"][trainable["split"] == "train"])
+    trained = trainable["label"][trainable["split"] == "train"]
     missing = trainable[~trainable["label"].isin(trained)].drop_duplicates("label")
     faults = [
         Fault(row.row, "split", row.split, f"class {row.label} has no recording in train")

@@ -18,7 +18,6 @@ from etils import epath
 from data_prep.cohort import checks, splits
 from data_prep.cohort.checks import COLUMNS, SPLITS, VEHICLE
 from data_prep.cohort.errors import CohortError, Fault, file_error
-from data_prep.cohort.splits import assign_split
 from mpjax import taxonomy as taxonomies
 from mpjax.config import SplitConfig, StudyConfig
 from mpjax.io import stores
@@ -28,27 +27,19 @@ from mpjax.io import stores
 class Cohort:
     """A checked cohort and its split.
 
-    Attributes:
-        table: a row per recording in the csv's order, with all columns of `COLUMNS`. A missing
-            value is '' (text), NA (`day`, Int64), NaN (`dose_mg_per_kg`, 0 for vehicle, and
-            `minutes_post_dose`) or 0 (`fps`); `pose` is absolute, `label` the fine class. Also
-            `path` (of the video, absolute), `row` (in the csv) and `fold` (-1: none).
-        taxonomy: of the rows that are not in the split `drug`.
-        scheme: fixed (train, val, test), or kfold or leave_one_group_out (all are test rows, each
-            in its `fold`).
-        group: animal or cage, the unit that is never split.
-        path: of the csv.
-        exclude: fine classes left out.
-        seed: of the random split; None if it was not random.
+    `table` has a row per recording in the csv's order, with all columns of `COLUMNS`. A missing
+    value is '' (text), NA (`day`, Int64), NaN (`dose_mg_per_kg`, 0 for vehicle, and
+    `minutes_post_dose`) or 0 (`fps`); `pose` is absolute, `label` the fine class. Also `path` (of
+    the video, absolute), `row` (in the csv) and `fold` (-1: none).
     """
 
     table: pd.DataFrame
-    taxonomy: taxonomies.Taxonomy
-    scheme: str
-    group: str
-    path: str
-    exclude: tuple[str, ...] = ()
-    seed: int | None = None
+    taxonomy: taxonomies.Taxonomy  # of the rows that are not in the split `drug`
+    scheme: str  # fixed; or kfold or leave_one_group_out: all are test rows, each in its `fold`
+    group: str  # animal or cage, the unit that is never split
+    path: str  # of the csv
+    exclude: tuple[str, ...]  # fine classes left out
+    seed: int | None  # of the random split; None if it was not random
 
 
 def read_cohort(
@@ -64,7 +55,6 @@ def read_cohort(
     rows of a class that its `fine` leaves out are dropped.
 
     Args:
-        path: of the csv.
         split: how animals are split if the table has no `split` column (`assign_split`).
         exclude: fine classes whose rows are dropped, also from the split `drug`.
         check_files: whether videos and pose files must exist.
@@ -90,11 +80,14 @@ def read_cohort(
         table["split"] = np.where(checks.is_drug_animal(table), "drug", "test")
     table, taxonomy = splits.choose_classes(table, path, exclude)
     group = splits.choose_group(table, path, split)
+    if has_split and split.scheme not in ("auto", "fixed"):
+        rule = f"has a split column, but split.scheme is {split.scheme}: remove one of them"
+        raise file_error(path, rule)
     if has_split:
         scheme = "fixed"
-        splits.check_given_split(table, path, split)
+        splits.check_trained(table, path)
     else:
-        table, scheme = assign_split(table, path, group, split)
+        table, scheme = splits.assign_split(table, path, group, split)
     splits.warn_of_weaknesses(table, group, taxonomy.coarse)
     drawn = not has_split and scheme != "leave_one_group_out"
     return Cohort(
@@ -279,10 +272,9 @@ def summarise(cohort: Cohort, minutes: Sequence[float]) -> str:
     table = cohort.table.assign(minutes=list(minutes))
     lines = [("", "animals", "recordings", "minutes")]
     for title, keys in _sections(table, cohort.taxonomy):
-        if len(keys):
-            lines.append((title, "", "", ""))
-            for name in keys.unique():
-                lines.append((f"  {name}", *_count(table.loc[keys.index[keys == name]])))
+        lines += [(title, "", "", "")] if len(keys) else []
+        for name in keys.unique():
+            lines.append((f"  {name}", *_count(table.loc[keys.index[keys == name]])))
     lines.append(("total", *_count(table)))
     width = max(len(line[0]) for line in lines)
     head = f"{cohort.path}: {cohort.scheme} split by {cohort.group}\n"

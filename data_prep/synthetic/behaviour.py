@@ -71,15 +71,6 @@ def pain_level(condition: str, day: int) -> float:
     return 0.25 ** ((day - 1) / 20)
 
 
-def relative_effect(dose: float, top_dose: float) -> float:
-    """Returns the effect of a dose (mg/kg; 0: vehicle) as a share of the top dose's.
-
-    An Emax curve, E = dose / (dose + ED50) with ED50 = half the top dose, divided by E(top dose).
-    """
-    half = top_dose / 2
-    return dose / (dose + half) * (top_dose + half) / top_dose
-
-
 def time_shares(drive: Drive) -> Float[np.ndarray, "behaviours"]:
     """Returns the expected share of the time in each of BEHAVIOURS; they sum to 1.
 

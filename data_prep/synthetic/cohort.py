@@ -1,8 +1,8 @@
 """Writes a synthetic cohort: videos, poses, its table and the truth behind them."""
 
 import concurrent.futures
-import csv
 import dataclasses
+import functools
 import multiprocessing
 import os
 import sys
@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 import tqdm
 from etils import epath
 from jaxtyping import Bool, Float, Int
@@ -41,7 +42,6 @@ def generate(out_dir: epath.PathLike, config: SyntheticConfig, *, workers: int =
 
     Args:
         out_dir: local folder.
-        config: the cohort, its effects and nuisances.
         workers: processes; 0: one per core.
 
     Returns:
@@ -63,11 +63,9 @@ def generate(out_dir: epath.PathLike, config: SyntheticConfig, *, workers: int =
     if _claim(out, stamp, recordings):
         missing = recordings
     _write_recordings(out, config, missing, workers or os.cpu_count() or 1)
-    with files.write_aside(out / COHORT_FILE) as aside, open(aside, "w", newline="") as file:
-        rows = [recording.row(config.fps) for recording in recordings]
-        table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
+    table = pd.DataFrame([recording.row(config.fps) for recording in recordings])
+    with files.write_aside(out / COHORT_FILE) as aside:
+        aside.write_text(table.to_csv(index=False, lineterminator="\n"))
     about = {"fingerprint": stamp, "generator_version": GENERATOR_VERSION}
     files.write_json(out / TRUTH_FILE, about | plan.truth(config, recordings))
     return out / COHORT_FILE
@@ -109,22 +107,17 @@ def _write_recordings(
 ) -> None:
     for folder in FOLDERS:
         files.make_folder(out / folder)
-    with tqdm.tqdm(total=len(recordings), desc="synthetic videos", unit="video") as progress:
-        if workers == 1 or len(recordings) == 1:
-            for recording in recordings:
-                _write_recording(out, config, recording)
-                progress.update()
-            return
-        # spawn: forking a process in which JAX runs its threads can hang
-        context = multiprocessing.get_context("spawn")
-        with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
-            jobs = [pool.submit(_write_recording, out, config, r) for r in recordings]
-            try:
-                for job in concurrent.futures.as_completed(jobs):
-                    job.result()
-                    progress.update()
-            finally:
-                pool.shutdown(wait=True, cancel_futures=True)
+    write = functools.partial(_write_recording, out, config)
+    show = functools.partial(
+        tqdm.tqdm, total=len(recordings), desc="synthetic videos", unit="video"
+    )
+    if workers == 1 or len(recordings) == 1:
+        list(show(map(write, recordings)))
+        return
+    # spawn: forking a process in which JAX runs its threads can hang
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
+        list(show(pool.map(write, recordings)))  # which cancels the rest after an error
 
 
 def _write_recording(out: epath.Path, config: SyntheticConfig, recording: Recording) -> None:
@@ -206,13 +199,11 @@ def estimate_pose(
 
 def _write_pose(path: epath.Path, points: np.ndarray, likelihood: np.ndarray) -> None:
     """Writes keypoints as DeepLabCut does: three header rows, then a row per frame."""
-    names, n = motion.KEYPOINTS, len(motion.KEYPOINTS)
-    head = [
-        ",".join(["scorer"] + ["mpjax_synthetic"] * 3 * n),
-        ",".join(["bodyparts", *(name for name in names for _ in range(3))]),
-        ",".join(["coords"] + ["x", "y", "likelihood"] * n),
-    ]
+    columns = pd.MultiIndex.from_product(
+        [["mpjax_synthetic"], motion.KEYPOINTS, ["x", "y", "likelihood"]],
+        names=["scorer", "bodyparts", "coords"],
+    )
     values = np.concatenate([points, likelihood[..., None]], -1).reshape(len(points), -1)
-    body = [f"{t}," + ",".join(f"{v:.3f}" for v in row) for t, row in enumerate(values.tolist())]
+    table = pd.DataFrame(values, columns=columns)
     with files.write_aside(path) as aside:
-        aside.write_text("\n".join([*head, *body]) + "\n")
+        aside.write_text(table.to_csv(float_format="%.3f", lineterminator="\n"))

@@ -158,11 +158,15 @@ def _draw_coat(config: SyntheticConfig, sex: str, rng: np.random.Generator) -> r
 
 
 def drug_effect(config: SyntheticConfig, condition: str, dose: float) -> tuple[float, float]:
-    """Returns the shares of pain and of locomotion that a dose (mg/kg; 0: vehicle) removes."""
+    """Returns the shares of pain and of locomotion that a dose (mg/kg; 0: vehicle) removes.
+
+    An Emax curve, E = dose / (dose + ED50) with ED50 = half the top dose, divided by E(top dose).
+    """
     if config.null or dose == 0:
         return 0.0, 0.0
     tops = {"neuropathic": config.drug_neuropathic, "inflammatory": config.drug_inflammatory}
-    share = behaviour.relative_effect(dose, max(config.doses_mg_per_kg))
+    top = max(config.doses_mg_per_kg)
+    share = dose / (dose + top / 2) * (top + top / 2) / top
     return tops.get(condition, 0.0) * share, config.sedation * share
 
 

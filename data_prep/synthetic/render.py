@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 import av
 import cv2
 import numpy as np
+import scipy.signal
 from jaxtyping import Float, Int, UInt8
 
 from data_prep.synthetic.motion import CHAMBER_CM, CHEST, SNOUT, WALL_CM, Motion
@@ -66,11 +67,9 @@ def camera_path(
     scene: Scene, *, frames: int, size: int, rng: np.random.Generator
 ) -> Float[np.ndarray, "frames 2"]:
     """Draws the camera's displacement in px per frame: an AR(1) process."""
-    shift = np.zeros((frames, 2))
     steps = rng.standard_normal((frames, 2)) * scene.jitter_px * size / 128 * math.sqrt(1 - 0.8**2)
-    for t in range(1, frames):
-        shift[t] = 0.8 * shift[t - 1] + steps[t]
-    return shift
+    steps[0] = 0
+    return scipy.signal.lfilter([1], [1, -0.8], steps, axis=0)
 
 
 def to_pixels(
@@ -156,7 +155,11 @@ class _Painter:
         joints = spine[:, at] + out * motion.size * normal[:, at]
         self.legs = self._fixed(np.stack([joints, motion.paws], axis=2))
         self.paws = self._fixed(_paw_outlines(motion))
-        self.tail = self._fixed(_tail_outline(motion))
+        step = np.gradient(motion.tail, axis=1)
+        across = np.stack([-step[..., 1], step[..., 0]], -1)
+        across /= np.maximum(np.linalg.norm(across, axis=-1, keepdims=True), 1e-6)
+        half = motion.size * np.linspace(0.26, 0.07, motion.tail.shape[1])
+        self.tail = self._fixed(_outline(motion.tail, across * half[:, None]))
         fur = 48 + 92 * coat.shade
         dimming = 1 - 0.3 * motion.height[:, CHEST]
         self.fur = [np.rint(fur * share * dimming) for share in (0.66, 0.85, 1.0)]
@@ -201,14 +204,6 @@ class _Painter:
 def _outline(line: np.ndarray, half: np.ndarray) -> np.ndarray:
     """Returns the closed polygon [t, 2 n, 2] at vectors ±half [t, n, 2] from a line [t, n, 2]."""
     return np.concatenate([line + half, (line - half)[:, ::-1]], axis=1)
-
-
-def _tail_outline(motion: Motion) -> np.ndarray:
-    step = np.gradient(motion.tail, axis=1)
-    normal = np.stack([-step[..., 1], step[..., 0]], -1)
-    normal /= np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-6)
-    half = motion.size * np.linspace(0.26, 0.07, motion.tail.shape[1])
-    return _outline(motion.tail, normal * half[:, None])
 
 
 def _paw_outlines(motion: Motion) -> np.ndarray:

@@ -59,17 +59,16 @@ def start_plain(run: Callable[..., int | None], *, words: bool = False) -> None:
         except app.UsageError as error:
             print(f"error: {error}\n(see --help)", file=sys.stderr)
             status = 1
-        except (ValueError, OSError, ImportError) as error:
-            if traceback.value:
-                raise
-            package = (getattr(error, "name", None) or "").split(".")[0]
-            hint = f"; pip install 'mpjax[{_EXTRAS[package]}]'" if package in _EXTRAS else ""
-            print(f"error: {commands.as_typed(str(error))}{hint}", file=sys.stderr)
-            status = 1
         except Exception as error:
-            if traceback.value or not stores.is_failure(error):
+            is_input = isinstance(error, ValueError | OSError | ImportError)
+            if traceback.value or not (is_input or stores.is_failure(error)):
                 raise
-            print(f"error: the store refuses ({type(error).__name__}: {error})", file=sys.stderr)
+            package = (error.name or "").split(".")[0] if isinstance(error, ImportError) else ""
+            hint = f"; pip install 'mpjax[{_EXTRAS[package]}]'" if package in _EXTRAS else ""
+            text = f"{commands.as_typed(str(error))}{hint}"
+            if not is_input:
+                text = f"the store refuses ({type(error).__name__}: {error})"
+            print(f"error: {text}", file=sys.stderr)
             status = 1
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)

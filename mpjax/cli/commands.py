@@ -48,10 +48,7 @@ def purpose(module: str) -> str:
 
 def as_typed(text: str) -> str:
     """Returns `text` with `python -m MODULE` of a binary written as its subcommand."""
-    names = {module: name for name, module in MODULES.items()}
-
-    def subcommand(match: re.Match[str]) -> str:
-        name = names.get(match[1])
-        return f"mpjax {name}" if name else match[0]
-
-    return re.sub(r"python -m ((?:mpjax|data_prep)\.\w+)", subcommand, text)
+    names = {f"python -m {module}": f"mpjax {name}" for name, module in MODULES.items()}
+    return re.sub(
+        r"python -m (?:mpjax|data_prep)\.\w+", lambda match: names.get(match[0], match[0]), text
+    )

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from data_prep import cohort as cohorts
 from data_prep.cohort import CohortError
+from data_prep.cohort.checks import check_no_leak
 from data_prep.cohort.splits import assign_split
 from mpjax.config import SplitConfig
 
@@ -115,12 +116,12 @@ def test_a_hand_made_split_and_a_scheme_contradict(tmp_path):
 
 def test_check_no_leak_names_the_rows_of_an_animal_on_two_sides(tmp_path):
     table = cohorts.read_cohort(write_rows(tmp_path, make_rows())).table
-    cohorts.check_no_leak(table, "animal")
+    check_no_leak(table, "animal")
     for column, value in (("split", "drug"), ("fold", 3)):
         broken = table.copy()
         broken.loc[1, column] = value
         with pytest.raises(CohortError) as error:
-            cohorts.check_no_leak(broken, "animal")
+            check_no_leak(broken, "animal")
         assert [fault.row for fault in error.value.faults] == [3]
 
 

@@ -11,7 +11,10 @@ from etils import epath
 from video_files import write_video
 
 from data_prep import cohort as cohorts
-from data_prep.cohort import CohortError, Fault
+from data_prep.cohort import CohortError
+from data_prep.cohort.checks import COLUMNS
+from data_prep.cohort.errors import Fault
+from data_prep.cohort.table import summarise
 from mpjax.config import StudyConfig
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -43,7 +46,7 @@ def test_a_row_keeps_its_values_and_its_spreadsheet_row(tmp_path):
     assert table["minutes_post_dose"][1] == 60
     assert math.isnan(table["dose_mg_per_kg"][0])
     assert table["dose_mg_per_kg"][2] == 0, "the vehicle arm is one arm, dose written or not"
-    assert set(cohorts.COLUMNS) | {"path", "row", "fold"} == set(table.columns)
+    assert set(COLUMNS) | {"path", "row", "fold"} == set(table.columns)
 
 
 def test_spreadsheet_dialects_read_alike(tmp_path):
@@ -303,7 +306,7 @@ def test_an_unknown_column_is_told_the_nearest_known_one(tmp_path):
     )
     assert (fault.row, fault.column) == (1, "Cages")
     assert "did you mean cage?" in fault.rule
-    assert all(column in fault.rule for column in cohorts.COLUMNS)
+    assert all(column in fault.rule for column in COLUMNS)
 
 
 def test_missing_double_and_nameless_columns_are_named(tmp_path):
@@ -392,7 +395,7 @@ def drug_cohort(tmp_path_factory):
 
 
 def test_the_summary_counts_animals_recordings_and_minutes(drug_cohort):
-    text = cohorts.summarise(drug_cohort, [0.5] * len(drug_cohort.table))
+    text = summarise(drug_cohort, [0.5] * len(drug_cohort.table))
     lines = {" ".join(line.split()) for line in text.splitlines()}
     assert "sni@d7 (sni) 6 6 3.0" in lines
     assert "no_pain 6 30 15.0" in lines
@@ -407,7 +410,7 @@ def test_the_summary_counts_animals_recordings_and_minutes(drug_cohort):
 
 def test_an_unreadable_video_makes_its_minutes_unknown(drug_cohort):
     minutes = [math.nan] + [0.5] * (len(drug_cohort.table) - 1)
-    lines = {" ".join(x.split()) for x in cohorts.summarise(drug_cohort, minutes).splitlines()}
+    lines = {" ".join(x.split()) for x in summarise(drug_cohort, minutes).splitlines()}
     assert {"cfa@d1 (cfa) 6 6 ?", "cfa@d3 (cfa) 6 6 3.0", "total 27 108 ?"} <= lines
 
 
