@@ -3,7 +3,6 @@
 Source: Percie du Sert et al., The ARRIVE guidelines 2.0, PLoS Biology 18(7): e3000410 (2020).
 """
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,19 +14,13 @@ from mpjax.report.sections.answers import SCHEMES, describe_task, incomplete, le
 from mpjax.taxonomy import parse_fine_name
 
 
-@dataclasses.dataclass(frozen=True)
-class Item:
-    """One item of the checklist."""
-
-    title: str
-    known: Sequence[str]  # sentences, from the data
-    missing: Sequence[str] = ()  # what the authors must fill in, as nouns
-
-
 def fill(
     metrics: Mapping[str, Any], predictions: Predictions, *, answers: Sequence[str]
-) -> list[Item]:
-    """Fills the ten items; `answers` are the report's headline sentences, for the results."""
+) -> list[dict[str, Any]]:
+    """Fills the ten items; `answers` are the report's headline sentences, for the results.
+
+    Each has its `title`, the sentences `known` from the data, and as nouns what is `missing`.
+    """
     table, drug = predictions.table, metrics["drug"]
     labelled = not any(map(parse_fine_name, predictions.taxonomy.fine))
     treated = table[table["drug"] != ""]
@@ -50,7 +43,10 @@ def fill(
         "Results": answers,
     }
     missing = _missing(table, treated, labelled)
-    return [Item(title, sentences, missing.get(title, ())) for title, sentences in known.items()]
+    return [
+        {"title": title, "known": sentences, "missing": missing.get(title, ())}
+        for title, sentences in known.items()
+    ]
 
 
 def _missing(table: pd.DataFrame, treated: pd.DataFrame, labelled: bool) -> dict[str, list[str]]:
