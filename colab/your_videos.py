@@ -119,7 +119,6 @@ if not (SOURCE / "configs").exists():
 
 # %%
 from data_prep import cohort, synthetic
-from data_prep.cohort.__main__ import main as check
 from mpjax import notebook
 
 folder = pathlib.Path(FOLDER or "my_videos")
@@ -153,7 +152,7 @@ if not given:
 
 # %%
 with notebook.plain_errors():
-    unreadable = check(config, config.cohort)
+    unreadable = cohort.check(config, config.cohort)
 if unreadable:
     raise notebook.Stop("fix the videos named above, or remove their rows from the table")
 

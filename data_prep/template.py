@@ -18,19 +18,18 @@ patterns are:
   {animal}_d{day}_{drug}_{dose}mgkg       {animal}_d{day}_{drug}_{dose}mgkg_{minutes}min
 """
 
-import csv
 import dataclasses
-import io
 import os
 import re
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import pandas as pd
 from absl import app, flags
 
 from mpjax import cli
-from mpjax.data.video.search import VIDEOS, find_videos
+from mpjax.data.video_search import VIDEOS, find_videos
 from mpjax.io import files
 
 PATTERNS = (
@@ -56,9 +55,7 @@ COLUMNS = (
     *("video", "animal", "cage", "sex", "condition", "day"),
     *("drug", "dose_mg_per_kg", "route", "minutes_post_dose", "fps", "roi"),
 )
-_CLASS = ("condition", "day")
 _SHOWN = 5  # files named in a sentence
-_SEPARATOR = r"[_\-. ]"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +100,7 @@ def parse_pattern(text: str) -> Pattern:
             fields.append(name)
             expression += f"(?P<{name}>{FIELDS[name][1]})"
         else:
-            expression += {"*": "[^/]*", "_": _SEPARATOR}.get(part, re.escape(part))
+            expression += {"*": "[^/]*", "_": r"[_\-. ]"}.get(part, re.escape(part))
     if not fields:
         raise ValueError(f"pattern {text!r}: holds no field; write e.g. '{{animal}}_d{{day}}'")
     return Pattern(text, re.compile(expression, re.IGNORECASE | re.ASCII))
@@ -153,14 +150,11 @@ def write(
     recursive = recursive or any("/" in text for text in patterns)
     videos = find_videos(folder, recursive=recursive)
     deeper = [] if recursive else find_videos(folder)[len(videos) :]
-    if deeper and not videos:
-        raise ValueError(
-            f"{folder}: holds no video, but its subfolders hold {len(deeper)}: add --recursive"
-        )
     if not videos:
-        raise ValueError(
-            f"{folder}: holds no video ({', '.join(sorted(VIDEOS))}); name the folder of the videos"
-        )
+        where = f"({', '.join(sorted(VIDEOS))}); name the folder of the videos"
+        if deeper:
+            where = f"itself, but its subfolders hold {len(deeper)}: add --recursive"
+        raise ValueError(f"{folder}: holds no video {where}")
     probed = dict(zip(videos, video.probe_all(videos), strict=True))
     failures = [str(info) for info in probed.values() if isinstance(info, video.VideoError)]
     kept = {path: info for path, info in probed.items() if isinstance(info, video.VideoInfo)}
@@ -178,22 +172,14 @@ def write(
             f"{next(iter(kept)).relative_to(folder).as_posix()}; nothing was written. Correct the "
             "pattern, or leave --pattern out"
         )
-    _write_rows(out, rows)
-    minutes = sum(info.duration_s for info in kept.values()) / 60
-    return Template(out, rows, fitted, minutes, failures, len(deeper))
-
-
-def _write_rows(path: Path, rows: Sequence[dict[str, str]]) -> None:
     label = ["label"] if any("label" in row for row in rows) else []
-    text = io.StringIO(newline="")
-    columns = [*COLUMNS[:5], *label, *COLUMNS[5:]]
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    content = text.getvalue()
-    with files.write_aside(path) as aside:
+    table = pd.DataFrame(rows, columns=[*COLUMNS[:5], *label, *COLUMNS[5:]])
+    content = table.to_csv(index=False, lineterminator="\n")
+    with files.write_aside(out) as aside:
         # Spreadsheets recognise UTF-8 by its byte order mark alone.
         aside.write_bytes(content.encode("utf-8" if content.isascii() else "utf-8-sig"))
+    minutes = sum(info.duration_s for info in kept.values()) / 60
+    return Template(out, rows, fitted, minutes, failures, len(deeper))
 
 
 def describe(template: Template) -> Iterator[str]:
@@ -216,8 +202,8 @@ def describe(template: Template) -> Iterator[str]:
         yield "  (--pattern='{animal}_d{day}' describes how your names are built; see --help)"
     for failure in template.failures:
         yield f"left out, unreadable: {failure}"
-    needed = ["animal", *(["label"] if any("label" in row for row in rows) else _CLASS)]
-    empty = {name: sum(not row.get(name) for row in rows) for name in needed}
+    classes = ["label"] if any("label" in row for row in rows) else ["condition", "day"]
+    empty = {name: sum(not row.get(name) for row in rows) for name in ["animal", *classes]}
     if any(empty.values()):
         yield "fill in: " + ", ".join(f"{k} ({n} rows)" for k, n in empty.items() if n)
     yield (

@@ -27,9 +27,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Runs a subcommand as `python -m` would, with the same exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
     first = words[0] if words else "--help"
+    if first == "help" and len(words) > 1:
+        return main([words[1], "--help"])
     if first in ("--help", "-h", "help", "-help"):
-        if first == "help" and len(words) > 1:
-            return main([words[1], "--help"])
         print(describe())
         sys.exit(0)
     if first == "--version":

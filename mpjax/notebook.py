@@ -23,18 +23,13 @@ if TYPE_CHECKING:
 class Stop(Exception):
     """Ends a cell, and "Run all" with it; Jupyter shows the message without a traceback."""
 
-    def _render_traceback_(self) -> list[str]:
-        # What IPython shows in place of a traceback.
+    def _render_traceback_(self) -> list[str]:  # what IPython shows in place of a traceback
         return [str(self)]
 
 
 @contextlib.contextmanager
 def plain_errors() -> Iterator[None]:
-    """Reports bad input and missing packages in one message, as the binaries do.
-
-    Raises:
-        Stop: in place of ValueError, OSError and ImportError.
-    """
+    """Raises Stop, with one message, in place of ValueError, OSError and ImportError."""
     try:
         yield
     except (ValueError, OSError, ImportError) as error:
@@ -60,7 +55,7 @@ def load_config(path: epath.PathLike, changes: Mapping[str, Any] | None = None) 
     """Reads a config file, as `--config=FILE --config.name=value …` does.
 
     Args:
-        path: of the file, e.g. configs/demo.py.
+        path: e.g. configs/demo.py.
         changes: single fields by their dotted names, e.g. {"projector.rotations": 4}.
 
     Raises:
@@ -100,11 +95,7 @@ def run_study(config: StudyConfig, workdir: epath.PathLike) -> "Study":
 
 
 def report_frame(path: epath.PathLike, *, height: int = 700) -> "HTML":
-    """Shows a report within the notebook, in a frame that scrolls.
-
-    Args:
-        path: of report.html, which is self-contained.
-        height: of the frame, px.
+    """Shows a self-contained report.html in a frame of `height` px that scrolls.
 
     Raises:
         FileNotFoundError: there is no report.
@@ -134,34 +125,19 @@ def key_figures(metrics: Mapping[str, Any]) -> pd.DataFrame:
     from mpjax.report.sections.answers import UNITS, headline_level
 
     rows = []
-    for kind in ("fine", "coarse"):
-        if kind not in metrics:
-            continue
-        task = metrics[kind]
+    for task in (metrics[kind] for kind in ("fine", "coarse") if kind in metrics):
         level = headline_level(task)
+        chance = formatting.percent(task["chance"]["value"])
         for name in ("accuracy", "mean_class_accuracy"):
             score = task[level][name]
-            rows.append(
-                {
-                    "figure": f"{name.replace('_', ' ')}, {len(task['classes'])} classes",
-                    "value": formatting.percent(score["value"]),
-                    "95 % CI": formatting.interval(score),
-                    "chance": formatting.percent(task["chance"]["value"]),
-                    "n": formatting.count(score["n"], UNITS[level].removesuffix("s"))
-                    if score.get("n")
-                    else "–",
-                }
-            )
+            figure = f"{name.replace('_', ' ')}, {len(task['classes'])} classes"
+            value, interval = formatting.percent(score["value"]), formatting.interval(score)
+            unit = UNITS[level].removesuffix("s")
+            n = formatting.count(score["n"], unit) if score.get("n") else "–"
+            rows.append((figure, value, interval, chance, n))
     interaction = metrics["drug"].get("interaction")
-    if interaction:
-        animals = interaction.get("n")
-        rows.append(
-            {
-                "figure": "drug x pain type, logit",  # negative: more relief in neuropathic
-                "value": formatting.number(interaction["value"]),
-                "95 % CI": formatting.span(interaction),
-                "chance": "–",
-                "n": f"{animals}" if animals else "–",
-            }
-        )
-    return pd.DataFrame(rows)
+    if interaction:  # negative: more relief in neuropathic pain
+        value, interval = formatting.number(interaction["value"]), formatting.span(interaction)
+        n = str(interaction.get("n") or "–")
+        rows.append(("drug x pain type, logit", value, interval, "–", n))
+    return pd.DataFrame(rows, columns=["figure", "value", "95 % CI", "chance", "n"])

@@ -13,10 +13,10 @@ or else from the name of the condition (`default_coarse`).
 """
 
 import dataclasses
-import fnmatch
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -41,8 +41,7 @@ class Taxonomy:
 
     def __post_init__(self) -> None:
         for kind, names in (("fine", self.fine), ("coarse", self.coarse)):
-            twice = sorted({name for name in names if names.count(name) > 1})
-            if twice:
+            if twice := sorted({name for name in names if names.count(name) > 1}):
                 raise ValueError(f"taxonomy: {kind} class named twice: {', '.join(twice)}")
         needed = len(self.fine) if self.coarse else 0
         if len(self.fine_to_coarse) != needed:
@@ -50,18 +49,13 @@ class Taxonomy:
                 f"taxonomy: fine_to_coarse has {len(self.fine_to_coarse)} entries, needs {needed} "
                 f"({len(self.fine)} fine and {len(self.coarse)} coarse classes)"
             )
-        outside = [i for i in self.fine_to_coarse if not 0 <= i < len(self.coarse)]
-        if outside:
+        if outside := [i for i in self.fine_to_coarse if not 0 <= i < len(self.coarse)]:
             raise ValueError(
                 f"taxonomy: fine_to_coarse holds {outside[0]}, outside 0..{len(self.coarse) - 1}"
             )
 
     def coarse_probabilities(self, p: Float[np.ndarray, "n fine"]) -> Float[np.ndarray, "n coarse"]:
-        """Sums the probabilities of the fine classes of each coarse group, with the dtype of `p`.
-
-        Raises:
-            ValueError: there are no groups, or `p` does not have one column per fine class.
-        """
+        """Sums the probabilities of the fine classes of each coarse group; keeps the dtype."""
         if not self.coarse:
             raise ValueError("this cohort has no coarse groups; define them in a taxonomy.toml")
         if p.ndim != 2 or p.shape[1] != len(self.fine):
@@ -75,11 +69,7 @@ class Taxonomy:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Sequence]) -> "Taxonomy":
-        """Rebuilds what `to_dict` gave.
-
-        Raises:
-            ValueError: a field is missing or unknown, or the fields do not fit together.
-        """
+        """Rebuilds what `to_dict` gave; raises ValueError if the fields are not those of one."""
         fields = {field.name for field in dataclasses.fields(cls)}
         if set(values) != fields:
             raise ValueError(f"taxonomy: needs {sorted(fields)}, got {sorted(values)}")
@@ -107,10 +97,7 @@ def default_coarse(fine: str) -> str:
 
     A day before induction (negative) is no pain, for any condition; so is a condition of
     `NO_PAIN_CONDITIONS`, in any case and written with `_`, `-` or a space. Any other condition is
-    its own group.
-
-    Raises:
-        ValueError: the name does not have that form.
+    its own group. Raises ValueError for a name of another form.
     """
     parsed = parse_fine_name(fine)
     if parsed is None:
@@ -143,9 +130,8 @@ def read_taxonomy(path: epath.PathLike, fine: Iterable[str]) -> Taxonomy:
         ValueError: the file is not TOML or not in this format, names a class that the cohort does
             not have, or does not put each fine class into exactly one group; all faults at once.
     """
-    path = epath.Path(path)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        values = tomllib.loads(epath.Path(path).read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise ValueError(f"{path}: not a TOML file ({error})") from error
     known = sort_fine(fine)
@@ -162,19 +148,12 @@ def read_taxonomy(path: epath.PathLike, fine: Iterable[str]) -> Taxonomy:
 
 def _matching(groups: Mapping[str, Sequence[str]], fine: str) -> list[str]:
     """Returns the groups with a pattern that matches the class."""
-    return [
-        group
-        for group, patterns in groups.items()
-        if any(fnmatch.fnmatchcase(fine, pattern) for pattern in patterns)
-    ]
+    return [k for k, patterns in groups.items() if any(fnmatchcase(fine, p) for p in patterns)]
 
 
 def _format_faults(values: Mapping[str, Any]) -> list[str]:
-    faults = [
-        f"unknown key {key!r}; the keys are fine and [coarse]"
-        for key in values
-        if key not in ("fine", "coarse")
-    ]
+    unknown = [key for key in values if key not in ("fine", "coarse")]
+    faults = [f"unknown key {key!r}; the keys are fine and [coarse]" for key in unknown]
     if not _is_names(values.get("fine", ["-"])):
         faults.append("fine: must be a list of distinct class names")
     coarse = values.get("coarse", {})
@@ -189,12 +168,9 @@ def _format_faults(values: Mapping[str, Any]) -> list[str]:
 
 
 def _is_names(value: Any) -> bool:
-    return (
-        isinstance(value, list)
-        and bool(value)
-        and all(isinstance(name, str) for name in value)
-        and len(set(value)) == len(value)
-    )
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        return False
+    return 0 < len(value) == len(set(value))
 
 
 def _content_faults(values: Mapping[str, Any], known: tuple[str, ...]) -> list[str]:
@@ -209,7 +185,8 @@ def _content_faults(values: Mapping[str, Any], known: tuple[str, ...]) -> list[s
     matches = {name: _matching(values["coarse"], name) for name in chosen}
     if unmatched := [name for name, groups in matches.items() if not groups]:
         faults.append(f"coarse: no group matches {', '.join(unmatched)}")
-    for name, groups in matches.items():
-        if len(groups) > 1:
-            faults.append(f"coarse: {name} is matched by {' and '.join(groups)}; needs one group")
-    return faults
+    return faults + [
+        f"coarse: {name} is matched by {' and '.join(groups)}; needs one group"
+        for name, groups in matches.items()
+        if len(groups) > 1
+    ]

@@ -5,6 +5,7 @@ import contextlib
 import csv
 import dataclasses
 import json
+import math
 import re
 import sys
 import threading
@@ -49,7 +50,7 @@ def build(
     Args:
         cohort: the checked cohort.
         out: folder of the dataset; replaced as a whole once the new one is complete.
-        clip_config: clip geometry.
+        clip_config: geometry of the clips.
         config: shards and workers.
         beam_options: Beam pipeline options; none: its local runner with `config.workers` processes.
 
@@ -126,8 +127,8 @@ def _writing(folder: epath.Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:
-        is_own = isinstance(error, OSError)
-        causes = [str(error)] if is_own else _WORKERS_OS_ERROR.findall(str(error))
+        text = str(error)
+        causes = [text] if isinstance(error, OSError) else _WORKERS_OS_ERROR.findall(text)
         if not causes:
             raise
         reason = causes[-1].split(" [while running")[0]
@@ -145,10 +146,9 @@ def _identity(
     names += ["dose_mg_per_kg", "minutes_post_dose", "fps", "roi", "split"]
     rows = json.loads(cohort.table[names].to_json(orient="values"))
     hashes = _video_hashes(cohort.table["path"], out.parent / _HASH_CACHE)
-    return [
-        *(records.FORMAT, rows, hashes, list(cohort.taxonomy.fine), _geometry(clip_config)),
-        *(config.name, config.clips_per_shard),
-    ]
+    geometry = _geometry(clip_config)
+    shards = (config.name, config.clips_per_shard)
+    return [records.FORMAT, rows, hashes, list(cohort.taxonomy.fine), geometry, *shards]
 
 
 def _video_hashes(paths: pd.Series, cache_path: epath.Path) -> list[str]:
@@ -184,28 +184,26 @@ def _plan_shards(
     config: BuildConfig,
 ) -> dict[str, tuple[str, ...]]:
     """Names the shards of each split, about `clips_per_shard` clips in each."""
-    expected = [
-        0 if isinstance(info, VideoError) else expected_clips(info, clip_config) for info in infos
-    ]
-    counts = pd.Series(expected, index=cohort.table.index)
+    clips = dict.fromkeys(sorted(set(cohort.table["split"])), 0)
+    for split, info in zip(cohort.table["split"], infos, strict=True):
+        clips[split] += 0 if isinstance(info, VideoError) else expected_clips(info, clip_config)
     plan = {}
-    for split, clips in counts.groupby(cohort.table["split"]).sum().items():
-        n = max(1, -(-int(clips) // config.clips_per_shard))
-        plan[str(split)] = tuple(
-            f"{config.name}-{split}.tfrecord-{i:05d}-of-{n:05d}" for i in range(n)
-        )
+    for split, count in clips.items():
+        n = max(1, math.ceil(count / config.clips_per_shard))
+        names = (f"{config.name}-{split}.tfrecord-{i:05d}-of-{n:05d}" for i in range(n))
+        plan[split] = tuple(names)
     return plan
 
 
 def _recordings(cohort: cohorts.Cohort, shards: dict[str, tuple[str, ...]]) -> list[Recording]:
     fine = {name: i for i, name in enumerate(cohort.taxonomy.fine)}
+    text = ("video", "animal", "cage", "sex", "condition", "drug", "route")
     recordings = []
     for number, row in enumerate(cohort.table.to_dict("records")):
-        day = records.UNKNOWN_DAY if pd.isna(row["day"]) else int(row["day"])
-        metadata = {name: row[name] for name in ("video", "animal", "cage", "sex", "condition")}
-        metadata |= {name: row[name] for name in ("drug", "route")}
+        metadata = {name: row[name] for name in text}
         metadata |= {name: float(row[name]) for name in ("dose_mg_per_kg", "minutes_post_dose")}
-        metadata |= {"day": day, "label": fine.get(row["label"], -1)}
+        metadata["day"] = records.UNKNOWN_DAY if pd.isna(row["day"]) else int(row["day"])
+        metadata["label"] = fine.get(row["label"], -1)
         recordings.append(
             Recording(
                 number=number,
@@ -220,7 +218,6 @@ def _recordings(cohort: cohorts.Cohort, shards: dict[str, tuple[str, ...]]) -> l
 
 
 def _splits(cohort: cohorts.Cohort) -> Splits:
-    folds = zip(cohort.table["video"], cohort.table["fold"], strict=True)
     return Splits(
         scheme=cohort.scheme,
         group=cohort.group,
@@ -228,7 +225,7 @@ def _splits(cohort: cohorts.Cohort) -> Splits:
         exclude=list(cohort.exclude),
         seed=cohort.seed,
         cohort=cohort.path,
-        folds={video: int(fold) for video, fold in folds},
+        folds=dict(zip(cohort.table["video"], cohort.table["fold"].tolist(), strict=True)),
     )
 
 
@@ -267,18 +264,17 @@ def _finish(
     """Writes failures, TFDS metadata, index and, last, the manifest."""
     failures = pipeline.read_failures(aside)
     writer = DatasetWriter(aside)
-    clips: dict[str, int] = {}
     kept: dict[str, dict[str, int]] = {}  # by split, clips of each shard
     for split, shards in sorted(plan.items()):
         rows = {shard: pipeline.read_rows(aside, shard) for shard in shards}
-        counts = {shard: len(each) for shard, each in rows.items()}
-        if not sum(counts.values()):
+        if not any(rows.values()):
             for shard in shards:
                 (aside / shard).unlink()
             continue
-        kept[split], clips[split] = counts, sum(counts.values())
+        kept[split] = {shard: len(each) for shard, each in rows.items()}
         for shard, each in rows.items():
             writer.add_shard(shard, [{"split": split} | row for row in each])
+    clips = {split: sum(counts.values()) for split, counts in kept.items()}
     if not clips:
         listed = "\n".join(failure["reason"] for failure in failures[:20])
         raise BuildError(f"no video could be read, so nothing was built:\n{listed}")
@@ -286,17 +282,14 @@ def _finish(
         table = csv.DictWriter(file, ["video", "reason"], lineterminator="\n")
         table.writeheader()
         table.writerows(failures)
-    _write_tfds_metadata(aside, kept, clip_config, config)
+    _write_tfds_metadata(aside, kept, frames=clip_config.frames, name=config.name)
     writer.write_index()  # while the spill files are there: a full disk costs no work
     (aside / pipeline.SPILL).rmtree()
     return writer.finish(stamp, clips=clips, video=_geometry(clip_config), failures=failures)
 
 
 def _write_tfds_metadata(
-    directory: epath.Path,
-    kept: dict[str, dict[str, int]],
-    clip_config: VideoConfig,
-    config: BuildConfig,
+    directory: epath.Path, kept: dict[str, dict[str, int]], *, frames: int, name: str
 ) -> None:
     """Writes dataset_info.json and features.json (https://www.tensorflow.org/datasets)."""
     import tensorflow_datasets as tfds
@@ -305,11 +298,11 @@ def _write_tfds_metadata(
     scalars |= {name: tfds.features.Scalar(np.int64) for name in records.INT_FEATURES}
     scalars |= {name: tfds.features.Scalar(np.float32) for name in records.FLOAT_FEATURES}
     image = tfds.features.Image(shape=(None, None, 3), dtype=np.uint8, encoding_format="jpeg")
-    frames = tfds.features.Sequence(image, length=clip_config.frames)
+    clip = tfds.features.Sequence(image, length=frames)
     template = tfds.core.ShardedFileTemplate(
         data_dir=directory,
         template=tfds.core.naming.DEFAULT_FILENAME_TEMPLATE,
-        dataset_name=config.name,
+        dataset_name=name,
         filetype_suffix="tfrecord",
     )
     splits = [
@@ -323,7 +316,7 @@ def _write_tfds_metadata(
     ]
     tfds.folder_dataset.write_metadata(
         data_dir=directory,
-        features={**scalars, "frames": frames},
+        features={**scalars, "frames": clip},
         split_infos=splits,
         filename_template=template,
         check_data=False,  # checking would import TensorFlow

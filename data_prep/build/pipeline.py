@@ -23,9 +23,8 @@ from mpjax.io import files, stores
 SPILL = "spill"  # subfolder of the unfinished dataset
 _FETCHED_AT_ONCE = 16  # records from a store, where the wait for an answer is the longest part
 
-Row = dict[
-    str, Any
-]  # of a clip: `shard` (a spill file, then a shard), `offset`, `length`, metadata
+# Of a clip: `shard` (a spill file, then a shard), `offset`, `length` and metadata.
+Row = dict[str, Any]
 
 
 def shard_of(clip_id: str, shards: tuple[str, ...]) -> str:
@@ -67,15 +66,15 @@ class WriteShard(beam.DoFn):
     def process(self, element: tuple[str, Iterable[Row | None]]) -> Iterator[str]:
         """Writes one shard, records sorted by clip id; yields its file name."""
         shard, rows = element
-        chosen = sorted((row for row in rows if row is not None), key=lambda row: row["clip_id"])
+        chosen = sorted(filter(None, rows), key=lambda row: row["clip_id"])
         directory = stores.ready(self.directory)
-        written = write_shard(directory / shard, self._read(chosen))
+        written = write_shard(directory / shard, self._read(directory / SPILL, chosen))
         _write_rows(directory / SPILL / f"{shard}.rows", written)
         yield shard
 
-    def _read(self, rows: list[Row]) -> Iterator[tuple[Row, memoryview]]:
+    @staticmethod
+    def _read(folder: epath.Path, rows: list[Row]) -> Iterator[tuple[Row, memoryview]]:
         """Yields what describes each clip, and its record."""
-        folder = epath.Path(self.directory) / SPILL
         at_once = _FETCHED_AT_ONCE if stores.is_remote(folder) else 1
         for first in range(0, len(rows), at_once):
             some = rows[first : first + at_once]
@@ -94,13 +93,10 @@ def _write_rows(path: epath.Path, rows: list[Row]) -> None:
 def run(
     recordings: list[Recording], directory: epath.Path, config: VideoConfig, pipeline: Any
 ) -> None:
-    """Runs the pipeline: shards and their index parts appear in `directory`.
+    """Runs the pipeline, an empty one on the chosen runner.
 
-    Args:
-        recordings: the cohort's rows.
-        directory: folder of the unfinished dataset, which every worker can reach.
-        config: clip geometry.
-        pipeline: an empty Beam pipeline on the chosen runner.
+    Shards and their index parts appear in `directory`, the folder of the unfinished dataset, which
+    every worker can reach.
     """
     shards = sorted({shard for recording in recordings for shard in recording.shards})
     with pipeline:

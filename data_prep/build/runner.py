@@ -18,11 +18,9 @@ _WORKER = (
 
 
 def make_pipeline(options: Sequence[str], *, workers: int) -> Any:
-    """Returns a Beam pipeline.
+    """Returns a Beam pipeline on the runner that `options` choose.
 
-    Args:
-        options: Beam pipeline options that choose the runner; none: the local runner.
-        workers: processes of the local runner; 0: one per core.
+    Without options that is the local runner, with `workers` processes; 0: one per core.
     """
     from apache_beam.options.pipeline_options import PipelineOptions
     from apache_beam.runners.portability.fn_api_runner import FnApiRunner

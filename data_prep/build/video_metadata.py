@@ -1,5 +1,6 @@
 """Collects what each recording's file and cohort row say, for `mpjax.data.video_metadata`."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import pandas as pd
@@ -10,11 +11,6 @@ from mpjax.config import VideoConfig
 from mpjax.data import video_metadata
 from mpjax.data.video import VideoError, VideoInfo
 
-_FROM_FILE = (
-    *("codec", "pixel_format", "container", "encoder", "created"),
-    *("width", "height", "rotation", "size_bytes"),
-)
-
 
 def write(
     dataset: epath.PathLike,
@@ -22,14 +18,7 @@ def write(
     infos: Sequence[VideoInfo | VideoError],
     clip_config: VideoConfig,
 ) -> None:
-    """Writes `videos.parquet`; recordings that could not be probed have no row.
-
-    Args:
-        dataset: its folder.
-        cohort: the cohort.
-        infos: one per row of the cohort, from `probe_all`.
-        clip_config: the mask is read.
-    """
+    """Writes `videos.parquet`, with `infos` from `probe_all`; those with an error have no row."""
     rows = []
     for row, info in zip(cohort.table.to_dict("records"), infos, strict=True):
         if isinstance(info, VideoError):
@@ -38,7 +27,7 @@ def write(
         seconds = info.frames / fps if row["fps"] else info.duration_s
         rows.append(
             {name: row[name] for name in ("video", "date", "camera", "roi")}
-            | {name: getattr(info, name) for name in _FROM_FILE}
+            | dataclasses.asdict(info)
             | {
                 "mask_boxes": len(clip_config.mask),
                 "fps": fps,
@@ -56,8 +45,7 @@ def write(
 def refresh(dataset: epath.PathLike, cohort: cohorts.Cohort) -> bool:
     """Updates date and camera of an unchanged dataset from the cohort.
 
-    Returns:
-        False if the dataset has no such table yet; the videos must then be probed for it.
+    Returns False if the dataset has no such table yet; the videos must then be probed for it.
     """
     table = video_metadata.read(dataset)
     if table is None:

@@ -19,31 +19,13 @@ a number); text is UTF-8, with or without a BOM, or else Windows-1252. Columns:
 All rows of an animal with a drug or vehicle row are in the split `drug`: never trained on.
 """
 
-import shlex
-import sys
-
 from absl import flags
-from etils import epath
 
-from data_prep.cohort.table import probe_minutes, read_cohort, summarise
+from data_prep.cohort.table import check
 from mpjax import cli
-from mpjax.config import StudyConfig
-
-
-def main(config: StudyConfig, path: epath.PathLike) -> int:
-    """Prints the summary of the cohort at `path`; returns the exit status: 1 if a video is bad."""
-    cohort = read_cohort(path, split=config.split, exclude=config.exclude)
-    minutes, failures = probe_minutes(cohort)
-    print(summarise(cohort, minutes))
-    for failure in failures:
-        print(failure, file=sys.stderr)
-    if not failures:
-        print(f"then: mpjax study {shlex.quote(str(path))} --workdir=out/mine")
-    return int(bool(failures))
-
 
 if __name__ == "__main__":
     named = flags.DEFINE_string("cohort", "", "Path of cohort.csv, instead of an argument.")
     cli.start(
-        lambda config, *words: main(config, cli.one_word(words, named, needed=True)), words=True
+        lambda config, *words: check(config, cli.one_word(words, named, needed=True)), words=True
     )

@@ -3,7 +3,9 @@
 import collections
 import datetime
 import difflib
+import itertools
 import math
+import operator
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -37,8 +39,8 @@ _RULES: dict[str, tuple[Callable[[str], bool], str]] = {
     "sex": (lambda cell: cell.lower() in SEXES, "must be M or F"),
     "day": (
         lambda cell: bool(DAY.fullmatch(cell)),
-        "must be a whole number of days after induction, such as 7 (0 or negative before it), "
-        "not a date",
+        "must be a whole number of days after induction, such as 7 (0 or negative before it); "
+        "instead of a date, give the days from induction to it",
     ),
     "dose_mg_per_kg": (lambda cell: parse_number(cell) >= 0, "must be a number, 0 or more"),
     "minutes_post_dose": (
@@ -100,9 +102,8 @@ def is_drug_animal(table: pd.DataFrame) -> pd.Series:
 
 def cell_faults(cells: pd.DataFrame) -> list[Fault]:
     """Checks each column by itself, with pandera."""
-    labelled = "label" in cells and bool(cells["label"].any())
     filled = dict.fromkeys(("video", "animal"), "must not be empty")
-    if labelled:
+    if "label" in cells and cells["label"].any():
         filled["label"] = "must not be empty: give a label on all rows or on none"
     else:
         rule = "must not be empty (or give every recording a label instead)"
@@ -142,18 +143,17 @@ def _from_pandera(case: Any) -> Fault:
 
 def table_faults(table: pd.DataFrame, config: SplitConfig) -> list[Fault]:
     """Checks rows against each other."""
-    faults = _animal_faults(table) + _spelling_faults(table)
-    faults += _dose_faults(table) + _duplicate_faults(table)
-    return faults + _given_split_faults(table, config)
-
-
-def _animal_faults(table: pd.DataFrame) -> list[Fault]:
     faults = []
     for name in ("condition", "sex", "cage"):
         for row, was, at in _differing(table, "animal", name):
             rule = f"an animal has one {name}, and {row.animal} has {was!r} on row {at}"
             faults.append(Fault(row.row, name, getattr(row, name), rule))
-    return faults
+    faults += _spelling_faults(table) + _dose_faults(table) + _duplicate_faults(table)
+    drug = is_drug_animal(table)
+    for row in iterate_rows(table[drug & ~table["split"].isin(("", "drug"))]):
+        rule = f"animal {row.animal} has drug rows: all are drug"
+        faults.append(Fault(row.row, "split", row.split, rule))
+    return faults + _leak_faults(table[~drug], "animal" if config.group == "animal" else "cage")
 
 
 def _differing(table: pd.DataFrame, key: str, value: str) -> Iterator[tuple[Any, str, int]]:
@@ -186,11 +186,8 @@ def _spelling_faults(table: pd.DataFrame) -> list[Fault]:
 
 def _usual_spellings(column: pd.Series, *, reserved: tuple[str, ...] = ()) -> dict[str, str]:
     """Maps each value to the most frequent one that differs only in case and space."""
-    counts = collections.Counter(value for value in column if value)
-    values = [*reserved, *(value for value, _ in counts.most_common())]
-    usual: dict[str, str] = {}
-    for value in values:
-        usual.setdefault(_folded(value), value)
+    values = [*reserved, *dict(collections.Counter(filter(None, column)).most_common())]
+    usual = {_folded(value): value for value in reversed(values)}
     return {value: usual[_folded(value)] for value in values}
 
 
@@ -224,9 +221,7 @@ def _is_slip(a: str, b: str) -> bool:
 
 
 def _common_start(a: str, b: str) -> int:
-    return next(
-        (i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b))
-    )
+    return sum(itertools.accumulate(map(operator.eq, a, b), operator.and_))
 
 
 def _folded(value: str) -> str:
@@ -262,10 +257,9 @@ def _duplicate_faults(table: pd.DataFrame) -> list[Fault]:
     first = listed.groupby(keys)["row"].transform("first")
     copies = listed.drop(columns="row").duplicated()
     faults = []
-    rows = zip(listed["row"], listed["video"], first, copies, strict=True)
-    for row, video, at, same in rows:
+    for row, video, at, copy in zip(listed["row"], listed["video"], first, copies, strict=True):
         rule = f"repeats row {at}: delete one"
-        if not same:
+        if not copy:
             rule = (
                 f"is listed already on row {at}; if it shows several animals, give each its own "
                 "copy (or link) of the file, with its own name and roi"
@@ -273,21 +267,6 @@ def _duplicate_faults(table: pd.DataFrame) -> list[Fault]:
         if row != at:
             faults.append(Fault(row, "video", video, rule))
     return faults
-
-
-def _given_split_faults(table: pd.DataFrame, config: SplitConfig) -> list[Fault]:
-    drug = is_drug_animal(table)
-    faults = [
-        Fault(
-            row.row,
-            "split",
-            row.split,
-            f"animal {row.animal} has drug rows: all are drug",
-        )
-        for row in iterate_rows(table[drug])
-        if row.split not in ("", "drug")
-    ]
-    return faults + _leak_faults(table[~drug], "animal" if config.group == "animal" else "cage")
 
 
 def _leak_faults(table: pd.DataFrame, group: str) -> list[Fault]:
@@ -303,17 +282,10 @@ def _leak_faults(table: pd.DataFrame, group: str) -> list[Fault]:
 
 
 def check_no_leak(table: pd.DataFrame, group: str) -> None:
-    """Checks that no animal, and with `group` cage no cage, is on two sides of the split.
+    """Raises CohortError if an animal, or with `group` cage a cage, is on two sides of the split.
 
     A side is a split and, under folds, the fold. This includes animals in the split `drug`, but a
     cage may hold drug animals and others.
-
-    Args:
-        table: `Cohort.table`.
-        group: animal or cage.
-
-    Raises:
-        CohortError: some are; all of them, by row.
     """
     faults = _leak_faults(table, group)
     if faults:
@@ -331,14 +303,16 @@ def file_faults(table: pd.DataFrame, csv_path: epath.Path) -> list[Fault]:
         ):
             if not value:
                 continue
+            rule = ""
             try:
                 path = stores.ready(location)
+                if path.is_dir():
+                    rule = "is a directory, must be a file"
+                elif not path.exists():
+                    hint = "; folders are separated by /" if "\\" in value else ""
+                    rule = f"no such file: {path}{hint}"
             except (ImportError, ValueError) as error:  # no such store, or no package for it
-                faults.append(Fault(row, name, value, str(error)))
-                continue
-            if path.is_dir():
-                faults.append(Fault(row, name, value, "is a directory, must be a file"))
-            elif not path.exists():
-                hint = "; folders are separated by /" if "\\" in value else ""
-                faults.append(Fault(row, name, value, f"no such file: {path}{hint}"))
+                rule = str(error)
+            if rule:
+                faults.append(Fault(row, name, value, rule))
     return faults

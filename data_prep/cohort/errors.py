@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 
+import numpy as np
 from etils import epath
 
 
@@ -32,9 +33,7 @@ class CohortError(ValueError):
     def __init__(self, path: object, faults: Sequence[Fault]):
         self.faults = tuple(faults)
         found = _lines(self.faults)
-        lines = found[: self.SHOWN]
-        if len(self.faults) > 1:
-            lines.insert(0, f"{len(self.faults)} faults")
+        lines = [f"{len(self.faults)} faults"] * (len(self.faults) > 1) + found[: self.SHOWN]
         if len(found) > self.SHOWN:
             lines.append(f"... and {len(found) - self.SHOWN} more")
         super().__init__(f"{path}: " + "\n  ".join(lines))
@@ -44,7 +43,7 @@ _LEFT_EMPTY = 3  # empty cells of a column from which on they share a line
 
 
 def _lines(faults: Sequence[Fault]) -> list[str]:
-    """Returns a line per fault, or per column that was left empty."""
+    """Returns a line per fault, or per column that was left empty: rows 2-5, 9, column …"""
     empty: dict[tuple[str, str], list[int]] = {}
     for fault in faults:
         if not fault.value and fault.row > 1:
@@ -54,20 +53,12 @@ def _lines(faults: Sequence[Fault]) -> list[str]:
         rows = empty.get((fault.column, fault.rule), []) if not fault.value else []
         if len(rows) < _LEFT_EMPTY:
             lines[str(fault)] = None
-        else:
-            lines[f"{_ranges(rows)}, column {fault.column}, empty: {fault.rule}"] = None
+            continue
+        breaks = np.flatnonzero(np.diff(rows) != 1) + 1
+        runs = [(run[0], run[-1]) for run in np.split(rows, breaks)]
+        ranges = ", ".join(f"{a}-{b}" if b > a else str(a) for a, b in runs)
+        lines[f"rows {ranges}, column {fault.column}, empty: {fault.rule}"] = None
     return list(lines)
-
-
-def _ranges(rows: Sequence[int]) -> str:
-    """Writes ascending row numbers as ranges: rows 2-5, 9."""
-    runs: list[list[int]] = []
-    for row in rows:
-        if runs and row == runs[-1][1] + 1:
-            runs[-1][1] = row
-        else:
-            runs.append([row, row])
-    return "rows " + ", ".join(f"{a}-{b}" if b > a else str(a) for a, b in runs)
 
 
 def file_error(path: epath.PathLike, rule: str) -> CohortError:

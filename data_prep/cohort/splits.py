@@ -17,26 +17,6 @@ from mpjax.taxonomy import NO_PAIN
 FEW_ANIMALS = 3  # per class; with fewer, almost nothing can be estimated
 
 
-def check_config(config: SplitConfig) -> None:
-    """Raises ValueError for a value that no scheme can use."""
-    for name, choices in (
-        ("scheme", ("auto", "fixed", "kfold", "leave_one_group_out")),
-        ("group", ("auto", "animal", "cage")),
-    ):
-        if getattr(config, name) not in choices:
-            raise ValueError(
-                f"split.{name} is {getattr(config, name)!r}, must be one of {', '.join(choices)}"
-            )
-    val, test = config.val_fraction, config.test_fraction
-    if not (val >= 0 and test > 0 and val + test < 1):
-        raise ValueError(
-            f"split.val_fraction is {val} and test_fraction {test}; needs val >= 0, test > 0 and "
-            "a sum below 1"
-        )
-    if config.folds < 2:
-        raise ValueError(f"split.folds is {config.folds}, needs 2 or more")
-
-
 def choose_classes(
     table: pd.DataFrame, path: epath.Path, exclude: Sequence[str]
 ) -> tuple[pd.DataFrame, taxonomies.Taxonomy]:
@@ -44,24 +24,17 @@ def choose_classes(
     known = taxonomies.sort_fine(table["label"])
     unknown = [name for name in exclude if name not in known]
     if unknown:
-        raise file_error(
-            path, f"exclude: no class {', '.join(unknown)}; the classes are {', '.join(known)}"
-        )
-    labelled = has_labels(table)
+        rule = f"exclude: no class {', '.join(unknown)}; the classes are {', '.join(known)}"
+        raise file_error(path, rule)
+    make_taxonomy = taxonomies.Taxonomy if has_labels(table) else taxonomies.default_taxonomy
     table = table[~table["label"].isin(list(exclude))]
     trainable = table["split"] != "drug"
     fine = taxonomies.sort_fine(table["label"][trainable])
     if not fine:
-        raise file_error(
-            path, "no recording is left to train on: all are excluded or from drug animals"
-        )
+        rule = "no recording is left to train on: all are excluded or from drug animals"
+        raise file_error(path, rule)
     file = path.parent / "taxonomy.toml"
-    if file.exists():
-        taxonomy = taxonomies.read_taxonomy(file, fine)
-    elif labelled:
-        taxonomy = taxonomies.Taxonomy(fine)
-    else:
-        taxonomy = taxonomies.default_taxonomy(fine)
+    taxonomy = taxonomies.read_taxonomy(file, fine) if file.exists() else make_taxonomy(fine)
     return table[~trainable | table["label"].isin(taxonomy.fine)].copy(), taxonomy
 
 
@@ -69,10 +42,9 @@ def choose_group(table: pd.DataFrame, path: epath.Path, config: SplitConfig) -> 
     """Returns the unit that is never split: the cage if every trainable row names one."""
     caged = table["cage"][table["split"] != "drug"] != ""
     if config.group == "cage" and not caged.all():
-        row = table["row"][caged.index[~caged][0]]
-        raise CohortError(
-            path, [Fault(int(row), "cage", "", "must not be empty: split.group is cage")]
-        )
+        row = int(table["row"][caged.index[~caged][0]])
+        rule = "must not be empty: split.group is cage"
+        raise CohortError(path, [Fault(row, "cage", "", rule)])
     if config.group == "auto":
         return "cage" if caged.all() else "animal"
     return config.group
@@ -110,15 +82,19 @@ def assign_split(
     if len(names) < 2:
         raise file_error(path, f"only one {group} to train on, {names[0]}; needs two or more")
     scheme = config.scheme
-    if scheme == "auto":
+    if scheme == "auto" and _is_large(trainable, group, strata, config):
+        scheme = "fixed"
+    elif scheme == "auto":
         scheme = "leave_one_group_out" if len(names) <= config.folds else "kfold"
-        scheme = "fixed" if _is_large(trainable, group, strata, config) else scheme
     side = dict.fromkeys(names, "test")
     fold = dict.fromkeys(names, -1)
     if scheme == "fixed":
         side = _fixed_sides(strata, path, group, config)
     elif scheme == "kfold":
-        folds = _fold_count(trainable, group, config)
+        groups = len(names)
+        if not has_labels(trainable):  # no more folds than the rarest condition has groups
+            groups = int(trainable.groupby("condition")[group].nunique().min())
+        folds = max(2, min(config.folds, groups))
         fold = {name: i % folds for i, name in enumerate(names)}
     else:
         fold = {name: i for i, name in enumerate(sorted(names))}
@@ -135,17 +111,15 @@ def _is_large(
     table: pd.DataFrame, group: str, strata: dict[str, list[str]], config: SplitConfig
 ) -> bool:
     """Returns whether the cohort is large enough for a fixed split (see `assign_split`)."""
-    held_out = {}
-    for stratum, members in strata.items():
-        train, val, test = _counts(len(members), config)
-        held_out[stratum] = val + test
-        if train < 3 or test < 2:
-            return False
+    counts = {stratum: _counts(len(members), config) for stratum, members in strata.items()}
+    if any(train < 3 or test < 2 for train, _, test in counts.values()):
+        return False
+    held_out = {stratum: val + test for stratum, (_, val, test) in counts.items()}
     stratum_of = {name: stratum for stratum, members in strata.items() for name in members}
-    for _, names in table.groupby("label")[group].unique().items():
-        if len(names) <= sum(held_out[s] for s in {stratum_of[name] for name in names}):
-            return False
-    return True
+    return all(
+        len(names) > sum(held_out[stratum] for stratum in {stratum_of[name] for name in names})
+        for names in table.groupby("label")[group].unique()
+    )
 
 
 def _fixed_sides(
@@ -155,11 +129,9 @@ def _fixed_sides(
     for stratum, members in strata.items():
         train, val, test = _counts(len(members), config)
         if train < 1:
-            raise file_error(
-                path,
-                f"split.scheme is fixed, but {stratum or 'the cohort'} has {len(members)} "
-                f"{group}(s), too few for train, val and test; use kfold",
-            )
+            rule = f"split.scheme is fixed, but {stratum or 'the cohort'} has {len(members)} "
+            rule += f"{group}(s), too few for train, val and test; use kfold"
+            raise file_error(path, rule)
         sides = ["train"] * train + ["val"] * val + ["test"] * test
         side |= dict(zip(members, sides, strict=True))
     return side
@@ -170,14 +142,6 @@ def _counts(groups: int, config: SplitConfig) -> tuple[int, int, int]:
     test = max(1, math.floor(groups * config.test_fraction + 0.5))
     val = max(1, math.floor(groups * config.val_fraction + 0.5)) if config.val_fraction else 0
     return groups - val - test, val, test
-
-
-def _fold_count(table: pd.DataFrame, group: str, config: SplitConfig) -> int:
-    """Returns the number of folds: no more than the rarest condition has groups."""
-    groups = table[group].nunique()
-    if not has_labels(table):
-        groups = int(table.groupby("condition")[group].nunique().min())
-    return max(2, min(config.folds, groups))
 
 
 def _permuted_strata(table: pd.DataFrame, group: str, seed: int) -> dict[str, list[str]]:
@@ -199,10 +163,8 @@ def _permuted_strata(table: pd.DataFrame, group: str, seed: int) -> dict[str, li
 def check_given_split(table: pd.DataFrame, path: epath.PathLike, config: SplitConfig) -> None:
     """Raises CohortError if a hand-made split contradicts the scheme or lacks a class."""
     if config.scheme not in ("auto", "fixed"):
-        raise file_error(
-            path,
-            f"has a split column, but split.scheme is {config.scheme}: remove one of them",
-        )
+        rule = f"has a split column, but split.scheme is {config.scheme}: remove one of them"
+        raise file_error(path, rule)
     _check_trained(table, path)
 
 
@@ -219,20 +181,16 @@ def _check_trained(table: pd.DataFrame, path: epath.PathLike) -> None:
         raise CohortError(path, faults)
 
 
-def warn_of_weaknesses(table: pd.DataFrame, group: str, coarse: Sequence[str] = ()) -> None:
-    """Warns of what is allowed but weakens the evidence.
-
-    Args:
-        table: the cohort.
-        group: the unit that is never split, animal or cage.
-        coarse: the coarse classes; empty for a label cohort.
-    """
+def warn_of_weaknesses(table: pd.DataFrame, group: str, coarse: Sequence[str]) -> None:
+    """Warns of what is allowed but weakens the evidence; `coarse` is empty for a label cohort."""
     if coarse and NO_PAIN not in coarse:
         logging.warning(
             "no animals without pain (condition sham, naive or none, or days before induction): "
             "there will be no pain score and no drug test"
         )
-    classes = table.loc[table["split"] != "drug", "label"].unique()
+    drug = table["split"] == "drug"
+    trainable = table[~drug]
+    classes = trainable["label"].unique()
     if len(classes) == 1:
         logging.warning(
             "all recordings to train on are of one class, %s: no accuracy can be estimated",
@@ -243,7 +201,7 @@ def warn_of_weaknesses(table: pd.DataFrame, group: str, coarse: Sequence[str] = 
             "column split has no row with test: no recording is held out, so no accuracy can be "
             "estimated; write test for some animals"
         )
-    animals = table[table["split"] != "drug"].groupby("label")["animal"].nunique()
+    animals = trainable.groupby("label")["animal"].nunique()
     few = animals[animals < FEW_ANIMALS]
     if len(few):
         logging.warning(
@@ -251,20 +209,17 @@ def warn_of_weaknesses(table: pd.DataFrame, group: str, coarse: Sequence[str] = 
             "expect wide intervals, and parts of the report that cannot be estimated",
             *(len(few), len(animals), FEW_ANIMALS, few.idxmin(), few.min()),
         )
-    drug = table["split"] == "drug"
-    shared = set(table["cage"][drug]) & set(table["cage"][~drug]) - {""}
+    shared = ", ".join(sorted(set(table["cage"][drug]) & set(trainable["cage"]) - {""}))
     if shared:
-        logging.warning(
-            "drug animals share a cage with trainable ones: %s", ", ".join(sorted(shared))
-        )
-    without = int((table["cage"][~drug] == "").sum())
-    if group == "animal" and 0 < without < (~drug).sum():
+        logging.warning("drug animals share a cage with trainable ones: %s", shared)
+    without = int((trainable["cage"] == "").sum())
+    if group == "animal" and 0 < without < len(trainable):
         logging.warning(
             "cage is empty on %d trainable rows, so animals are split: cage mates may be on both "
             "sides",
             without,
         )
-    groups = table[~drug].groupby("label")[group].unique()
+    groups = trainable.groupby("label")[group].unique()
     for name, only in groups[groups.map(len) == 1].items():
         logging.warning(
             "class %s is in one %s only (%s): anything else that is special there looks like the "

@@ -5,6 +5,8 @@ import dataclasses
 import io
 import math
 import re
+import shlex
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -18,7 +20,7 @@ from data_prep.cohort.checks import COLUMNS, SPLITS, VEHICLE
 from data_prep.cohort.errors import CohortError, Fault, file_error
 from data_prep.cohort.splits import assign_split
 from mpjax import taxonomy as taxonomies
-from mpjax.config import SplitConfig
+from mpjax.config import SplitConfig, StudyConfig
 from mpjax.io import stores
 
 
@@ -69,9 +71,8 @@ def read_cohort(
 
     Raises:
         CohortError: the table cannot be used; all its faults together.
-        ValueError: `split` or the `taxonomy.toml` is faulty.
+        ValueError: the `taxonomy.toml` is faulty.
     """
-    splits.check_config(split)
     path = stores.ready(path)
     cells, faults = _read_cells(path)
     table = _typed(cells, path)
@@ -110,9 +111,8 @@ def read_cohort(
 def read_recordings(path: epath.PathLike) -> pd.DataFrame:
     """Reads a table of recordings to score, whose classes may be unknown.
 
-    Args:
-        path: of a csv as for `read_cohort`; `video` is required, `roi` and `fps` are optional, and
-            other columns are ignored.
+    It is a csv as for `read_cohort`; `video` is required, `roi` and `fps` are optional, and other
+    columns are ignored.
 
     Returns:
         A row per recording: `video` (as written), `path` (absolute), `roi` ('': all) and `fps`
@@ -133,9 +133,7 @@ def read_recordings(path: epath.PathLike) -> pd.DataFrame:
     return table[["video", "path", "roi", "fps"]]
 
 
-# Reading.
-
-_NOT_GIVEN = re.compile(r"^(?:na|n/a|nan|-)$", re.IGNORECASE)
+_NOT_GIVEN = r"^(?i:na|n/a|nan|-)$"
 _HAVE_NO_NAMES = ("day", "sex", "roi", "pose", "date", *checks.NUMERIC)  # so NA means empty
 _REQUIRED = {"video", "animal", "condition", "day", "label"}
 _SEPARATOR_LINE = re.compile(r"\A\"?sep=.\"?\r?\n")  # Excel writes and hides it
@@ -144,14 +142,18 @@ _SEPARATOR_LINE = re.compile(r"\A\"?sep=.\"?\r?\n")  # Excel writes and hides it
 def _read_cells(path: epath.Path) -> tuple[pd.DataFrame, list[Fault]]:
     """Returns the stripped cells, indexed by spreadsheet row, and the faults of their layout."""
     text = _read_text(path)
-    delimiter = max(",;\t", key=lambda d: len(set(_read_header(text, d)) & set(COLUMNS)))
+
+    def known_columns(delimiter: str) -> int:
+        header = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+        return len({cell.strip() for cell in header} & set(COLUMNS))
+
+    delimiter = max(",;\t", key=known_columns)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         header, *lines = ([cell.strip() for cell in line] for line in reader)
     except csv.Error as error:
-        raise file_error(
-            path, f"line {reader.line_num}: {error} (a quote that is not closed?)"
-        ) from None
+        rule = f"line {reader.line_num}: {error} (a quote that is not closed?)"
+        raise file_error(path, rule) from None
     if not _REQUIRED & {name.lower() for name in header}:
         raise file_error(
             path,
@@ -181,13 +183,14 @@ def _read_cells(path: epath.Path) -> tuple[pd.DataFrame, list[Fault]]:
         index=list(rows),
         dtype=str,
     )
-    for name in cells.columns.intersection(list(_HAVE_NO_NAMES)):
-        cells[name] = cells[name].str.replace(_NOT_GIVEN, "", regex=True)
-    if "day" in cells:  # whole, so a comma in it can only be a decimal one
-        cells["day"] = cells["day"].str.replace(r"^([+-]?\d+),(0+)$", r"\1.\2", regex=True)
+    # A day is whole, so a comma in it can only be a decimal one.
+    replaced = [(name, _NOT_GIVEN, "") for name in _HAVE_NO_NAMES]
+    replaced.append(("day", r"^([+-]?\d+),(0+)$", r"\1.\2"))
     if delimiter != ",":
-        for name in cells.columns.intersection(list(checks.NUMERIC)):
-            cells[name] = cells[name].str.replace(r"^([+-]?\d*),(\d+)$", r"\1.\2", regex=True)
+        replaced += [(name, r"^([+-]?\d*),(\d+)$", r"\1.\2") for name in checks.NUMERIC]
+    for name, pattern, new in replaced:
+        if name in cells:
+            cells[name] = cells[name].str.replace(pattern, new, regex=True)
     return cells, faults
 
 
@@ -213,11 +216,6 @@ def _read_text(path: epath.Path) -> str:
     return text
 
 
-def _read_header(text: str, delimiter: str) -> list[str]:
-    first = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    return [cell.strip() for cell in next(first)]
-
-
 def _typed(cells: pd.DataFrame, path: epath.Path) -> pd.DataFrame:
     """Returns `Cohort.table` before classes and splits; a bad cell counts as not given."""
     table = cells.reindex(columns=list(COLUMNS), fill_value="")
@@ -235,14 +233,20 @@ def _typed(cells: pd.DataFrame, path: epath.Path) -> pd.DataFrame:
     return table
 
 
-def probe_minutes(cohort: Cohort) -> tuple[list[float], list[str]]:
-    """Reads each video's length from its file and checks its roi against the image.
+def check(config: StudyConfig, path: epath.PathLike) -> int:
+    """Prints a summary of the cohort at `path`, then its videos that cannot be used.
+
+    Each video is probed for its length, and its roi is checked against the image.
 
     Returns:
-        Minutes per row of the table (NaN: unreadable), and a line per video that cannot be used.
-    """
-    from mpjax.data import boxes, video
+        The exit status: 1 if a video cannot be used.
 
+    Raises:
+        CohortError: the table cannot be used.
+    """
+    from mpjax.data import boxes, video  # PyAV: not to read a table
+
+    cohort = read_cohort(path, split=config.split, exclude=config.exclude)
     minutes, failures = [], []
     infos = video.probe_all(list(cohort.table["path"]))
     for row, info in zip(checks.iterate_rows(cohort.table), infos, strict=True):
@@ -258,18 +262,19 @@ def probe_minutes(cohort: Cohort) -> tuple[list[float], list[str]]:
         except ValueError as error:
             fault = Fault(row.row, "roi", row.roi, f"{row.path}: {error}")
             failures.append(f"error: {cohort.path}: {fault}")
-    return minutes, failures
+    print(summarise(cohort, minutes))
+    for failure in failures:
+        print(failure, file=sys.stderr)
+    if not failures:
+        print(f"then: mpjax study {shlex.quote(str(path))} --workdir=out/mine")
+    return int(bool(failures))
 
 
 def summarise(cohort: Cohort, minutes: Sequence[float]) -> str:
     """Tabulates animals, recordings and minutes per class, day, arm and split.
 
     Classes are those outside the split `drug`, each with its coarse group; days and arms are those
-    of all rows.
-
-    Args:
-        cohort: the cohort.
-        minutes: length of each recording; a sum with NaN (unknown) is shown as `?`.
+    of all rows. A sum of `minutes` with NaN (unknown) is shown as `?`.
     """
     table = cohort.table.assign(minutes=list(minutes))
     lines = [("", "animals", "recordings", "minutes")]
@@ -312,11 +317,8 @@ def _sections(
 
 def _count(rows: pd.DataFrame) -> tuple[str, str, str]:
     minutes = rows["minutes"].sum(skipna=False)
-    return (
-        str(rows["animal"].nunique()),
-        str(len(rows)),
-        "?" if math.isnan(minutes) else f"{minutes:.1f}",
-    )
+    text = "?" if math.isnan(minutes) else f"{minutes:.1f}"
+    return str(rows["animal"].nunique()), str(len(rows)), text
 
 
 def _arm_name(row: Any) -> str:

@@ -10,19 +10,8 @@ from absl import flags
 
 from data_prep.synthetic.cohort import generate
 from mpjax import cli
-from mpjax.config import StudyConfig
-
-
-def main() -> None:
-    """Runs the binary."""
-    out = flags.DEFINE_string("out", None, "Folder to write the cohort to.", required=True)
-    workers = flags.DEFINE_integer("workers", 0, "Processes; default: one per core.", lower_bound=0)
-
-    def run(config: StudyConfig) -> None:
-        print(generate(out.value, config.synthetic, workers=workers.value))
-
-    cli.start(run)
-
 
 if __name__ == "__main__":
-    main()
+    out = flags.DEFINE_string("out", None, "Folder to write the cohort to.", required=True)
+    workers = flags.DEFINE_integer("workers", 0, "Processes; default: one per core.", lower_bound=0)
+    cli.start(lambda config: print(generate(out.value, config.synthetic, workers=workers.value)))

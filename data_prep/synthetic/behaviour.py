@@ -60,12 +60,9 @@ class Drive:
 def pain_level(condition: str, day: int) -> float:
     """Returns the untreated pain level on `day` after induction, at severity 1.
 
-    Neuropathic pain rises from 0.4 on day 1 to 1 on day 21 and stays (time constant 7 days);
-    inflammatory pain peaks at 1 on day 1 and falls exponentially to 0.25 on day 21.
-
-    Args:
-        condition: one of CONDITIONS.
-        day: days after induction; 0 and before mean no pain.
+    There is none before day 1. Neuropathic pain rises from 0.4 on day 1 to 1 on day 21 and stays
+    (time constant 7 days); inflammatory pain peaks at 1 on day 1 and falls exponentially to 0.25 on
+    day 21.
     """
     if condition == "none" or day < 1:
         return 0.0
@@ -104,12 +101,6 @@ def simulate(
     A renewal process in continuous time: a bout's behaviour is drawn with probability
     proportional to time share / mean bout length, its length from a gamma distribution, so that
     the long-run shares are exactly `time_shares` (renewal-reward theorem).
-
-    Args:
-        drive: what determines the behaviour.
-        frames: number of frames.
-        fps: frames per second.
-        rng: source of chance.
 
     Returns:
         Index into BEHAVIOURS, and whether the bout concerns the left hind paw: with probability

@@ -49,7 +49,6 @@ def generate(out_dir: epath.PathLike, config: SyntheticConfig, *, workers: int =
 
     Raises:
         ValueError: a bad config, or `out_dir` holds a cohort that is not from this generator.
-        OSError: `out_dir` cannot be written.
     """
     plan.check_config(config)
     out = stores.ready(out_dir)
@@ -131,7 +130,7 @@ def _write_recordings(
 def _write_recording(out: epath.Path, config: SyntheticConfig, recording: Recording) -> None:
     """Writes the four files of a recording, the video last, each aside and then renamed."""
     video_path, labels_path, pose_path, keypoints_path = _paths(out, recording.stem)
-    size, coat = config.size, recording.coat
+    size = config.size
 
     def rng(purpose: str) -> np.random.Generator:
         return plan.stream(config, purpose, recording.stem)
@@ -141,13 +140,19 @@ def _write_recording(out: epath.Path, config: SyntheticConfig, recording: Record
     scratches = zlib.crc32(recording.cage.encode()) + config.seed
     scene = render.draw_scene(rng("scene"), nuisance=config.nuisance, scratches=scratches)
     if config.confound and recording.condition == config.confound:
-        scene = render.brighten(scene)
+        scene = dataclasses.replace(scene, brightness=render.PLANTED_LIGHT * scene.brightness)
     camera = render.camera_path(scene, frames=len(labels), size=size, rng=rng("camera"))
     points = render.to_pixels(moved.keypoints(), camera, size)
-    _write_labels(labels_path, labels)
+    lines = [f"{frame},{behaviour.BEHAVIOURS[label]}\n" for frame, label in enumerate(labels)]
+    with files.write_aside(labels_path) as aside:
+        aside.write_text("frame,behaviour\n" + "".join(lines))
     _write_pose(pose_path, *estimate_pose(points, moved.contact, size=size, rng=rng("pose")))
-    _write_keypoints(keypoints_path, points, moved.contact)
-    frames = render.render(moved, coat, scene, camera, size=size, rng=rng("noise"))
+    places, contact = points.astype(np.float32), moved.contact.astype(np.float32)
+    with files.write_aside(keypoints_path) as aside, open(aside, "wb") as file:
+        np.savez_compressed(
+            file, keypoints=places, contact=contact, names=np.array(motion.KEYPOINTS)
+        )
+    frames = render.render(moved, recording.coat, scene, camera, size=size, rng=rng("noise"))
     with files.write_aside(video_path) as aside:
         render.encode(os.fspath(aside), frames, fps=config.fps, size=size)
 
@@ -158,14 +163,7 @@ def draw_motion(
     labels: Int[np.ndarray, "frames"],
     left: Bool[np.ndarray, "frames"],
 ) -> motion.Motion:
-    """Draws a recording's motion, as `generate` films it.
-
-    Args:
-        config: of the cohort.
-        recording: one of its recordings.
-        labels: its behaviour per frame, from `plan.draw_behaviour`.
-        left: whether it concerns the left hind paw, from there too.
-    """
+    """Draws a recording's motion, as `generate` films it, from what `plan.draw_behaviour` drew."""
     walk_in = settle = 0
     if recording.label:
         walk_in, settle = round(WALK_IN_S * config.fps), round(SETTLE_S * config.fps)
@@ -178,11 +176,8 @@ def draw_motion(
         fps=config.fps,
         rng=plan.stream(config, "motion", recording.stem),
     )
-    filmed = {
-        field.name: getattr(moved, field.name)[walk_in + settle :]
-        for field in dataclasses.fields(moved)
-        if field.name != "size"
-    }
+    first = walk_in + settle
+    filmed = {name: each[first:] for name, each in vars(moved).items() if name != "size"}
     return dataclasses.replace(moved, **filmed)
 
 
@@ -193,13 +188,9 @@ def estimate_pose(
     size: int,
     rng: np.random.Generator,
 ) -> tuple[Float[np.ndarray, "frames 6 2"], Float[np.ndarray, "frames 6"]]:
-    """Adds a pose estimator's errors to the true keypoints.
+    """Adds a pose estimator's errors to the true px of `motion.KEYPOINTS`.
 
-    Args:
-        points: true px of `motion.KEYPOINTS`.
-        contact: of the four paws, 0 to 1.
-        size: of the frame in px; errors scale with it.
-        rng: source of chance.
+    Errors scale with the frame's `size` in px and are larger for paws without `contact` (0 to 1).
 
     Returns:
         Estimated px, and likelihoods: above 0.9, lower for paws in the air, below 0.3 for outliers.
@@ -211,12 +202,6 @@ def estimate_pose(
     estimated = points + sd[..., None] * rng.standard_normal(points.shape)
     sure = 1 - (0.05 + 0.25 * lifted) * rng.random(lifted.shape)
     return estimated, np.where(outlier, 0.3 * rng.random(lifted.shape), sure)
-
-
-def _write_labels(path: epath.Path, labels: np.ndarray) -> None:
-    lines = [f"{frame},{behaviour.BEHAVIOURS[label]}\n" for frame, label in enumerate(labels)]
-    with files.write_aside(path) as aside:
-        aside.write_text("frame,behaviour\n" + "".join(lines))
 
 
 def _write_pose(path: epath.Path, points: np.ndarray, likelihood: np.ndarray) -> None:
@@ -231,13 +216,3 @@ def _write_pose(path: epath.Path, points: np.ndarray, likelihood: np.ndarray) ->
     body = [f"{t}," + ",".join(f"{v:.3f}" for v in row) for t, row in enumerate(values.tolist())]
     with files.write_aside(path) as aside:
         aside.write_text("\n".join([*head, *body]) + "\n")
-
-
-def _write_keypoints(path: epath.Path, points: np.ndarray, contact: np.ndarray) -> None:
-    with files.write_aside(path) as aside, open(aside, "wb") as file:
-        np.savez_compressed(
-            file,
-            keypoints=points.astype(np.float32),
-            contact=contact.astype(np.float32),
-            names=np.array(motion.KEYPOINTS),
-        )

@@ -24,6 +24,12 @@ STATIONS = 21  # along the spine, from the tail base (0) to the snout (20)
 PELVIS, CHEST, SNOUT = 4, 12, 20
 TAIL_CM, TAIL_POINTS = 7.0, 16
 _U = np.linspace(0.0, 1.0, STATIONS)
+# Half width of the body in cm at each station: rump, belly, chest, neck, head, snout.
+_PROFILE = np.interp(
+    _U,
+    [0, 0.06, 0.16, 0.3, 0.45, 0.6, 0.7, 0.79, 0.88, 0.95, 1],
+    [0.3, 0.95, 1.45, 1.62, 1.5, 1.25, 1.02, 0.98, 0.7, 0.4, 0.16],
+)
 
 CRUISE_CM_S = 9.0
 STEP_CM = 0.8  # a paw further than this from its place under the body steps
@@ -94,21 +100,19 @@ def move(
     fps: float,
     rng: np.random.Generator,
 ) -> Motion:
-    """Moves a mouse through its behaviours.
+    """Moves a mouse of `size` (1 = BODY_CM long) through its behaviours.
 
-    Args:
-        labels: index into BEHAVIOURS per frame.
-        left: whether a paw-directed bout concerns the left hind paw.
-        drive: sets the posture: hunch, limp and speed.
-        size: of the animal; 1 = BODY_CM from snout to tail base.
-        fps: frames per second.
-        rng: source of chance.
+    `labels` index BEHAVIOURS; `left` says whether a paw-directed bout concerns the left hind paw;
+    `drive` sets hunch, limp and speed.
     """
     channels = _Channels(labels, left, fps, rng)
     rear = channels.on("rear", 0.16)
     pelvis, heading = _travel(channels, drive, size, rear)
     spine, direction, width = _spine(channels, drive, size, rear, pelvis, heading)
-    spine = spine + _push_inside(spine, width)[:, None]
+    margin = WALL_CM + 0.8 * width[..., None]  # which keeps the body's outline within the walls
+    below = np.maximum(0, (margin - spine).max(axis=1))
+    above = np.maximum(0, (spine - (CHAMBER_CM - margin)).max(axis=1))
+    spine = spine + (below - above)[:, None]
     paws, angle, contact = _paws(channels, drive, size, spine, direction, rear)
     height = rear[:, None] * np.clip((_U - 0.15) / 0.6, 0, 1)
     tail = _tail(channels, spine[:, 0], direction[:, 0], size)
@@ -175,15 +179,11 @@ def _spine(
 
     hunch = drive.posture().hunch * (1 - 0.4 * walk) * (1 - 0.6 * rear)
     crouch = np.clip(0.16 * hunch + 0.28 * groom + 0.2 * licking, 0, 0.34)
-    stretch = (1 - crouch + 0.03 * walk)[:, None] * (
-        1 - 0.62 * rear[:, None] * np.clip((_U - 0.1) / 0.2, 0, 1)
-    )
+    upright = 0.62 * rear[:, None] * np.clip((_U - 0.1) / 0.2, 0, 1)
+    stretch = (1 - crouch + 0.03 * walk)[:, None] * (1 - upright)
     curve = _smoothstep((_U - 0.1) / 0.65)
-    direction = (
-        heading[:, None]
-        + bend[:, None] * (curve - curve[PELVIS])
-        + yaw[:, None] * _smoothstep((_U - 0.6) / 0.35)
-    )
+    direction = heading[:, None] + bend[:, None] * (curve - curve[PELVIS])
+    direction = direction + yaw[:, None] * _smoothstep((_U - 0.6) / 0.35)
     step = stretch * size * BODY_CM / (STATIONS - 1)
     middle = (direction[:, 1:] + direction[:, :-1]) / 2
     offsets = np.stack([np.cos(middle), np.sin(middle)], -1) * step[:, 1:, None]
@@ -192,26 +192,9 @@ def _spine(
     spine += (pelvis + aside - spine[:, PELVIS])[:, None]
 
     breath = 1 + 0.02 * channels.rhythm(2.5)[:, None]
-    width = (
-        size * _body_profile() * (1 + 0.7 * crouch[:, None]) * breath * (1 - 0.12 * rear[:, None])
-    )
+    width = size * _PROFILE * (1 + 0.7 * crouch[:, None]) * breath * (1 - 0.12 * rear[:, None])
     curvature = np.abs(np.gradient(direction, axis=1)) / step
     return spine, direction, np.minimum(width, 0.95 / np.maximum(curvature, 1e-6))
-
-
-def _body_profile() -> np.ndarray:
-    """Half width of the body in cm at each station: rump, belly, chest, neck, head, snout."""
-    at = [0, 0.06, 0.16, 0.3, 0.45, 0.6, 0.7, 0.79, 0.88, 0.95, 1]
-    width = [0.3, 0.95, 1.45, 1.62, 1.5, 1.25, 1.02, 0.98, 0.7, 0.4, 0.16]
-    return np.interp(_U, at, width)
-
-
-def _push_inside(spine: np.ndarray, width: np.ndarray) -> np.ndarray:
-    """Returns the shift [t, 2] that keeps the body's outline within the walls."""
-    margin = WALL_CM + 0.8 * width[..., None]
-    below = np.maximum(0, (margin - spine).max(axis=1))
-    above = np.maximum(0, (spine - (CHAMBER_CM - margin)).max(axis=1))
-    return below - above
 
 
 def _paws(
@@ -234,10 +217,13 @@ def _paws(
 
     tremble = 0.06 * channels.rhythm(8.0)[:, None]
     mouth, wash = _at_the_snout(channels, spine[:, SNOUT], direction[:, SNOUT], size)
+    # Share to which the injured hind paw is carried, walking or standing.
+    carried = np.clip(0.75 + 0.35 * channels.wander(0.4), 0, 1) * drive.posture().limp
+    limp = carried * (0.75 * channels.on("walk") + 0.5 * channels.on("still"))
     lifts = [  # what takes paws off the floor: (weight [t, 4], where to [t, 4, 2])
         (_fore(rear), near(0.3 + tremble, -0.15)),
         (_fore(channels.on("groom", 0.15)), wash),
-        (_hind(_limp(channels, drive)), near(0.6, -0.4)),
+        (_hind(limp[:, None] * [INJURED_SIDE == "left", INJURED_SIDE == "right"]), near(0.6, -0.4)),
         (_hind(channels.by_side("guard_hind_paw")), near(0.9 + tremble, -0.5)),
         (_hind(channels.by_side("lick_hind_paw", 0.15)), mouth),
         (_hind(channels.kicks), near(-0.9, 0.8)),
@@ -261,13 +247,6 @@ def _at_the_snout(
     stroke = (0.55 + 0.45 * channels.rhythm(5.5))[:, None, None]
     aside = size * _normal(facing)[:, None] * (0.38 * _SIDES)[:, None]
     return np.repeat(mouth, 4, axis=1), mouth - 0.9 * stroke * ahead + aside
-
-
-def _limp(channels: _Channels, drive: Drive) -> np.ndarray:
-    """Share [t, (left, right)] to which the injured hind paw is carried, walking or standing."""
-    carried = np.clip(0.75 + 0.35 * channels.wander(0.4), 0, 1) * drive.posture().limp
-    share = carried * (0.75 * channels.on("walk") + 0.5 * channels.on("still"))
-    return share[:, None] * [INJURED_SIDE == "left", INJURED_SIDE == "right"]
 
 
 def _fore(weight: np.ndarray) -> np.ndarray:
@@ -294,7 +273,7 @@ def _plant(
     start, land, turn = home[0].copy(), home[0].copy(), np.zeros(4)
     for t in range(frames):
         gap = home[t] - at
-        distance = np.hypot(gap[:, 0], gap[:, 1])
+        distance = np.hypot(*gap.T)
         for paw in range(4):
             if since[paw] == swing and free[t, paw] > 0.2:
                 at[paw] += 0.4 * gap[paw]
@@ -319,9 +298,7 @@ def _tail(channels: _Channels, base: np.ndarray, facing: np.ndarray, size: float
     """Returns the tail [t, points, 2]: it follows the rump with a delay and curls slowly."""
     along = np.linspace(0, 1, TAIL_POINTS)
     delayed = channels.seconds[:, None] - 0.5 * along
-    behind = np.stack(
-        [np.interp(delayed[:, k], channels.seconds, facing) for k in range(TAIL_POINTS)], axis=1
-    )
+    behind = np.interp(delayed, channels.seconds, facing)
     curl = 0.9 * channels.rng.normal() + 0.5 * channels.wander(1.0)[:, None]
     angle = behind + np.pi + curl * along * (0.6 + 0.8 * along)
     steps = TAIL_CM * size / (TAIL_POINTS - 1) * np.stack([np.cos(angle), np.sin(angle)], -1)

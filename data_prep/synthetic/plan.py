@@ -14,7 +14,6 @@ from jaxtyping import Bool, Int
 from data_prep.synthetic import behaviour, render
 from mpjax.config import SyntheticConfig
 
-TASKS = ("pain", "behaviours")
 DRUG, ROUTE, MINUTES_POST_DOSE = "gabapentin", "i.p.", 60
 BASELINE_DAY = -1
 COLUMNS = (
@@ -42,19 +41,11 @@ class Recording:
 
     def row(self, fps: float) -> dict[str, object]:
         """Returns the recording's row of `cohort.csv`, filmed at `fps` frames per second."""
-        treated = bool(self.drug)
-        cells = {
+        cells = vars(self) | {
             "video": f"videos/{self.stem}.mp4",
-            "animal": self.animal,
-            "cage": self.cage,
-            "sex": self.sex,
-            "condition": self.condition,
-            "day": self.day,
-            "drug": self.drug,
-            "dose_mg_per_kg": self.dose if treated else "",
-            "route": ROUTE if treated else "",
-            "minutes_post_dose": MINUTES_POST_DOSE if treated else "",
-            "label": self.label,
+            "dose_mg_per_kg": self.dose if self.drug else "",
+            "route": ROUTE if self.drug else "",
+            "minutes_post_dose": MINUTES_POST_DOSE if self.drug else "",
             "fps": fps,
             "pose": f"pose/{self.stem}.csv",
         }
@@ -62,37 +53,15 @@ class Recording:
 
 
 def check_config(config: SyntheticConfig) -> None:
-    """Raises ValueError for a config that makes no cohort; all faults at once."""
-    c = config
-    shares = ("drug_neuropathic", "drug_inflammatory", "sedation")
-    confounded = ("", *(behaviour.CONDITIONS if c.task == "pain" else ()))
-    rules = [
-        ("task", c.task in TASKS, " or ".join(TASKS)),
-        ("animals", c.animals >= 1, "1 or more"),
-        ("clips_per_behaviour", c.clips_per_behaviour >= 1, "1 or more"),
-        ("seed", c.seed >= 0, "0 or more"),
-        ("animals_per_condition", c.animals_per_condition >= 1, "1 or more"),
-        ("animals_per_arm", c.animals_per_arm >= 0, "0 (no drug part) or more"),
-        ("days", len(c.days) > 0, "at least one day"),
-        ("days", len(set(c.days)) == len(c.days), "days that differ"),
-        ("days", all(day >= 0 for day in c.days), "days from 0 on"),
-        ("drug_day", c.drug_day >= 0, "0 or more"),
-        ("doses_mg_per_kg", all(d > 0 and math.isfinite(d) for d in c.doses_mg_per_kg), "positive"),
-        ("doses_mg_per_kg", len(set(c.doses_mg_per_kg)) == len(c.doses_mg_per_kg), "all different"),
-        ("size", c.size >= 64 and c.size % 2 == 0, "an even number of pixels, 64 or more"),
-        ("fps", 5 <= c.fps <= 1000, "5 to 1000, for motion to be resolved"),
-        ("seconds", 2 <= c.seconds * c.fps < math.inf, "2 frames or more"),
-        *((name, 0 <= getattr(c, name) <= 1, "a share from 0 to 1") for name in shares),
-        ("severity", 0 <= c.severity <= 3, "0 (no pain) to 3"),
-        ("animal_sd", 0 <= c.animal_sd <= 2, "0 to 2"),
-        ("nuisance", 0 <= c.nuisance <= 2, "0 to 2"),
-        ("confound", c.confound in confounded, " or ".join(map(repr, confounded))),
-    ]
-    faults = [
-        f"config.synthetic.{name}={getattr(c, name)!r}: expected {wanted}"
-        for name, holds, wanted in rules
-        if not holds
-    ]
+    """Raises ValueError for fields that make no cohort together; all faults at once."""
+    allowed = ("", *(behaviour.CONDITIONS if config.task == "pain" else ()))
+    faults = []
+    if config.confound not in allowed:
+        rule = " or ".join(map(repr, allowed))
+        faults.append(f"config.synthetic.confound={config.confound!r}: expected {rule}")
+    if config.seconds * config.fps < 2:
+        rule = f"2 frames or more at {config.fps:g} frames/s"
+        faults.append(f"config.synthetic.seconds={config.seconds!r}: expected {rule}")
     if faults:
         raise ValueError("; ".join(faults))
 
@@ -114,34 +83,12 @@ def plan(config: SyntheticConfig) -> list[Recording]:
     Task behaviours: every animal shows each behaviour equally often, without pain. Names, and with
     them all random draws, differ from those of task pain: no animal is in both.
     """
-    return _plan_behaviours(config) if config.task == "behaviours" else _plan_pain(config)
-
-
-def _plan_behaviours(config: SyntheticConfig) -> list[Recording]:
-    recordings = []
-    for k in range(config.animals):
-        animal, cage, sex = _name("act", k)
-        coat = _draw_coat(config, sex, stream(config, "animal", animal))
-        recordings += [
-            Recording(
-                f"{animal}_{name}_{take + 1:02d}", animal, cage, sex, "none", 0, "", 0.0,
-                _only(name), coat, label=name,
-            )
-            for name in behaviour.BEHAVIOURS
-            for take in range(config.clips_per_behaviour)
-        ]  # fmt: skip
-    return recordings
-
-
-def _only(name: str) -> behaviour.Drive:
-    """Drives an animal without pain to one behaviour: the rates of all others are 0."""
-    log_rates = tuple(0.0 if other == name else -math.inf for other in behaviour.BEHAVIOURS)
-    return behaviour.Drive("none", 0.0, animal_effect=log_rates)
-
-
-def _plan_pain(config: SyntheticConfig) -> list[Recording]:
+    recordings: list[Recording] = []
+    if config.task == "behaviours":
+        for k in range(config.animals):
+            recordings += _plan_behaviours(config, k)
+        return recordings
     arms = [("vehicle", 0.0), *((DRUG, dose) for dose in config.doses_mg_per_kg)]
-    recordings = []
     for condition in behaviour.CONDITIONS:
         for k in range(config.animals_per_condition):
             sessions = [(f"d{day:02d}", day, "", 0.0) for day in config.days]
@@ -157,6 +104,24 @@ def _plan_pain(config: SyntheticConfig) -> list[Recording]:
     return recordings
 
 
+def _plan_behaviours(config: SyntheticConfig, k: int) -> list[Recording]:
+    """Plans the recordings of the k-th healthy animal, each driven to one behaviour alone."""
+    animal, cage, sex = _name("act", k)
+    coat = _draw_coat(config, sex, stream(config, "animal", animal))
+    recordings = []
+    for name in behaviour.BEHAVIOURS:
+        log_rates = tuple(0.0 if other == name else -math.inf for other in behaviour.BEHAVIOURS)
+        drive = behaviour.Drive("none", 0.0, animal_effect=log_rates)
+        recordings += [
+            Recording(
+                f"{animal}_{name}_{take + 1:02d}", animal, cage, sex, "none", 0, "", 0.0,
+                drive, coat, label=name,
+            )
+            for take in range(config.clips_per_behaviour)
+        ]  # fmt: skip
+    return recordings
+
+
 def _animal(
     config: SyntheticConfig,
     condition: str,
@@ -169,13 +134,14 @@ def _animal(
     rng = stream(config, "animal", animal)
     effect = tuple(rng.normal(0, config.animal_sd, len(behaviour.BEHAVIOURS)).tolist())
     coat = _draw_coat(config, sex, rng)
-    return [
-        Recording(
-            f"{animal}_{name}", animal, cage, sex, condition, day, drug, dose,
-            _drive(config, condition, day, dose, effect), coat,
-        )
-        for name, day, drug, dose in sessions
-    ]  # fmt: skip
+    recordings = []
+    for name, day, drug, dose in sessions:
+        relief, sedation = drug_effect(config, condition, dose)
+        level = 0.0 if config.null else config.severity * behaviour.pain_level(condition, day)
+        drive = behaviour.Drive(condition, level * (1 - relief), sedation, effect)
+        who = (f"{animal}_{name}", animal, cage, sex, condition)
+        recordings.append(Recording(*who, day, drug, dose, drive, coat))
+    return recordings
 
 
 def _name(prefix: str, k: int) -> tuple[str, str, str]:
@@ -189,14 +155,6 @@ def _draw_coat(config: SyntheticConfig, sex: str, rng: np.random.Generator) -> r
         size=float(np.clip((1.03 if sex == "M" else 0.97) + varied[0], 0.85, 1.15)),
         shade=float(np.clip(0.5 + varied[1], 0, 1)),
     )
-
-
-def _drive(
-    config: SyntheticConfig, condition: str, day: int, dose: float, effect: tuple[float, ...]
-) -> behaviour.Drive:
-    relief, sedation = drug_effect(config, condition, dose)
-    level = 0.0 if config.null else config.severity * behaviour.pain_level(condition, day)
-    return behaviour.Drive(condition, level * (1 - relief), sedation, effect)
 
 
 def drug_effect(config: SyntheticConfig, condition: str, dose: float) -> tuple[float, float]:
@@ -223,12 +181,10 @@ def draw_behaviour(
 
 def truth(config: SyntheticConfig, recordings: Sequence[Recording]) -> dict:
     """Returns the truth about the cohort: pain, drug effects, random effects, time budgets."""
+    coats = {r.animal: dataclasses.asdict(r.coat) for r in recordings}
+    shares = {r.stem: {"time_share": _time_share(config, r)} for r in recordings}
     if config.task == "behaviours":
-        return {
-            "config": describe(config),
-            "animals": {r.animal: dataclasses.asdict(r.coat) for r in recordings},
-            "recordings": {r.stem: {"time_share": _time_share(config, r)} for r in recordings},
-        }
+        return {"config": describe(config), "animals": coats, "recordings": shares}
     arms = {"vehicle": 0.0} | {f"{DRUG} {dose:g}": dose for dose in config.doses_mg_per_kg}
     removed = ("pain_removed", "locomotion_removed")
     drug = {
@@ -238,22 +194,19 @@ def truth(config: SyntheticConfig, recordings: Sequence[Recording]) -> dict:
         }
         for condition in behaviour.CONDITIONS
     }
-    animals: dict[str, dict] = {}
-    per_recording: dict[str, dict] = {}
-    for r in recordings:
-        effect = dict(zip(behaviour.BEHAVIOURS, r.drive.animal_effect, strict=True))
-        animals[r.animal] = {"log_rate_effect": effect, **dataclasses.asdict(r.coat)}
-        per_recording[r.stem] = {
-            "pain": r.drive.pain,
-            "sedation": r.drive.sedation,
-            "time_share": _time_share(config, r),
-        }
+    effects = {
+        r.animal: dict(zip(behaviour.BEHAVIOURS, r.drive.animal_effect, strict=True))
+        for r in recordings
+    }
     return {
         "config": describe(config),
         "injured_hind_paw": behaviour.INJURED_SIDE,
         "drug": drug,
-        "animals": animals,
-        "recordings": per_recording,
+        "animals": {name: {"log_rate_effect": effects[name], **coats[name]} for name in coats},
+        "recordings": {
+            r.stem: {"pain": r.drive.pain, "sedation": r.drive.sedation, **shares[r.stem]}
+            for r in recordings
+        },
     }
 
 

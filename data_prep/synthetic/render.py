@@ -51,13 +51,7 @@ class Scene:
 
 
 def draw_scene(rng: np.random.Generator, *, nuisance: float, scratches: int) -> Scene:
-    """Draws how a recording is filmed.
-
-    Args:
-        rng: source of chance.
-        nuisance: scale of the differences; 0: all recordings alike.
-        scratches: seed of the chamber's own texture.
-    """
+    """Draws how a recording is filmed; with `nuisance` 0 all differ in litter and texture alone."""
     return Scene(
         brightness=math.exp(0.12 * nuisance * rng.uniform(-1, 1)),
         gradient=(0.2 * nuisance * rng.uniform(-1, 1), 0.2 * nuisance * rng.uniform(-1, 1)),
@@ -66,11 +60,6 @@ def draw_scene(rng: np.random.Generator, *, nuisance: float, scratches: int) -> 
         scratches=scratches,
         litter=int(rng.integers(2**31)),
     )
-
-
-def brighten(scene: Scene) -> Scene:
-    """Returns the scene with light brighter by `PLANTED_LIGHT`: a confound."""
-    return dataclasses.replace(scene, brightness=PLANTED_LIGHT * scene.brightness)
 
 
 def camera_path(
@@ -100,16 +89,7 @@ def render(
     size: int,
     rng: np.random.Generator,
 ) -> Iterator[UInt8[np.ndarray, "size size"]]:
-    """Yields the frames of a recording.
-
-    Args:
-        motion: where the mouse is.
-        coat: what it looks like.
-        scene: how it is filmed.
-        camera: displacement in px, from `camera_path`.
-        size: of the frame in px.
-        rng: source of the noise.
-    """
+    """Yields the frames of a recording of `size` px; `camera` is its displacement in px."""
     floor = _floor(scene, size * SCALE)
     axis = np.linspace(-0.5, 0.5, size)
     slope = scene.gradient[0] * axis + scene.gradient[1] * axis[:, None]
@@ -136,13 +116,9 @@ def render(
 def encode(
     path: str, frames: Iterable[UInt8[np.ndarray, "size size"]], *, fps: float, size: int
 ) -> None:
-    """Writes gray frames as an H.264 mp4 (yuv420p); the same frames give the same bytes.
+    """Writes gray frames (an even `size` in px) as an H.264 mp4, yuv420p.
 
-    Args:
-        path: of the file; its name needs no `.mp4`.
-        frames: gray levels 0-255.
-        fps: frames per second.
-        size: of the frame in px, even.
+    The same frames give the same bytes. The name of the file needs no `.mp4`.
     """
     video_range = np.rint(16 + np.arange(256) * 219 / 255).astype(np.uint8)  # ITU-R BT.601 luma
     planes = np.full((size * 3 // 2, size), 128, np.uint8)
@@ -172,20 +148,15 @@ class _Painter:
             self._fixed(_outline(spine, normal * (width * share)[..., None]))
             for share in (1.0, 0.78, 0.5)
         ]
-        head = SNOUT - 4
-        ears = (
-            spine[:, head, None]
-            + np.array([[1.0], [-1.0]]) * 0.95 * motion.size * normal[:, head, None]
-        )
+        head, sides = SNOUT - 4, np.array([[1.0], [-1.0]])
+        ears = spine[:, head, None] + sides * 0.95 * motion.size * normal[:, head, None]
         self.ears, self.snout = self._fixed(ears), self._fixed(spine[:, SNOUT:])
         self.chin = self._fixed(spine[:, SNOUT - 2 :][:, :1])
-        joints = spine[:, [11, 11, 4, 4]] + (
-            np.array([0.7, -0.7, 0.9, -0.9])[:, None] * motion.size * normal[:, [11, 11, 4, 4]]
-        )
+        at, out = [11, 11, 4, 4], np.array([0.7, -0.7, 0.9, -0.9])[:, None]
+        joints = spine[:, at] + out * motion.size * normal[:, at]
         self.legs = self._fixed(np.stack([joints, motion.paws], axis=2))
         self.paws = self._fixed(_paw_outlines(motion))
         self.tail = self._fixed(_tail_outline(motion))
-
         fur = 48 + 92 * coat.shade
         dimming = 1 - 0.3 * motion.height[:, CHEST]
         self.fur = [np.rint(fur * share * dimming) for share in (0.66, 0.85, 1.0)]
@@ -193,17 +164,16 @@ class _Painter:
         air = fur + PAW_IN_AIR * (PAW_ON_FLOOR - fur)
         self.paw = np.rint(air + motion.contact * (PAW_ON_FLOOR - air))
         self.skin = fur + 0.4 * (PAW_ON_FLOOR - fur)
-        self.size = motion.size
 
     def _fixed(self, points: np.ndarray) -> Int[np.ndarray, "..."]:
         """Converts cm to OpenCV's fixed-point coordinates on the drawing canvas."""
         return np.rint((points * self.scale - 0.5) * 2**_SHIFT).astype(np.int32)
 
     def _px(self, cm: float) -> int:
-        return max(1, round(cm * self.size * self.scale))
+        return max(1, round(cm * self.motion.size * self.scale))
 
     def _dot(self, canvas: np.ndarray, at: np.ndarray, cm: float, shade: float) -> None:
-        radius = round(cm * self.size * self.scale * 2**_SHIFT)
+        radius = round(cm * self.motion.size * self.scale * 2**_SHIFT)
         cv2.circle(canvas, at.tolist(), radius, shade, -1, cv2.LINE_AA, _SHIFT)
 
     def __call__(self, canvas: np.ndarray, t: int) -> None:
@@ -216,19 +186,16 @@ class _Painter:
         for leg, thick in zip(self.legs[t], (0.5, 0.5, 0.75, 0.75), strict=True):
             start, end = leg.tolist()
             cv2.line(canvas, start, end, self.leg, self._px(thick), cv2.LINE_AA, _SHIFT)
-        self._soften(canvas, t)
-        self._dot(canvas, self.chin[t, 0], 0.3, 0.5 * (self.fur[2][t] + self.skin))
-        self._dot(canvas, self.snout[t, 0], 0.2, self.skin)
-        for paw, shade in zip(self.paws[t], self.paw[t], strict=True):
-            cv2.fillPoly(canvas, [paw], shade, cv2.LINE_AA, _SHIFT)
-
-    def _soften(self, canvas: np.ndarray, t: int) -> None:
-        """Blurs the body's box, so that its layers shade into each other like fur."""
+        # Blur the body's box, so that its layers shade into each other like fur.
         outline = self.layers[0][t] >> _SHIFT
         (left, top), (right, bottom) = outline.min(0) - 6, outline.max(0) + 6
         box = canvas[max(top, 0) : bottom, max(left, 0) : right]
         kernel = 2 * self._px(0.17) + 1
         cv2.GaussianBlur(box, (kernel, kernel), 0, dst=box)
+        self._dot(canvas, self.chin[t, 0], 0.3, 0.5 * (self.fur[2][t] + self.skin))
+        self._dot(canvas, self.snout[t, 0], 0.2, self.skin)
+        for paw, shade in zip(self.paws[t], self.paw[t], strict=True):
+            cv2.fillPoly(canvas, [paw], shade, cv2.LINE_AA, _SHIFT)
 
 
 def _outline(line: np.ndarray, half: np.ndarray) -> np.ndarray:
@@ -292,7 +259,12 @@ def _floor(scene: Scene, side: int) -> UInt8[np.ndarray, "side side"]:
         cv2.ellipse(spot, ((x, y), axes, rng.uniform(0, 180)), 1.0, -1)
         floor += rng.uniform(15, 45) * cv2.GaussianBlur(spot, (0, 0), 0.25 * px)
     canvas = np.clip(floor, 0, 255).astype(np.uint8)
-    _scratch(canvas, cage, px)
+    for _ in range(14):  # scratches
+        start = cage.uniform(WALL_CM, CHAMBER_CM - WALL_CM, 2)
+        end = start + cage.normal(0, 1.5, 2)
+        shade = float(cage.uniform(32, 46))
+        start, end = np.rint(np.stack([start, end]) * px * 2**_SHIFT).astype(int).tolist()
+        cv2.line(canvas, start, end, shade, 1, cv2.LINE_AA, _SHIFT)
     _add_walls(canvas, px)
     for _ in range(rng.integers(1, 6)):  # droppings
         x, y = rng.uniform(2 * WALL_CM, CHAMBER_CM - 2 * WALL_CM, 2) * px
@@ -301,23 +273,12 @@ def _floor(scene: Scene, side: int) -> UInt8[np.ndarray, "side side"]:
     return cv2.GaussianBlur(canvas, (3, 3), 0)
 
 
-def _scratch(canvas: np.ndarray, rng: np.random.Generator, px: float) -> None:
-    for _ in range(14):
-        start = rng.uniform(WALL_CM, CHAMBER_CM - WALL_CM, 2)
-        end = start + rng.normal(0, 1.5, 2)
-        shade = float(rng.uniform(32, 46))
-        start, end = np.rint(np.stack([start, end]) * px * 2**_SHIFT).astype(int).tolist()
-        cv2.line(canvas, start, end, shade, 1, cv2.LINE_AA, _SHIFT)
-
-
 def _add_walls(canvas: np.ndarray, px: float) -> None:
     """Darkens what lies outside the floor and draws the walls' bright lower edges."""
     side, wall = canvas.shape[0], round(WALL_CM * px)
-    inner = canvas[wall : side - wall, wall : side - wall].copy()
-    canvas[:] = 12
-    canvas[wall : side - wall, wall : side - wall] = inner
+    canvas[:wall] = canvas[side - wall :] = 12
+    canvas[:, :wall] = canvas[:, side - wall :] = 12
     thick = max(1, round(0.12 * px))
     for inset, shade in ((wall, 92), (round(0.3 * wall), 40)):
-        cv2.rectangle(
-            canvas, (inset, inset), (side - 1 - inset, side - 1 - inset), shade, thick, cv2.LINE_AA
-        )
+        far = side - 1 - inset
+        cv2.rectangle(canvas, (inset, inset), (far, far), shade, thick, cv2.LINE_AA)

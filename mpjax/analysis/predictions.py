@@ -44,23 +44,17 @@ _ROW_GROUP = 8192  # clips; their embeddings of 1024 values are 32 MiB
 class Predictions:
     """Checked predictions.
 
-    Attributes:
-        table: a row per clip with every scalar column of predictions.parquet; `motion` (mean
-            absolute change between frames) and `brightness` (mean), both of grey on the scale 0
-            to 1, where they were measured.
-        taxonomy: the fine classes that `p` and the column `label` index, and their coarse groups.
-        p: predicted probabilities, rows as in `table`; each row sums to 1.
-        meta: group, scheme, fingerprint, exclude, provenance.
-        p_coarse: probabilities of the coarse classes by a head trained on them; None without one.
-        embedding: of each clip, the mean over its views; None where not read or not stored.
+    `table` has a row per clip with every scalar column of predictions.parquet; `motion` (mean
+    absolute change between frames) and `brightness` (mean), both of grey on the scale 0 to 1, where
+    they were measured. `meta` holds group, scheme, fingerprint, exclude, provenance.
     """
 
     table: pd.DataFrame
-    taxonomy: Taxonomy
-    p: Float[np.ndarray, "n fine"]
+    taxonomy: Taxonomy  # the fine classes that `p` and the column `label` index
+    p: Float[np.ndarray, "n fine"]  # predicted, rows as in `table`; each row sums to 1
     meta: dict[str, Any]
-    p_coarse: Float[np.ndarray, "n coarse"] | None = None
-    embedding: Float[np.ndarray, "n d"] | None = None
+    p_coarse: Float[np.ndarray, "n coarse"] | None = None  # by a head trained on coarse classes
+    embedding: Float[np.ndarray, "n d"] | None = None  # mean over a clip's views, where read
 
     @property
     def group(self) -> str:
@@ -87,16 +81,12 @@ def write_predictions(path: epath.PathLike, table: pd.DataFrame, meta: Mapping[s
     Raises:
         ValueError: every fault found, with column, row and value.
     """
-    vectors = {
-        name: _list_column(table[name], where=str(path))
-        for name in _VECTORS
-        if name in table and len(table)
-    }
-    columns = pa.Table.from_pandas(table.drop(columns=list(vectors)), preserve_index=False)
-    for name, vector in vectors.items():
-        columns = columns.append_column(name, vector)
-    columns = _cast(columns, where=str(path))
-    _check(columns, dict(meta), where=str(path))
+    where, vectors = str(path), [name for name in _VECTORS if name in table and len(table)]
+    columns = pa.Table.from_pandas(table.drop(columns=vectors), preserve_index=False)
+    for name in vectors:
+        columns = columns.append_column(name, _list_column(table[name], where=where))
+    columns = _cast(columns, where=where)
+    _check(columns, dict(meta), where=where)
     encoded = json.dumps(dict(meta), sort_keys=True, allow_nan=False).encode()
     with write_aside(path) as aside, aside.open("wb") as file:
         columns = columns.replace_schema_metadata({_META_KEY: encoded})
@@ -214,8 +204,7 @@ def _check(
     if table.empty:
         raise ValueError(f"{where}: no rows")
     widths: dict[str, tuple[int | None, str]] = {
-        "logits": (len(taxonomy.fine), "classes"),
-        "p": (len(taxonomy.fine), "classes"),
+        **dict.fromkeys(("logits", "p"), (len(taxonomy.fine), "classes")),
         "p_coarse": (len(taxonomy.coarse), "coarse classes"),
         "embedding": (None, _FEATURES),
     }
@@ -247,12 +236,9 @@ def _matrix(
     """Stacks a column of lists, all of one length; float64, but float32 for embeddings."""
     lengths = pc.list_value_length(column).to_numpy()
     needed, of = width[0] if width[0] is not None else int(lengths[0]), width[1]
-    if (lengths != needed).any():
-        bad = int(np.argmax(lengths != needed))
-        row = first_row + bad
-        raise ValueError(
-            f"{where}: column {name}, row {row}: {lengths[bad]} values for {needed} {of}"
-        )
+    if len(bad := np.flatnonzero(lengths != needed)):
+        cell = f"column {name}, row {first_row + bad[0]}"
+        raise ValueError(f"{where}: {cell}: {lengths[bad[0]]} values for {needed} {of}")
     flat = pc.list_flatten(column).to_numpy()
     kept = np.float32 if name == "embedding" else np.float64
     return flat.astype(kept, copy=False).reshape(-1, needed)
@@ -294,8 +280,8 @@ def _identity_faults(table: pd.DataFrame, *, group: str, scheme: str) -> list[st
     """Lists what would let one animal (or cage) be trained and tested on, or counted twice."""
     faults = []
     for name in ("video", *dict.fromkeys(("animal", group))):
-        if (table[name] == "").any():
-            faults.append(f"column {name}: empty in {(table[name] == '').sum()} row(s)")
+        if empty := (table[name] == "").sum():
+            faults.append(f"column {name}: empty in {empty} row(s)")
     for name in dict.fromkeys(("animal", group)):
         if count := count_leaks(table, name):
             sides = _sides(table, name)

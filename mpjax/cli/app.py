@@ -38,13 +38,10 @@ def start(run: Callable[..., int | None], *, words: bool = False) -> None:
 def start_plain(run: Callable[..., int | None], *, words: bool = False) -> None:
     """Parses the flags, calls `run` and exits with what it returns (None: 0).
 
-    Bad input, a wrong flag or word and a missing package (ValueError, OSError, ImportError) print
-    one message without a traceback (`--traceback` shows it) and exit with 1. The caller defines its
-    own flags first.
-
-    Args:
-        run: the binary.
-        words: whether it also takes the arguments of the command line that are not flags.
+    With `words`, `run` also takes the arguments of the command line that are not flags. Bad input,
+    a wrong flag or word and a missing package (ValueError, OSError, ImportError) print one message
+    without a traceback (`--traceback` shows it) and exit with 1. The caller defines its own flags
+    first.
     """
     traceback = flags.DEFINE_bool("traceback", False, "Show where an error was raised.")
     if any(word in _HELP for word in sys.argv[1:]):
@@ -65,7 +62,9 @@ def start_plain(run: Callable[..., int | None], *, words: bool = False) -> None:
         except (ValueError, OSError, ImportError) as error:
             if traceback.value:
                 raise
-            print(f"error: {commands.as_typed(str(error))}{_way_out(error)}", file=sys.stderr)
+            package = (getattr(error, "name", None) or "").split(".")[0]
+            hint = f"; pip install 'mpjax[{_EXTRAS[package]}]'" if package in _EXTRAS else ""
+            print(f"error: {commands.as_typed(str(error))}{hint}", file=sys.stderr)
             status = 1
         except Exception as error:
             if traceback.value or not stores.is_failure(error):
@@ -74,9 +73,7 @@ def start_plain(run: Callable[..., int | None], *, words: bool = False) -> None:
             status = 1
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(130)  # native threads may crash while Python shuts down
+            _exit_at_once(130)  # native threads may crash while Python shuts down
         if status:
             _leave_hosts(status)
         sys.exit(status or 0)
@@ -95,6 +92,10 @@ def _leave_hosts(status: int) -> None:
     leaving = threading.Thread(target=jax.distributed.shutdown, daemon=True)
     leaving.start()
     leaving.join(_PATIENCE)
+    _exit_at_once(status)
+
+
+def _exit_at_once(status: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
@@ -103,13 +104,8 @@ def _leave_hosts(status: int) -> None:
 def one_word(words: Sequence[str], flag: flags.FlagHolder[str], *, needed: bool = False) -> str:
     """Returns the file that an argument or, in its place, a flag names; "" where none does.
 
-    Args:
-        words: arguments of the command line that are not flags.
-        flag: the flag.
-        needed: whether one of the two must be given.
-
     Raises:
-        absl.app.UsageError: several arguments, both, or none where one is needed.
+        absl.app.UsageError: several arguments, both, or none where one is `needed`.
     """
     given = [*words, *([flag.value] if flag.value else [])]
     if len(given) > 1 or (needed and not given):
@@ -120,26 +116,24 @@ def one_word(words: Sequence[str], flag: flags.FlagHolder[str], *, needed: bool 
 
 def describe(doc: str) -> str:
     """Returns the help of a binary, from its docstring and the flags that it has defined."""
-    values = flags.FLAGS
-    own = values.get_key_flags_for_module(sys.argv[0])
     lines = [commands.as_typed(textwrap.dedent(doc).strip()), "", "Flags:"]
-    for flag in own:
+    for flag in flags.FLAGS.get_key_flags_for_module(sys.argv[0]):
         if flag.name not in ("config", "traceback"):
             lines += _flag_lines(flag)
-    has_config = "config" in values
+    has_config = "config" in flags.FLAGS
     if has_config:
-        lines += _entry(
-            "--config=FILE", "Settings, a Python file. Default: for a lab's own cohort."
-        )
+        what = "Settings, a Python file. Default: for a lab's own cohort."
+        lines += _entry("--config=FILE", what)
         lines += _entry("--config.SECTION.FIELD=VALUE", "One setting; it overrides FILE.")
     lines += _entry("--traceback", "Show where an error was raised.")
     if has_config:
         lines += ["", "Sections and single fields of the config:"]
         for field in dataclasses.fields(configs.StudyConfig):
-            what = field.default
-            is_section = dataclasses.is_dataclass(what)
-            about = (type(what).__doc__ or "").split("\n")[0]
-            lines += _entry(f"config.{field.name}", about if is_section else f"Default: {what!r}.")
+            value = field.default
+            what = f"Default: {value!r}."
+            if dataclasses.is_dataclass(value):
+                what = (type(value).__doc__ or "").split("\n")[0]
+            lines += _entry(f"config.{field.name}", what)
         lines += [
             "", "For example: --config.video.stride=64 takes every fourth clip of 16 frames;",
             "--config.motifs.run=false leaves the motifs out. All fields are explained in",
@@ -153,21 +147,12 @@ def _flag_lines(flag: flags.Flag) -> list[str]:
     text = str(flag.help).replace(";\n    repeat this option to specify a list of values", "")
     if flag.flag_type().startswith("multi"):
         text += " May be repeated."
-    if flag.name in _required():
+    # absl keeps that a flag is required as one of its validators.
+    if any("must have a value other than None" in str(each.message) for each in flag.validators):
         text += " Required."
     elif flag.default not in (None, "", []) and flag.default is not False:
         text += f" Default: {flag.default}."
     return _entry(name, text)
-
-
-def _required() -> set[str]:
-    """Returns the flags that must be given; absl keeps this as a validator of each."""
-    return {
-        name
-        for name in flags.FLAGS
-        for validator in flags.FLAGS[name].validators
-        if "must have a value other than None" in str(validator.message)
-    }
 
 
 def _entry(name: str, text: str) -> list[str]:
@@ -178,21 +163,12 @@ def _entry(name: str, text: str) -> list[str]:
     return first + [f"{'':28}{line}" for line in body[1:]]
 
 
-def _way_out(error: BaseException) -> str:
-    name = (getattr(error, "name", None) or "").split(".")[0]
-    extra = _EXTRAS.get(name) if isinstance(error, ImportError) else None
-    return f"; pip install 'mpjax[{extra}]'" if extra else ""
-
-
 def _parse(argv: list[str]) -> list[str]:
     try:
         return flags.FLAGS(argv)
     except flags.Error as error:
-        text = re.sub(
-            r"flag --(\w+)=None: Flag --\w+ must have a value other than None\.",
-            r"the flag --\1=… is required",
-            str(error),
-        )
+        unset = r"flag --(\w+)=None: Flag --\w+ must have a value other than None\."
+        text = re.sub(unset, r"the flag --\1=… is required", str(error))
         print(f"error: {text}\n(see --help)", file=sys.stderr)
         sys.exit(1)
     except Exception as error:

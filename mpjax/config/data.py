@@ -5,6 +5,9 @@ from typing import Annotated
 
 from mpjax.config import rules
 
+Fraction = Annotated[float, rules.between(0, 1)]
+UpToTwo = Annotated[float, rules.between(0, 2)]
+
 
 @dataclasses.dataclass(frozen=True)
 class SyntheticConfig(rules.Section):
@@ -12,25 +15,25 @@ class SyntheticConfig(rules.Section):
 
     # pain: conditions, days and a drug | behaviours: labelled clips of healthy animals, one
     # behaviour per animal and clip
-    task: str = "pain"
-    animals: int = 24  # of task behaviours, two per cage
-    clips_per_behaviour: int = 4  # of task behaviours, per animal
-    seed: int = 0
+    task: Annotated[str, rules.one_of("pain", "behaviours")] = "pain"
+    animals: rules.Count = 24  # of task behaviours, two per cage
+    clips_per_behaviour: rules.Count = 4  # of task behaviours, per animal
+    seed: rules.Natural = 0
     null: bool = False  # True: no effect of condition, day or drug
-    animals_per_condition: int = 6  # of the classification part; each on every day
-    animals_per_arm: int = 4  # of the drug part, per condition and arm
-    days: tuple[int, ...] = (1, 3, 7, 14, 21)
-    drug_day: int = 14  # day of the drug part's pre and post sessions
-    doses_mg_per_kg: tuple[float, ...] = (30.0, 100.0)
-    seconds: float = 10.0  # length of a recording
-    fps: float = 25.0
-    size: int = 128  # px, square chamber
-    severity: float = 1.0  # size of the condition x day effect
-    drug_neuropathic: float = 0.8  # share of the pain effect that the top dose removes
-    drug_inflammatory: float = 0.25
-    sedation: float = 0.1  # share of locomotion that the top dose removes, in every animal
-    animal_sd: float = 0.25  # sd of the per-animal random effect, on the log-rate scale
-    nuisance: float = 1.0  # scale of lighting, size, coat, noise and jitter differences
+    animals_per_condition: rules.Count = 6  # of the classification part; each on every day
+    animals_per_arm: rules.Natural = 4  # of the drug part, per condition and arm; 0: no drug part
+    days: Annotated[tuple[int, ...], rules.distinct(rules.at_least(0), 1)] = (1, 3, 7, 14, 21)
+    drug_day: rules.Natural = 14  # day of the drug part's pre and post sessions
+    doses_mg_per_kg: Annotated[tuple[float, ...], rules.distinct(rules.POSITIVE)] = (30.0, 100.0)
+    seconds: rules.Positive = 10.0  # length of a recording
+    fps: Annotated[float, rules.between(5, 1000)] = 25.0  # lower: motion would not be resolved
+    size: Annotated[int, rules.FRAME_SIDE] = 128  # px, square chamber
+    severity: Annotated[float, rules.between(0, 3)] = 1.0  # size of the condition x day effect
+    drug_neuropathic: Fraction = 0.8  # share of the pain effect that the top dose removes
+    drug_inflammatory: Fraction = 0.25
+    sedation: Fraction = 0.1  # share of locomotion that the top dose removes, in every animal
+    animal_sd: UpToTwo = 0.25  # sd of the per-animal random effect, on the log-rate scale
+    nuisance: UpToTwo = 1.0  # scale of lighting, size, coat, noise and jitter differences
     # A condition that is filmed in brighter light: a confound for the audit to find
     confound: str = ""
 
@@ -52,12 +55,23 @@ class VideoConfig(rules.Section):
 class SplitConfig(rules.Section):
     """How animals are divided (`data_prep.cohort`)."""
 
-    scheme: str = "auto"  # fixed | kfold | leave_one_group_out; auto: fixed when large enough
-    group: str = "auto"  # animal | cage; auto: cage where every recording names one
-    val_fraction: float = 0.2
-    test_fraction: float = 0.25
-    folds: int = 5
+    # auto: fixed when large enough
+    scheme: Annotated[str, rules.one_of("auto", "fixed", "kfold", "leave_one_group_out")] = "auto"
+    # auto: cage where every recording names one
+    group: Annotated[str, rules.one_of("auto", "animal", "cage")] = "auto"
+    val_fraction: rules.Chance = 0.2
+    test_fraction: rules.Share = 0.25
+    folds: Annotated[int, rules.at_least(2)] = 5
     seed: rules.Seed = 0
+
+    def __post_init__(self) -> None:
+        """Refuses fractions that leave nothing to train on, too."""
+        super().__post_init__()
+        if self.val_fraction + self.test_fraction >= 1:
+            raise ValueError(
+                f"config.split.val_fraction {self.val_fraction} and test_fraction "
+                f"{self.test_fraction} must have a sum below 1"
+            )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -30,16 +30,11 @@ def get_config() -> Any:
 
 
 def from_config_dict(values: Any, cls: type[T] = StudyConfig, *, path: str = "config") -> T:  # type: ignore[assignment]
-    """Builds `cls` from a ConfigDict or mapping, checking names, types and values.
-
-    Args:
-        values: mapping with a subset of the fields of `cls`.
-        cls: the dataclass to build.
-        path: how to name `values` in errors.
+    """Builds `cls` from a ConfigDict or a mapping with some of its fields, and checks it.
 
     Raises:
         ValueError: a field that is unknown or has another name now, a value of the wrong type or
-            one that no rule allows, named with its path; all at once. Or what the dataclass itself
+            one that no rule allows, named from `path` on; all at once. Or what the dataclass itself
             refuses.
     """
     faults: list[str] = []

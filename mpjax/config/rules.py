@@ -32,15 +32,10 @@ RENAMED = {
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """What a field may be.
+    """What a field may be."""
 
-    Attributes:
-        holds: whether a value of the field's type is legal; NaN and infinity never are.
-        allowed: the same in words, after "must be".
-    """
-
-    holds: Callable[[Any], bool]
-    allowed: str
+    holds: Callable[[Any], bool]  # for values of the field's type; False for NaN and infinity
+    allowed: str  # the same in words, after "must be"
 
 
 def at_least(least: int) -> Rule:
@@ -54,23 +49,27 @@ def between(least: int, most: int) -> Rule:
 
 
 def each(rule: Rule, count: int | None = None, *, ascending: bool = False) -> Rule:
-    """Allows tuples of numbers.
-
-    Args:
-        rule: of each number.
-        count: how many there must be; None: one or more.
-        ascending: whether none may be smaller than the one before it.
-    """
+    """Allows tuples of `count` numbers (None: one or more), each as `rule` says."""
 
     def holds(values: Any) -> bool:
         items = as_tuple(values)
-        ordered = not ascending or list(items) == sorted(items)
         right = len(items) >= 1 if count is None else len(items) == count
-        return right and all(map(rule.holds, items)) and ordered
+        ordered = not ascending or list(items) == sorted(items)
+        return right and ordered and all(map(rule.holds, items))
 
     several = {None: "one or more numbers", 2: "two numbers", 3: "three numbers"}[count]
     order = ", in ascending order" if ascending else ""
     return Rule(holds, f"{several}, each {rule.allowed}{order}")
+
+
+def distinct(rule: Rule, least: int = 0) -> Rule:
+    """Allows tuples of at least `least` numbers of which no two are equal."""
+
+    def holds(values: Any) -> bool:
+        items = as_tuple(values)
+        return len(items) >= least and len(set(items)) == len(items) and all(map(rule.holds, items))
+
+    return Rule(holds, f"{least} or more different numbers, each {rule.allowed}")
 
 
 def one_of(*choices: str) -> Rule:
@@ -83,23 +82,25 @@ def as_tuple(values: Any) -> Any:
     return values if isinstance(values, list | tuple) else (values,)
 
 
-def _is_address(text: str) -> bool:
-    match = re.fullmatch(r".+:([0-9]{1,5})", text)
-    return match is not None and 1 <= int(match[1]) <= 65535
-
-
 POSITIVE = Rule(lambda value: 0 < value < math.inf, "above 0 and finite")
 SHARE = Rule(lambda value: 0 < value <= 1, "above 0 and at most 1")
 CHANCE = Rule(lambda value: 0 <= value < 1, "at least 0 and below 1")
+FRAME_SIDE = Rule(lambda px: px >= 64 and px % 2 == 0, "an even number of pixels, 64 or more")
 SEED = between(0, 2**32 - 1)  # scikit-learn and grain take no others
 # Host and port, as `jax.distributed.initialize` takes them.
 ADDRESS = Rule(
-    lambda text: text == "" or _is_address(text),
+    lambda text: (
+        not text
+        or (
+            bool(re.fullmatch(r".+:[0-9]{1,5}", text))
+            and 1 <= int(text.rpartition(":")[2]) <= 65535
+        )
+    ),
     "HOST:PORT, with a port from 1 to 65535, or empty",
 )
 # TensorFlow Datasets would find no files of another name after they are all written.
 DATASET_NAME = Rule(
-    lambda text: re.fullmatch(r"[a-zA-Z]\w*", text) is not None,
+    lambda text: bool(re.fullmatch(r"[a-zA-Z]\w*", text)),
     "a letter, then letters, digits or underscores",
 )
 
@@ -124,8 +125,8 @@ class Section:
         """Raises ValueError with all values that no rule allows."""
         hints = typing.get_type_hints(type(self), include_extras=True)
         found = (fault(f"{type(self).__name__}.{n}", vars(self)[n], h) for n, h in hints.items())
-        if faults := [text for text in found if text]:
-            raise ValueError("; ".join(faults))
+        if text := "; ".join(filter(None, found)):
+            raise ValueError(text)
 
 
 def fault(name: str, value: Any, hint: Any) -> str:
@@ -138,7 +139,5 @@ def fault(name: str, value: Any, hint: Any) -> str:
 
 def rename_fields(values: dict[str, Any], section: str) -> dict[str, Any]:
     """Returns a section's values, as an older version may have written them, by today's names."""
-    return {
-        RENAMED.get(f"{section}.{name}", name).rpartition(".")[2]: value
-        for name, value in values.items()
-    }
+    new = {name: RENAMED.get(f"{section}.{name}", name) for name in values}
+    return {new[name].rpartition(".")[2]: value for name, value in values.items()}

@@ -21,20 +21,13 @@ _FOR, _AGAINST = (213, 94, 0), (0, 114, 178)  # vermillion and blue
 _STRONGEST = 0.8  # opacity of the overlay; the animal stays visible beneath
 _FULL = 99.5  # percentile of the magnitudes that gets it
 _CAPTION, _TEXT = 22, 15  # px, height of a caption and of its letters
-_GAP = 4  # px between pictures
+_GAP = 4  # px between clips
 
 
 def read_view(
     source: records.RecordSource, position: int, views: clips.Views, view: int = 0
 ) -> UInt8[np.ndarray, "t h w 3"]:
-    """Reads one view of a clip: the pixels that were embedded.
-
-    Args:
-        source: the records.
-        position: of the clip in `source.index`.
-        views: as embedded.
-        view: its number, as in embeddings.parquet.
-    """
+    """Reads view number `view` of the clip at `position`: the pixels that were embedded."""
     jpegs = records.decode_example(source[position])["frames"]
     return views.cut(clips.decode_frames(jpegs))[view]
 
@@ -45,11 +38,7 @@ def overlay(
     """Draws saliency over a clip in grey: vermillion for, blue against, fainter is weaker.
 
     The two colours are distinct for any colour vision. All frames of the clip share one scale, so
-    strength can be compared over time.
-
-    Args:
-        frames: the clip.
-        saliency: signed, of any scale; 0 leaves the grey frame.
+    strength can be compared over time. `saliency` is signed, of any scale; 0 leaves the grey frame.
     """
     magnitude = np.abs(saliency)
     full = np.percentile(magnitude, _FULL)
@@ -66,8 +55,7 @@ def side_by_side(
     """Joins one or more clips of one shape from left to right, each below its caption, if any."""
     t, h, w, _ = pictures[0].shape
     top = _CAPTION if captions else 0
-    width = len(pictures) * (w + _GAP) - _GAP
-    joined = np.full((t, top + h, width, 3), 255, np.uint8)
+    joined = np.full((t, top + h, len(pictures) * (w + _GAP) - _GAP, 3), 255, np.uint8)
     for i, picture in enumerate(pictures):
         left = i * (w + _GAP)
         joined[:, top:, left : left + w] = picture
@@ -92,16 +80,8 @@ def encode_webp(
 ) -> bytes:
     """Encodes RGB frames as an animated WebP that loops; the same input gives the same bytes.
 
-    If it does not fit, quality is lowered first, then size.
-
-    Args:
-        frames: RGB.
-        fps: frames shown per second.
-        max_bytes: its size, at most.
-        short_side: px to resize the shorter side to.
-
-    Raises:
-        ValueError: even tiny frames take more.
+    If it does not fit into `max_bytes`, quality is lowered first, then `short_side` (px).
+    Raises ValueError if even tiny frames take more.
     """
     size = short_side
     while size >= min(_SMALLEST, short_side):
@@ -118,21 +98,13 @@ def encode_webp(
 
 
 def _encode(frames: UInt8[np.ndarray, "t h w 3"], fps: float, quality: int) -> bytes:
-    images = [Image.fromarray(frame) for frame in frames]
+    first, *others = (Image.fromarray(frame) for frame in frames)
+    options = {"duration": round(1000 / fps), "loop": 0, "quality": quality, "method": _EFFORT}
     out = io.BytesIO()
-    images[0].save(
-        out,
-        "WEBP",
-        save_all=True,
-        append_images=images[1:],
-        duration=round(1000 / fps),
-        loop=0,
-        quality=quality,
-        method=_EFFORT,
-    )
+    first.save(out, "WEBP", save_all=True, append_images=others, **options)
     return out.getvalue()
 
 
-def data_uri(content: bytes, kind: str = "image/webp") -> str:
-    """Returns a file's bytes as a data: URI, for a page that needs no network."""
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+def data_uri(content: bytes) -> str:
+    """Returns an animated WebP as a data: URI, for a page that needs no network."""
+    return f"data:image/webp;base64,{base64.b64encode(content).decode()}"

@@ -23,20 +23,12 @@ class Box(NamedTuple):
 
     def overlaps(self, other: "Box") -> bool:
         """Returns whether two boxes share a pixel."""
-        return (
-            self.x < other.x + other.width
-            and other.x < self.x + self.width
-            and self.y < other.y + other.height
-            and other.y < self.y + self.height
-        )
+        across = self.x < other.x + other.width and other.x < self.x + self.width
+        return across and self.y < other.y + other.height and other.y < self.y + self.height
 
 
 def parse_roi(text: str) -> Box:
-    """Reads a region of interest written as `x:y:w:h`, in px of the displayed image.
-
-    Raises:
-        ValueError: it is not four whole numbers, is empty, or starts outside the image.
-    """
+    """Reads a region `x:y:w:h` in px of the displayed image; ValueError if it is none or empty."""
     parts = text.split(":")
     if len(parts) != 4 or not all(part.strip().isdecimal() for part in parts):
         raise ValueError(f"roi {text!r}: expected x:y:w:h in whole pixels, e.g. 40:0:640:480")
@@ -57,11 +49,7 @@ def check_within(roi: tuple[int, int, int, int], *, width: int, height: int) -> 
 
 
 def parse_mask(boxes: Sequence[str]) -> tuple[Box, ...]:
-    """Reads the boxes of `config.video.mask`, each written as `x:y:w:h`.
-
-    Raises:
-        ValueError: some cannot be read; all of them are named.
-    """
+    """Reads the boxes `x:y:w:h` of `config.video.mask`; ValueError names all that are none."""
     parsed, faults = [], []
     for text in boxes:
         try:
@@ -76,10 +64,8 @@ def parse_mask(boxes: Sequence[str]) -> tuple[Box, ...]:
 def scale_to_record(box: Box, roi: Box, size: tuple[int, int]) -> tuple[slice, slice]:
     """Returns the rows and columns of a scaled image to which a box of the original contributes.
 
-    Args:
-        box: in px of the original.
-        roi: the part of the original that was scaled.
-        size: width and height of the scaled image, px.
+    `box` and `roi`, the part that was scaled, are in px of the original; `size` is width and height
+    of the scaled image, px.
     """
     spans = []
     for axis in (1, 0):
@@ -94,10 +80,8 @@ def scale_to_record(box: Box, roi: Box, size: tuple[int, int]) -> tuple[slice, s
 def scale_to_original(box: Box, *, record: tuple[int, int], roi: Box) -> Box:
     """Returns the box in px of the displayed original, wider by a record's pixel on each side.
 
-    Args:
-        box: in px of the records.
-        record: height and width of the records, px.
-        roi: the part of the original that the records show, px.
+    `box` is in px of the records, whose height and width are `record`; `roi` is the part of the
+    original that they show.
     """
     scale = roi.width / record[1], roi.height / record[0]
     left = max(0, int((box.x - 1) * scale[0]))

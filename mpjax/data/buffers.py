@@ -12,12 +12,6 @@ from collections.abc import Sequence
 import numpy as np
 
 
-def _capacity(size: int) -> int:
-    """Rounds up by at most an eighth, so that arrays of similar size share blocks."""
-    step = max(4096, 1 << max(0, size.bit_length() - 4))
-    return -(-size // step) * step
-
-
 class BufferPool:
     """Lends uint8 arrays, and lends their memory again once nothing refers to it.
 
@@ -27,11 +21,7 @@ class BufferPool:
     """
 
     def __init__(self, limit: int = 1 << 30):
-        """Makes an empty pool.
-
-        Args:
-            limit: bytes kept at most; arrays beyond it are ordinary ones.
-        """
+        """Makes an empty pool that keeps at most `limit` bytes; arrays beyond are ordinary ones."""
         self._limit = limit
         self._kept = 0  # bytes, lent or idle
         self._idle: list[np.ndarray] = []
@@ -40,8 +30,10 @@ class BufferPool:
     def empty(self, shape: Sequence[int]) -> np.ndarray:
         """Returns an uninitialised uint8 array [*shape]."""
         size = math.prod(shape)
+        # Rounded up by at most an eighth, so that arrays of similar size share blocks.
+        step = max(4096, 1 << max(0, size.bit_length() - 4))
         with self._lock:
-            block = self._take(_capacity(size))
+            block = self._take(-(-size // step) * step)
         if block is None:
             return np.empty(shape, np.uint8)
         # Over a memoryview, at which numpy ends the chain of bases: views refer to the lease. Over
@@ -50,11 +42,6 @@ class BufferPool:
         # Without the lock: a finalizer may run while this thread holds it. Appending is atomic.
         weakref.finalize(lease, self._idle.append, block).atexit = False
         return lease.reshape(shape)
-
-    def stack(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
-        """Returns `np.stack` of uint8 arrays of one shape, in memory of the pool."""
-        out = self.empty((len(arrays), *arrays[0].shape))
-        return np.stack(arrays, out=out)
 
     def _take(self, capacity: int) -> np.ndarray | None:
         """Returns an idle or a new block; None where the limit leaves no room for one."""

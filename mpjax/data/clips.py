@@ -16,11 +16,7 @@ _CROP_TRIES = 10
 def decode_frames(
     frames: Sequence[bytes], out: UInt8[np.ndarray, "t h w 3"] | None = None
 ) -> UInt8[np.ndarray, "t h w 3"]:
-    """Decodes JPEG frames of one size, RGB.
-
-    Args:
-        frames: one JPEG each.
-        out: where to decode to; None: new memory.
+    """Decodes JPEG frames of one size, RGB, to `out` if given.
 
     Raises:
         ValueError: a frame is no JPEG, or of another size than `out` or the first frame.
@@ -32,16 +28,12 @@ def decode_frames(
             # Plain upsampling of colour: a tenth faster, and the same pixels for grey video.
             decoded = simplejpeg.decode_jpeg(frame, buffer=target, fastupsample=True)
             fits = decoded.shape == target.shape
-        except ValueError as error:  # no JPEG, or too large for the buffer
-            raise _frame_fault(frame, target) from error
+        except ValueError:  # no JPEG, or too large for the buffer
+            fits = False
         if not fits:
-            raise _frame_fault(frame, target)
+            (height, width), (h, w) = frame_size(frame), target.shape[:2]  # raises for no JPEG
+            raise ValueError(f"a frame is {width}x{height}, expected {w}x{h}")
     return out
-
-
-def _frame_fault(frame: bytes, target: np.ndarray) -> ValueError:
-    height, width = frame_size(frame)
-    return ValueError(f"a frame is {width}x{height}, expected {target.shape[1]}x{target.shape[0]}")
 
 
 def frame_size(frame: bytes) -> tuple[int, int]:
@@ -82,21 +74,14 @@ def spatial_crops(
 ) -> list[UInt8[np.ndarray, "t size size 3"]]:
     """Cuts `count` squares, evenly spaced along the longer side; one: from the middle.
 
-    Three crops are the published test views (arXiv 2106.13230, section 4.1). A square frame has a
-    single distinct crop, returned once for any `count`.
-
-    Args:
-        clip: frames of any size; resized to a short side of `size` first.
-        size: px.
-        count: views along the longer side.
+    The clip's short side is resized to `size` px first. Three crops are the published test views
+    (arXiv 2106.13230, section 4.1). A square frame has a single distinct crop, returned once for
+    any `count`.
     """
     clip = resize_short_side(clip, size)
     _, h, w, _ = clip.shape
-    crops = []
-    for place in _spread(max(h, w) - size, count):
-        y, x = (place, 0) if h > w else (0, place)
-        crops.append(clip[:, y : y + size, x : x + size])
-    return crops
+    places = _spread(max(h, w) - size, count)
+    return [clip[:, p : p + size] if h > w else clip[:, :, p : p + size] for p in places]
 
 
 def _spread(slack: int, count: int) -> list[int]:
@@ -113,11 +98,7 @@ def spread_evenly(total: int, count: int) -> Int[np.ndarray, " count"]:
 def temporal_crop(
     clip: UInt8[np.ndarray, "t h w 3"], frames: int, start: int
 ) -> UInt8[np.ndarray, "frames h w 3"]:
-    """Cuts `frames` consecutive frames from `start` on.
-
-    Raises:
-        ValueError: the clip has fewer frames.
-    """
+    """Cuts `frames` consecutive frames from `start` on; raises ValueError if there are fewer."""
     if start + frames > len(clip):
         raise ValueError(
             f"a clip of {len(clip)} frames has no {frames} from {start} on; "
@@ -139,22 +120,17 @@ def random_resized_crop(
     size: int,
     rng: np.random.Generator,
     *,
-    scale: tuple[float, float] = (0.08, 1.0),
-    ratio: tuple[float, float] = (3 / 4, 4 / 3),
+    scale: tuple[float, float],
 ) -> UInt8[np.ndarray, "t size size 3"]:
-    """Cuts a random rectangle, the same in all frames, and resizes it to a square.
+    """Cuts a random rectangle, the same in all frames, and resizes it to a square of `size` px.
 
-    Args:
-        clip: frames.
-        size: px of the result.
-        rng: draws area, aspect ratio (log-uniform) and place.
-        scale: range of the rectangle's share of the area (Inception, arXiv 1409.4842).
-        ratio: range of width / height.
+    Its share of the area is uniform within `scale`, its aspect ratio log-uniform from 3/4 to 4/3
+    (Inception, arXiv 1409.4842).
     """
     _, h, w, _ = clip.shape
     for _ in range(_CROP_TRIES):
         area = h * w * rng.uniform(*scale)
-        aspect = math.exp(rng.uniform(math.log(ratio[0]), math.log(ratio[1])))
+        aspect = math.exp(rng.uniform(math.log(3 / 4), math.log(4 / 3)))
         width, height = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
         if 0 < width <= w and 0 < height <= h:
             y, x = int(rng.integers(0, h - height + 1)), int(rng.integers(0, w - width + 1))
@@ -169,53 +145,33 @@ def random_flip(
     return clip[:, :, ::-1] if rng.random() < 0.5 else clip
 
 
-def _rotate(clip: UInt8[np.ndarray, "t h w 3"], quarters: int) -> UInt8[np.ndarray, "t h2 w2 3"]:
-    """Rotates every frame by `quarters` of 90 degrees, counterclockwise."""
-    return np.rot90(clip, quarters, axes=(1, 2)) if quarters else clip
-
-
 @dataclasses.dataclass(frozen=True)
 class Views:
-    """The fixed test views of a clip, in this order: `clips` in time x `rotations` x `crops`.
+    """The fixed test views of a clip, in this order: `clips` in time x `rotations` x `crops`."""
 
-    Attributes:
-        size: px, side of the square crops.
-        frames: frames per view; 0 takes the whole clip.
-        clips: views in time, evenly spaced over the clip; one: from its middle.
-        crops: views in space, see `spatial_crops`.
-        rotations: 1 as filmed; 2 also rotated by 180 degrees; 4 by every right angle. For a camera
-            above or below, an animal's heading has no meaning, but a network responds to it.
-    """
-
-    size: int
-    frames: int = 0
-    clips: int = 1
-    crops: int = 1
+    size: int  # px, side of the square crops
+    frames: int = 0  # per view; 0 takes the whole clip
+    clips: int = 1  # views in time, evenly spaced over the clip; one: from its middle
+    crops: int = 1  # views in space, see `spatial_crops`
+    # 1 as filmed; 2 also rotated by 180 degrees; 4 by every right angle. For a camera above or
+    # below, an animal's heading has no meaning, but a network responds to it.
     rotations: int = 1
 
     def __post_init__(self) -> None:
-        """Refuses angles that are no right ones."""
         if self.rotations not in (1, 2, 4):
             raise ValueError(f"projector.rotations must be 1, 2 or 4, got {self.rotations}")
 
     def count(self, frames: int, height: int, width: int) -> int:
         """Returns how many distinct views a clip of this shape has."""
-        resized = short_side_size(height, width, self.size)
-        crops = len(_spread(max(resized) - self.size, self.crops))
-        return len(self.starts(frames)) * self.rotations * crops
+        slack = max(short_side_size(height, width, self.size)) - self.size
+        return len(self.starts(frames)) * self.rotations * len(_spread(slack, self.crops))
 
-    def cut(
-        self, clip: UInt8[np.ndarray, "t h w 3"]
-    ) -> list[UInt8[np.ndarray, "frames size size 3"]]:
-        """Cuts the views of `clip`.
-
-        Raises:
-            ValueError: the clip has fewer frames than a view.
-        """
+    def cut(self, clip: UInt8[np.ndarray, "t h w 3"]) -> list[UInt8[np.ndarray, "t2 size size 3"]]:
+        """Cuts the views of `clip`; raises ValueError if it has fewer frames than a view."""
         squares = spatial_crops(clip, size=self.size, count=self.crops)
         frames = self.frames or len(clip)
         return [
-            _rotate(temporal_crop(square, frames, start), k * 4 // self.rotations)
+            np.rot90(temporal_crop(square, frames, start), k * 4 // self.rotations, axes=(1, 2))
             for start in self.starts(len(clip))
             for k in range(self.rotations)
             for square in squares

@@ -39,8 +39,7 @@ class Embeddings:
 
 def views_of(meta: dict[str, Any]) -> Views:
     """Returns the views that the entry `views` of embeddings' meta describes."""
-    rotations = meta.get("turns", 1)
-    return Views(meta["size"], meta["frames"], meta["views"], meta["crops"], rotations)
+    return Views(meta["size"], meta["frames"], meta["views"], meta["crops"], meta.get("turns", 1))
 
 
 def to_arrow(
@@ -55,9 +54,8 @@ def to_arrow(
     columns[list(STATISTICS)] = np.asarray(statistics, np.float64)
     table = pa.Table.from_pandas(columns, preserve_index=False)
     flat = pa.array(np.ascontiguousarray(embedding, np.float32).reshape(-1))
-    return table.append_column(
-        "embedding", pa.FixedSizeListArray.from_arrays(flat, embedding.shape[1])
-    )
+    lists = pa.FixedSizeListArray.from_arrays(flat, embedding.shape[1])
+    return table.append_column("embedding", lists)
 
 
 def write(path: epath.PathLike, table: pa.Table, meta: dict[str, Any]) -> None:
@@ -77,11 +75,7 @@ def read_meta(path: epath.PathLike) -> dict[str, Any] | None:
 
 
 def read(path: epath.PathLike, *, dataset: str | None = None) -> Embeddings:
-    """Reads embeddings.
-
-    Args:
-        path: of the file.
-        dataset: fingerprint of the dataset they must be of; None: any.
+    """Reads embeddings, of the dataset with the fingerprint `dataset` if it is given.
 
     Raises:
         EmbeddingsError: no such file, not from `write`, of another dataset, or not finite.
@@ -96,10 +90,10 @@ def read(path: epath.PathLike, *, dataset: str | None = None) -> Embeddings:
     table = parquet.read(path)
     column = table.column("embedding").combine_chunks()
     embedding = column.flatten().to_numpy().reshape(len(table), -1)
-    if not np.isfinite(embedding).all():
-        row = int(np.argwhere(~np.isfinite(embedding).all(axis=1))[0, 0])
+    infinite = np.flatnonzero(~np.isfinite(embedding).all(axis=1))
+    if len(infinite):
         raise EmbeddingsError(
-            f"{path}: the embedding of clip {table['clip_id'][row]} is not finite; "
+            f"{path}: the embedding of clip {table['clip_id'][infinite[0]]} is not finite; "
             "check the projector's weights, delete the file and embed again"
         )
     return Embeddings(table.drop_columns("embedding").to_pandas(), embedding, meta)

@@ -17,6 +17,8 @@ from jaxtyping import Int
 from mpjax.data import clips, records
 from mpjax.data.buffers import BufferPool
 
+_AHEAD = 2  # batches decoded ahead of those that threads work on, per process
+
 
 @dataclasses.dataclass(frozen=True)
 class Workers:
@@ -24,7 +26,6 @@ class Workers:
 
     threads: int = 0  # per process; 0: one per core. Decoding releases the GIL
     processes: int = 0  # workers; 0: this process alone, as Colab needs
-    buffer: int = 2  # batches decoded ahead of those that threads work on, per process
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,29 +34,22 @@ class Part:
 
     A batch is cut into equal blocks. Processes may have the same blocks, if only the model is
     sharded over them.
-
-    Attributes:
-        blocks: this process's, ascending from 0; not always adjacent, as a host's devices need not
-            be adjacent in the mesh.
-        of: blocks of a batch.
     """
 
+    # This process's, ascending from 0; not always adjacent, as a host's devices need not be
+    # adjacent in the mesh.
     blocks: tuple[int, ...] = (0,)
-    of: int = 1
+    of: int = 1  # blocks of a batch
 
     def __post_init__(self) -> None:
-        valid = [block for block in range(self.of) if block in self.blocks]
-        if not valid or tuple(valid) != self.blocks:
+        valid = tuple(block for block in range(self.of) if block in self.blocks)
+        if not valid or valid != self.blocks:
             raise ValueError(
                 f"blocks {self.blocks} of {self.of}; give ascending numbers from 0 to {self.of - 1}"
             )
 
     def rows(self, batch_size: int) -> Int[np.ndarray, "b"]:
-        """Returns this process's rows of a batch of all processes, ascending.
-
-        Raises:
-            ValueError: the blocks do not divide the batch.
-        """
+        """Returns this process's rows of a batch of all processes, ascending."""
         if batch_size % self.of:
             raise ValueError(
                 f"a batch of {batch_size} cannot be cut into {self.of} equal blocks; "
@@ -87,7 +81,6 @@ def train_batches(
     drawn equally often, to within one.
 
     Args:
-        source: the training records.
         batch_size: records per batch, in all processes together; the last, smaller batch of the
             last epoch is dropped.
         size: px, side of the square crop.
@@ -95,11 +88,9 @@ def train_batches(
         seed: of the order and the augmentation.
         scale: range of the crop's share of the frame.
         flip: mirror half of the clips. A left-right flip swaps the paws.
-        balanced: draw all classes equally often.
         epochs: passes over the records; None: endless.
         start: batches to skip (already done).
         part: this process's rows.
-        workers: threads and processes.
 
     Returns:
         Batches `clips` uint8 [b, frames, size, size, 3], `label` int32 [b], `position` int64 [b]
@@ -135,8 +126,7 @@ def _balanced_order(source: records.RecordSource, seed: int) -> grain.MapDataset
     label = source.index["label"].to_numpy()
     members = [np.flatnonzero(label == k) for k in np.unique(label)]
     largest = max((len(positions) for positions in members), default=0)
-    turns = [_order(len(positions), seed) for positions in members]
-    draw = _DrawOfClass(members, turns, largest)
+    draw = _DrawOfClass(members, [_order(len(positions), seed) for positions in members], largest)
     return _order(len(members) * largest, seed).map_with_index(draw)
 
 
@@ -155,20 +145,14 @@ def eval_batches(
     records, so that all have one shape. All processes have equally many batches.
 
     Args:
-        source: the records.
         batch_size: views per batch, in all processes together; black fills the last batch.
-        views: which views.
         start: batches to skip (already done).
-        part: this process's rows.
-        workers: threads and processes.
+        part: this process's rows; ValueError if it does not divide a batch.
 
     Returns:
         Batches `clips` uint8 [b, frames, size, size, 3], `position` int64 [b] (into
         `source.index`), `view` int64 [b] (0, 1, … within a record) and `mask` bool [b], False for
         rows that only fill the batch (with the last position and view), of this process's b rows.
-
-    Raises:
-        ValueError: `part` does not divide a batch.
     """
     position, view = plan_views(source, views)
     make = _EvalBatch(source, views, position, view, part.rows(batch_size), batch_size)
@@ -180,8 +164,9 @@ def plan_views(
     source: records.RecordSource, views: clips.Views
 ) -> tuple[Int[np.ndarray, "n"], Int[np.ndarray, "n"]]:
     """Returns, for every view of every record in order, the record and its view's number."""
-    shapes = source.index[list(records.SHAPE)].itertuples(index=False)
-    counts = [views.count(*shape) for shape in shapes]
+    counts = [
+        views.count(*shape) for shape in source.index[list(records.SHAPE)].to_numpy().tolist()
+    ]
     position = np.repeat(np.arange(len(source)), counts)
     return position, np.arange(len(position)) - np.repeat(np.cumsum(counts) - counts, counts)
 
@@ -223,14 +208,13 @@ class _DrawOfClass:
     """Maps a place in a balanced epoch to the position of the next record of its class."""
 
     members: Sequence[np.ndarray]
-    turns: Sequence[grain.MapDataset]
+    orders: Sequence[grain.MapDataset]
     largest: int
 
     def __call__(self, index: int, place: int) -> int:
         epoch = index // (len(self.members) * self.largest)
         number, draw = divmod(place, self.largest)
-        turn = self.turns[number][epoch * self.largest + draw]
-        return int(self.members[number][turn])
+        return int(self.members[number][self.orders[number][epoch * self.largest + draw]])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -244,9 +228,9 @@ class _TrainBatch:
 
     def __call__(self, number: int) -> dict[str, np.ndarray]:
         items = [self.items[i] for i in (number * self.batch_size + self.rows).tolist()]
-        columns = {name: [item[name] for item in items] for name in items[0]}
-        stacked = {name: np.stack(columns[name]) for name in ("label", "position")}
-        return {"clips": self.pool.stack(columns["clips"])} | stacked
+        out = self.pool.empty((len(items), *items[0]["clips"].shape))
+        stacked = {name: np.stack([item[name] for item in items]) for name in ("label", "position")}
+        return {"clips": np.stack([item["clips"] for item in items], out=out)} | stacked
 
 
 @dataclasses.dataclass(frozen=True)
@@ -264,10 +248,8 @@ class _EvalBatch:
         mask = rows < len(self.position)
         rows = np.minimum(rows, len(self.position) - 1)
         position, view = self.position[rows], self.view[rows]
-        first = self.source.index.iloc[int(position[0])]
-        frames = self.views.frames or int(first["frames"])
-        size = self.views.size
-        out = self.pool.empty((len(rows), frames, size, size, 3))
+        frames = self.views.frames or int(self.source.index["frames"].iloc[position[0]])
+        out = self.pool.empty((len(rows), frames, self.views.size, self.views.size, 3))
         out[~mask] = 0
         for record in np.unique(position[mask]):
             self._write(int(record), view, mask & (position == record), out)
@@ -293,13 +275,8 @@ def _iterate(dataset: grain.MapDataset, workers: Workers) -> grain.IterDataset:
     threads = workers.threads or os.cpu_count() or 1
     # An element is a batch; grain's default of 500 ahead would fill the memory. This many, so that
     # no thread waits for a slower one's batch:
-    ahead = threads + workers.buffer
-    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ahead)
-    iterator = dataset.to_iter_dataset(options)
+    iterator = dataset.to_iter_dataset(grain.ReadOptions(threads, threads + _AHEAD))
     if workers.processes:
-        iterator = iterator.mp_prefetch(
-            grain.MultiprocessingOptions(
-                num_workers=workers.processes, per_worker_buffer_size=workers.buffer
-            )
-        )
+        options = grain.MultiprocessingOptions(workers.processes, _AHEAD)
+        iterator = iterator.mp_prefetch(options)
     return iterator

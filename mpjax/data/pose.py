@@ -18,7 +18,7 @@ import dataclasses
 import importlib
 import io
 import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,6 @@ EXPECTED = (
     "expected DeepLabCut (.csv, .h5), SLEAP (.slp, .analysis.h5) or JABS (pose_est .h5), with one "
     "animal"
 )
-_EXTRA = "pip install 'mpjax[pose]'"
 _COORDINATES = ("x", "y", "likelihood")
 # The twelve keypoints of JABS, in its order (KumarLabJax/JABS-behavior-classifier, PoseEstimation).
 _JABS = (
@@ -70,23 +69,15 @@ def read_pose(path: epath.PathLike) -> Pose:
     path = epath.Path(path)
     if not path.exists() or path.is_dir():
         raise PoseError(f"{path}: {'is a directory' if path.exists() else 'no such file'}")
-    if path.suffix == ".csv":
-        return _read_deeplabcut_csv(path)
-    if path.suffix == ".slp":
-        return _read_slp(path)
-    if path.suffix in (".h5", ".hdf5"):
-        return _read_hdf5(path)
-    raise PoseError(f"{path}: not a pose file by its name; {EXPECTED}")
+    readers = {".csv": _read_deeplabcut_csv, ".slp": _read_slp}
+    readers |= dict.fromkeys((".h5", ".hdf5"), _read_hdf5)
+    if path.suffix not in readers:
+        raise PoseError(f"{path}: not a pose file by its name; {EXPECTED}")
+    return readers[path.suffix](path)
 
 
 def read_poses(cohort: pd.DataFrame) -> dict[str, Pose]:
-    """Reads the pose of every recording of a cohort, with the frame rate of its video.
-
-    Args:
-        cohort: `Cohort.table`: `video`, `path`, `pose` and `fps`.
-
-    Returns:
-        The pose by `video`.
+    """Reads the pose by `video` of every recording of a `Cohort.table`, with its frame rate.
 
     Raises:
         PoseError: a recording names no pose file, or one that cannot be read or has another number
@@ -95,9 +86,8 @@ def read_poses(cohort: pd.DataFrame) -> dict[str, Pose]:
     from mpjax.data import video  # PyAV is not needed for anything else here
 
     poses, faults = {}, []
-    for row in tqdm.tqdm(
-        cohort.to_dict("records"), desc="reading poses", unit="recording", delay=2
-    ):
+    rows = cohort.to_dict("records")
+    for row in tqdm.tqdm(rows, desc="reading poses", unit="recording", delay=2):
         try:
             if not row["pose"]:
                 raise PoseError(f"{row['video']}: column pose is empty; name its pose file")
@@ -112,27 +102,24 @@ def read_poses(cohort: pd.DataFrame) -> dict[str, Pose]:
         except (PoseError, video.VideoError) as error:
             faults.append(str(error))
     if faults:
-        shown = faults if len(faults) <= 20 else [*faults[:20], f"... and {len(faults) - 20} more"]
-        raise PoseError("\n  ".join(shown))
+        rest = [f"... and {len(faults) - 20} more"] if len(faults) > 20 else []
+        raise PoseError("\n  ".join(faults[:20] + rest))
     return poses
 
 
 def _read_deeplabcut_csv(path: epath.Path) -> Pose:
     data = path.read_bytes()
+    head: list[list[str]] = []
     try:
-        lines = csv.reader(io.StringIO(data[: 1 << 20].decode("utf-8-sig", errors="replace")))
-        head = []
-        for line in lines:
+        for line in csv.reader(io.StringIO(data[: 1 << 20].decode("utf-8-sig", errors="replace"))):
             head.append([cell.strip() for cell in line])
             if head[-1][:1] == ["coords"] or len(head) == 4:
                 break
     except csv.Error as error:
         raise PoseError(f"{path}: not a csv file ({error}); {EXPECTED}") from error
     kinds = [line[0] if line else "" for line in head]
-    if kinds not in (
-        ["scorer", "bodyparts", "coords"],
-        ["scorer", "individuals", "bodyparts", "coords"],
-    ):
+    known = ["scorer", "individuals", "bodyparts", "coords"]
+    if kinds not in (known, [kind for kind in known if kind != "individuals"]):
         found = ", ".join(map(repr, kinds)) or "nothing"
         raise PoseError(
             f"{path}: the first rows of a DeepLabCut csv begin with scorer, bodyparts, coords; "
@@ -155,7 +142,6 @@ class _PlainUnpickler(pickle.Unpickler):
     """Unpickles lists, tuples and text; refuses anything that could run code."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """Refuses every class and function."""
         raise pickle.UnpicklingError(f"{module}.{name} is not plain text")
 
 
@@ -170,10 +156,8 @@ def _read_deeplabcut_table(file: Any, path: epath.Path) -> Pose:
     try:
         table = tables[0][:]
         blocks = [name for name in table.dtype.names if name.startswith("values_block_")]
-        columns: list[tuple[str, ...]] = []
-        for block in blocks:
-            pickled = bytes(tables[0].attrs[f"{block}_kind"])
-            columns += _PlainUnpickler(io.BytesIO(pickled)).load()
+        pickled = [bytes(tables[0].attrs[f"{block}_kind"]) for block in blocks]
+        columns = [name for each in pickled for name in _PlainUnpickler(io.BytesIO(each)).load()]
         values = np.concatenate([table[block] for block in blocks], axis=1).astype(np.float64)
         index = table["index"].astype(np.float64)
     except (pickle.UnpicklingError, KeyError, ValueError, TypeError, OSError) as error:
@@ -203,12 +187,11 @@ def _deeplabcut_pose(
         keypoints = found.setdefault(individual, {})
         place = keypoints.setdefault(part, np.full((int(index.max()) + 1, 3), np.nan))
         place[index.astype(int), _COORDINATES.index(column[-1])] = series
-    stacked = {
-        name: (tuple(parts), np.stack(list(parts.values()), axis=1))
-        for name, parts in found.items()
-    }
-    chosen = _only_one({name: array for name, (_, array) in stacked.items()}, path)
-    return _pose(stacked[chosen][1], stacked[chosen][0], "deeplabcut")
+    return _only_pose(
+        {name: (list(of), np.stack(list(of.values()), axis=1)) for name, of in found.items()},
+        tracker="deeplabcut",
+        path=path,
+    )
 
 
 def _read_hdf5(path: epath.Path) -> Pose:
@@ -217,8 +200,7 @@ def _read_hdf5(path: epath.Path) -> Pose:
         with path.open("rb") as stream, h5py.File(stream, "r") as file:
             if "tracks" in file and "node_names" in file:
                 return _read_sleap_analysis(file, path)
-            read = _read_jabs if "poseest" in file else _read_deeplabcut_table
-            return read(file, path)
+            return (_read_jabs if "poseest" in file else _read_deeplabcut_table)(file, path)
     except OSError as error:
         raise PoseError(f"{path}: not a readable HDF5 file ({error}); {EXPECTED}") from error
 
@@ -234,14 +216,16 @@ def _read_sleap_analysis(file: Any, path: epath.Path) -> Pose:
     values[..., :2] = tracks.transpose(0, 2, 3, 1)
     if "point_scores" in file:
         values[..., 2] = file["point_scores"][:]
-    names = [_text(name) for name in file["node_names"][:]]
-    given = [_text(name) for name in file["track_names"][:]] if "track_names" in file else []
+    names, given = (
+        [x.decode(errors="replace") if isinstance(x, bytes) else str(x) for x in file.get(key, ())]
+        for key in ("node_names", "track_names")
+    )
     labels = given if len(given) == len(tracks) else [f"track {i}" for i in range(len(tracks))]
     by_track = {
-        f"{i} ({name})": array.transpose(1, 0, 2)
+        f"{i} ({name})": (names, array.transpose(1, 0, 2))
         for i, (name, array) in enumerate(zip(labels, values, strict=True))
     }
-    return _pose(by_track[_only_one(by_track, path)], names, "sleap")
+    return _only_pose(by_track, tracker="sleap", path=path)
 
 
 def _read_slp(path: epath.Path) -> Pose:
@@ -258,12 +242,12 @@ def _read_slp(path: epath.Path) -> Pose:
             f"{path}: holds {videos} videos and {len(skeletons)} skeletons; export one video's "
             "predictions"
         )
-    names = [track.name for track in labels.tracks]
+    names = dict(enumerate(f" ({track.name})" for track in labels.tracks))
     by_track = {
-        f"{i} ({names[i]})" if i < len(names) else str(i): values[:, i].astype(np.float64)
+        f"{i}{names.get(i, '')}": (skeletons[0].node_names, values[:, i].astype(np.float64))
         for i in range(values.shape[1])
     }
-    return _pose(by_track[_only_one(by_track, path)], skeletons[0].node_names, "sleap")
+    return _only_pose(by_track, tracker="sleap", path=path)
 
 
 def _read_jabs(file: Any, path: epath.Path) -> Pose:
@@ -278,29 +262,25 @@ def _read_jabs(file: Any, path: epath.Path) -> Pose:
         raise PoseError(f"{path}: points of shape {points.shape}; JABS has 12 keypoints (y, x)")
     values = np.concatenate([points[..., ::-1], confidence[..., None]], axis=-1)
     values[confidence == 0, :2] = np.nan  # a missing point is written as 0
-    by_mouse = {f"mouse {i}": values[:, i] for i in range(values.shape[1])}
-    return _pose(by_mouse[_only_one(by_mouse, path)], _JABS, "jabs")
+    by_mouse = {f"mouse {i}": (_JABS, values[:, i]) for i in range(values.shape[1])}
+    return _only_pose(by_mouse, tracker="jabs", path=path)
 
 
-def _only_one(individuals: dict[str, np.ndarray], path: epath.Path) -> str:
-    """Returns the one individual that has points."""
-    seen = [name for name, array in individuals.items() if np.isfinite(array[..., :2]).any()]
+def _only_pose(
+    individuals: Mapping[str, tuple[Sequence[str], Float[np.ndarray, "frames keypoints 3"]]],
+    *,
+    tracker: str,
+    path: epath.Path,
+) -> Pose:
+    """Returns the pose of the one individual that has points, from its keypoints' x, y, score."""
+    seen = [name for name, (_, xy) in individuals.items() if np.isfinite(xy[..., :2]).any()]
     if len(seen) != 1:
         what = f"points of {len(seen)} individuals, {', '.join(seen)}" if seen else "no point"
         raise PoseError(f"{path}: holds {what}; a recording has one animal: export its pose alone")
-    return seen[0]
-
-
-def _pose(
-    values: Float[np.ndarray, "frames keypoints 3"], names: Sequence[str], tracker: str
-) -> Pose:
+    names, values = individuals[seen[0]]
     points = values[..., :2].copy()
     points[~np.isfinite(points).all(axis=-1)] = np.nan
     return Pose(points, values[..., 2].copy(), tuple(names), tracker)
-
-
-def _text(name: Any) -> str:
-    return name.decode(errors="replace") if isinstance(name, bytes) else str(name)
 
 
 def _import(name: str, path: epath.Path) -> Any:
@@ -309,5 +289,6 @@ def _import(name: str, path: epath.Path) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         raise ImportError(
-            f"{path}: reading it needs {name.replace('_', '-')} ({error}); {_EXTRA}"
+            f"{path}: reading it needs {name.replace('_', '-')} ({error}); "
+            "pip install 'mpjax[pose]'"
         ) from error

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 import simplejpeg
+from einops import rearrange
 from etils import epath
 from jaxtyping import Int, UInt8
 
@@ -59,10 +60,8 @@ def choose(index: pd.DataFrame, splits: Splits, *, number: int, examples: int, s
 
     Args:
         index: of the dataset, see `records.read_index`; its own index is kept.
-        splits: of the dataset.
         number: clips to rate, rounded down to a multiple of the number of classes.
         examples: labelled clips per class, from animals of the training part.
-        seed: of the draw.
 
     Raises:
         ValueError: there are fewer clips than classes, or nothing is held out.
@@ -125,11 +124,11 @@ def _draw(rows: pd.DataFrame, group: str, *, each: int, rng: np.random.Generator
     used = [np.zeros(column.max(initial=-1) + 1, int) for column in columns]
     breadth = rows.groupby("label")[group].nunique().sort_values(kind="stable")
     drawn: list[int] = []
+    g, v = columns
     for one in breadth.index:
         free = np.flatnonzero(label == one).tolist()
         within = np.zeros_like(used[0])
         for _ in range(min(each, len(free))):
-            g, v = columns
             pick = min(free, key=lambda i: (used[0][g[i]], within[g[i]], used[1][v[i]], i))
             free.remove(pick)
             drawn.append(pick)
@@ -160,11 +159,8 @@ def encode(
 ) -> Pictures:
     """Encodes the frames of a clip side by side.
 
-    Args:
-        frames: of the clip.
-        fps: frames per second.
-        side: px; a clip whose shorter side is longer is shrunk to it.
-        quality: of the JPEGs, 1 to 100.
+    A clip whose shorter side is longer than `side` (px) is shrunk to it; the JPEGs' `quality` is
+    from 1 to 100.
     """
     if min(frames.shape[1:3]) > side:
         frames = clips.resize_short_side(frames, side)
@@ -192,10 +188,8 @@ def encode(
 
 
 def _encode_sheet(frames: UInt8[np.ndarray, "t h w 3"], columns: int, quality: int) -> bytes:
-    n, tall, wide, _ = frames.shape
-    rows = -(-n // columns)
-    cells = np.zeros((rows * columns, tall, wide, 3), np.uint8)
-    cells[:n] = frames
-    sheet = cells.reshape(rows, columns, tall, wide, 3).swapaxes(1, 2)
-    flat = np.ascontiguousarray(sheet.reshape(rows * tall, columns * wide, 3))
-    return simplejpeg.encode_jpeg(flat, quality=quality, colorsubsampling="420")
+    black = np.zeros((-len(frames) % columns, *frames.shape[1:]), np.uint8)
+    cells = np.concatenate([frames, black])
+    sheet = rearrange(cells, "(rows columns) h w c -> (rows h) (columns w) c", columns=columns)
+    sheet = np.ascontiguousarray(sheet)
+    return simplejpeg.encode_jpeg(sheet, quality=quality, colorsubsampling="420")

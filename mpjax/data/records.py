@@ -23,7 +23,6 @@ from google.protobuf.message import DecodeError
 from tensorflow_datasets.proto import tf_example_generated_pb2 as tf_example
 
 from mpjax.data.tfrecord import RecordError, unframe_record
-from mpjax.data.tfrecord import frame_record as frame_record
 from mpjax.io import files, stores
 
 INDEX_FILE = "index.parquet"
@@ -36,19 +35,17 @@ FLOAT_FEATURES = ("fps", "dose_mg_per_kg", "minutes_post_dose")
 SHAPE = ("frames", "height", "width")  # of a record's clip; in the index alone
 METADATA = BYTES_FEATURES + INT_FEATURES + FLOAT_FEATURES
 UNKNOWN_DAY = -(2**31)  # a label cohort need not have days
-_KINDS = {
-    "bytes_list": (*BYTES_FEATURES, "frames"),
-    "int64_list": INT_FEATURES,
-    "float_list": FLOAT_FEATURES,
-}
+_KINDS = (
+    dict.fromkeys((*BYTES_FEATURES, "frames"), "bytes_list")
+    | dict.fromkeys(INT_FEATURES, "int64_list")
+    | dict.fromkeys(FLOAT_FEATURES, "float_list")
+)
 
 
 def encode_example(metadata: dict[str, Any], frames: Sequence[bytes]) -> bytes:
     """Serialises one clip as a `tf.train.Example`; the same input gives the same bytes.
 
-    Args:
-        metadata: a value for each name in `METADATA`.
-        frames: one JPEG per frame, length t.
+    `metadata` holds a value for each name in `METADATA`, `frames` one JPEG per frame.
     """
     message = tf_example.Example()
     feature = message.features.feature
@@ -63,19 +60,14 @@ def encode_example(metadata: dict[str, Any], frames: Sequence[bytes]) -> bytes:
 
 
 def decode_example(payload: bytes | memoryview) -> dict[str, Any]:
-    """Parses an Example of `encode_example`: its metadata, and its JPEG `frames`.
-
-    Raises:
-        RecordError: the payload is no Example, or lacks a feature (all named).
-    """
+    """Parses an Example of `encode_example`: its metadata, and its JPEG `frames`."""
     try:
         feature = tf_example.Example.FromString(payload).features.feature
     except DecodeError as error:
         raise RecordError(f"a record is not a tf.train.Example ({error})") from error
     values: dict[str, Any] = {
         name: getattr(feature[name], kind).value if name in feature else ()
-        for kind, names in _KINDS.items()
-        for name in names
+        for name, kind in _KINDS.items()
     }
     missing = [name for name in (*METADATA, "frames") if not values[name]]
     if missing:
@@ -86,11 +78,7 @@ def decode_example(payload: bytes | memoryview) -> dict[str, Any]:
 
 
 def read_manifest(directory: epath.PathLike) -> dict[str, Any]:
-    """Reads `dataset.json`, whose presence means that the dataset is whole.
-
-    Raises:
-        RecordError: the folder holds no finished dataset of this format.
-    """
+    """Reads `dataset.json`; RecordError: the folder holds no finished dataset of this format."""
     path = stores.ready(directory) / MANIFEST_FILE
     if not path.exists():
         raise RecordError(
@@ -113,9 +101,7 @@ def read_manifest(directory: epath.PathLike) -> dict[str, Any]:
 
 def index_bytes(index: pd.DataFrame) -> bytes:
     """Serialises an index as Parquet; `dataset.json` names the hash of these bytes."""
-    buffer = io.BytesIO()
-    index.to_parquet(buffer, index=False)
-    return buffer.getvalue()
+    return index.to_parquet(index=False)
 
 
 def read_index(directory: epath.PathLike) -> pd.DataFrame:
@@ -157,9 +143,7 @@ class RecordSource:
 
     Reads byte ranges by the index, from any path that `etils.epath` opens (from a store: the range
     of the record and nothing else), and checks both CRCs of every record. Threads may share one.
-
-    Attributes:
-        index: `read_index` restricted to the chosen rows, in record order.
+    Its `index` is `read_index` restricted to the chosen rows, in record order.
     """
 
     def __init__(
@@ -173,7 +157,6 @@ class RecordSource:
         """Opens a dataset.
 
         Args:
-            directory: folder of the dataset.
             splits: splits to keep; None: all.
             labelled: keep only records of a class (a label of 0 or more).
             rows: positions to keep, among those kept so far, in this order; None: all.
@@ -184,8 +167,7 @@ class RecordSource:
         self.directory = epath.Path(directory)
         index = read_index(directory)
         if splits is not None:
-            unknown = sorted(set(splits) - set(index["split"]))
-            if unknown:
+            if unknown := sorted(set(splits) - set(index["split"])):
                 raise RecordError(
                     f"{directory}: no split {', '.join(unknown)}; "
                     f"it has {', '.join(sorted(set(index['split'])))}"
@@ -196,21 +178,19 @@ class RecordSource:
         if rows is not None:
             index = index.iloc[rows]
         self.index = index.reset_index(drop=True)
-        self._shards = self.index["shard"].tolist()
-        self._offsets = self.index["offset"].tolist()
-        self._lengths = self.index["length"].tolist()
+        places = self.index[["shard", "offset", "length"]]
+        self._places = list(places.itertuples(index=False, name=None))
 
     def __len__(self) -> int:
-        return len(self._shards)
+        return len(self._places)
 
     def __getitem__(self, position: SupportsIndex) -> memoryview:
         """Returns the payload of the record at `position`; raises RecordError when damaged."""
-        i = range(len(self))[position]
-        shard, offset, length = self._shards[i], self._offsets[i], self._lengths[i]
+        shard, offset, length = self._places[position]
         framed = stores.read_range(self.directory / shard, offset, length)
         return unframe_record(framed, where=f"{self.directory / shard} at byte {offset}")
 
     def __repr__(self) -> str:
         # grain fingerprints the source by its repr when it restores an iterator.
-        manifest = json.dumps([str(self.directory), len(self), self._shards[:1]])
-        return f"RecordSource({manifest})"
+        first = [shard for shard, *_ in self._places[:1]]
+        return f"RecordSource({json.dumps([str(self.directory), len(self), first])})"

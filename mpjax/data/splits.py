@@ -1,7 +1,7 @@
 """How a cohort's animals are split, and which rows anything may therefore be fitted on.
 
 The one owner of that rule: heads, codebooks, baselines, B-SOiD, motif score and specificity all ask
-`fit_rows` and `tested_rows`. `division.json` beside the records holds scheme, folds and classes.
+`fit_rows` and `tested_rows`. `division.json` next to the records holds scheme, folds and classes.
 """
 
 import dataclasses
@@ -47,23 +47,13 @@ def fit_rows(
 
 
 def calibration_rows(table: pd.DataFrame, scheme: str) -> Bool[np.ndarray, " n"]:
-    """Returns which rows calibrate: of validation animals; under folds (crosswise) all tested ones.
-
-    Args:
-        table: as of `fit_rows`.
-        scheme: as of `fit_rows`.
-    """
+    """Returns which rows calibrate: of validation animals; under folds (crosswise) all tested."""
     side = "val" if scheme == FIXED else "test"
     return ((table["split"] == side) & (table["label"] >= 0)).to_numpy()
 
 
 def predicting_fold(table: pd.DataFrame, scheme: str) -> Int[np.ndarray, " n"]:
-    """Returns for each row the fold whose fit predicts it: its own if it is tested, else `FINAL`.
-
-    Args:
-        table: as of `fit_rows`.
-        scheme: as of `fit_rows`.
-    """
+    """Returns the fold whose fit predicts each row: its own if it is tested, else `FINAL`."""
     if scheme == FIXED:
         return np.full(len(table), FINAL)
     return np.where(table["split"] == "test", table["fold"], FINAL).astype(int)
@@ -72,10 +62,7 @@ def predicting_fold(table: pd.DataFrame, scheme: str) -> Int[np.ndarray, " n"]:
 def tested_rows(table: pd.DataFrame, scheme: str, fold: int) -> Bool[np.ndarray, " n"]:
     """Returns which rows are test rows of `fold`; under a fixed split, those of the split `test`.
 
-    Args:
-        table: as of `fit_rows`.
-        scheme: as of `fit_rows`.
-        fold: as of `fit_rows`; under folds, `FINAL` tests nothing.
+    Under folds, `FINAL` tests nothing.
     """
     tested = (table["split"] == "test").to_numpy()
     return tested if scheme == FIXED else tested & (table["fold"] == fold).to_numpy()
@@ -83,32 +70,22 @@ def tested_rows(table: pd.DataFrame, scheme: str, fold: int) -> Bool[np.ndarray,
 
 def folds_of(table: pd.DataFrame, scheme: str) -> list[int]:
     """Returns the folds that are predicted by a fit of their own: none under a fixed split."""
-    fold = predicting_fold(table, scheme)
-    return sorted({int(k) for k in fold if k != FINAL})
+    return sorted({*predicting_fold(table, scheme).tolist()} - {FINAL})
 
 
 @dataclasses.dataclass(frozen=True)
 class Splits:
-    """How a cohort is split.
+    """How a cohort is split."""
 
-    Attributes:
-        scheme: fixed (splits train, val, test), or kfold or leave_one_group_out (every trainable
-            recording is tested in turn, in the fold that `folds` names).
-        group: animal or cage, whichever stays on one side as a whole.
-        taxonomy: fine and coarse classes.
-        exclude: fine classes left out.
-        seed: of the random assignment; None where there was none.
-        cohort: path of the csv, for the record.
-        folds: fold of each recording (by its `video`), -1 for none.
-    """
-
+    # fixed (splits train, val, test), or kfold or leave_one_group_out: every trainable recording is
+    # tested once, in the fold that `folds` names
     scheme: str
-    group: str
+    group: str  # animal or cage, whichever stays on one side as a whole
     taxonomy: Taxonomy
-    exclude: list[str]
-    seed: int | None
-    cohort: str
-    folds: dict[str, int]
+    exclude: list[str]  # fine classes left out
+    seed: int | None  # of the random assignment; None where there was none
+    cohort: str  # path of the csv, for the record
+    folds: dict[str, int]  # fold of each recording (by its `video`), -1 for none
 
     @property
     def fingerprint(self) -> str:
@@ -128,16 +105,11 @@ def write_splits(dataset: epath.PathLike, splits: Splits) -> None:
 
 
 def read_splits(dataset: epath.PathLike) -> Splits:
-    """Reads `division.json` of a dataset.
-
-    Raises:
-        ValueError: the file is missing or not one of ours.
-    """
+    """Reads `division.json` of a dataset; ValueError: it is missing or not one of ours."""
     path = epath.Path(dataset) / FILE
     if not path.exists():
         raise ValueError(f"{path}: no such file; run `python -m data_prep.build`")
     values: dict[str, Any] = files.read_json(path)
-    expected = {field.name for field in dataclasses.fields(Splits)}
-    if set(values) != expected:
+    if set(values) != (expected := {field.name for field in dataclasses.fields(Splits)}):
         raise ValueError(f"{path}: has {sorted(values)}, expected {sorted(expected)}; delete it")
     return Splits(**(values | {"taxonomy": Taxonomy.from_dict(values["taxonomy"])}))

@@ -34,9 +34,7 @@ def frame_record(payload: bytes | memoryview) -> bytes:
 def unframe_record(framed: bytes | memoryview, *, where: str) -> memoryview:
     """Checks both CRCs of a framed record and returns a view of its payload.
 
-    Args:
-        framed: the record.
-        where: file and offset, for errors.
+    Errors begin with `where`, the file and offset.
 
     Raises:
         RecordError: these bytes are not one whole, undamaged record.

@@ -24,25 +24,17 @@ COLUMNS = (*TEXT, *WHOLE, *REAL)
 def write(dataset: epath.PathLike, table: pd.DataFrame) -> None:
     """Writes the table of a dataset's recordings; the same table gives the same bytes.
 
-    Args:
-        dataset: its folder.
-        table: a row per recording with all of `COLUMNS`: `video` as in the records; `date` (ISO)
-            and `camera` from the cohort, `created` from the file's own tag, all '' if unknown;
-            width and height (px) of the displayed original, `roi` (x:y:w:h in it, '': all); codec,
-            pixel format, container and encoder by FFmpeg's names; `mask_boxes`, their number.
+    It has a row per recording with all of `COLUMNS`: `video` as in the records; `date` (ISO) and
+    `camera` from the cohort, `created` from the file's own tag, all '' if unknown; width and height
+    (px) of the displayed original, `roi` (x:y:w:h in it, '': all); codec, pixel format, container
+    and encoder by FFmpeg's names; `mask_boxes`, their number.
     """
-    content = io.BytesIO()
-    table[list(COLUMNS)].to_parquet(content, index=False)
     with files.write_aside(epath.Path(dataset) / FILE) as aside:
-        aside.write_bytes(content.getvalue())
+        aside.write_bytes(table[list(COLUMNS)].to_parquet(index=False))
 
 
 def read(dataset: epath.PathLike) -> pd.DataFrame | None:
-    """Returns the table that `write` wrote; None for datasets that were built without it.
-
-    Raises:
-        ValueError: the file is damaged or of another version.
-    """
+    """Returns the table that `write` wrote; None for datasets that were built without it."""
     path = epath.Path(dataset) / FILE
     if not path.exists():
         return None
@@ -50,7 +42,6 @@ def read(dataset: epath.PathLike) -> pd.DataFrame | None:
         table = pd.read_parquet(io.BytesIO(path.read_bytes()))
     except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors
         raise ValueError(f"{path}: not readable ({error}); delete it and build again") from error
-    missing = sorted(set(COLUMNS) - set(table.columns))
-    if missing:
+    if missing := sorted(set(COLUMNS) - set(table.columns)):
         raise ValueError(f"{path}: lacks {', '.join(missing)}; delete it and build again")
     return table

@@ -18,7 +18,6 @@ def cut(
     """Returns the windows of all clips, in record order and in order of time within a clip.
 
     Args:
-        embedded: all views of all clips.
         index: of the dataset, for the clips' number of frames.
         splits: for the fold of each recording; None: in none.
 

@@ -5,6 +5,7 @@ On several devices and hosts every batch is cut over the mesh; only the first pr
 
 import dataclasses
 import functools
+import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -13,7 +14,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import tqdm
 from etils import epath
 from jax.experimental import multihost_utils
@@ -22,23 +22,18 @@ from jaxtyping import Array, Float, UInt8
 from mpjax.config import MeshConfig, ProjectorConfig
 from mpjax.data import embeddings, pipeline, records
 from mpjax.data.clips import Views
-from mpjax.io import files
+from mpjax.io import files, parquet
 from mpjax.models.projector import Outputs, Projector, normalise
 from mpjax.training import partitioning
 
-# A killed run loses at most this many seconds of work.
-_SECONDS_PER_PART = 20.0
+_SECONDS_PER_PART = 20.0  # of work: what a killed run loses at most
 _UNCHANGED = -1  # instead of the number of finished batches
 
 
 def describe(dataset_fingerprint: str, projector: Projector, config: ProjectorConfig) -> dict:
     """Returns what determines the embeddings, and its fingerprint."""
-    views = {
-        "size": config.size,
-        "frames": config.frames,
-        "views": config.views,
-        "crops": config.crops,
-    }
+    chosen = dataclasses.asdict(config)
+    views = {name: chosen[name] for name in ("size", "frames", "views", "crops")}
     if config.rotations != 1:  # older embeddings, under this name, keep their fingerprint
         views["turns"] = config.rotations
     meta = {
@@ -56,29 +51,21 @@ def embed(
     projector: Projector,
     config: ProjectorConfig,
     *,
-    workers: pipeline.Workers = pipeline.Workers(),
     mesh: jax.sharding.Mesh | None = None,
     shown: int = 1,
     label: str = "embedding",
 ) -> bool:
-    """Writes the embeddings of every record of `dataset` to `out`.
+    """Writes the embeddings of every record of the folder `dataset` to the Parquet file `out`.
 
     Finished parts are kept next to `out`: a killed run resumes from them, on any mesh. With several
-    processes, all must call this; it returns in all of them once `out` is written.
+    processes, all must call this; it returns in all of them once `out` is written. Returns False
+    if `out` already holds exactly these embeddings.
 
     Args:
-        dataset: folder of the records.
-        out: path of embeddings.parquet.
-        projector: the frozen projector.
-        config: views and batch size.
-        workers: threads and processes that decode.
         mesh: devices, of `partitioning.make_mesh`; None: the first device of this process.
         shown: how often each frame is repeated for the projector; if more than once, the caller
             changes the projector's fingerprint accordingly.
         label: of the progress bar.
-
-    Returns:
-        False if `out` already holds exactly these embeddings.
     """
     mesh = mesh or partitioning.make_mesh(MeshConfig(), devices=jax.local_devices()[:1])
     config = dataclasses.replace(config, batch_size=round_up(config.batch_size, mesh))
@@ -98,13 +85,12 @@ def embed(
         views=parts.views,
         start=done,
         part=partitioning.local_part(mesh),
-        workers=workers,
     )
     clips = (batch["clips"] for batch in batches)
     if shown > 1:
         clips = (np.repeat(frames, shown, axis=1) for frames in clips)
-    progress = {"total": parts.total, "initial": done, "desc": label, "unit": "batch"}
     embedded = embed_batches(clips, embed_step(projector, mesh))
+    progress = {"total": parts.total, "initial": done, "desc": label, "unit": "batch"}
     for embedding, statistics in tqdm.tqdm(embedded, **progress, disable=not is_writer):
         if is_writer:
             parts.add(embedding, statistics)
@@ -156,11 +142,8 @@ def _program(
     ) -> tuple[Float[Array, "b d"], Float[Array, "b 2"]]:
         return apply(params, normalise(clips, mean, std))[0], pixel_statistics(clips)
 
-    return jax.jit(
-        embed,
-        in_shardings=(whole, partitioning.batch_sharding(mesh)),
-        out_shardings=whole,
-    )
+    cut = partitioning.batch_sharding(mesh)
+    return jax.jit(embed, in_shardings=(whole, cut), out_shardings=whole)
 
 
 def pixel_statistics(clips: UInt8[Array, "b t h w 3"]) -> Float[Array, "b 2"]:
@@ -175,12 +158,10 @@ def pixel_statistics(clips: UInt8[Array, "b t h w 3"]) -> Float[Array, "b 2"]:
     return jnp.stack([motion, grey.mean(axis=(1, 2, 3))], axis=1)
 
 
-Embedded = tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n 2"]]
+EmbedBatch = Callable[[UInt8[np.ndarray, "b t h w 3"]], tuple[Array, Array]]
 
 
-def embed_step(
-    projector: Projector, mesh: jax.sharding.Mesh
-) -> Callable[[UInt8[np.ndarray, "b t h w 3"]], tuple[Array, Array]]:
+def embed_step(projector: Projector, mesh: jax.sharding.Mesh) -> EmbedBatch:
     """Returns `embed_program` as a function of this process's clips of a batch."""
     whole = partitioning.replicated(mesh)
     params = jax.tree.map(
@@ -196,17 +177,13 @@ def embed_step(
 
 
 def embed_batches(
-    batches: Iterable[UInt8[np.ndarray, "b t h w 3"]],
-    embed_batch: Callable[[UInt8[np.ndarray, "b t h w 3"]], tuple[Array, Array]],
-) -> Iterator[Embedded]:
+    batches: Iterable[UInt8[np.ndarray, "b t h w 3"]], embed_batch: EmbedBatch
+) -> Iterator[tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n 2"]]]:
     """Yields the results of each batch; the device works on one while the last is fetched."""
-    ahead = None
-    for clips in batches:
-        behind, ahead = ahead, embed_batch(clips)
-        if behind is not None:
-            yield np.asarray(behind[0]), np.asarray(behind[1])
-    if ahead is not None:
-        yield np.asarray(ahead[0]), np.asarray(ahead[1])
+    started = itertools.chain(map(embed_batch, batches), [()])
+    for results, _ in itertools.pairwise(started):
+        embedding, statistics = map(np.asarray, results)
+        yield embedding, statistics
 
 
 class _Parts:
@@ -218,10 +195,8 @@ class _Parts:
         self.views = Views(config.size, config.frames, config.views, config.crops, config.rotations)
         self._position, self._view = pipeline.plan_views(source, self.views)
         self.total = -(-len(self._position) // config.batch_size)
-        self._folder = folder
-        self._index = source.index
-        self._batch_size = config.batch_size
-        self._done = done
+        self._folder, self._index = folder, source.index
+        self._batch_size, self._done = config.batch_size, done
         self._tables: list[pa.Table] = []
         self._last_written = time.monotonic()
 
@@ -230,9 +205,8 @@ class _Parts:
     ) -> None:
         """Adds the next batch; writes a part every `_SECONDS_PER_PART`."""
         rows = slice(self._done * self._batch_size, (self._done + 1) * self._batch_size)
-        position, view = self._position[rows], self._view[rows]
-        index = self._index.iloc[position]
-        n = len(position)
+        index, view = self._index.iloc[self._position[rows]], self._view[rows]
+        n = len(view)
         table = embeddings.to_arrow(index, view, embedding[:n], statistics=statistics[:n])
         self._tables.append(table)
         self._done += 1
@@ -243,11 +217,8 @@ class _Parts:
         """Returns everything added in this run and before."""
         if self._tables:
             self._write()
-        tables = []
-        for part in sorted(self._folder.glob("*.parquet"), key=lambda part: part.name):
-            with part.open("rb") as source:
-                tables.append(pq.read_table(source))
-        return pa.concat_tables(tables)
+        parts = sorted(self._folder.glob("*.parquet"), key=lambda part: part.name)
+        return pa.concat_tables(map(parquet.read, parts))
 
     def _write(self) -> None:
         path = self._folder / f"{self._done:012d}.parquet"

@@ -37,19 +37,14 @@ class Embedder:
     def embed(self, encoded: Iterable[Encoded]) -> pa.Table:
         """Returns the embeddings of a recording, a row per view, as `embeddings.to_arrow` does.
 
-        Args:
-            encoded: its clips in order of time, each with a value for every name of
-                `records.METADATA`.
+        `encoded` are its clips in order of time, each with a value for every name of
+        `records.METADATA`.
 
         Raises:
             ValueError: there is no clip, or the views need more frames than a clip has.
         """
         rows: list[dict[str, Any]] = []
-        batches = self._batches(encoded, rows)
-        done = [
-            (np.array(each), np.array(statistics))
-            for each, statistics in dataset.embed_batches(batches, self._step)
-        ]
+        done = list(dataset.embed_batches(self._batches(encoded, rows), self._step))
         if not rows:
             raise ValueError("a recording without a clip cannot be embedded")
         table = pd.DataFrame(rows).assign(split="")
@@ -80,14 +75,8 @@ def embed_once(
 ) -> embeddings.Embeddings:
     """Returns the embeddings of a recording from `path`, or embeds it and writes them there.
 
-    Args:
-        path: of the recording's own embeddings.
-        encoded: its clips; not read if `path` has their embeddings.
-        embedder: of the projector.
-        meta: `fingerprint` of recording, geometry of clips, projector and views; and the `views`.
-
-    Raises:
-        ValueError: as `Embedder.embed`, or from reading the clips.
+    `meta` has the `fingerprint` of recording, geometry of clips, projector and views; and the
+    `views`. `encoded` is not read if `path` has the embeddings of that fingerprint.
     """
     if (embeddings.read_meta(path) or {}).get("fingerprint") != meta["fingerprint"]:
         embeddings.write(path, embedder.embed(encoded), meta)

@@ -7,10 +7,8 @@ the projector sees repeated to the length of its clips; all else is as for the c
 """
 
 import dataclasses
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
 
-import jax
 import numpy as np
 import pandas as pd
 import simplejpeg
@@ -19,7 +17,7 @@ from etils import epath
 from jaxtyping import Int
 
 from mpjax.config import ProjectorConfig
-from mpjax.data import clips, embeddings, pipeline, records
+from mpjax.data import clips, embeddings, records
 from mpjax.data.dataset import DatasetWriter, Encoded
 from mpjax.data.scene import backgrounds
 from mpjax.embedding import dataset as embedding
@@ -43,8 +41,6 @@ def embed(
     kind: str,
     most: int = 4000,
     seed: int = 0,
-    workers: pipeline.Workers = pipeline.Workers(),
-    mesh: jax.sharding.Mesh | None = None,
 ) -> embeddings.Embeddings:
     """Embeds single frames of all clips that may be trained or tested on, or of a sample of them.
 
@@ -52,15 +48,10 @@ def embed(
     unchanged is not made again, and a killed run resumes.
 
     Args:
-        dataset: folder of the clips' records.
-        out: path of the Parquet file.
-        projector: the frozen projector.
         config: views and batch size, as for the clips; a single frame has one view in time.
         kind: of `KINDS`.
         most: upper limit; of more clips, the same number, +-1, is drawn from each recording.
         seed: of the draw.
-        workers: threads and processes that decode.
-        mesh: as for `embedding.embed`.
 
     Returns:
         Their table and embeddings. A row has the `clip_id` and the metadata of the clip whose
@@ -77,16 +68,12 @@ def embed(
         write(dataset, folder, kind=kind, most=most, seed=seed)
     partitioning.wait_for_all(f"{folder} is written")
     frames = config.frames or int(records.read_index(dataset)["frames"].iloc[0])
-    one_frame = dataclasses.replace(config, frames=0, views=1)
     made_of = files.fingerprint(projector.fingerprint, "repeated", frames)
-    shown = dataclasses.replace(projector, fingerprint=made_of)
     embedding.embed(
         folder,
         out,
-        shown,
-        one_frame,
-        workers=workers,
-        mesh=mesh,
+        dataclasses.replace(projector, fingerprint=made_of),
+        dataclasses.replace(config, frames=0, views=1),
         shown=frames,
         label=f"embedding ({kind}s)",
     )
@@ -98,15 +85,14 @@ def write(
 ) -> bool:
     """Writes a dataset of single frames, each a clip of one frame.
 
-    Returns:
-        False if `folder` already holds exactly these frames.
+    Returns False if `folder` already holds exactly these frames.
 
     Raises:
         ValueError: the dataset has no clip of a class.
     """
     folder = epath.Path(folder)
-    made_of = records.read_manifest(dataset)["fingerprint"]
-    fingerprint = files.fingerprint(_VERSION, made_of, kind, most, seed)
+    made_of = (records.read_manifest(dataset)["fingerprint"], kind, most, seed)
+    fingerprint = files.fingerprint(_VERSION, *made_of)
     manifest = folder / records.MANIFEST_FILE
     if manifest.exists() and files.read_json(manifest).get("fingerprint") == fingerprint:
         return False
@@ -119,10 +105,9 @@ def write(
     if kind == "background":
         positions = positions[~pd.Series(videos[positions]).duplicated().to_numpy()]
     positions = positions[_draw(videos[positions], most, seed)]
-    stills = _backgrounds(source, positions) if kind == "background" else _frames(source, positions)
     writer = DatasetWriter(folder)
-    with tqdm.tqdm(stills, total=len(positions), desc=f"stills ({kind})", unit="still") as bar:
-        writer.write_shard(_SHARD, _encode(source, positions, iter(bar)))
+    with tqdm.tqdm(positions.tolist(), desc=f"single frames ({kind})", unit="frame") as bar:
+        writer.write_shard(_SHARD, _encode(source, bar, kind))
     writer.finish(fingerprint)
     return True
 
@@ -134,30 +119,20 @@ def _draw(videos: np.ndarray, most: int, seed: int) -> Int[np.ndarray, " drawn"]
     return np.sort(shuffled[np.argsort(turn, kind="stable")[:most]])
 
 
-Still = tuple[bytes, dict[str, Any]]  # a JPEG, and what differs from its clip's metadata
-
-
-def _frames(source: records.RecordSource, positions: np.ndarray) -> Iterator[Still]:
-    for position in positions.tolist():
-        jpegs = records.decode_example(source[position])["frames"]
-        yield bytes(jpegs[len(jpegs) // 2]), {}
-
-
-def _backgrounds(source: records.RecordSource, positions: np.ndarray) -> Iterator[Still]:
+def _encode(source: records.RecordSource, positions: Iterable[int], kind: str) -> Iterator[Encoded]:
+    """Yields the index row and the Example of each single frame."""
     videos = source.index["video"].to_numpy()
-    for video in videos[positions]:
-        background = backgrounds.read_median(source, np.flatnonzero(videos == video).tolist())
-        jpeg = simplejpeg.encode_jpeg(background, quality=_JPEG_QUALITY, colorsubsampling="444")
-        yield jpeg, {"clip_id": video, "start_frame": 0, "padded_frames": 0}
-
-
-def _encode(
-    source: records.RecordSource, positions: np.ndarray, stills: Iterator[Still]
-) -> Iterator[Encoded]:
-    """Yields the index row and the Example of each still."""
-    for position, (jpeg, changes) in zip(positions.tolist(), stills, strict=True):
+    for position in positions:
         row = source.index.iloc[position]
-        about = {name: row[name] for name in ("split", *records.METADATA)} | changes
+        about = {name: row[name] for name in ("split", *records.METADATA)}
+        if kind == "background":
+            own = np.flatnonzero(videos == row["video"]).tolist()
+            median = backgrounds.read_median(source, own)
+            jpeg = simplejpeg.encode_jpeg(median, quality=_JPEG_QUALITY, colorsubsampling="444")
+            about |= {"clip_id": row["video"], "start_frame": 0, "padded_frames": 0}
+        else:
+            jpegs = records.decode_example(source[position])["frames"]
+            jpeg = bytes(jpegs[len(jpegs) // 2])
         height, width = clips.frame_size(jpeg)
         about |= {"frames": 1, "height": height, "width": width}
         yield about, records.encode_example(about, [jpeg])

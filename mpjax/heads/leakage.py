@@ -6,8 +6,6 @@ recognise the animal, whose class is in the training data. The difference in acc
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from etils import epath
 from jaxtyping import Int
 
@@ -15,13 +13,12 @@ from mpjax.config import HeadConfig
 from mpjax.data import embeddings
 from mpjax.data.splits import Splits
 from mpjax.heads import logistic
-from mpjax.io import files
+from mpjax.io import files, parquet
 from mpjax.training import artifacts
 
 FILE = "leak.parquet"
 _FOLDS = 5
 _SEED = 0
-_META_KEY = b"mpjax"
 
 
 def demonstrate(
@@ -32,12 +29,6 @@ def demonstrate(
     Both use the same number of folds and all clips outside the split `drug`; all views of a clip
     are in one fold. Groups are dealt to the folds by class, so that each class is on both sides if
     it has enough groups.
-
-    Args:
-        embedded: all views of all clips.
-        splits: defines the group and the classes.
-        config: of the head.
-        l2: regularisation of the head.
 
     Returns:
         A row per clip: `clip_id`, `animal`, `cage`, `label` and the fine classes predicted by the
@@ -101,10 +92,8 @@ def write(directory: epath.PathLike, demonstration: pd.DataFrame | None, fingerp
     path = files.absolute(directory) / FILE
     if demonstration is None:
         path.unlink(missing_ok=True)
-        return
-    table = pa.Table.from_pandas(demonstration, preserve_index=False)
-    with files.write_aside(path) as aside, aside.open("wb") as out:
-        pq.write_table(table.replace_schema_metadata({_META_KEY: fingerprint}), out)
+    else:
+        parquet.write(path, demonstration, fingerprint)
 
 
 def read(directory: epath.PathLike) -> pd.DataFrame | None:
@@ -113,7 +102,6 @@ def read(directory: epath.PathLike) -> pd.DataFrame | None:
     heads_of = artifacts.read_metadata(directory)
     if heads_of is None or not path.exists():
         return None
-    with path.open("rb") as file:
-        table = pq.read_table(file)
-    made_for = (table.schema.metadata or {}).get(_META_KEY, b"").decode()
-    return table.to_pandas() if made_for == heads_of["fingerprint"] else None
+    if parquet.read_made_of(path) != heads_of["fingerprint"]:
+        return None
+    return parquet.read(path).to_pandas()

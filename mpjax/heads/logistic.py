@@ -9,7 +9,7 @@ that they leave out.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
@@ -34,25 +34,16 @@ _NOISE = 1e-10  # variance, as a share of the greatest, below which a direction 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingRows:
-    """The views of all clips that may be trained on.
+    """The views of all clips that may be trained on."""
 
-    Attributes:
-        embedding: float32 [n, d].
-        label: int [n], fine class.
-        fold: int [n], the fold in which the row is held out.
-        clip: int [n], the clip that the row is a view of.
-    """
-
-    embedding: Float[np.ndarray, "n d"]
-    label: Int[np.ndarray, "n"]
-    fold: Int[np.ndarray, "n"]
-    clip: Int[np.ndarray, "n"]
+    embedding: Float[np.ndarray, "n d"]  # float32
+    label: Int[np.ndarray, "n"]  # class
+    fold: Int[np.ndarray, "n"]  # in which the row is held out
+    clip: Int[np.ndarray, "n"]  # that the row is a view of
 
     def take(self, chosen: Bool[np.ndarray, "n"]) -> "TrainingRows":
         """Returns some of the rows."""
-        return TrainingRows(
-            self.embedding[chosen], self.label[chosen], self.fold[chosen], self.clip[chosen]
-        )
+        return TrainingRows(*(column[chosen] for column in vars(self).values()))
 
 
 def row_weights(
@@ -61,9 +52,6 @@ def row_weights(
     """Returns weights that sum to 1 over the rows outside `left_out`, and are 0 within.
 
     Every clip counts the same however many views it has; with `class_balanced`, every class too.
-
-    Raises:
-        ValueError: no row is left to train on.
     """
     used = ~np.isin(rows.fold, list(left_out))
     if not used.any():
@@ -103,25 +91,16 @@ def fit(
     eigenvectors. The variances of embeddings differ by orders of magnitude; without this, weak
     regularisations take several times as long.
 
-    Args:
-        rows: all training rows.
-        weight: sums to 1; 0 leaves a row out.
-        l2: regularisations.
-        num_classes: number of classes.
-        config: iterations and tolerance.
-
-    Returns:
-        Variables of one `LinearHead` per l2.
+    Weights sum to 1; 0 leaves a row out. Returns variables of one `LinearHead` per l2.
     """
     scaled, mean, std = standardise(rows.embedding, weight)
     variance, axes = _principal_axes(scaled * np.sqrt(weight)[:, None])
-    penalty = np.array(l2, np.float32)
     params = _minimise(
         scaled @ axes,
         rows.label,
         weight,
         variance,
-        penalty,
+        np.array(l2, np.float32),
         num_classes=num_classes,
         max_iterations=config.max_iterations,
         tolerance=config.tolerance,
@@ -221,13 +200,12 @@ def predict(
     variables: Variables, embedding: Float[np.ndarray, "n d"]
 ) -> Float[np.ndarray, "n classes"]:
     """Returns the logits of one fitted head, computed in float32."""
-    num_classes = variables["params"]["linear"]["bias"].shape[-1]
-    return np.array(_apply(num_classes)(variables, embedding))
+    return np.array(_apply(variables, embedding))
 
 
-@functools.cache
-def _apply(num_classes: int) -> Callable[[Variables, Any], Array]:
-    return jax.jit(LinearHead(num_classes).apply)
+@jax.jit
+def _apply(variables: Variables, embedding: Array) -> Array:
+    return LinearHead(variables["params"]["linear"]["bias"].shape[-1]).apply(variables, embedding)
 
 
 def average_views(
@@ -235,12 +213,8 @@ def average_views(
 ) -> Float[np.ndarray, "clips classes"]:
     """Averages probabilities over the views of a clip, in the log domain against underflow.
 
-    Args:
-        logits: of every view.
-        clip: the clip of every view; the views of a clip are adjacent.
-
-    Returns:
-        float32, the log of the averaged probabilities of every clip, in order.
+    The views of a clip are adjacent. Returns the log of the averaged probabilities of every clip,
+    in order, float32.
     """
     first = np.flatnonzero(np.diff(clip, prepend=clip[:1] - 1))
     views = np.diff(first, append=len(clip))
@@ -253,22 +227,18 @@ def log_loss(
     variables: Variables, rows: TrainingRows, left_out: LeftOut, *, class_balanced: bool
 ) -> float:
     """Returns the mean cross-entropy, weighted as in training, on the rows outside `left_out`."""
-    logits = predict(variables, rows.embedding)
-    log_p = jax.nn.log_softmax(logits, axis=-1)
-    weight = row_weights(rows, left_out, logits.shape[-1], class_balanced=class_balanced)
-    return float(-(weight @ np.asarray(log_p)[np.arange(len(weight)), rows.label]))
+    log_p = np.asarray(jax.nn.log_softmax(predict(variables, rows.embedding), axis=-1))
+    weight = row_weights(rows, left_out, log_p.shape[-1], class_balanced=class_balanced)
+    return float(-(weight @ log_p[np.arange(len(weight)), rows.label]))
 
 
 @dataclasses.dataclass(frozen=True)
 class FoldHeads:
-    """Heads by the fold that they were trained without; under `FINAL`, the one of all rows.
-
-    `losses` holds per head and candidate l2 the inner cross-validated log-loss; it is empty if
-    there was nothing to choose.
-    """
+    """Heads by the fold that they were trained without; under `FINAL`, the one of all rows."""
 
     heads: dict[int, Variables]
     l2: dict[int, float]
+    # Inner cross-validated log-loss per head and candidate l2; empty without a choice.
     losses: dict[int, dict[float, float]]
 
 
@@ -286,7 +256,6 @@ def fit_folds(
 
     Args:
         rows: training rows; l2 is chosen by cross-validation over their folds.
-        num_classes: number of classes.
         config: candidates and solver. A single l2 is used as it is.
         predicted: folds that need a head without them; their l2 comes from nested cross-validation.
         validation: the only fold to choose l2 on; no head is trained on it.
@@ -295,6 +264,7 @@ def fit_folds(
     targets: dict[int, LeftOut] = {fold: always | {fold} for fold in predicted}
     targets[FINAL] = always
     losses = {}
+    middle = sorted(config.l2)[len(config.l2) // 2]
     if len(config.l2) > 1:
         folds = sorted({int(fold) for fold in rows.fold})
         inner = {
@@ -310,21 +280,16 @@ def fit_folds(
             logging.warning(
                 "%d fold(s) of animals are too few to choose head.l2; using the middle one, %g",
                 len(folds),
-                _middle(config.l2),
+                middle,
             )
-    chosen = {}
-    for target, left_out in targets.items():
-        candidates = losses.get(left_out) or {_middle(config.l2): 0.0}
-        chosen[target] = min(candidates, key=candidates.__getitem__)
+    kept = {target: losses.get(left_out, {}) for target, left_out in targets.items()}
+    chosen = {
+        target: min(found, key=found.__getitem__, default=middle) for target, found in kept.items()
+    }
     wanted = {target: (left_out, chosen[target]) for target, left_out in targets.items()}
     fitted = fit_all(rows, wanted.values(), num_classes, config)
     heads = {target: fitted[problem] for target, problem in wanted.items()}
-    kept = {target: losses.get(left_out, {}) for target, left_out in targets.items()}
     return FoldHeads(heads, chosen, kept)
-
-
-def _middle(l2: Sequence[float]) -> float:
-    return sorted(l2)[len(l2) // 2]
 
 
 def _choice_losses(
@@ -342,14 +307,13 @@ def _choice_losses(
     held = {left_out for pairs in inner.values() for left_out, _ in pairs}
     fits = [(left_out, l2) for left_out in sorted(held, key=sorted) for l2 in config.l2]
     heads = fit_all(rows, fits, num_classes, config)
-    balanced = config.class_balanced
+
+    def loss(head: Variables, fold: int) -> float:
+        others = frozenset(folds) - {fold}
+        return log_loss(head, rows, others, class_balanced=config.class_balanced)
 
     def mean_loss(pairs: list[tuple[LeftOut, int]], l2: float) -> float:
-        losses = [
-            log_loss(heads[left_out, l2], rows, frozenset(folds) - {fold}, class_balanced=balanced)
-            for left_out, fold in pairs
-        ]
-        return float(np.mean(losses))
+        return float(np.mean([loss(heads[left_out, l2], fold) for left_out, fold in pairs]))
 
     return {
         target: {l2: mean_loss(pairs, l2) for l2 in config.l2} for target, pairs in inner.items()

@@ -37,15 +37,7 @@ def train(
 
     With `config.coarse`, the same on the coarse classes. Next to them it writes what a head like
     the final one predicts under a split of animals and under one of clips (`leakage.demonstrate`).
-
-    Args:
-        embedded: all views of all clips.
-        splits: splits, folds and classes.
-        config: candidates and solver.
-        out: folder of the checkpoint.
-
-    Returns:
-        False if `out` already holds exactly these heads.
+    Returns False if the folder `out` already holds exactly these heads.
 
     Raises:
         ValueError: a fine class has no clip to train on, or `config.coarse` is set for a cohort
@@ -128,11 +120,6 @@ def predict(
     predicts it, and the final one clips of the split `drug`. Probabilities are averaged over the
     views of a clip, as published.
 
-    Args:
-        embedded: all views of all clips.
-        splits: as in training.
-        directory: folder of the checkpoint.
-
     Returns:
         A row per clip: its metadata, split, fold, start_s, p [fine] and logits (log p); and
         p_coarse [coarse] if heads were trained on the coarse classes. Embedding and pixel
@@ -142,8 +129,7 @@ def predict(
         ValueError: the heads were trained on other embeddings or other animals.
     """
     variables = artifacts.restore(directory)
-    metadata = artifacts.read_metadata(directory)
-    _check_same(metadata, embedded, splits, where=directory)
+    _check_same(artifacts.read_metadata(directory), embedded, splits, where=directory)
     table = splits.add_folds(embedded.table)
     fold = predicting_fold(table, splits.scheme)
     clip = pd.factorize(table["clip_id"])[0]
@@ -169,14 +155,8 @@ def predict_by_every_head(
 ) -> tuple[tuple[str, ...], Float[np.ndarray, "heads clips fine"]]:
     """Predicts clips by all heads of a study, for recordings that none was trained on.
 
-    Args:
-        variables: of the checkpoint of a study's heads.
-        embedding: of all views.
-        clip: the clip of every view, ascending; the views of a clip are adjacent.
-
-    Returns:
-        Names of the heads (`fold_0`, …, `final` last), and the log of each head's probabilities,
-        averaged over the views of a clip.
+    `clip` is the clip of every view, ascending. Returns the names of the heads (`fold_0`, …,
+    `final` last), and the log of each head's probabilities, averaged over the views of a clip.
     """
     names = fine_heads(variables)
     log_p = [logistic.average_views(logistic.predict(variables[n], embedding), clip) for n in names]

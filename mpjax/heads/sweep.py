@@ -38,15 +38,8 @@ def run(
     training animals. Under folds they are evaluated on the first fold, whose animals then affect
     the choice: the column `judged_on` names it.
 
-    Args:
-        embedded: all views of all clips.
-        splits: splits, folds and classes.
-        config: the trials.
-        out: folder of `sweep.csv`.
-
     Returns:
-        The learning rate and weight decay with the best mean-class accuracy over seeds; of equal
-        ones, those with the lowest mean loss.
+        Learning rate and weight decay of the best trial by `summarise`.
 
     Raises:
         ValueError: there is nothing to train or to evaluate on.

@@ -6,16 +6,11 @@ BORIS 8 reads (tested with 8.27). A table of aggregated events, as BORIS exports
 for programs that read those.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
-FORMAT = "7.0"
-STATE = "State event"
-NOT_AVAILABLE = "NA"
-PLAYERS = 8  # of which the first shows the recording
 DECIMALS = 3  # of a time in s: BORIS's own resolution
 # What BORIS calls independent variables of an observation, from the cohort.
 VARIABLES = {
@@ -23,10 +18,7 @@ VARIABLES = {
     "drug": "text", "dose_mg_per_kg": "numeric", "minutes_post_dose": "numeric", "split": "text",
 }  # fmt: skip
 # Fields of a behaviour that stay empty.
-_BLANK: dict[str, Any] = dict.fromkeys(
-    ("key", "description", "color", "excluded", "coding map"), ""
-)
-_BLANK |= {"modifiers": {}}
+_BLANK = dict.fromkeys(("key", "description", "color", "excluded", "coding map"), "")
 
 
 def make_project(
@@ -44,12 +36,10 @@ def make_project(
     Args:
         bouts: `video, animal, start_s, stop_s, behaviour`, in order of time within a recording.
         recordings: a row per recording: `video`, `path` (of the file), `animal`, `fps`,
-            `duration_s`, `date` (ISO; '' where unknown) and what `VARIABLES` names.
+            `duration_s`, `date` (ISO; '' where unknown) and the columns in `VARIABLES`.
         behaviours: the ethogram, in order; each a state event.
-        name: of the project.
+        name, description, date: of the project; the date is ISO.
         category: of the behaviours.
-        description: where they come from.
-        date: of the project, ISO.
 
     Raises:
         ValueError: a bout of a recording or behaviour that is not listed.
@@ -65,13 +55,14 @@ def make_project(
         "project_date": date,
         "project_name": name,
         "project_description": description,
-        "project_format_version": FORMAT,
+        "project_format_version": "7.0",
         "subjects_conf": {
             str(i): {"key": "", "name": str(animal), "description": ""}
             for i, animal in enumerate(sorted(set(recordings["animal"])))
         },
         "behaviors_conf": {
-            str(i): {"type": STATE, "code": behaviour, "category": category} | _BLANK
+            str(i): {"type": "State event", "code": behaviour, "category": category}
+            | {"modifiers": {}, **_BLANK}
             for i, behaviour in enumerate(behaviours)
         },
         "observations": {
@@ -80,13 +71,8 @@ def make_project(
         },
         "behavioral_categories": [category],
         "independent_variables": {
-            str(i): {
-                "label": label,
-                "description": "from cohort.csv",
-                "type": kind,
-                "default value": "",
-                "possible values": "",
-            }
+            str(i): {"label": label, "description": "from cohort.csv", "type": kind}
+            | dict.fromkeys(("default value", "possible values"), "")
             for i, (label, kind) in enumerate(VARIABLES.items())
         },
         "coding_map": {},
@@ -109,8 +95,11 @@ def _observation(row: dict[str, Any], bouts: pd.DataFrame) -> dict[str, Any]:
         "media_scan_sampling_duration": 0,
         "image_display_duration": 1,
         "close_behaviors_between_videos": False,
-        "independent_variables": {label: _plain(row[label]) for label in VARIABLES},
-        "file": {str(i): [path] if i == 1 else [] for i in range(1, PLAYERS + 1)},
+        "independent_variables": {
+            label: "" if pd.isna(row[label]) else str(row[label]) for label in VARIABLES
+        },
+        # Of 8 players, the first shows the recording.
+        "file": {str(i): [path] if i == 1 else [] for i in range(1, 9)},
         "media_info": {
             "length": {path: float(row["duration_s"])},
             "fps": {path: float(row["fps"])},
@@ -124,28 +113,20 @@ def _observation(row: dict[str, Any], bouts: pd.DataFrame) -> dict[str, Any]:
 
 def _events(bouts: pd.DataFrame, fps: float) -> list[list[Any]]:
     """Returns starts and stops in order of time; of equal times the stop comes first."""
-    marks = []
-    for bout in bouts.itertuples():
-        for time, starts in ((bout.start_s, True), (bout.stop_s, False)):
-            rounded = round(float(time), DECIMALS)
-            event = [rounded, str(bout.animal), str(bout.behaviour), "", "", round(time * fps)]
-            marks.append((rounded, starts, event))
-    return [event for *_, event in sorted(marks, key=lambda mark: mark[:2])]
-
-
-def _plain(value: Any) -> str:
-    missing = value is None or (isinstance(value, float) and math.isnan(value))
-    return "" if missing else str(value)
+    stops_then_starts = [
+        [round(float(time), DECIMALS), str(animal), str(behaviour), "", "", round(time * fps)]
+        for column in ("stop_s", "start_s")
+        for time, animal, behaviour in zip(
+            bouts[column], bouts["animal"], bouts["behaviour"], strict=True
+        )
+    ]
+    return sorted(stops_then_starts, key=lambda event: event[0])
 
 
 def aggregate_events(
     bouts: pd.DataFrame, recordings: pd.DataFrame, *, category: str
 ) -> pd.DataFrame:
-    """Returns bouts under the headings of BORIS's export of aggregated events.
-
-    Args:
-        bouts, recordings, category: as in `make_project`.
-    """
+    """Returns bouts, as of `make_project`, under the headings of BORIS's aggregated events."""
     rows = bouts.merge(recordings.drop(columns="animal"), on="video", validate="many_to_one")
     start, stop = rows["start_s"].round(DECIMALS), rows["stop_s"].round(DECIMALS)
     columns: dict[str, Any] = {
@@ -157,9 +138,7 @@ def aggregate_events(
         "Time offset (s)": 0.0,
         "Media duration (s)": rows["duration_s"].round(DECIMALS),
         "FPS (frame/s)": rows["fps"].round(DECIMALS),
-    }
-    columns |= {name: rows[name] for name in VARIABLES}
-    columns |= {
+        **rows[list(VARIABLES)],
         "Subject": rows["animal"],
         "Behavior": rows["behaviour"],
         "Behavioral category": category,

@@ -27,44 +27,34 @@ if TYPE_CHECKING:
     from pynwb import NWBFile
 
 SEXES = {"m": "M", "male": "M", "f": "F", "female": "F"}
-MODULE = "behavior"
-CLIPS, BOUTS = "clips", "motif_bouts"
-_ISO_DATE = 10  # characters of YYYY-MM-DD
+_OF_BOUTS = {
+    "motif": "number of the motif, the most used one is 0; -1: none",
+    "unlike": "whether the windows are unlike any that the motifs were found in",
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """When a recording began: the time with its zone (UTC by default), its source, what it says."""
+    """When a recording began."""
 
-    time: datetime.datetime
-    basis: str
-    value: str
-
-
-_GIVEN = "given by the user when the file was written"
-_TAGGED = "creation time in the video file's own tags"
-_DATED = "date in cohort.csv; the time of day is unknown, so 00:00"
+    time: datetime.datetime  # with its zone, UTC by default
+    basis: str  # where it is known from
+    value: str  # what is written there
 
 
 @dataclasses.dataclass(frozen=True)
 class Session:
-    """The content of one file.
+    """The content of one file."""
 
-    Attributes:
-        recording: `video, path` (of the file), `animal, cage, sex, condition, day, drug,
-            dose_mg_per_kg, route, minutes_post_dose, split, fps, duration_s, width, height`.
-        start: of the recording.
-        clips: a row per clip, in order of time: `start_s`, `stop_s`, and further columns of text or
-            whole numbers.
-        p: by the name of their series: a description, the classes, and their probabilities.
-        bouts: `start_s, stop_s, motif` (may be missing) and `unlike`; None: without motifs.
-    """
-
+    # `video, path` (of the file), `animal, cage, sex, condition, day, drug, dose_mg_per_kg, route,
+    # minutes_post_dose, split, fps, duration_s, width, height`.
     recording: Mapping[str, Any]
     start: Start
+    # In order of time: `start_s`, `stop_s`, and further columns of text or whole numbers.
     clips: pd.DataFrame
+    # By the name of a series: a description, the classes, and their probabilities.
     p: Mapping[str, tuple[str, Sequence[str], Float[np.ndarray, "n classes"]]]
-    bouts: pd.DataFrame | None
+    bouts: pd.DataFrame | None  # `start_s, stop_s, motif` (may be missing), `unlike`; None: none
 
 
 def find_starts(recordings: pd.DataFrame, given: str) -> dict[str, Start]:
@@ -76,23 +66,21 @@ def find_starts(recordings: pd.DataFrame, given: str) -> dict[str, Start]:
         given: by the user, ISO 8601, for recordings of which neither is known; '': none.
 
     Raises:
-        ValueError: `given` is no date, or is missing and needed; the recordings are named.
+        ValueError: `given` is no date, or is missing and needed.
     """
-    fallback = None
-    if given:
-        try:
-            fallback = Start(_parse(given), _GIVEN, given)
-        except ValueError as error:
-            raise ValueError(
-                f"--session_start {given!r}: not ISO 8601, e.g. 2026-03-01T09:30:00+01:00"
-            ) from error
-    starts, unknown = {}, []
-    for row in recordings.itertuples():
-        found = _find_start(str(row.date), str(row.created)) or fallback
-        if found is None:
-            unknown.append(str(row.video))
-        else:
-            starts[str(row.video)] = found
+    try:
+        basis = "given by the user when the file was written"
+        fallback = Start(_parse(given), basis, given) if given else None
+    except ValueError as error:
+        raise ValueError(
+            f"--session_start {given!r}: not ISO 8601, e.g. 2026-03-01T09:30:00+01:00"
+        ) from error
+    found = {
+        str(row.video): _find_start(str(row.date), str(row.created)) or fallback
+        for row in recordings.itertuples()
+    }
+    starts = {video: start for video, start in found.items() if start}
+    unknown = [video for video in found if video not in starts]
     if unknown:
         raise ValueError(
             f"NWB needs to know when a recording began, and {len(unknown)} recording(s) have "
@@ -107,11 +95,10 @@ def _find_start(date: str, created: str) -> Start | None:
         tagged = _parse(created) if created else None
     except ValueError:
         tagged = None  # some cameras write no ISO 8601
-    if tagged and (not date or date == created[:_ISO_DATE]):
-        return Start(tagged, _TAGGED, created)
-    if date:
-        return Start(_parse(date), _DATED, date)
-    return None
+    if tagged and (not date or date == created[: len("YYYY-MM-DD")]):
+        return Start(tagged, "creation time in the video file's own tags", created)
+    dated = "date in cohort.csv; the time of day is unknown, so 00:00"
+    return Start(_parse(date), dated, date) if date else None
 
 
 def _parse(text: str) -> datetime.datetime:
@@ -128,21 +115,15 @@ def write(
     provenance: Any,
     age: str = "",
 ) -> epath.Path:
-    """Writes the file of one recording, aside then renamed.
+    """Writes the file of one recording, aside then renamed, and returns its path.
 
     Args:
         out: folder; the file goes to `sub-<animal>/sub-<animal>_ses-<video>.nwb` in it.
-        session: its content.
+        session: content of the file.
         identifier: of this content, unique among files.
         species: in Latin, e.g. "Mus musculus".
         provenance: JSON-serialisable; kept as the file's notes.
         age: of the animal, ISO 8601, e.g. P12W; '' where unknown.
-
-    Returns:
-        The path written.
-
-    Raises:
-        ImportError: pynwb is not installed.
     """
     try:
         import h5py
@@ -150,37 +131,27 @@ def write(
     except ImportError as error:
         raise ImportError("NWB files need the package pynwb: pip install 'mpjax[nwb]'") from error
 
-    animal, video = (str(session.recording[name]) for name in ("animal", "video"))
-    subject = f"sub-{_safe(animal)}"
-    path = epath.Path(out) / subject / f"{subject}_ses-{_safe(video)}.nwb"
-    content = _describe(session, identifier, provenance)
     row = session.recording
+    subject = f"sub-{_safe(row['animal'])}"
+    path = epath.Path(out) / subject / f"{subject}_ses-{_safe(row['video'])}.nwb"
+    content = _describe(session, identifier, provenance)
     content.subject = pynwb.file.Subject(
-        subject_id=animal,
+        subject_id=str(row["animal"]),
         species=species,
         sex=SEXES.get(str(row["sex"]).lower(), "U"),
         age=age or None,
         description=f"{_group(row)}; cage {row['cage'] or 'unknown'}; part {row['split']}",
     )
-    _add_video(content, session.recording, folder=path.parent)
+    _add_video(content, row, folder=path.parent)
     _add_probabilities(content, session)
-    clips, bouts = session.clips, session.bouts
-    columns = {
-        name: (f"{name} of the clip", clips[name].to_list())
-        for name in clips.columns.drop(["start_s", "stop_s"])
-    }
-    _add_intervals(content, CLIPS, "The clips that were classified.", clips, columns)
-    if bouts is not None:
+    extra = session.clips.columns.drop(["start_s", "stop_s"])
+    about = {name: f"{name} of the clip" for name in extra}
+    _add_intervals(content, "clips", "The clips that were classified.", session.clips, about)
+    if session.bouts is not None:
         what = "Runs of windows of one motif, found without labels by clustering embeddings."
-        motif = bouts["motif"].fillna(-1).astype(np.int64)
-        columns = {
-            "motif": ("number of the motif, the most used one is 0; -1: none", motif.to_list()),
-            "unlike": (
-                "whether the windows are unlike any that the motifs were found in",
-                bouts["unlike"].astype(bool).to_list(),
-            ),
-        }
-        _add_intervals(content, BOUTS, what, bouts, columns)
+        motif = session.bouts["motif"].fillna(-1).astype(np.int64)
+        bouts = session.bouts.assign(motif=motif, unlike=session.bouts["unlike"].astype(bool))
+        _add_intervals(content, "motif_bouts", what, bouts, _OF_BOUTS)
     buffer = io.BytesIO()  # HDF5 writes at random places, which a bucket does not allow
     with h5py.File(buffer, "w") as file, pynwb.NWBHDF5IO(file=file, mode="w") as writer:
         writer.write(content)
@@ -190,14 +161,10 @@ def write(
 
 
 def check_names(recordings: pd.DataFrame) -> None:
-    """Checks that no two recordings would be written to one file.
-
-    Raises:
-        ValueError: they would; both are named.
-    """
+    """Raises a ValueError if two recordings would be written to one file."""
     seen: dict[tuple[str, str], str] = {}
     for row in recordings.itertuples():
-        name = (_safe(str(row.animal)), _safe(str(row.video)))
+        name = (_safe(row.animal), _safe(row.video))
         other = seen.setdefault(name, str(row.video))
         if other != row.video:
             raise ValueError(
@@ -206,10 +173,9 @@ def check_names(recordings: pd.DataFrame) -> None:
             )
 
 
-def _safe(name: str) -> str:
+def _safe(name: Any) -> str:
     """Returns a name of letters, digits and hyphens, as DANDI requires; no suffix."""
-    stem = name.rsplit(".", 1)[0] if "/" in name or "." in name else name
-    return re.sub(r"[^A-Za-z0-9]+", "-", stem).strip("-") or "unnamed"
+    return re.sub(r"[^A-Za-z0-9]+", "-", str(name).rsplit(".", 1)[0]).strip("-") or "unnamed"
 
 
 def _describe(session: Session, identifier: str, provenance: Any) -> "NWBFile":
@@ -224,7 +190,7 @@ def _describe(session: Session, identifier: str, provenance: Any) -> "NWBFile":
         ),
         identifier=identifier,
         session_start_time=session.start.time,
-        session_id=_safe(str(row["video"])),
+        session_id=_safe(row["video"]),
         keywords=["pain", "behavior", "video", "machine learning"],
         experiment_description=(
             "Label-free analysis of pain from video: a frozen action space, a classifier of "
@@ -245,14 +211,14 @@ def _group(row: Mapping[str, Any]) -> str:
 def _pharmacology(row: Mapping[str, Any]) -> str:
     if not row["drug"]:
         return "untreated"
-    words = [str(row["drug"])]
-    if not np.isnan(row["dose_mg_per_kg"]):
-        words.append(f"{row['dose_mg_per_kg']:g} mg/kg")
-    if row["route"]:
-        words.append(str(row["route"]))
-    if not np.isnan(row["minutes_post_dose"]):
-        words.append(f"{row['minutes_post_dose']:g} min before")
-    return ", ".join(words)
+    dose, minutes = row["dose_mg_per_kg"], row["minutes_post_dose"]
+    words = (
+        row["drug"],
+        "" if np.isnan(dose) else f"{dose:g} mg/kg",
+        row["route"],
+        "" if np.isnan(minutes) else f"{minutes:g} min before",
+    )
+    return ", ".join(str(word) for word in words if word)
 
 
 def _add_video(content: "NWBFile", row: Mapping[str, Any], *, folder: epath.Path) -> None:
@@ -289,7 +255,7 @@ def _add_probabilities(content: "NWBFile", session: Session) -> None:
             timestamps=session.clips["start_s"].to_numpy(float),
             unit="probability",
         )
-    module = content.create_processing_module(MODULE, "What mpjax found in the video.")
+    module = content.create_processing_module("behavior", "What mpjax found in the video.")
     module.add(behaviour)
 
 
@@ -298,18 +264,22 @@ def _add_intervals(
     name: str,
     description: str,
     rows: pd.DataFrame,
-    columns: Mapping[str, tuple[str, list[Any]]],
+    about: Mapping[str, str],
 ) -> None:
-    """Adds a table of intervals with further columns: their descriptions and values."""
+    """Adds a table of the rows' times and of the columns that `about` describes."""
     from hdmf.common import VectorData
     from pynwb.epoch import TimeIntervals
 
-    whole = {
-        f"{each}_time": ("s from the recording's start", rows[f"{each}_s"].to_numpy(float))
-        for each in ("start", "stop")
-    } | dict(columns)
-    vectors = [
-        VectorData(name=each, description=about, data=values)
-        for each, (about, values) in whole.items()
+    columns = [
+        VectorData(
+            name=f"{edge}_time",
+            description="s from the recording's start",
+            data=rows[f"{edge}_s"].to_numpy(float),
+        )
+        for edge in ("start", "stop")
     ]
-    content.add_time_intervals(TimeIntervals(name=name, description=description, columns=vectors))
+    columns += [
+        VectorData(name=column, description=text, data=rows[column].to_list())
+        for column, text in about.items()
+    ]
+    content.add_time_intervals(TimeIntervals(name=name, description=description, columns=columns))

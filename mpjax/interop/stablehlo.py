@@ -4,7 +4,6 @@ Source: `jax.export`, https://docs.jax.dev/en/latest/export/export.html; `COMPAT
 guarantee.
 """
 
-import dataclasses
 import importlib.util
 import time
 from pathlib import Path
@@ -18,10 +17,8 @@ from jax import export
 from jaxtyping import Array, UInt8
 
 from mpjax.io import files
-from mpjax.models import swin
 from mpjax.models.classifier import LinearHead
 from mpjax.models.projector import Projector
-from mpjax.models.swin.config import SwinConfig
 
 MODEL, DESCRIPTION, LOADER = "model.stablehlo", "model.json", "load.py"
 PLATFORMS = ("cpu", "tpu", "cuda")
@@ -44,8 +41,8 @@ def write(
     """Writes the model, its description and its loader into a folder.
 
     Args:
-        out: the folder; files of an earlier export are replaced.
-        projector: of the study, of a form that lowers for all of `PLATFORMS`.
+        out: folder; files of an earlier export are replaced.
+        projector: of the study, in a form that lowers for all of `PLATFORMS`.
         heads: variables of `LinearHead` by name; their calibrated probabilities are averaged, as
             for any recording that none of them was trained on.
         clip: frames of a clip, and px of its sides.
@@ -53,7 +50,7 @@ def write(
         description: further entries of model.json.
 
     Returns:
-        The content of model.json: `description`, input, outputs, versions, bytes and seconds.
+        The content of model.json.
 
     Raises:
         ImportError: the package flatbuffers is missing.
@@ -62,11 +59,10 @@ def write(
         raise ImportError(
             "exporting the model needs the package flatbuffers: pip install 'mpjax[export]'"
         )
-    out = epath.Path(out)
+    out, (frames, size) = epath.Path(out), clip
     started = time.monotonic()
     exported = trace(projector, heads, clip=clip, temperature=temperature)
     content = bytes(exported.serialize())
-    frames, size = clip
     classes = _count_classes(heads)
     entries = {
         "format": FORMAT,
@@ -84,14 +80,10 @@ def write(
             },
         },
         "output": {
-            "p": (
-                f"float32 [b, {classes}]: probabilities of the classes, calibrated by the "
-                "temperature, the mean over the heads"
-            ),
-            "log_p": (
-                f"float32 [b, {len(heads)}, {classes}]: of each head, before calibration; average "
-                "them over several views of a clip by load.average_views"
-            ),
+            "p": f"float32 [b, {classes}]: probabilities of the classes, calibrated by the "
+            "temperature, the mean over the heads",
+            "log_p": f"float32 [b, {len(heads)}, {classes}]: of each head, before calibration; "
+            "average them over several views of a clip by load.average_views",
             "embedding": f"float32 [b, {projector.embedding_dim}]",
         },
         "platforms": list(exported.platforms),
@@ -102,10 +94,10 @@ def write(
         "bytes": len(content),
         "seconds_to_export": round(time.monotonic() - started, 1),
     }
-    with files.write_aside(out / MODEL) as aside:
-        aside.write_bytes(content)
-    with files.write_aside(out / LOADER) as aside:
-        aside.write_text(Path(__file__).with_name("stablehlo_loader.py").read_text())
+    loader = Path(__file__).with_name("stablehlo_loader.py").read_bytes()
+    for name, data in ((MODEL, content), (LOADER, loader)):
+        with files.write_aside(out / name) as aside:
+            aside.write_bytes(data)
     files.write_json(out / DESCRIPTION, entries)
     return entries
 
@@ -131,14 +123,6 @@ def trace(
     (batch,) = export.symbolic_shape("b")
     clips = jax.ShapeDtypeStruct((batch, frames, size, size, 3), jnp.uint8)
     return export.export(jax.jit(score), platforms=PLATFORMS)(clips)
-
-
-def portable(projector: Projector) -> Projector:
-    """Returns the projector in a form that every platform lowers: for a Video Swin, plain XLA."""
-    if not isinstance(projector.config, SwinConfig):
-        return projector
-    config = dataclasses.replace(projector.config, attention_impl="xla", scan=False)
-    return swin.make_projector(config, projector.params, projector.classes)
 
 
 def _count_classes(heads: dict[str, Any]) -> int:

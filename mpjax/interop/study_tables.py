@@ -39,7 +39,6 @@ def list_recordings(read: Predictions, about: pd.DataFrame, root: str) -> pd.Dat
     """Returns a row per recording: what the cohort and its file say of it, and its path.
 
     Args:
-        read: the predictions.
         about: of the dataset, as `mpjax.data.video_metadata` reads it.
         root: folder of the videos; empty: that of the cohort's table.
 
@@ -59,7 +58,7 @@ def list_recordings(read: Predictions, about: pd.DataFrame, root: str) -> pd.Dat
     lost = [path for path in rows["path"] if not epath.Path(path).exists()]
     if lost:
         print(
-            f"{len(lost)} video(s) are not where the written files look for them, first {lost[0]}; "
+            f"{len(lost)} video(s) are not where the written files expect them, first {lost[0]}; "
             "give their folder with --videos"
         )
     return rows
@@ -73,23 +72,16 @@ def write_boris(
     *,
     frames: int,
 ) -> None:
-    """Writes a BORIS project of predicted classes and one of motifs, with their events.
+    """Writes a BORIS project of predicted classes and one of motifs, if any, with their events.
 
-    Args:
-        read: the predictions.
-        motifs: None: no project of motifs.
-        recordings: of `list_recordings`.
-        out: folder to write.
-        frames: of a clip.
+    `recordings` are those of `list_recordings`; clips have `frames` frames.
     """
     bouts, classes = tables.list_class_bouts(read, frames=frames)
     parts = {"classes": (bouts.rename(columns={"class": "behaviour"}), list(classes))}
     if motifs:
         bouts = tables.list_bouts(motifs)
-        state = bouts["motif"].fillna(-1).astype(int)
-        bouts["behaviour"] = list(map(tables.name_motif, state.to_list()))
-        names = [*map(tables.name_motif, range(motifs.count)), tables.UNLIKE]
-        parts["motifs"] = (bouts, names)
+        bouts["behaviour"] = bouts["motif"].fillna(-1).astype(int).map(tables.name_motif)
+        parts["motifs"] = (bouts, list(map(tables.name_motif, [*range(motifs.count), -1])))
     now = datetime.datetime.now().isoformat(timespec="seconds")
     for name, (bouts, behaviours) in parts.items():
         bouts = _within(bouts, recordings)
@@ -130,9 +122,7 @@ def write_nwb(
 
     Args:
         read, motifs, recordings, out, frames: as for `write_boris`.
-        session_start: ISO 8601, for recordings whose date is unknown; '': none.
-        species: in Latin.
-        age: of the animals, ISO 8601; '': unknown.
+        session_start, species, age: as for `nwb.find_starts` and `nwb.write`.
 
     Raises:
         ValueError: the start of a recording is unknown, or two would share a file.

@@ -15,12 +15,8 @@ from etils import epath
 from mpjax.analysis.classification.calibration import calibrate
 from mpjax.analysis.motifs import usage
 from mpjax.analysis.motifs.codebook import Assigned
-from mpjax.analysis.motifs.usage import Measure
 from mpjax.analysis.predictions import Predictions
 from mpjax.io.files import write_aside
-
-UNLIKE = "unlike"  # name of a bout without a motif
-BOUT = ("video", "animal", "start_s", "stop_s")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,9 +30,6 @@ class Motifs:
 
 def flatten_predictions(read: Predictions) -> pd.DataFrame:
     """Returns a row per clip: metadata, predicted class, probabilities; no embedding.
-
-    Args:
-        read: the predictions.
 
     Returns:
         The scalar columns of predictions.parquet; `class`, the true one ('': none); `predicted` and
@@ -83,19 +76,13 @@ def list_bouts(motifs: Motifs) -> pd.DataFrame:
     """
     bouts = _bouts(motifs)
     state = bouts.pop("state")
-    unlike = state < 0
-    return bouts.assign(motif=state.astype("Int64").mask(unlike), unlike=unlike)
+    return bouts.assign(motif=state.astype("Int64").mask(state < 0), unlike=state < 0)
 
 
 def list_class_bouts(read: Predictions, *, frames: int) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Returns bouts of the predicted class (coarse where there is one), and the classes.
 
-    Args:
-        read: the predictions.
-        frames: of a clip.
-
-    Returns:
-        `video, animal, start_s, stop_s, class`: a row per run of clips of one predicted class.
+    A row per run of clips, of `frames` each: `video, animal, start_s, stop_s, class`.
     """
     task = "coarse" if read.taxonomy.coarse else "fine"
     classes = getattr(read.taxonomy, task)
@@ -114,10 +101,9 @@ def _bouts(motifs: Motifs) -> pd.DataFrame:
     for (video, animal), own in recordings.items():
         mine = Assigned(*(field[own] for field in motifs.assigned))
         found = usage.segments(motifs.windows.iloc[own], mine, str(video), motifs=motifs.count)
-        rows += [
-            (video, animal, round(start, 6), round(stop, 6), state) for start, stop, state in found
-        ]
-    return pd.DataFrame(rows, columns=[*BOUT, "state"])
+        for start, stop, state in found:
+            rows.append((video, animal, round(start, 6), round(stop, 6), state))
+    return pd.DataFrame(rows, columns=["video", "animal", "start_s", "stop_s", "state"])
 
 
 def flatten_usage(motifs: Motifs) -> pd.DataFrame:
@@ -128,39 +114,26 @@ def flatten_usage(motifs: Motifs) -> pd.DataFrame:
         `bout_length[motif]` (s), `bouts_per_minute[motif]` and `transition[from>to]` (1/min).
     """
     measured = usage.measure_recordings(motifs.windows, motifs.assigned, motifs=motifs.count)[0]
-    names = [_name(measure) for measure in measured.measures]
+    names = []
+    for each in measured.measures:
+        to = "" if each.to is None else f">{each.to}"
+        names.append(each.kind if each.motif is None else f"{each.kind}[{each.motif}{to}]")
     values = pd.DataFrame(measured.values, columns=names, index=measured.table.index)
     return pd.concat([measured.table, values], axis=1)
 
 
-def _name(measure: Measure) -> str:
-    if measure.motif is None:
-        return measure.kind
-    to = "" if measure.to is None else f">{measure.to}"
-    return f"{measure.kind}[{measure.motif}{to}]"
-
-
 def name_motif(motif: int) -> str:
     """Returns what a motif is called as a behaviour: `motif 7`; of -1: `unlike`."""
-    return UNLIKE if motif < 0 else f"motif {motif}"
+    return "unlike" if motif < 0 else f"motif {motif}"
 
 
 def write_table(folder: epath.PathLike, name: str, table: pd.DataFrame) -> None:
-    """Writes a table as `name.csv` and `name.parquet`, each aside then renamed.
-
-    Args:
-        folder: to write into.
-        name: of the files.
-        table: plain columns; what is missing is an empty cell.
-    """
-    csv, parquet = io.StringIO(), io.BytesIO()
-    table.to_csv(csv, index=False)
-    table.to_parquet(parquet, index=False)
+    """Writes plain columns as `name.csv` and `name.parquet`, each aside then renamed."""
     folder = epath.Path(folder)
     with write_aside(folder / f"{name}.csv") as aside:
-        aside.write_text(csv.getvalue())
+        aside.write_text(table.to_csv(index=False))
     with write_aside(folder / f"{name}.parquet") as aside:
-        aside.write_bytes(parquet.getvalue())
+        aside.write_bytes(table.to_parquet(index=False))
 
 
 def pack_results(
@@ -173,13 +146,7 @@ def pack_results(
     """Writes what a lab keeps of a study as one zip archive.
 
     It holds predictions.csv (of every clip, as `mpjax export` writes it), recordings.csv (the means
-    of its probabilities), windows.csv (where motifs were found), and whole files.
-
-    Args:
-        path: of the archive.
-        read: the predictions.
-        whole: files that are packed as they are.
-        windows: the table of windows and their motifs; None: without.
+    of its probabilities), windows.csv (`windows` with their motifs, if given), and `whole` files.
     """
     clips = flatten_predictions(read)
     tables = {"predictions.csv": clips, "recordings.csv": _average_recordings(clips)}

@@ -28,22 +28,14 @@ _VISIBLE = 3.0  # grey levels, mean of a cell: twice the coding noise of an empt
 
 
 def contrast(members: Bool[np.ndarray, " classes"]) -> Float[np.ndarray, " classes"]:
-    """Returns weights that make mean(members) - mean(others) of the logits.
-
-    Raises:
-        ValueError: none or all of the classes are members.
-    """
+    """Returns weights of the logits that make mean(members) - mean(others), neither empty."""
     if members.all() or not members.any():
         raise ValueError(f"{members.sum()} of {len(members)} classes form no contrast")
     return (members / members.sum() - ~members / (~members).sum()).astype(np.float32)
 
 
 def cell_index(shape: tuple[int, int, int], grid: tuple[int, int, int]) -> Int[np.ndarray, "t h w"]:
-    """Returns for every pixel of a clip [t, h, w] the number of its cell in a grid.
-
-    Raises:
-        ValueError: there are more cells than pixels along an axis.
-    """
+    """Returns for every pixel of a clip [t, h, w] the number of its cell, none without a pixel."""
     if any(cells > size for cells, size in zip(grid, shape, strict=True)):
         raise ValueError(f"grid {grid} is finer than the clip {shape}; choose fewer cells")
     t, y, x = (np.arange(size) * cells // size for size, cells in zip(shape, grid, strict=True))
@@ -53,17 +45,11 @@ def cell_index(shape: tuple[int, int, int], grid: tuple[int, int, int]) -> Int[n
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Explainer:
-    """A frozen projector and its heads as functions of a clip's pixels, compiled once per shape.
-
-    Attributes:
-        projector: any.
-        batch_size: altered copies of the clip that are classified at once; limits the memory.
-        gradient_batch: the same for gradients, which keep the activations of every layer.
-    """
+    """A frozen projector and its heads as functions of a clip's pixels, compiled once per shape."""
 
     projector: Projector
-    batch_size: int = 8
-    gradient_batch: int = 2
+    batch_size: int = 8  # altered copies of the clip classified at once; limits the memory
+    gradient_batch: int = 2  # the same for gradients, which keep the activations of every layer
 
     def logits(self, params: Any, head: Any, clips: Array) -> Float[Array, "b classes"]:
         """Classifies clips (uint8, or normalised floats): a pure function, for use in `jax.jit`."""
@@ -81,13 +67,8 @@ class Explainer:
     ) -> Float[np.ndarray, "t h w"]:
         """Attributes score(clip) - score(background) to the pixels, summed over their channels.
 
-        Args:
-            head: variables of a `LinearHead`.
-            clip: as embedded.
-            background: the baseline, shown in every frame.
-            weights: of the logits in the score.
-            steps: points on the straight path from background to clip, in the middle of equal
-                parts.
+        `weights` are those of the logits in the score; `steps` are points on the straight path
+        from background to clip, in the middle of equal parts.
 
         Source: Sundararajan, Taly & Yan (2017), Axiomatic Attribution for Deep Networks
             (arXiv 1703.01365), equations 1 and 3.
@@ -140,21 +121,13 @@ class Explainer:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Subject:
-    """A clip to explain, with the head that predicted it.
-
-    Attributes:
-        explainer: of the projector.
-        head: variables of the `LinearHead` that predicted the clip.
-        clip: as embedded.
-        background: the same without the animal.
-        wanted: cells along t, h, w; along a shorter axis, one per frame or pixel.
-    """
+    """A clip to explain, with the head that predicted it."""
 
     explainer: Explainer
-    head: Any
-    clip: UInt8[np.ndarray, "t h w 3"]
-    background: UInt8[np.ndarray, "h w 3"]
-    wanted: tuple[int, ...]
+    head: Any  # variables of a `LinearHead`
+    clip: UInt8[np.ndarray, "t h w 3"]  # as embedded
+    background: UInt8[np.ndarray, "h w 3"]  # the same without the animal
+    wanted: tuple[int, ...]  # cells along t, h, w; along a shorter axis, one per frame or pixel
 
     @property
     def grid(self) -> tuple[int, int, int]:
@@ -194,22 +167,18 @@ class Subject:
 
 @dataclasses.dataclass(frozen=True)
 class Attribution:
-    """Which parts of a clip are evidence for a class.
+    """Which parts of a clip are evidence for a class."""
 
-    Attributes:
-        cells: importance of each cell by `gradients`, by `occlusion`, and, for comparison, how much
-            it differs from the background (`difference`), whatever the network computes from it.
-        maps: per pixel, smoothed, signed: `gradients`, `occlusion` and, if known, `pain` (by
-            occlusion); cells are shown where there is something to erase in them.
-        ends: logits of the clip and of its background.
-        figures: `score` and `score_background`; `p_background`, the probability of the class in
-            the empty chamber; `gap`, the sum of the gradients minus the difference of the scores,
-            which vanishes with more steps; `erased`, the number of cells tried one by one.
-    """
-
+    # Importance of each cell by `gradients`, by `occlusion`, and, for comparison, `difference`: how
+    # much it differs from the background, whatever the network computes from it.
     cells: dict[str, Float[np.ndarray, " cells"]]
+    # Per pixel, smoothed, signed: `gradients`, `occlusion` and, if known, `pain` (by occlusion);
+    # cells are shown where there is something to erase in them.
     maps: dict[str, Float[np.ndarray, "t h w"]]
-    ends: Float[np.ndarray, "2 classes"]
+    ends: Float[np.ndarray, "2 classes"]  # logits of the clip and of its background
+    # `score` and `score_background`; `p_background`, the probability of the class in the empty
+    # chamber; `gap`, the sum of the gradients minus the difference of the scores, which vanishes
+    # with more steps; `erased`, the number of cells tried one by one.
     figures: dict[str, Any]
 
 
@@ -228,11 +197,8 @@ def attribute(
     appears twice in the clip, or that counts only together. A cell that looks like the background
     is not erased: nothing would change.
 
-    Args:
-        subject: the clip.
-        members: the head's classes to explain.
-        pain: those that are pain; its score is the logit of their probability.
-        steps: of the gradients' path.
+    `members` are the head's classes to explain; `pain` those that are pain, whose score is the
+    logit of their probability.
     """
     weights, index, grid = contrast(members), subject.index, subject.grid
     tried = np.flatnonzero(subject.difference >= _VISIBLE)
@@ -260,8 +226,8 @@ def attribute(
         "occlusion": smooth_cells(cells["occlusion"], index, grid) * subject.visible,
     }
     if pain is not None:
-        by_cell = drops(_log_odds(logits, pain))
-        maps["pain"] = smooth_cells(by_cell, index, grid) * subject.visible
+        log_odds = logsumexp(logits[:, pain], axis=1) - logsumexp(logits[:, ~pain], axis=1)
+        maps["pain"] = smooth_cells(drops(log_odds), index, grid) * subject.visible
     figures = {
         "score": float(scores[0]),
         "score_background": float(scores[1]),
@@ -270,13 +236,6 @@ def attribute(
         "erased": len(tried),
     }
     return Attribution(cells, maps, logits[:2], figures)
-
-
-def _log_odds(
-    logits: Float[np.ndarray, "n classes"], members: Bool[np.ndarray, " classes"]
-) -> Float[np.ndarray, " n"]:
-    """Returns the logit of the total probability of `members`."""
-    return logsumexp(logits[:, members], axis=1) - logsumexp(logits[:, ~members], axis=1)
 
 
 def _batches(rows: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, int]]:

@@ -35,23 +35,14 @@ _MAX_FPS = 8.0  # shown; a clip of half a second is slowed down
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Task:
-    """The classes to explain: the coarse ones if the cohort has them, else the fine ones.
-
-    Attributes:
-        classes: their names.
-        p: of every clip.
-        label: class of every clip; -1: none.
-        prefix: of the names of the heads that predicted them.
-        members: which of the head's classes make up each of them.
-        pain: which of the head's classes are pain; None if that is not known.
-    """
+    """The classes to explain: the coarse ones if the cohort has them, else the fine ones."""
 
     classes: tuple[str, ...]
-    p: Float[np.ndarray, "n classes"]
-    label: Int[np.ndarray, " n"]
-    prefix: str
-    members: Bool[np.ndarray, "classes head"]
-    pain: Bool[np.ndarray, " head"] | None
+    p: Float[np.ndarray, "n classes"]  # of every clip
+    label: Int[np.ndarray, " n"]  # of every clip; -1: none
+    prefix: str  # of the names of the heads that predicted them
+    members: Bool[np.ndarray, "classes head"]  # which of the head's classes make up each of them
+    pain: Bool[np.ndarray, " head"] | None  # the head's classes that are; None if not known
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,14 +65,7 @@ def explain(
 ) -> dict[str, Any]:
     """Explains clips of a study; writes an animation and a JSON file each to `out`.
 
-    Args:
-        embedded: the clips' embeddings.
-        splits: of the study.
-        projector: the one that made these embeddings.
-        config: how many clips, and how.
-        dataset: folder of the records.
-        heads: folder of the heads.
-        out: folder of the files; those of other clips or heads in it are removed.
+    Files of other clips or heads in the folder `out` are removed.
 
     Returns:
         For metrics.json: `classes`; `pain`, whether that is known; `check` and `curves` of
@@ -143,46 +127,34 @@ def plan_task(table: pd.DataFrame, taxonomy: Taxonomy) -> Task:
 def choose(table: pd.DataFrame, task: Task, config: SaliencyConfig) -> list[Chosen]:
     """Chooses held-out clips: per class the most confident right and wrong ones; some at random.
 
-    Clips come from different animals as far as possible. Of more classes than
-    `config.max_clips` allows for, some are drawn by seed.
-
-    Args:
-        table: predictions, a row per clip.
-        task: what is explained.
-        config: counts and seed.
+    Clips come from different animals where possible. Of more classes than `config.max_clips`
+    allows for, some are drawn by seed. `table` holds the predictions, a row per clip.
     """
     generator = np.random.default_rng(config.seed)
     tested = ((table["split"] == "test") & (task.label >= 0)).to_numpy()
     named = task.p.argmax(axis=1)
     shuffled = generator.permutation(len(table))  # breaks ties
     by_surety = shuffled[np.argsort(-task.p.max(axis=1)[shuffled], kind="stable")]
-    picker = _Picker(table["animal"].to_numpy(), config.max_clips)
-    for k in generator.permutation(len(task.classes)):
-        own = tested & (task.label == k)
-        picker.take(by_surety[(own & (named == k))[by_surety]], config.correct_per_class, "right")
-        picker.take(by_surety[(own & (named != k))[by_surety]], config.incorrect_per_class, "wrong")
-    picker.take(shuffled[tested[shuffled]], config.random_clips, "drawn")
-    shown = [each for each in picker.chosen if each.kind != "drawn"]
-    shown.sort(key=lambda each: (task.label[each.row], each.kind))
-    return shown + [each for each in picker.chosen if each.kind == "drawn"]
+    animals = table["animal"].to_numpy()
+    chosen: list[Chosen] = []
 
-
-class _Picker:
-    """Takes clips in order, if possible of animals that were not taken yet."""
-
-    def __init__(self, animals: np.ndarray, most: int):
-        self.chosen: list[Chosen] = []
-        self._animals = animals
-        self._most = most
-
-    def take(self, rows: Int[np.ndarray, " k"], count: int, kind: str) -> None:
-        for _ in range(min(count, self._most - len(self.chosen))):
-            used = [each.row for each in self.chosen]
+    def take(rows: Int[np.ndarray, " k"], count: int, kind: str) -> None:
+        """Takes clips in order, if possible of animals that were not taken yet."""
+        for _ in range(min(count, config.max_clips - len(chosen))):
+            used = [each.row for each in chosen]
             left = rows[~np.isin(rows, used)]
-            fresh = left[~np.isin(self._animals[left], self._animals[used])]
+            fresh = left[~np.isin(animals[left], animals[used])]
             if not len(left):
                 return
-            self.chosen.append(Chosen(int((fresh if len(fresh) else left)[0]), kind))
+            chosen.append(Chosen(int((fresh if len(fresh) else left)[0]), kind))
+
+    for k in generator.permutation(len(task.classes)):
+        own = tested & (task.label == k)
+        take(by_surety[(own & (named == k))[by_surety]], config.correct_per_class, "right")
+        take(by_surety[(own & (named != k))[by_surety]], config.incorrect_per_class, "wrong")
+    chosen.sort(key=lambda each: (task.label[each.row], each.kind))
+    take(shuffled[tested[shuffled]], config.random_clips, "drawn")
+    return chosen
 
 
 class _Study:
@@ -198,14 +170,13 @@ class _Study:
         table: pd.DataFrame,
         task: Task,
     ):
-        self._config = config
+        self._config, self._source = config, source
         self._embedded, self._table, self._task = embedded, table, task
         self._variables = artifacts.restore(heads)
-        self._source = source
         self._views = embedded.views
         self._chambers: dict[tuple[int, int, int], np.ndarray | None] = {}
         self._explainer = attribution.Explainer(
-            _plain_form(projector), config.batch_size, max(1, config.batch_size // 4)
+            swin.plain_form(projector), config.batch_size, max(1, config.batch_size // 4)
         )
         heads_of = artifacts.read_metadata(heads)["fingerprint"]
         decisive = (config.grid, config.steps, config.levels, config.random, config.seed)
@@ -277,8 +248,7 @@ class _Study:
         rows = np.flatnonzero(table["clip_id"] == clip_id)
         starts = len(self._views.starts(int(index["frames"].iloc[position])))
         crops = len(rows) // starts // self._views.rotations
-        as_filmed = table["view"].to_numpy()[rows] // crops % self._views.rotations == 0
-        rows = rows[as_filmed]
+        rows = rows[table["view"].to_numpy()[rows] // crops % self._views.rotations == 0]
         scores = logistic.predict(head, self._embedded.embedding[rows]) @ weights
         return position, int(table["view"].iloc[rows[scores.argmax()]])
 
@@ -294,22 +264,7 @@ class _Study:
             self._chambers[place] = backgrounds.read_chamber(
                 self._source, spatial, crop, height=height, width=width
             )
+        chamber = self._chambers[place]
         median = backgrounds.read_median(self._source, positions.tolist())
         cut = backgrounds.cut(median, spatial, crop)
-        chamber = self._chambers[place]
         return (cut, False) if chamber is None else backgrounds.remove_animal(cut, chamber)
-
-
-def _plain_form(projector: Projector) -> Projector:
-    """Returns a Video Swin in its plain XLA form, other projectors unchanged.
-
-    The form that is blocked for a CPU's caches crashed XLA's kernels (jaxlib 0.10.2) in the
-    gradient with respect to the pixels of several clips.
-    """
-    if not isinstance(projector.config, swin.SwinConfig):
-        return projector
-    network = dataclasses.replace(projector.config, attention_impl="xla")
-    return dataclasses.replace(
-        swin.make_projector(network, projector.params, projector.classes),
-        fingerprint=projector.fingerprint,
-    )

@@ -31,12 +31,7 @@ def measure(
 ) -> dict[str, Any]:
     """Measures the probability of the explained class while cells are erased in every order.
 
-    Args:
-        subject: the clip.
-        found: its maps.
-        members: which of the head's classes make up the explained one.
-        config: levels, and how many random orders.
-        clip_id: of the clip.
+    `members` are the head's classes that make up the explained one.
 
     Returns:
         Per map {"deletion", "insertion"}, curves over the share of cells erased or shown; `random`
@@ -60,11 +55,8 @@ def measure(
         }
         for name in found.cells
     }
-    random = [curve for name, curve in curves.items() if name.startswith("random ")]
-    both["random"] = {
-        "deletion": [curve.tolist() for curve in random],
-        "insertion": [curve[::-1].tolist() for curve in random],
-    }
+    random = np.array([curve for name, curve in curves.items() if name.startswith("random ")])
+    both["random"] = {"deletion": random.tolist(), "insertion": random[:, ::-1].tolist()}
     return both
 
 
@@ -96,8 +88,7 @@ def summarise(
     Args:
         rows: of the clips, each with its `curves`.
         groups: the animal (or cage) of each clip.
-        unit: name of a group.
-        config: levels and seed.
+        unit: what a group is called.
 
     Returns:
         `check`: per map and test, `better` (how much its area improves on the mean of the random

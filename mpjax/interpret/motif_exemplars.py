@@ -35,19 +35,16 @@ def make(
 ) -> bool:
     """Writes animations of every motif and `gallery.json` into a folder.
 
+    Files of another gallery in the folder `out` are removed. Returns False if it already holds
+    exactly this gallery.
+
     Args:
         windows: of `mpjax.data.windows.cut`, with the name of their `class` ('' for none).
         assigned: of each window its motif, the distance to the motif's centre, and whether it is
             unlike every motif.
-        dataset: folder of the records.
-        views: of the embeddings.
         projector: that embedded them; its native head, if any, names actions that motifs resemble.
         count: animations per motif.
         made_of: fingerprint of the codebook.
-        out: folder; files of another gallery in it are removed.
-
-    Returns:
-        False if `out` already holds exactly this gallery.
     """
     out = epath.Path(out)
     stamp = files.fingerprint(_VERSION, made_of, count, projector.fingerprint)
@@ -129,11 +126,9 @@ def read(out: epath.PathLike) -> dict[int, dict] | None:
         return None
     galleries = {}
     for each in files.read_json(out / FILE)["motifs"]:
-        shown = [
+        each["pictures"] = [
             {"src": animation.data_uri((out / one["file"]).read_bytes()), "caption": one["caption"]}
             for one in each["pictures"]
         ]
-        galleries[each["motif"]] = {"pictures": shown}
-        if "moves_like" in each:  # a motif without any window has none
-            galleries[each["motif"]]["moves_like"] = each["moves_like"]
+        galleries[each.pop("motif")] = each
     return galleries

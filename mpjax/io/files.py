@@ -78,19 +78,15 @@ def write_aside(path: epath.PathLike) -> Iterator[epath.Path]:
             f"{path.parent}: no space left on the disk, so {path.name} was not written"
         ) from error
     finally:
-        if aside.exists():
-            aside.unlink()
+        aside.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def write_folder_aside(path: epath.PathLike) -> Iterator[epath.Path]:
-    """Yields a temporary folder next to `path` to fill; renames it to `path` on success.
-
-    Args:
-        path: a local folder, new or empty.
+    """Yields a temporary folder next to a local `path` to fill; renames it to `path` on success.
 
     Raises:
-        FileExistsError: there is something at `path` already.
+        FileExistsError: there is something at `path` already, other than an empty folder.
         OSError: the folder cannot be made.
     """
     path = stores.ready(path)
@@ -117,13 +113,8 @@ def write_json(path: epath.PathLike, value: Any) -> None:
 
 
 def read_json(path: epath.PathLike) -> Any:
-    """Reads a JSON file.
-
-    Raises:
-        ValueError: the file is not JSON; the message names it.
-    """
-    path = epath.Path(path)
+    """Reads a JSON file; raises ValueError, with its name, if it is not JSON."""
     try:
-        return json.loads(path.read_text())
+        return json.loads(epath.Path(path).read_text())
     except ValueError as error:
         raise ValueError(f"{path}: not JSON ({error}); delete it to make it again") from error

@@ -1,5 +1,6 @@
 """Parquet tables that record, in the file's metadata, what they were made of."""
 
+import contextlib
 from collections.abc import Callable
 
 import pandas as pd
@@ -21,21 +22,13 @@ def write(path: epath.PathLike, table: pa.Table | pd.DataFrame, made_of: str) ->
 
 
 def read_made_of(path: epath.PathLike) -> str:
-    """Returns what a table was made of; '' if its file does not say.
-
-    Raises:
-        ValueError: not a Parquet file.
-    """
+    """Returns what a table was made of; '' if its file does not say; ValueError: not Parquet."""
     with epath.Path(path).open("rb") as source:
         return (pq.read_schema(source).metadata or {}).get(_KEY, b"").decode()
 
 
 def read(path: epath.PathLike) -> pa.Table:
-    """Reads a table.
-
-    Raises:
-        ValueError: not a Parquet file.
-    """
+    """Reads a table; raises ValueError if the file is not Parquet."""
     with epath.Path(path).open("rb") as source:
         return pq.read_table(source)
 
@@ -44,13 +37,9 @@ def read_or_make(
     path: epath.PathLike, made_of: str, make: Callable[[], pd.DataFrame]
 ) -> pd.DataFrame:
     """Reads the table at `path`, if it was made of the same; else makes and writes it."""
-    path = epath.Path(path)
-    if path.exists():
-        try:
-            if read_made_of(path) == made_of:
-                return read(path).to_pandas()
-        except pa.ArrowInvalid:
-            pass  # damaged: made again
+    with contextlib.suppress(FileNotFoundError, pa.ArrowInvalid):  # missing or damaged: made again
+        if read_made_of(path) == made_of:
+            return read(path).to_pandas()
     table = make()
     write(path, table, made_of)
     return table

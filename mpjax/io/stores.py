@@ -93,24 +93,17 @@ def read_ranges(ranges: Sequence[Range]) -> list[bytes]:
     """Reads several ranges of files of one disk or store, of a store all at once."""
     if not ranges or not is_remote(ranges[0][0]):
         return [read_range(*each) for each in ranges]
-    paths, starts, lengths = zip(*ranges, strict=True)
-    ends = [start + length for start, length in zip(starts, lengths, strict=True)]
-    return filesystem(paths[0]).cat_ranges(
-        [os.fspath(path) for path in paths], list(starts), ends, on_error="raise"
-    )
+    each = [(os.fspath(path), start, start + length) for path, start, length in ranges]
+    paths, starts, ends = map(list, zip(*each, strict=True))
+    return filesystem(paths[0]).cat_ranges(paths, starts, ends, on_error="raise")
 
 
 def open_binary(path: epath.PathLike, *, block_bytes: int = 1 << 20) -> Any:
     """Opens a file to read parts of it; an object is fetched by blocks, of which few are kept."""
     if not is_remote(path):
         return epath.Path(path).open("rb")
-    return filesystem(path).open(
-        os.fspath(path),
-        "rb",
-        block_size=block_bytes,
-        cache_type="blockcache",
-        cache_options={"maxblocks": _BLOCKS_KEPT},
-    )
+    options = {"cache_type": "blockcache", "cache_options": {"maxblocks": _BLOCKS_KEPT}}
+    return filesystem(path).open(os.fspath(path), "rb", block_size=block_bytes, **options)
 
 
 def sizes(folder: epath.PathLike) -> dict[str, int]:
@@ -125,11 +118,7 @@ def sizes(folder: epath.PathLike) -> dict[str, int]:
 
 
 def version(path: epath.PathLike) -> str:
-    """Returns text that changes when a file does: a store's checksum, else size and time.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-    """
+    """Returns text that changes when a file does: a store's checksum, else size and time."""
     if not is_remote(path):
         stat = epath.Path(path).stat()
         return f"{stat.length}|{stat.mtime}"
@@ -159,11 +148,7 @@ def local_copy(folder: epath.PathLike) -> Iterator[epath.Path]:
 
 
 def put_file(local: epath.PathLike, path: epath.PathLike) -> None:
-    """Copies a local file to an object; readers see the old object or all of the new one.
-
-    Raises:
-        OSError: it cannot be written; the message names it.
-    """
+    """Copies a local file to an object; readers see the old object or all of the new one."""
     try:
         filesystem(path).put_file(os.fspath(local), os.fspath(path))
     except OSError as error:
@@ -183,14 +168,9 @@ def put_folder(local: epath.PathLike, folder: epath.PathLike) -> None:
 def move_folder(source: epath.PathLike, target: epath.PathLike, *, mark: str) -> None:
     """Replaces a folder of a store by another; its mark shows that it is complete.
 
-    The target's mark is removed first and written last, so that a folder with a mark is complete.
-    If the process is killed, the source or the target still has its mark and all its files.
-    Objects are copied within the store.
-
-    Args:
-        source: folder with the file `mark` in it.
-        target: folder; what is in it is removed.
-        mark: name of the file whose presence means that a folder is complete.
+    The target's mark, a file in the folder, is removed first and written last, so that a folder
+    with a mark is complete. If the process is killed, the source or the target still has its mark
+    and all its files. What was in the target is removed. Objects are copied within the store.
     """
     store = filesystem(source)
     source, target = os.fspath(source), os.fspath(target)
@@ -214,10 +194,8 @@ def _remove(store: Any, path: str, *, recursive: bool = False) -> None:
 class Outbox:
     """A local folder for code that writes local files only; `send` copies them to a store.
 
-    As a context it yields the path, and sends the files unless there was an exception.
-
-    Attributes:
-        path: of the local folder: the target itself, or a temporary one.
+    As a context it yields the path, and sends the files unless there was an exception. `path` is
+    of the local folder: the target itself, or a temporary one.
     """
 
     def __init__(self, folder: epath.PathLike) -> None:

@@ -10,9 +10,6 @@ class LinearHead(nn.Module):
 
     Standardisation belongs to the head, because it is fitted on the training animals alone. Its
     statistics are a collection of their own, `scaler`: never trained by gradients.
-
-    Attributes:
-        num_classes: number of fine classes.
     """
 
     num_classes: int

@@ -1,7 +1,7 @@
 """Low-rank adapters (LoRA, arXiv 2106.09685) of a frozen Video Swin.
 
-Adapters are a small pytree of their own, beside the frozen weights, and `merge` is a pure function
-of both. Train them alone, with a head, by differentiating with respect to these two: the frozen
+Adapters are a small pytree of their own, and `merge` is a pure function of them and of the frozen
+weights. Train them alone, with a head, by differentiating with respect to these two: the frozen
 weights are an argument, and have neither gradients nor a state of the optimiser.
 
     def loss(trained, frozen, clips):
@@ -13,8 +13,9 @@ weights are an argument, and have neither gradients nor a state of the optimiser
 The arithmetic is that of the Universal Action Space (arXiv 2602.09518) and its public code.
 """
 
+import itertools
 import re
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -36,22 +37,10 @@ TARGETS: dict[str, tuple[str, ...]] = {
 STAGES = ("all", "first", "last")
 
 
-class _Block(NamedTuple):
-    stage: int
-    number: int
-
-    @property
-    def name(self) -> str:
-        return f"stage{self.stage}_block{self.number}"
-
-
 def init(config: LoraConfig, params: Any, key: PRNGKeyArray) -> Any:
     """Draws adapters that leave the network as it is: A from N(0, 1), B = 0, as published.
 
-    Args:
-        config: hyperparameters.
-        params: those of `VideoSwin`; their shapes alone are read.
-        key: random key.
+    Of `params`, those of `VideoSwin`, only the shapes are read.
 
     Returns:
         Per block and layer, `{"stage0_block0": {"q": {"a": [inputs, rank], "b": [rank, outputs]}}}`
@@ -65,12 +54,13 @@ def init(config: LoraConfig, params: Any, key: PRNGKeyArray) -> Any:
     if config.stages not in STAGES:
         raise ValueError(f"lora.stages {config.stages!r}: choose {', '.join(STAGES)}")
     adapters: dict[str, Any] = {}
-    places = [
-        (block, layer) for block in _blocks(config, params) for layer in TARGETS[config.targets]
-    ]
+    places = list(itertools.product(_blocks(config, params), TARGETS[config.targets]))
     for (block, layer), own_key in zip(places, jax.random.split(key, len(places)), strict=True):
-        inputs, outputs = _sizes(params[block.name], layer)
-        adapters.setdefault(block.name, {})[layer] = {
+        width, hidden = params[block]["fc1"]["kernel"].shape
+        inputs, outputs = {"fc1": (width, hidden), "fc2": (hidden, width)}.get(
+            layer, (width, width)
+        )
+        adapters.setdefault(block, {})[layer] = {
             "a": jax.random.normal(own_key, (inputs, config.rank)),
             "b": jnp.zeros((config.rank, outputs)),
         }
@@ -83,36 +73,24 @@ def merge(params: Any, adapters: Any, config: LoraConfig) -> Any:
     With Delta = alpha / rank * A B, the q, k, v and MLP layers x W + b become x (W + Delta) + b.
     The published `lora_o` reads the output of its layer: (x W + b)(I + Delta).
 
-    Args:
-        params: those of `VideoSwin`.
-        adapters: laid out as `init` does.
-        config: of the adapters.
-
     Returns:
-        Parameters laid out as `params`; differentiable with respect to `adapters`.
+        Parameters laid out as `params`, those of `VideoSwin`; differentiable with respect to
+        `adapters`.
 
     Raises:
         ValueError: the adapters have another rank than `config`.
     """
     merged = dict(params)
     for block, layers in adapters.items():
-        updates = {
-            layer: _update(pair["a"], pair["b"], config, f"{block}/{layer}")
-            for layer, pair in layers.items()
-        }
+        updates = {}
+        for layer, pair in layers.items():
+            if (rank := pair["a"].shape[1]) != config.rank:
+                raise ValueError(
+                    f"adapter {block}/{layer} has rank {rank}, the config says {config.rank}"
+                )
+            updates[layer] = config.alpha / config.rank * _product(pair["a"], pair["b"])
         merged[block] = _merge_block(params[block], updates)
     return merged
-
-
-def _update(
-    a: Float[Array | np.ndarray, "inputs rank"],
-    b: Float[Array | np.ndarray, "rank outputs"],
-    config: LoraConfig,
-    name: str,
-) -> Float[Array, "inputs outputs"]:
-    if a.shape[1] != config.rank:
-        raise ValueError(f"adapter {name} has rank {a.shape[1]}, the config says {config.rank}")
-    return config.alpha / config.rank * _product(a, b)
 
 
 def _merge_block(block: Any, updates: dict[str, Array]) -> Any:
@@ -140,18 +118,9 @@ def _product(
     return jnp.einsum("...d,do->...o", x, y, precision=jax.lax.Precision.HIGHEST)
 
 
-def _blocks(config: LoraConfig, params: Any) -> list[_Block]:
+def _blocks(config: LoraConfig, params: Any) -> list[str]:
     found = [re.fullmatch(r"stage(\d+)_block(\d+)", name) for name in params]
-    blocks = sorted(_Block(int(match[1]), int(match[2])) for match in found if match)
-    last = blocks[-1].stage
+    blocks = sorted((int(match[1]), int(match[2])) for match in found if match)
+    last = blocks[-1][0]
     stages = {"all": range(last + 1), "first": (0,), "last": (last,)}[config.stages]
-    return [block for block in blocks if block.stage in stages]
-
-
-def _sizes(block: Any, layer: str) -> tuple[int, int]:
-    """Returns the inputs and outputs of an adapter."""
-    if layer in ("fc1", "fc2"):
-        inputs, outputs = block[layer]["kernel"].shape
-        return inputs, outputs
-    width = block["fc1"]["kernel"].shape[0]
-    return width, width
+    return [f"stage{stage}_block{number}" for stage, number in blocks if stage in stages]

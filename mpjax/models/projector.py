@@ -30,40 +30,25 @@ MAX_NORMALISED = 20.0
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Projector:
-    """A frozen network that maps clips to embeddings, with its weights and input normalisation.
+    """A frozen network that maps clips to embeddings, with its weights and input normalisation."""
 
-    Attributes:
-        name: the network's name, e.g. "i3d".
-        fingerprint: hash of all that decides the embeddings (see `fingerprint_params`).
-        embedding_dim: length d of an embedding.
-        num_classes: classes of the native head; None without one.
-        params: the weights, one plain pytree.
-        apply: pure `(params, clips float32 normalised [b, t, h, w, 3]) -> Outputs`, in float32.
-        mean: per channel, subtracted from uint8 clips (range 0-255).
-        std: per channel, divides what is left.
-        classes: names of the native head's classes, in its order; None where unknown.
-        config: hyperparameters of the network, where it can be trained further; else None.
-    """
-
-    name: str
-    fingerprint: str
+    name: str  # of the network, e.g. "i3d"
+    fingerprint: str  # hash of all that decides the embeddings, see `fingerprint_params`
     embedding_dim: int
-    num_classes: int | None
-    params: Any
+    num_classes: int | None  # of the native head; None without one
+    params: Any  # one plain pytree
+    # Pure `(params, clips float32 normalised [b, t, h, w, 3]) -> Outputs`, in float32.
     apply: Callable[[Any, Array], Outputs]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    classes: tuple[str, ...] | None = None
-    config: Any = None
+    mean: tuple[float, float, float]  # per channel, subtracted from uint8 clips (range 0-255)
+    std: tuple[float, float, float]  # per channel, divides what is left
+    classes: tuple[str, ...] | None = None  # of the native head, in its order; None where unknown
+    config: Any = None  # hyperparameters, where the network can be trained further
 
     def __call__(self, clips: Shaped[Array | np.ndarray, "..."]) -> Float[Array, "b d"]:
-        """Embeds clips; compiled once per shape.
+        """Embeds clips, in float32; compiled once per shape.
 
         Args:
             clips: [b, t, h, w, 3], RGB; uint8 in 0-255, or floating point already normalised.
-
-        Returns:
-            Float32 embeddings [b, d].
 
         Raises:
             ValueError: clips of another shape or type, not finite, or plainly not normalised.
@@ -71,16 +56,10 @@ class Projector:
         return self._embed_jitted(self.params, _checked(clips))
 
     def logits(self, clips: Shaped[Array | np.ndarray, "..."]) -> Float[Array, "b classes"]:
-        """Classifies clips by the network's native head.
-
-        Args:
-            clips: as for `__call__`.
-
-        Returns:
-            Float32 logits [b, num_classes].
+        """Classifies clips, as for `__call__`, by the network's native head.
 
         Raises:
-            ValueError: the weights carry no head, or clips are faulty as for `__call__`.
+            ValueError: the weights carry no head, or the clips are faulty.
         """
         if self.num_classes is None:
             raise ValueError(f"the weights of projector {self.name!r} carry no classification head")
@@ -89,12 +68,7 @@ class Projector:
     def embed(
         self, params: Any, clips: UInt8[Array, "b t h w 3"] | Float[Array, "b t h w 3"]
     ) -> Float[Array, "b d"]:
-        """Embeds clips as a pure, unchecked function of the weights, for use inside `jax.jit`.
-
-        Args:
-            params: weights laid out as `self.params`, in any sharding.
-            clips: uint8 in 0-255, or floating point already normalised.
-        """
+        """Embeds clips as a pure, unchecked function of the weights, for use inside `jax.jit`."""
         return self.apply(params, self.normalise(clips))[0]
 
     def normalise(
@@ -118,11 +92,10 @@ def normalise(
     std: tuple[float, ...],
 ) -> Float[Array, "b t h w 3"]:
     """Returns uint8 clips less `mean`, over `std` (of each channel); others as they are."""
+    pixels = clips.astype(jnp.float32)
     if clips.dtype != jnp.uint8:
-        return clips.astype(jnp.float32)
-    return (clips.astype(jnp.float32) - jnp.asarray(mean, jnp.float32)) / jnp.asarray(
-        std, jnp.float32
-    )
+        return pixels
+    return (pixels - jnp.asarray(mean, jnp.float32)) / jnp.asarray(std, jnp.float32)
 
 
 def load_projector(
@@ -145,8 +118,8 @@ def load_projector(
             "kinetics400" and "random", else "swin".
         seed: of random weights.
         dtype: compute type, "float32" or "bfloat16"; embeddings are float32 either way.
-        attention_impl: of the module's `ATTENTION_IMPLS`; "auto": as suits the machine.
-        architecture: of random weights of a kind whose `load` takes it; None: the default one.
+        attention_impl: one of the module's `ATTENTION_IMPLS`; "auto": as suits the machine.
+        architecture: of random weights of a kind whose `load` takes it.
 
     Raises:
         ValueError: a kind, weights, dtype or attention that does not exist, named with the choices;
@@ -183,8 +156,8 @@ def _chosen_options(
         choices = getattr(module, "ATTENTION_IMPLS", ("auto",))
         if attention_impl not in choices:
             raise ValueError(
-                f"projector kind {kind!r} has no attention_impl {attention_impl!r}; choose "
-                f"{', '.join(choices)}"
+                f"projector kind {kind!r} has no attention_impl {attention_impl!r}; "
+                f"choose {', '.join(choices)}"
             )
         options["attention_impl"] = attention_impl
     if architecture not in (None, ArchitectureConfig()):
@@ -198,14 +171,9 @@ def _chosen_options(
 
 
 def fingerprint_params(params: Any, *config: Any) -> str:
-    """Hashes weights (paths, shapes, types and bytes) and JSON-serialisable `config`.
+    """Hashes weights (paths, shapes, types and bytes) to 16 hex digits.
 
-    Args:
-        params: pytree of arrays.
-        *config: whatever else decides the embeddings: kind, hyperparameters, compute type.
-
-    Returns:
-        16 hex digits.
+    `config` is whatever else decides the embeddings, e.g. hyperparameters; JSON-serialisable.
     """
     digest = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):

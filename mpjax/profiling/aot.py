@@ -42,10 +42,7 @@ class DoesNotFit(Exception):
 
 
 def devices_of(topology: str) -> list[Any]:
-    """Returns the devices of a TPU topology, to compile for.
-
-    Args:
-        topology: generation and shape of the slice, e.g. "v5e:4x4" or "v5p:2x2x4".
+    """Returns the devices of a TPU topology, e.g. "v5e:4x4" or "v5p:2x2x4", to compile for.
 
     Raises:
         ImportError: libtpu, the compiler, is not installed.
@@ -90,11 +87,6 @@ def abstract_projector(
     return dataclasses.replace(swin.make_projector(network, {}), params=params)
 
 
-def attention_on_tpu(config: ProjectorConfig) -> str:
-    """Returns what `SwinConfig.chosen_attention` returns on a TPU."""
-    return "xla" if config.attention_impl == "auto" else config.attention_impl
-
-
 def choose_programs(config: StudyConfig, names: Sequence[str]) -> tuple[str, ...]:
     """Returns the programs to compile for a study: `names`, or all that it runs on clips.
 
@@ -102,43 +94,36 @@ def choose_programs(config: StudyConfig, names: Sequence[str]) -> tuple[str, ...
         ValueError: the study has no program of that name.
     """
     choices = PROGRAMS if config.train.what in _ON_CLIPS else ("embed",)
-    for name in names:
-        if name not in choices:
-            raise ValueError(
-                f"no program {name!r} with config.train.what={config.train.what}; choose "
-                f"{', '.join(choices)}"
-            )
+    if unknown := [name for name in names if name not in choices]:
+        raise ValueError(
+            f"no program {unknown[0]!r} with config.train.what={config.train.what}; choose "
+            f"{', '.join(choices)}"
+        )
     return tuple(names) or choices
 
 
 def lower(
     name: str, config: StudyConfig, mesh: Mesh, *, attention_impl: str, scan: bool = False
 ) -> jax.stages.Lowered:
-    """Lowers a program of `PROGRAMS` for a mesh.
+    """Lowers a program of `PROGRAMS` for a mesh, which must divide its batch.
 
     `attention_impl` is that of a Video Swin; with `scan`, its deep stages are loops, as on TPUs.
-
-    Raises:
-        ValueError: there is no such program, or the mesh does not divide its batch.
     """
     choose_programs(config, [name])
     projector = abstract_projector(config.projector, attention_impl=attention_impl, scan=scan)
+    arguments: tuple[Any, ...]
     if name == "embed":
-        program, arguments = _embed_program(config, projector, mesh)
+        whole = partitioning.replicated(mesh)
+        params = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=whole), projector.params
+        )
+        batch = _batch(config, dataset.round_up(config.projector.batch_size, mesh), mesh)
+        program, arguments = dataset.embed_program(projector, mesh), (params, batch["clips"])
     else:
         program, arguments = _step_program(name, config, projector, mesh)
     # Not earlier: under the mesh, JAX would compute on devices that are not present.
     with jax.set_mesh(mesh):
         return program.lower(*arguments)
-
-
-def _embed_program(config: StudyConfig, projector: Projector, mesh: Mesh) -> tuple[Any, tuple]:
-    whole = partitioning.replicated(mesh)
-    params = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=whole), projector.params
-    )
-    batch = _batch(config, dataset.round_up(config.projector.batch_size, mesh), mesh)
-    return dataset.embed_program(projector, mesh), (params, batch["clips"])
 
 
 def _step_program(
@@ -187,7 +172,6 @@ def compile_costs(
 
     Raises:
         DoesNotFit: the chips' memory is too small.
-        ValueError: as `lower`.
     """
     lowered = lower(name, config, mesh, attention_impl=attention_impl, scan=scan)
     try:
@@ -203,15 +187,10 @@ def compile_costs(
 
 def model_flops(name: str, config: StudyConfig) -> float:
     """Counts the FLOPs of a program per clip as its model defines them, without recomputation."""
-    train = dataclasses.replace(
-        config.train,
-        batch_size=1,
-        remat=False,
-        optim=dataclasses.replace(config.train.optim, accumulate=1),
-    )
+    optim = dataclasses.replace(config.train.optim, accumulate=1)
     plain = dataclasses.replace(
         config,
-        train=train,
+        train=dataclasses.replace(config.train, batch_size=1, remat=False, optim=optim),
         projector=dataclasses.replace(config.projector, batch_size=1),
         mesh=MeshConfig(),
     )
@@ -230,10 +209,11 @@ def report(name: str, config: StudyConfig, topology: str) -> costs.Report:
     choose_programs(config, [name])
     costs.chip_of(topology)
     mesh = partitioning.make_mesh(config.mesh, devices_of(topology))
+    attention = config.projector.attention_impl
+    if attention == "auto":
+        attention = "xla"  # as `SwinConfig.chosen_attention` returns on a TPU
     start = time.perf_counter()
-    measured = compile_costs(
-        name, config, mesh, attention_impl=attention_on_tpu(config.projector), scan=True
-    )
+    measured = compile_costs(name, config, mesh, attention_impl=attention, scan=True)
     size = config.train.batch_size
     if name == "embed":
         size = dataset.round_up(config.projector.batch_size, mesh)

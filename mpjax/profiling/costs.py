@@ -12,19 +12,13 @@ GIB = 2**30
 
 @dataclasses.dataclass(frozen=True)
 class Chip:
-    """A generation of TPU, per chip.
+    """A generation of TPU, per chip."""
 
-    Attributes:
-        hbm_bytes: main memory.
-        flops: peak of bfloat16 arithmetic, 1/s.
-        hbm_bandwidth: of main memory, bytes/s.
-        ici_bandwidth: over all links to other chips together, bytes/s. Only an axis that forms a
-            ring uses all of its links: on v5e and v6e, one of 16 chips.
-    """
-
-    hbm_bytes: float
-    flops: float
-    hbm_bandwidth: float
+    hbm_bytes: float  # main memory
+    flops: float  # peak of bfloat16 arithmetic, 1/s
+    hbm_bandwidth: float  # of main memory, bytes/s
+    # Over all links to other chips together, bytes/s. Only an axis that forms a ring uses all of
+    # its links: on v5e and v6e, one of 16 chips.
     ici_bandwidth: float
 
 
@@ -64,27 +58,16 @@ class Traffic:
 
 @dataclasses.dataclass(frozen=True)
 class Costs:
-    """What one run of a program takes, per chip.
+    """What one run of a program takes, per chip."""
 
-    Attributes:
-        arguments: bytes of main memory.
-        outputs: bytes; those that reuse the memory of arguments do not count.
-        temporary: bytes.
-        code: bytes of the program itself.
-        flops: as the compiler counts them, with recomputation.
-        hbm_bytes: read from and written to main memory, see `hlo_work.memory_traffic`.
-        bytes_accessed: as the compiler counts them, in main and vector memory together.
-        collectives: by kind.
-    """
-
-    arguments: float
-    outputs: float
+    arguments: float  # bytes of main memory, as the next three
+    outputs: float  # those that reuse the memory of arguments do not count
     temporary: float
-    code: float
-    flops: float
-    hbm_bytes: float
-    bytes_accessed: float
-    collectives: dict[str, Traffic]
+    code: float  # the program itself
+    flops: float  # as the compiler counts them, with recomputation
+    hbm_bytes: float  # read from and written to main memory, see `hlo_work.memory_traffic`
+    bytes_accessed: float  # as the compiler counts them, in main and vector memory together
+    collectives: dict[str, Traffic]  # by kind
 
     @property
     def memory(self) -> float:
@@ -98,18 +81,12 @@ class Roofline:
 
     Padding in the matrix units is not counted: an attention head of 32 features takes the time of
     128 there, so that attention takes up to four times its share of `compute`.
-
-    Attributes:
-        compute: at the peak of bfloat16 arithmetic.
-        hbm: at the full bandwidth of main memory.
-        ici: at the full bandwidth of all links.
-        mfu: upper bound of the model FLOPs utilisation, 0 to 1.
     """
 
-    compute: float
-    hbm: float
-    ici: float
-    mfu: float
+    compute: float  # at the peak of bfloat16 arithmetic
+    hbm: float  # at the full bandwidth of main memory
+    ici: float  # at the full bandwidth of all links
+    mfu: float  # upper bound of the model FLOPs utilisation, 0 to 1
 
     @property
     def seconds(self) -> float:
@@ -167,27 +144,16 @@ def roofline(costs: Costs, chip: Chip, *, model_flops: float) -> Roofline:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What a program costs on each chip of a topology.
+    """What a program costs on each chip of a topology."""
 
-    Attributes:
-        program: of `aot.PROGRAMS`.
-        topology: see `aot.devices_of`.
-        mesh: size of its axes.
-        fully_sharded: see `partitioning.shardings`.
-        clips: per chip, in one run of the program.
-        model_flops: per clip; see `aot.model_flops`.
-        costs: per chip.
-        seconds: compile time.
-    """
-
-    program: str
-    topology: str
-    mesh: dict[str, int]
-    fully_sharded: bool
-    clips: float
-    model_flops: float
+    program: str  # of `aot.PROGRAMS`
+    topology: str  # see `aot.devices_of`
+    mesh: dict[str, int]  # size of its axes
+    fully_sharded: bool  # see `partitioning.shardings`
+    clips: float  # per chip, in one run of the program
+    model_flops: float  # per clip; see `aot.model_flops`
     costs: Costs
-    seconds: float
+    seconds: float  # compile time
 
     @property
     def chip(self) -> Chip:
@@ -197,8 +163,7 @@ class Report:
     @property
     def roofline(self) -> Roofline:
         """Lower bounds of the program's time."""
-        flops = self.clips * self.model_flops
-        return roofline(self.costs, self.chip, model_flops=flops)
+        return roofline(self.costs, self.chip, model_flops=self.clips * self.model_flops)
 
     @property
     def fits(self) -> bool:
@@ -221,13 +186,10 @@ class Report:
             f"{one.count:.0f} {kind} of {one.bytes / 1e6:.1f} MB in total"
             for kind, one in sorted(own.collectives.items())
         )
-        parts = {
-            "arguments": own.arguments,
-            "outputs": own.outputs,
-            "temporary": own.temporary,
-            "program": own.code,
-        }
-        memory = ", ".join(f"{name} {size / GIB:.2f}" for name, size in parts.items())
+        memory = (
+            f"arguments {own.arguments / GIB:.2f}, outputs {own.outputs / GIB:.2f}, "
+            f"temporary {own.temporary / GIB:.2f}, program {own.code / GIB:.2f}"
+        )
         return "\n".join(
             (
                 f"{self.program}, {self.topology}: mesh {self.mesh}"

@@ -8,13 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 # Names in XLA's text; an asynchronous one counts at its "-start", not again at its "-done".
-COLLECTIVES = (
-    "all-reduce",
-    "all-gather",
-    "reduce-scatter",
-    "all-to-all",
-    "collective-permute",
-)
+COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 
 _ARRAY = re.compile(r"\b([a-z]\w*)\[([\d,]*)\](\{[^}]*\})?")
 _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) .*\{$")
@@ -30,19 +24,12 @@ _CHANNEL = re.compile(r"\bchannel_id=(\d+)")
 
 @dataclasses.dataclass(frozen=True)
 class Collective:
-    """A collective operation, on one device.
+    """A collective operation, on one device."""
 
-    Attributes:
-        kind: of `COLLECTIVES`.
-        group: number of devices that take part.
-        bytes: of the whole array: what each device ends with (all-gather) or starts from (others).
-        times: how often it runs; more than 1 in a loop.
-    """
-
-    kind: str
-    group: int
-    bytes: int
-    times: int
+    kind: str  # of `COLLECTIVES`
+    group: int  # number of devices that take part
+    bytes: int  # of the whole array that each device starts from; for all-gather, ends with
+    times: int  # how often it runs; more than 1 in a loop
 
     @property
     def sent_bytes(self) -> float:
@@ -51,9 +38,8 @@ class Collective:
         By ring algorithms, which are optimal: Patarasuk and Yuan, doi 10.1016/j.jpdc.2008.09.002.
         """
         others = (self.group - 1) / self.group
-        return self.bytes * {"all-reduce": 2 * others, "collective-permute": 1}.get(
-            self.kind, others
-        )
+        factors = {"all-reduce": 2 * others, "collective-permute": 1}
+        return self.bytes * factors.get(self.kind, others)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,34 +59,22 @@ class Instruction:
 
 
 class Run(NamedTuple):
-    """An operation in the place where it runs.
-
-    Attributes:
-        instruction: the operation.
-        times: how often it runs; more than 1 in a loop.
-        types: of the values of its computation, by their names.
-        fused: it is in a fusion, so that its values are in no memory.
-        scattering: it is in a computation that scatters its sum.
-        computations: of the program, by their names.
-    """
+    """An operation in the place where it runs."""
 
     instruction: Instruction
-    times: int
-    types: Mapping[str, str]
-    fused: bool
-    scattering: bool
-    computations: Mapping[str, list[Instruction]]
+    times: int  # how often it runs; more than 1 in a loop
+    types: Mapping[str, str]  # of the values of its computation, by their names
+    fused: bool  # it is in a fusion, so that its values are in no memory
+    scattering: bool  # it is in a computation that scatters its sum
+    computations: Mapping[str, list[Instruction]]  # of the program, by their names
 
 
 def collectives(text: str, devices: int) -> list[Collective]:
     """Lists the collective operations of a program, counted as by `executed`.
 
-    Args:
-        text: `compiled.as_text()`, of one device of many.
-        devices: of the program: the group of an operation that has none.
+    An operation without a group takes part on all `devices`.
     """
-    found = []
-    seen = set()
+    found, seen = [], set()
     for run in executed(text):
         instruction = run.instruction
         kind = instruction.opcode.removesuffix("-start")
@@ -108,7 +82,8 @@ def collectives(text: str, devices: int) -> list[Collective]:
             continue
         kind = "reduce-scatter" if run.scattering and kind == "all-reduce" else kind
         group = _group(instruction.attributes) or devices
-        size = _size(result_type(instruction))
+        arrays = arrays_of(result_type(instruction))
+        size = sum(math.ceil(math.prod(shape) * bits / 8) for bits, shape, _ in arrays)
         if instruction.opcode.startswith("reduce-scatter"):
             size *= group
         # On TPUs an operation's start, its end and what runs meanwhile are fusions that repeat it.
@@ -237,20 +212,15 @@ def elements_of(type_: str) -> list[str]:
 
 def arrays_of(type_: str) -> list[tuple[int, list[int], str]]:
     """Lists the arrays of a type: bits per element, shape, and layout as written."""
+
+    def bits(element: str) -> int:
+        digits = re.search(r"\d+", element)
+        return int(digits[0]) if digits else (8 if element == "pred" else 0)
+
     return [
-        (_bits(element), [int(n) for n in shape.split(",") if n], layout)
+        (bits(element), [int(n) for n in shape.split(",") if n], layout)
         for element, shape, layout in _ARRAY.findall(type_)
     ]
-
-
-def _size(type_: str) -> int:
-    """Returns the bytes of all arrays in a type."""
-    return sum(math.ceil(math.prod(shape) * bits / 8) for bits, shape, _ in arrays_of(type_))
-
-
-def _bits(element: str) -> int:
-    digits = re.search(r"\d+", element)
-    return int(digits[0]) if digits else (8 if element == "pred" else 0)
 
 
 def _group(attributes: str) -> int | None:

@@ -103,6 +103,7 @@ def _write_model(workdir: Workdir, read: Predictions, out: epath.Path, *, weight
     """Writes projector and heads as one file that needs only JAX, with its description."""
     from mpjax.heads import probe
     from mpjax.interop import stablehlo
+    from mpjax.models import swin
     from mpjax.studies import model
     from mpjax.training import artifacts
 
@@ -119,7 +120,7 @@ def _write_model(workdir: Workdir, read: Predictions, out: epath.Path, *, weight
     }
     made = stablehlo.write(
         out / "model",
-        stablehlo.portable(study.projector),
+        swin.plain_form(study.projector, scan=False),
         {name: study.heads[name] for name in probe.fine_heads(study.heads)},
         clip=(views["frames"] or study.video.frames, views["size"]),
         temperature=study.temperature["value"] or 1.0,

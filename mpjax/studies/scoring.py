@@ -20,7 +20,7 @@ from mpjax.data.boxes import parse_roi
 from mpjax.data.embeddings import Embeddings
 from mpjax.data.video import clips as video
 from mpjax.data.video import encode
-from mpjax.data.video.search import VIDEOS, find_videos
+from mpjax.data.video_search import VIDEOS, find_videos
 from mpjax.embedding import recordings
 from mpjax.embedding.recordings import Embedder
 from mpjax.heads import probe

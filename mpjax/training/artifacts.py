@@ -20,10 +20,8 @@ class CheckpointError(ValueError):
 def make_directory(directory: epath.PathLike) -> epath.Path:
     """Makes `directory` if needed, checks that it can be written, and returns its absolute path.
 
-    Orbax does not check: its threads wait 5 minutes for a directory that cannot be made.
-
-    Raises:
-        OSError: it cannot be made or written; the message names it.
+    Raises OSError if it cannot. Orbax does not check: its threads wait 5 minutes for a directory
+    that cannot be made.
     """
     directory = files.absolute(directory)
     if stores.is_remote(directory):  # object stores have no folders
@@ -43,9 +41,6 @@ def save(directory: epath.PathLike, variables: Any, metadata: Any) -> None:
 
     Replaces an older checkpoint in `directory`. With several processes, only the first calls it.
     To an object store the checkpoint is copied as a whole: Orbax itself writes to gs:// only.
-
-    Raises:
-        OSError: the folder cannot be written; the message names it.
     """
     directory = make_directory(directory)
     (directory / _METADATA).unlink(missing_ok=True)

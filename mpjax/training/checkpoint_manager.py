@@ -10,13 +10,13 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping
-from types import MappingProxyType
 from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
+from flax.traverse_util import flatten_dict
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
 from mpjax.io import files, stores
@@ -45,7 +45,7 @@ class Checkpoints:
         keep: int,
         config: Mapping[str, Any],
         best: str | None = None,
-        defaults: Mapping[str, Any] = MappingProxyType({}),
+        defaults: Mapping[str, Any] | None = None,
     ) -> None:
         """Opens or makes `directory` and removes what a killed save left in it.
 
@@ -58,11 +58,10 @@ class Checkpoints:
             defaults: values that fields of `config` had before they were introduced.
 
         Raises:
-            OSError: the directory cannot be written.
             CheckpointError: the run began with another config, or its checkpoint is damaged.
         """
         self._config = json.loads(json.dumps(config))  # as it is read back: tuples are lists
-        self._defaults = _flatten(json.loads(json.dumps(dict(defaults))))
+        self._defaults = flatten_dict(json.loads(json.dumps(defaults or {})), sep=".")
         self._directory = make_directory(directory)
         check_writes_here(self._directory)
         self._best = best
@@ -88,12 +87,16 @@ class Checkpoints:
         self._manager.close()  # waits for the save under way and ends Orbax's threads
 
     def path(self, step: int) -> epath.Path:
-        """Returns the folder of a checkpoint."""
+        """The folder of a checkpoint."""
         return self._directory / str(step)
 
     def latest(self) -> int | None:
         """Returns the step of the latest checkpoint, or None if there is none."""
         return self._manager.latest_step()
+
+    def latest_path(self) -> epath.Path | None:
+        """The folder of the latest checkpoint, or None if there is none."""
+        return None if (latest := self.latest()) is None else self.path(latest)
 
     def best(self) -> int | None:
         """Returns the step of the checkpoint with the best metric; without one, the latest."""
@@ -104,17 +107,14 @@ class Checkpoints:
     ) -> bool:
         """Starts to write a checkpoint; returns as soon as `state` may be overwritten or donated.
 
+        Returns False if a checkpoint of this step exists already; it is left unchanged. An error of
+        the previous save is raised here.
+
         Args:
             step: number of steps taken.
             state: pytree of JAX arrays, one part of which is `params`.
             data: JSON-serialisable position of the data iterator.
             metrics: of this state; without the metric `best`, it cannot be the best checkpoint.
-
-        Returns:
-            False if a checkpoint of this step exists already; it is left unchanged.
-
-        Raises:
-            Exception: the previous save has failed.
         """
         if step in self._manager.all_steps():
             return False
@@ -132,10 +132,8 @@ class Checkpoints:
     def restore(self, step: int, abstract_state: Any) -> tuple[Any, Any]:
         """Reads the state and the position of the data iterator.
 
-        Args:
-            step: of the checkpoint.
-            abstract_state: tree of `jax.ShapeDtypeStruct` with the shardings to restore into,
-                whichever devices the checkpoint was saved from.
+        `abstract_state` holds `jax.ShapeDtypeStruct`s with the shardings to restore into,
+        whichever devices the checkpoint was saved from.
 
         Raises:
             CheckpointError: the checkpoint is damaged, or belongs to another model.
@@ -162,9 +160,9 @@ class Checkpoints:
             restored = self._manager.restore(
                 step, args=ocp.args.Composite(config=ocp.args.JsonRestore())
             )
-        now = _flatten(self._config)
+        now = flatten_dict(self._config, sep=".")
         # Fields that no longer exist, or are no longer read, make no difference.
-        before = self._defaults | _flatten(restored["config"])
+        before = self._defaults | flatten_dict(restored["config"], sep=".")
         differing = [
             f"{name} was {repr(before[name]) if name in before else 'absent'}, is {now[name]!r}"
             for name in sorted(now.keys() - MAY_CHANGE)
@@ -196,13 +194,10 @@ class Checkpoints:
 
 
 def check_writes_here(directory: epath.PathLike) -> None:
-    """Refuses an object store that Orbax cannot write to.
+    """Raises CheckpointError if `directory` is in an object store that Orbax cannot write to.
 
     Orbax 0.12 passes gs:// paths to TensorStore's own driver; other paths must be absolute, which
     `s3://bucket` (as `s3:/bucket`) is not (`_build_ocdbt_kvstore_tspec`).
-
-    Raises:
-        CheckpointError: `directory` is in such a store.
     """
     if stores.is_remote(directory) and not os.fspath(directory).startswith("gs://"):
         raise CheckpointError(
@@ -211,23 +206,8 @@ def check_writes_here(directory: epath.PathLike) -> None:
         )
 
 
-def _flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Returns the leaves of nested mappings by their dotted names."""
-    flat: dict[str, Any] = {}
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            flat |= _flatten(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value
-    return flat
-
-
 def restore_params(directory: epath.PathLike, step: int) -> Any:
-    """Reads only the parameters of a checkpoint, as numpy arrays; the run may still be training.
-
-    Raises:
-        CheckpointError: there is no such checkpoint.
-    """
+    """Reads only the parameters of a checkpoint, as numpy arrays; the run may still be training."""
     path = files.absolute(directory) / str(step)
     if not path.exists():
         raise CheckpointError(f"{path}: no such checkpoint")

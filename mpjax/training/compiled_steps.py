@@ -22,13 +22,8 @@ def make_task(
     total_steps: int,
     steps_per_epoch: float,
 ) -> TrainTask:
-    """Defines what is trained and how; only the shapes of the projector's weights are read.
-
-    Raises:
-        ValueError: this projector's weights cannot be trained.
-    """
+    """Defines what is trained and how; only the shapes of the projector's weights are read."""
     schedule = optim.make_schedule(config.optim, steps=total_steps, steps_per_epoch=steps_per_epoch)
-
     init_params = functools.partial(
         steps.init_params,
         config,
@@ -66,12 +61,8 @@ def layout(
         )
 
     shapes = jax.eval_shape(lambda x: x, projector_params)
-    state = jax.eval_shape(functools.partial(_make_state, task), jax.random.key(0), shapes)
+    state = jax.eval_shape(functools.partial(steps.init_state, task), jax.random.key(0), shapes)
     return placed(state), placed({} if task.config.what == "all" else shapes)
-
-
-def _make_state(task: TrainTask, key: Any, projector_params: Any) -> State:
-    return steps.init_state(task, task.init_params(key, projector_params))
 
 
 def make_state(task: TrainTask, abstract: State, projector_params: Any) -> State:
@@ -79,7 +70,7 @@ def make_state(task: TrainTask, abstract: State, projector_params: Any) -> State
 
     The seed is that of the task's config; `projector_params` must be the same in every process.
     """
-    make = jax.jit(functools.partial(_make_state, task), out_shardings=_places(abstract))
+    make = jax.jit(functools.partial(steps.init_state, task), out_shardings=_places(abstract))
     return make(jax.random.key(task.config.seed), projector_params)
 
 

@@ -61,15 +61,9 @@ def count_steps(clips: int, config: TrainConfig) -> int:
 def class_weights(
     label: Int[np.ndarray, "n"], num_classes: int, balance: str
 ) -> Float[np.ndarray, "classes"]:
-    """Returns the weight of each class in the loss, on average 1 over the clips.
+    """Returns the weight of each class in the loss, on average 1 over the training clips.
 
-    Args:
-        label: of the training clips.
-        num_classes: number of fine classes.
-        balance: "weights" gives all classes the same share of the loss.
-
-    Raises:
-        ValueError: a class has no clip, or `balance` is unknown.
+    A `balance` of "weights" gives all classes the same share of the loss.
     """
     if balance not in ("none", "weights", "sampling"):
         raise ValueError(f"config.train.balance {balance!r}: choose none, weights or sampling")
@@ -90,12 +84,8 @@ def train(
 ) -> Result:
     """Trains on the split `train`, evaluates on `val`, and returns the best parameters.
 
-    Args:
-        dataset: folder of the records.
-        out: folder of the checkpoints, the metric log and the events.
-        projector: to start from.
-        num_classes: number of fine classes.
-        config: of the study; `train`, `mesh` and `projector` are read.
+    Checkpoints, the metric log and the events go to the folder `out`; `projector` is what training
+    starts from, and `num_classes` counts the fine classes.
 
     Raises:
         Stopped: SIGTERM arrived; a checkpoint is saved.
@@ -132,8 +122,7 @@ def train(
         with Checkpoints(
             out / "checkpoints",
             keep=config.train.keep,
-            config={"train": dataclasses.asdict(config.train)}
-            | _inputs(dataset, projector, config),
+            config=_recorded(dataset, projector, config),
             defaults={"train": dataclasses.asdict(TrainConfig())},
             best=BEST if run.evaluate else None,
         ) as checkpoints:
@@ -149,18 +138,16 @@ def train(
         return Result(best, partitioning.gather(state.evaluated))
 
 
-def _inputs(
+def _recorded(
     dataset: epath.PathLike, projector: Projector, config: StudyConfig
 ) -> dict[str, dict[str, Any]]:
-    """Returns what identifies the inputs of a run, whatever their names and places."""
+    """Returns what identifies a run; of its inputs the content, whatever their names and places."""
+    chosen = dataclasses.asdict(config.projector)
     return {
+        "train": dataclasses.asdict(config.train),
         "dataset": {"fingerprint": records.read_manifest(dataset)["fingerprint"]},
-        "projector": {
-            "fingerprint": projector.fingerprint,
-            "size": config.projector.size,
-            "frames": config.projector.frames,
-            "dtype": config.projector.dtype,
-        },
+        "projector": {"fingerprint": projector.fingerprint}
+        | {name: chosen[name] for name in ("size", "frames", "dtype")},
     }
 
 
@@ -182,10 +169,6 @@ def _take_steps(
     clip_ids = run.source.index["clip_id"].to_numpy()
     key = jax.random.key(config.seed)
 
-    def last_checkpoint() -> epath.Path | None:
-        latest = checkpoints.latest()
-        return None if latest is None else checkpoints.path(latest)
-
     with (
         StopRequest() as stop,
         MetricWriter(
@@ -197,7 +180,7 @@ def _take_steps(
             log_every=config.log_every,
             writer=partitioning.is_writer(),
             profile=run.config.profile,
-            last_checkpoint=last_checkpoint,
+            last_checkpoint=checkpoints.latest_path,
         ) as metric_writer,
     ):
         batches = _train_batches(run, start)
@@ -269,8 +252,8 @@ def _evaluator(
         for batch in pipeline.eval_batches(
             source, batch_size=config.train.batch_size, views=views, part=part
         ):
-            rows = {"label": label[batch["position"]]}
-            rows |= {name: batch[name] for name in ("clips", "mask")}
+            rows = {name: batch[name] for name in ("clips", "mask")}
+            rows["label"] = label[batch["position"]]
             sums = program(state.evaluated, frozen, partitioning.to_global(mesh, rows))
             for name, value in jax.device_get(sums).items():
                 totals[name] = totals.get(name, 0) + value

@@ -45,10 +45,18 @@ class MetricLog:
         text = self._path.read_text() if self._path.exists() else ""
         lines = text.splitlines(keepends=True)
         whole = [line for line in lines if line.endswith("\n")]  # the last may have been cut off
-        kept = "".join(line for line in whole if _step_of(line, path) <= start)
+        kept = "".join(line for line in whole if self._step_of(line) <= start)
         if kept != text:
             with files.write_aside(self._path) as aside:
                 aside.write_text(kept)
+
+    def _step_of(self, line: str) -> int:
+        try:
+            return int(json.loads(line)["step"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{self._path}: not a line of a metric log: {line.strip()[:80]!r}; delete the line"
+            ) from error
 
     def write(self, step: int, split: str, metrics: Mapping[str, float]) -> None:
         """Adds a line; floats are written so that they are read back exactly."""
@@ -59,24 +67,13 @@ class MetricLog:
 
     def flush(self) -> None:
         """Writes all lines to the file."""
-        if not self._unwritten:
-            return
-        if self._remote:
+        if self._remote and self._unwritten:
             before = self._path.read_text() if self._path.exists() else ""
             self._path.write_text(before + self._unwritten)
-        else:
+        elif self._unwritten:
             with self._path.open("a") as file:
                 file.write(self._unwritten)
         self._unwritten = ""
-
-
-def _step_of(line: str, path: epath.PathLike) -> int:
-    try:
-        return int(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{path}: not a line of a metric log: {line.strip()[:80]!r}; delete the line"
-        ) from error
 
 
 class MetricWriter:
@@ -85,6 +82,7 @@ class MetricWriter:
     The metrics of a step are read when the next step is reported, so that the device always has
     work queued and is never waited for; `flush` reads the last one before a checkpoint. On
     leaving it by an exception nothing is flushed: a step that was not yet read is dropped.
+    Reading a metric that is NaN or infinite raises `NotFinite`.
     """
 
     def __init__(
@@ -104,8 +102,7 @@ class MetricWriter:
 
         Args:
             directory: of `metrics.jsonl`, `tensorboard` and `profile`.
-            steps: of the whole run.
-            epochs: of the whole run, shown in the progress line.
+            steps, epochs: of the whole run.
             batch_size: clips per step, over all processes.
             start: steps taken before: 0, or the step of the checkpoint resumed from.
             log_every: steps between lines of the log; the last step is logged too.
@@ -121,8 +118,8 @@ class MetricWriter:
         # Step and time from which speed is measured: not before the first step, which compiles.
         self._clock: tuple[int, float] | None = None
         self._sent = time.monotonic()
-        length = profile if writer else 0
         folder = files.absolute(directory) / "profile"
+        length = profile if writer else 0
         self._profiler = Profiler(folder, start=start, steps=steps, length=length)
 
     def __enter__(self) -> "MetricWriter":
@@ -151,17 +148,13 @@ class MetricWriter:
                 self.flush()
 
     def step(self, step: int, metrics: Mapping[str, jax.Array], clip_ids: Sequence[object]) -> None:
-        """Takes the metrics of a step, and reads those of the step before.
+        """Takes the metrics of a step (from 1), and reads those of the step before.
 
         Args:
-            step: its number, from 1.
             metrics: scalars on the device, which may not be computed yet; the same in all
                 processes. With the gradient's norm among them, a bad step is refused before its
                 update reaches a checkpoint.
             clip_ids: of this process's part of the batch, named if the step fails.
-
-        Raises:
-            NotFinite: a metric of the step before is NaN or infinite.
         """
         for value in metrics.values():
             value.copy_to_host_async()
@@ -175,9 +168,6 @@ class MetricWriter:
         """Waits for the last reported step, reads it and writes the log to its file.
 
         Called before a checkpoint is saved, so that a run resumed from it finds its log complete.
-
-        Raises:
-            NotFinite: a metric of that step is NaN or infinite.
         """
         self._read_pending()
         if self._writer:
@@ -193,7 +183,10 @@ class MetricWriter:
             return
         (step, metrics, clip_ids), self._pending = self._pending, None
         values = {name: float(value) for name, value in jax.device_get(dict(metrics)).items()}
-        self._check_finite(step, values, what=f"batch: clips {_name_clips(clip_ids)}")
+        named = ", ".join(str(clip_id) for clip_id in clip_ids[:_CLIPS_NAMED])
+        if (more := len(clip_ids) - _CLIPS_NAMED) > 0:
+            named += f" and {more} more"
+        self._check_finite(step, values, what=f"batch: clips {named}")
         if self._writer:
             logged = step % self._log_every == 0 or step == self._steps
             speed = self._speed(step) if logged or self._clock is None else {}
@@ -202,15 +195,7 @@ class MetricWriter:
             self._bar.update(step - self._bar.n)
 
     def evaluated(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Writes the metrics of an evaluation on the split `val`.
-
-        Args:
-            step: number of steps taken.
-            metrics: the same in all processes.
-
-        Raises:
-            NotFinite: one of them, or of the last step, is NaN or infinite.
-        """
+        """Writes the metrics, the same in all processes, of an evaluation on the split `val`."""
         self._read_pending()
         values = {name: float(value) for name, value in metrics.items()}
         self._check_finite(step, values, what="evaluation on the split val")
@@ -278,9 +263,3 @@ def _progress_bar(*, total: int, done: int) -> tqdm.tqdm:
         miniters=1,  # by the clock alone
         bar_format=f"{{desc}}:{bar} {{n_fmt}}/{{total_fmt}}{{postfix}}, ETA {{remaining}}",
     )
-
-
-def _name_clips(clip_ids: Sequence[object]) -> str:
-    named = ", ".join(str(clip_id) for clip_id in clip_ids[:_CLIPS_NAMED])
-    more = len(clip_ids) - _CLIPS_NAMED
-    return f"{named} and {more} more" if more > 0 else named

@@ -19,16 +19,14 @@ _BIAS_TABLE = "relative_position_bias_table"
 def make_schedule(config: OptimConfig, *, steps: int, steps_per_epoch: float) -> optax.Schedule:
     """Makes the learning rate: a linear warm-up from 0, then a cosine (arXiv 1608.03983) to 0.
 
-    It changes at every step. The published code (mmcv) lowers it once per epoch, on a cosine that
-    begins with the run instead of after the warm-up, and starts the warm-up at a tenth of the peak.
+    It changes at every step, numbered from 0. The published code (mmcv) lowers it once per epoch,
+    on a cosine that begins with the run instead of after the warm-up, and starts the warm-up at a
+    tenth of the peak.
 
     Args:
         config: peak and length of the warm-up, which ends with the run if it is longer.
         steps: of the whole run, at least 1; the learning rate reaches 0 there.
-        steps_per_epoch: > 0; it and the warm-up's steps need not be whole numbers.
-
-    Returns:
-        Step number, from 0 -> float32 learning rate.
+        steps_per_epoch: > 0; need not be a whole number.
     """
     warmup = min(config.warmup_epochs * steps_per_epoch, steps)
 
@@ -47,11 +45,8 @@ def make_optimizer(
 ) -> optax.GradientTransformation:
     """Makes AdamW (arXiv 1711.05101) with the published groups of parameters.
 
-    Args:
-        config: betas, weight decay, bound of the gradient's norm, scale of the projector's rate.
-        schedule: learning rate by step.
-        params: what is trained: a dict with some of the keys "head", "adapters" and "projector".
-            Only names and structure are read.
+    Of `params`, a dict with some of the keys "head", "adapters" and "projector", only names and
+    structure are read.
     """
     b1, b2 = config.betas
     in_projector = {
@@ -69,13 +64,8 @@ def make_optimizer(
 def decayed(params: Any) -> Any:
     """Returns which leaves weight decay shrinks: all but norms and relative position bias tables.
 
-    Biases of linear layers are among them, as published.
-
-    Args:
-        params: nested dicts; a norm has "norm" in the name of its module.
-
-    Returns:
-        Booleans with the structure of `params`.
+    Biases of linear layers are among them, as published. A norm has "norm" in the name of its
+    module.
     """
 
     def is_decayed(path: tuple[Any, ...], _: Any) -> bool:
@@ -91,12 +81,7 @@ def update_ema(ema: Any, params: Any, *, decay: float, step: int | Int[Array, ""
     The decay is min(decay, (1 + step) / (10 + step)), so that the random first weights soon lose
     their influence: the rule of `tf.train.ExponentialMovingAverage` with `num_updates`
     (https://www.tensorflow.org/api_docs/python/tf/train/ExponentialMovingAverage).
-
-    Args:
-        ema: the average so far; at the start, a copy of `params`.
-        params: after the update of this step.
-        decay: final value, 0 <= decay < 1.
-        step: number of earlier updates, from 0.
+    At the start, when `step` is 0, `ema` is a copy of `params`.
     """
     kept = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
     return optax.incremental_update(params, ema, 1.0 - kept)

@@ -41,10 +41,7 @@ def start_hosts(config: MeshConfig) -> str:
     """Joins this process to the others of a run on several hosts; must come before any use of JAX.
 
     TPU pods, Slurm and Open MPI describe the other processes; elsewhere `config` does. A process
-    without others does nothing.
-
-    Returns:
-        A line about this process and its devices.
+    without others does nothing. Returns a line about this process and its devices.
 
     Raises:
         ValueError: `config` names a coordinator without the number of processes or the reverse, or
@@ -101,17 +98,18 @@ def make_mesh(config: MeshConfig, devices: Any = None) -> Mesh:
 def shardings(tree: Any, mesh: Mesh | AbstractMesh, *, fully_sharded: bool = False) -> Any:
     """Returns the `NamedSharding` of each parameter and of its optimiser state.
 
-    Args:
-        tree: parameters, optimiser state or both; arrays, or their shapes.
-        mesh: of `make_mesh`.
-        fully_sharded: cut large arrays over "data" too, along the longest axis that allows it.
+    If `fully_sharded`, large arrays are cut over "data" too, along the longest axis that allows it.
+    Of `tree` only shapes are read.
     """
 
     def place(path: Any, leaf: Any) -> NamedSharding:
         name = jax.tree_util.keystr(path, simple=True, separator="/")
         spec = _spec(name, leaf.shape, mesh.shape)
         if fully_sharded and np.prod(leaf.shape) >= _MIN_SHARDED:
-            spec = _cut_further(spec, leaf.shape, mesh.shape["data"])
+            ways = mesh.shape["data"]
+            free = [i for i, n in enumerate(leaf.shape) if spec[i] is None and n % ways == 0]
+            if free:
+                spec[max(free, key=lambda i: leaf.shape[i])] = "data"
         return NamedSharding(mesh, PartitionSpec(*spec))
 
     return jax.tree_util.tree_map_with_path(place, tree)
@@ -136,21 +134,13 @@ def _spec(name: str, shape: tuple[int, ...], mesh_shape: Any) -> list[str | None
     return spec
 
 
-def _cut_further(spec: list[str | None], shape: tuple[int, ...], ways: int) -> list[str | None]:
-    """Cuts the longest whole axis that `ways` divides."""
-    free = [i for i, size in enumerate(shape) if spec[i] is None and size % ways == 0]
-    if free:
-        spec[max(free, key=lambda i: shape[i])] = "data"
-    return spec
-
-
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """Returns the sharding of a batch: cut over "data" along its first axis."""
+    """The sharding of a batch: cut over "data" along its first axis."""
     return NamedSharding(mesh, PartitionSpec(RULES["batch"]))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """Returns the sharding of arrays that every device holds whole."""
+    """The sharding of arrays that every device holds whole."""
     return NamedSharding(mesh, PartitionSpec())
 
 
@@ -191,10 +181,8 @@ def layout_table(
 ) -> pd.DataFrame:
     """Tabulates the axes of a mesh that each parameter is sharded over; needs no device.
 
-    Args:
-        params: tree of arrays, or of what has their shape.
-        axes: devices along the mesh's axes, e.g. {"data": 4, "model": 2}.
-        fully_sharded: as `config.mesh.fully_sharded`.
+    Of `params` only shapes are read; `axes` are the devices along the mesh's axes, e.g.
+    {"data": 4, "model": 2}.
 
     Returns:
         Columns parameter, shape, cut over (a name per dimension, "–" where it is whole) and

@@ -35,14 +35,10 @@ class StopRequest:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def requested(self, step: int) -> bool:
-        """Returns whether to stop after this step.
+        """Returns whether to stop after this step, the same in all processes.
 
-        Args:
-            step: the step just made; every process asks after every step.
-
-        Returns:
-            The same in all processes. With several of them, True once, at the agreed step, up to a
-            few seconds after the signal.
+        With several of them, it is True once, at the agreed step, up to a few seconds after the
+        signal.
         """
         if self._alone:
             return self._requested

@@ -26,12 +26,12 @@ class Profiler:
         """Starts or stops the trace if that is due; the device has finished `step`."""
         if not self.due(step):
             return
-        if step == self._first:
+        if self._running:
+            self.stop()
+        else:
             self._outbox = stores.Outbox(self._directory)
             jax.profiler.start_trace(self._outbox.path)
             self._running = True
-        else:
-            self.stop()
 
     def stop(self) -> None:
         """Writes the trace, if one is running."""

@@ -30,20 +30,13 @@ HEAD_INIT_STD = 0.01  # of the published head
 
 
 class State(struct.PyTreeNode):
-    """What a step of training changes.
+    """What a step of training changes."""
 
-    Attributes:
-        step: number of steps taken, int32.
-        params: what is trained: `head` (kernel [d, classes], bias [classes]), and `adapters` or
-            `projector` if they are trained too.
-        opt_state: of the optimiser.
-        ema: running average of `params`; empty if none is kept.
-    """
-
-    step: Any
+    step: Any  # number of steps taken, int32
+    # `head` (kernel [d, classes], bias [classes]); `adapters` or `projector` if trained too
     params: Any
     opt_state: Any
-    ema: Any
+    ema: Any  # running average of `params`; empty if none is kept
 
     @property
     def evaluated(self) -> Any:
@@ -53,31 +46,18 @@ class State(struct.PyTreeNode):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TrainTask:
-    """What is trained, and how.
-
-    Attributes:
-        config: of the training.
-        network: the projector, as training runs it.
-        init_params: (key, projector's weights) -> what is trained.
-        class_weight: weight of each class in the loss; 1 on average over the training clips.
-        optimizer: made for `params`.
-        schedule: its learning rate by step.
-    """
+    """What is trained, and how."""
 
     config: TrainConfig
     network: Network
-    init_params: Callable[[PRNGKeyArray, Any], Any]
-    class_weight: Float[np.ndarray, "classes"]
+    init_params: Callable[[PRNGKeyArray, Any], Any]  # (key, projector's weights) -> `State.params`
+    class_weight: Float[np.ndarray, "classes"]  # in the loss; 1 on average over training clips
     optimizer: optax.GradientTransformation
-    schedule: optax.Schedule
+    schedule: optax.Schedule  # the optimiser's learning rate by step
 
 
 def make_network(projector: Projector, config: TrainConfig) -> Network:
-    """Returns the projector as training runs it: with dropped paths, if it has any.
-
-    Raises:
-        ValueError: the weights of this projector cannot be trained.
-    """
+    """Returns the projector as training runs it: with dropped paths, if it has any."""
     if isinstance(projector.config, swin.SwinConfig):
         model = swin.VideoSwin(
             dataclasses.replace(
@@ -122,8 +102,9 @@ def init_params(
     return params
 
 
-def init_state(task: TrainTask, params: Any) -> State:
-    """Returns the state before the first step."""
+def init_state(task: TrainTask, key: PRNGKeyArray, projector: Any) -> State:
+    """Returns the state before the first step; `projector` holds the weights to start from."""
+    params = task.init_params(key, projector)
     return State(
         step=jnp.zeros((), jnp.int32),
         params=params,
@@ -182,7 +163,6 @@ def train_step(
         frozen: weights of the projector if it is not trained or has adapters; else empty.
         batch: `clips` uint8 [b, t, h, w, 3] and `label` [b].
         key: of the run; the key of the step is derived from it.
-        task: what is trained.
         gather: moves weights from where they are stored to where they are used.
         scatter: moves a gradient to where the weights are stored.
 
@@ -236,17 +216,10 @@ def _accumulate(
 def eval_step(
     params: Any, frozen: Any, batch: Batch, task: TrainTask, gather: Move = _stay
 ) -> dict[str, Array]:
-    """Sums loss and correct answers over the clips of a batch.
+    """Sums loss and correct answers over the clips of a batch; arguments as for `train_step`.
 
-    Args:
-        params: of the state.
-        frozen: as for `train_step`.
-        batch: `clips`, `label` and `mask` bool [b], False for rows that only fill the batch.
-        task: what is trained.
-        gather: as for `train_step`.
-
-    Returns:
-        Per class, [classes]: `loss`, `correct` and `count`, to be summed over batches.
+    The batch also has `mask` bool [b], False for rows that only fill it. Returns per class,
+    [classes]: `loss`, `correct` and `count`, to be summed over batches.
     """
     params, frozen = gather(params), gather(frozen)
     embedding = task.network(_projector_params(task, params, frozen), batch["clips"], None)

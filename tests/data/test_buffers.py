@@ -95,8 +95,3 @@ def test_a_pickled_pool_arrives_empty():
     assert copy._idle == []
     assert copy._kept == 0
     assert copy._limit == 123_456
-
-
-def test_stack_equals_numpy():
-    arrays = [np.full((3, 5), i, np.uint8) for i in range(4)]
-    np.testing.assert_array_equal(BufferPool().stack(arrays), np.stack(arrays))

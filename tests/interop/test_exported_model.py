@@ -15,8 +15,8 @@ from mpjax.analysis import predictions
 from mpjax.data import pipeline, records
 from mpjax.data.clips import Views
 from mpjax.data.splits import Splits, write_splits
-from mpjax.interop import stablehlo
 from mpjax.io import files
+from mpjax.models import swin
 from mpjax.studies import export, stages
 from mpjax.studies.predictions import predict
 from mpjax.studies.projector import projector_of
@@ -154,6 +154,6 @@ def test_a_projector_that_is_not_the_studys_is_refused_and_nothing_is_written(st
 
 def test_a_video_swin_is_exported_in_plain_xla(study):
     projector = projector_of(study[0])
-    portable = stablehlo.portable(projector)
+    portable = swin.plain_form(projector, scan=False)
     assert (portable.config.attention_impl, portable.config.scan) == ("xla", False)
     assert portable.fingerprint == projector.fingerprint

@@ -57,7 +57,7 @@ def plain(what="head", **changes):
 
 def start(task, projector=PROJECTOR):
     frozen = projector.params
-    return steps.init_state(task, task.init_params(jax.random.key(0), frozen)), frozen
+    return steps.init_state(task, jax.random.key(0), frozen), frozen
 
 
 def take(task, state, frozen, batch, key=KEY):

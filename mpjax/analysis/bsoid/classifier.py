@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.utils.class_weight import compute_sample_weight
 
 _FOLDS = 5  # of the choice of the penalty
 _MAX_ITERATIONS = 1000
@@ -17,18 +18,12 @@ LEAST_P = 1e-9  # of a class without a training clip; a logit must be finite
 
 @dataclasses.dataclass(frozen=True)
 class Usage:
-    """Usage of motifs.
+    """Usage of motifs."""
 
-    Attributes:
-        clip: share of each motif in each clip.
-        recording: of every recording, see `usage.recording_usage`; None where a clip is to be
-            classified by itself alone.
-        owner: the recording of each clip.
-    """
-
-    clip: Float[np.ndarray, "clips motifs"]
+    clip: Float[np.ndarray, "clips motifs"]  # shares
+    # See `usage.recording_usage`; None where a clip is to be classified by itself alone.
     recording: Float[np.ndarray, "recordings usage_and_transitions"] | None
-    owner: Int[np.ndarray, "clips"]
+    owner: Int[np.ndarray, "clips"]  # the recording of each clip
 
     def take(self, rows: Int[np.ndarray, "some"]) -> "Usage":
         """Returns some of the clips."""
@@ -104,20 +99,16 @@ class UsageClassifier:
         return np.concatenate(blocks, axis=1)
 
     def _loss(
-        self,
-        label: np.ndarray,
-        divided: Sequence[tuple[np.ndarray, np.ndarray]],
-        inverse_penalty: float,
+        self, label: np.ndarray, divided: Sequence[tuple[np.ndarray, ...]], inverse_penalty: float
     ) -> float:
         """Returns the class-balanced log-loss on left-out groups."""
         classes, loss = int(label.max()) + 1, 0.0
-        weight = 1 / np.bincount(label, minlength=classes)[label]
+        weight = compute_sample_weight("balanced", label) / len(label)
         for trained, held in divided:
             if len(np.unique(label[trained])) > 1:
                 model = _logistic(self._features[trained], label[trained], inverse_penalty)
                 p = _probabilities(model, self._features[held], classes)
-                own = p[np.arange(len(held)), label[held]]
-                loss -= float(weight[held] @ np.log(own)) / weight.sum()
+                loss -= float(weight[held] @ np.log(p[np.arange(len(held)), label[held]]))
         return loss
 
 

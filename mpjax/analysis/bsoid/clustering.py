@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import joblib  # type: ignore[import-untyped]
 import numpy as np
 import threadpoolctl  # type: ignore[import-untyped]
 from jaxtyping import Float, Int
@@ -57,12 +58,11 @@ def draw_bins(
     Raises:
         ValueError: fewer than `LEAST_BINS` bins.
     """
-    bins = [
-        range(0, len(points) - 1 - bin_frames(fps), bin_frames(fps)) for points, fps in recordings
-    ]
-    counts = [len(each) for each in bins]
-    total = sum(counts)
-    if total < LEAST_BINS:
+    counts = []
+    for points, fps in recordings:
+        size = bin_frames(fps)
+        counts.append(len(range(0, len(points) - 1 - size, size)))
+    if (total := sum(counts)) < LEAST_BINS:
         raise ValueError(
             f"B-SOiD: {len(recordings)} training recording(s) hold {total} bins of 100 ms, "
             f"needs {LEAST_BINS} or more; record longer videos"
@@ -97,7 +97,7 @@ def find_motifs(bins: Bins, *, seed: int, report: Report = lambda _: None) -> In
         ImportError: umap-learn or hdbscan is not installed.
         ValueError: fewer than two motifs.
     """
-    umap, hdbscan, memory = _import("umap"), _import("hdbscan"), _import("joblib").Memory
+    umap, hdbscan = _import("umap"), _import("hdbscan")
     n, width = bins.scaled.shape
     held = np.cumsum(PCA().fit(bins.scaled).explained_variance_ratio_)
     dimensions = int(np.argmax(held >= VARIANCE)) + 1
@@ -105,24 +105,20 @@ def find_motifs(bins: Bins, *, seed: int, report: Report = lambda _: None) -> In
     # Results must not depend on the number of cores; BLAS threads only slow a busy machine down.
     with warnings.catch_warnings(), threadpoolctl.threadpool_limits(1, user_api="blas"):
         warnings.simplefilter("ignore", UserWarning)  # few bins: fewer neighbours
-        embedding = umap.UMAP(
-            n_neighbors=NEIGHBOURS,
-            n_components=dimensions,
-            min_dist=0.0,
-            random_state=seed,
-            n_jobs=1,
-        ).fit_transform(bins.scaled)
+        reducer = umap.UMAP(
+            NEIGHBOURS, n_components=dimensions, min_dist=0.0, random_state=seed, n_jobs=1
+        )
+        embedding = reducer.fit_transform(bins.scaled)
     report(f"HDBSCAN of {n} bins")
     best, most = np.full(n, -1), 0
     with tempfile.TemporaryDirectory() as folder:
-        cache = memory(folder, verbose=0)
+        cache = joblib.Memory(folder, verbose=0)
         for size in sorted({max(2, round(share * n)) for share in SIZES}):
-            found = hdbscan.HDBSCAN(
-                min_cluster_size=size, min_samples=MIN_SAMPLES, memory=cache
-            ).fit(embedding)
-            count = len(np.unique(found.labels_))  # with the bins in no cluster, as in the app
+            clusterer = hdbscan.HDBSCAN(size, min_samples=MIN_SAMPLES, memory=cache)
+            found = clusterer.fit_predict(embedding)
+            count = len(np.unique(found))  # with the bins in no cluster, as in the app
             if count > most:
-                best, most = found.labels_, count
+                best, most = found, count
     if best.max() < 1:
         raise ValueError(
             f"B-SOiD: HDBSCAN found {best.max() + 1} motif(s) in {n} bins; two or more are "
@@ -171,7 +167,7 @@ def evaluate_itself(bins: Bins, motif: Int[np.ndarray, "n"], *, seed: int) -> di
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # rare motifs are not in every fold
             scores = cross_val_score(_forest(seed), held, y_held, cv=CROSS_VALIDATION)
-            crossed = float(np.mean(scores))
+        crossed = float(scores.mean())
     return {
         "held_out_accuracy": float(accuracy),
         "cross_validated_accuracy": crossed,
@@ -186,10 +182,8 @@ def predict_windows(
     forest: RandomForestClassifier, points: Float[np.ndarray, "frames keypoints 2"], fps: float
 ) -> Int[np.ndarray, "windows"]:
     """Returns the motif of each window of `window_features` ("frameshift" prediction)."""
-    features = window_features(points, fps)
-    if not len(features):
-        return np.zeros(0, np.int64)
-    return forest.predict(features).astype(np.int64)
+    features = window_features(points, fps)  # scikit-learn refuses an empty table
+    return forest.predict(features).astype(np.int64) if len(features) else np.zeros(0, np.int64)
 
 
 def _forest(seed: int, *, bins: int = 0) -> RandomForestClassifier:

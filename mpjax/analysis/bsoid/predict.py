@@ -67,10 +67,6 @@ class _Study:
     config: BsoidConfig
     cache: epath.PathLike | None
 
-    def trained_rows(self, left_out: int) -> np.ndarray:
-        """Returns the clips to train on, to predict the fold `left_out`."""
-        return np.flatnonzero(fit_rows(self.table, self.scheme, left_out))
-
 
 def predict(
     poses: Mapping[str, Pose],
@@ -83,10 +79,9 @@ def predict(
     config: BsoidConfig,
     cache: epath.PathLike | None = None,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Predicts every clip by motifs and a classifier fitted without its animal.
+    """Predicts every clip by motifs and a classifier fitted without its animal; shows progress.
 
-    Both are fitted on the rows that the model's heads are fitted on (`splits.fit_rows`). Shows
-    progress.
+    Both are fitted on the rows that the model's heads are fitted on (`splits.fit_rows`).
 
     Args:
         poses: of every recording that has a clip, by `video`.
@@ -111,14 +106,13 @@ def predict(
     recordings = _prepare(poses, clips, clip_frames=clip_frames)
     table = clips.drop(columns=[name for name in _DROPPED if name in clips]).reset_index(drop=True)
     study = _Study(table, recordings, scheme, group, config, cache)
-    trained = set(table["label"].iloc[study.trained_rows(FINAL)])
+    trained = set(table["label"][fit_rows(table, scheme)])
     if absent := [name for i, name in enumerate(taxonomy.fine) if i not in trained]:
         raise ValueError(f"B-SOiD: no clip to train on for class(es) {', '.join(absent)}")
     fold = predicting_fold(table, scheme)
     wanted = sorted(set(fold.tolist()) | {FINAL})
     p = np.zeros((len(table), len(taxonomy.fine)))
-    self_evaluation: dict[str, Any] = {}
-    models: list[dict[str, Any]] = []
+    self_evaluation: dict[str, Any] = {"models": []}
     with tqdm.tqdm(total=4 * len(wanted), desc="B-SOiD", unit="step", mininterval=0.5) as bar:
         for k in wanted:
 
@@ -128,18 +122,18 @@ def predict(
 
             rows = np.flatnonzero(fold == k)
             p[rows], model, own = _predict_rows(study, rows, k, len(taxonomy.fine), report)
-            models.append(model)
+            self_evaluation["models"].append(model)
             self_evaluation |= own
     logits = np.log(p).astype(np.float32)
-    table = table.assign(logits=list(logits), p=list(p.astype(np.float32)))
-    return table, self_evaluation | {"models": models}
+    return table.assign(logits=list(logits), p=list(p.astype(np.float32))), self_evaluation
 
 
 def _predict_rows(
     study: _Study, rows: np.ndarray, fold: int, classes: int, report: clustering.Report
 ) -> tuple[Float[np.ndarray, "n fine"], dict[str, Any], dict[str, Any]]:
     """Fits without `fold`; returns p of `rows`, a description of the model, its self-evaluation."""
-    trained, config = study.trained_rows(fold), study.config
+    trained = np.flatnonzero(fit_rows(study.table, study.scheme, fold))
+    config = study.config
     chosen = [each for each in study.recordings if np.isin(each.rows, trained).any()]
     bins = clustering.draw_bins(
         [(each.points, each.fps) for each in chosen], most=config.max_bins, seed=config.seed
@@ -173,12 +167,9 @@ def _prepare(
     recordings, faults = [], []
     for video, rows in clips.reset_index(drop=True).groupby("video", sort=False):
         pose = poses[str(video)]
-        spans = bsoid_usage.clip_spans(
-            rows["start_frame"].to_numpy(),
-            clip_frames - rows["padded_frames"].to_numpy(),
-            rows["fps"].to_numpy(),
-            pose_fps=pose.fps,
-        )
+        start, fps = rows["start_frame"].to_numpy(), rows["fps"].to_numpy()
+        frames = clip_frames - rows["padded_frames"].to_numpy()
+        spans = bsoid_usage.clip_spans(start, frames, fps, pose_fps=pose.fps)
         if sorted(pose.names) != sorted(names):
             faults.append(
                 f"{video}: keypoints {', '.join(pose.names)}, but {videos[0]} has "

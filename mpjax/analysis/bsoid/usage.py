@@ -29,13 +29,9 @@ def clip_spans(
 
 
 def span_usage(
-    motif: Int[np.ndarray, "windows"],
-    spans: Int[np.ndarray, "clips 2"],
-    *,
-    count: int,
-    fps: float,
+    motif: Int[np.ndarray, "windows"], spans: Int[np.ndarray, "clips 2"], *, count: int, fps: float
 ) -> Float[np.ndarray, "clips motifs"]:
-    """Returns the share of each motif in spans of one recording.
+    """Returns the share of each motif in spans of one recording; all 0 where it has no window.
 
     A span counts the windows of 100 ms that lie wholly within it. A span that is shorter than a
     window, or at the very end, gets the window nearest to its middle.
@@ -45,9 +41,6 @@ def span_usage(
         spans: first frame and the one after the last of each.
         count: number of motifs.
         fps: Hz, of the pose.
-
-    Returns:
-        Shares, which sum to 1; all 0 where the recording has no window.
     """
     if not len(motif):
         return np.zeros((len(spans), count))

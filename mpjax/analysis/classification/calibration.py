@@ -23,17 +23,16 @@ LEAST_P = float(np.finfo(np.float32).tiny)  # smallest that differs from 0 in th
 BINS = 10
 COVERAGES = tuple(k / 10 for k in range(1, 11))
 _LEAST_ANIMALS = 2
+_NO_CLIP = "held-out clip of a trained class"
 
 
 @dataclasses.dataclass(frozen=True)
 class Calibrated:
-    """Probabilities after temperature scaling.
+    """Probabilities of the fine classes after temperature scaling, rows as in the predictions.
 
-    Attributes:
-        p: calibrated probabilities of the fine classes, rows as in the table of the predictions;
-            the predicted ones where no temperature can be fitted.
-        meta: {"value", "fitted_on", "animals", "clips"}, or {"value": None, "why"}. Under folds
-            `value` is the temperature of all held-out clips.
+    `p` is the predicted one where no temperature can be fitted. `meta` is {"value", "fitted_on",
+    "animals", "clips"}, or {"value": None, "why"}; under folds `value` is that of all held-out
+    clips.
     """
 
     p: Float[np.ndarray, "n fine"]
@@ -49,20 +48,17 @@ def calibrate(predictions: Predictions) -> Calibrated:
     """
     table = predictions.table
     log_p = np.log(np.maximum(predictions.p, LEAST_P))
-    scheme = predictions.meta["scheme"]
-    fixed = scheme == FIXED
+    fixed = predictions.meta["scheme"] == FIXED
     fold, label = table["fold"].to_numpy(), table["label"].to_numpy()
     animal = pd.factorize(table["animal"])[0]
-    fitted = calibration_rows(table, scheme)
+    fitted = calibration_rows(table, predictions.meta["scheme"])
 
     def fit(mask: np.ndarray) -> float:
         return fit_temperature(log_p[mask], label[mask], animal[mask])
 
     if not fitted.any():
-        why = "no held-out clip of a trained class"
-        if fixed:
-            why = "no validation animals to fit the temperature on"
-        return Calibrated(predictions.p, absent(why))
+        which = "validation animals to fit the temperature on" if fixed else _NO_CLIP
+        return Calibrated(predictions.p, absent(f"no {which}"))
     try:
         shared = fit(fitted)
         temperature = np.full(len(table), shared)
@@ -110,7 +106,6 @@ def fit_temperature(
         raise NotEstimableError("the scores are the same for every class, at every temperature")
     weight = 1 / (len(clips) * clips[code])
     true = float(weight @ shifted[np.arange(len(label)), label])
-
     scaled, ones = np.empty_like(shifted), np.ones(shifted.shape[1])
 
     def loss(log_t: float) -> float:
@@ -133,9 +128,7 @@ def fit_temperature(
 
 def describe_calibration(
     calibrated: Calibrated,
-    tasks: dict[
-        str, tuple[Int[np.ndarray, " n"], Float[np.ndarray, "n _"], Float[np.ndarray, "n _"]]
-    ],
+    tasks: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]],
     recordings: dict[str, tuple[Units | str, Units | str]],
 ) -> dict[str, Any]:
     """Tabulates calibration before and after temperature scaling.
@@ -143,8 +136,7 @@ def describe_calibration(
     Args:
         calibrated: the temperature, or why there is none.
         tasks: per task, of the evaluated clips: true class, predicted and calibrated probabilities.
-        recordings: per task, the evaluated recordings with predicted and with calibrated
-            probabilities.
+        recordings: per task, the recordings with predicted and with calibrated probabilities.
 
     Returns:
         `temperature`; per task `before` and `after` ({"ece", "nll"}) and `reliability` (after;
@@ -159,15 +151,22 @@ def describe_calibration(
 
     described: dict[str, Any] = {"temperature": calibrated.meta}
     for task, (label, before, after) in tasks.items():
-        described[task] = absent("no held-out clip of a trained class")
+        described[task] = absent(f"no {_NO_CLIP}")
         if len(label):
             described[task] = {
                 "before": figures(label, before),
                 "after": absent(why) if why else figures(label, after),
                 "reliability": reliability_bins(label, after),
             }
-    described["coverage"] = {task: _coverage(*pair) for task, pair in recordings.items()}
-    return described
+    coverage: dict[str, Any] = {}
+    for task, (predicted, scaled) in recordings.items():
+        if isinstance(predicted, str) or isinstance(scaled, str):
+            coverage[task] = absent(str(predicted))
+        else:  # the predicted classes, ranked by their calibrated probability
+            named = predicted.predicted
+            confidence = scaled.p[np.arange(len(named)), named]
+            coverage[task] = accuracy_by_coverage(confidence, named == predicted.label)
+    return described | {"coverage": coverage}
 
 
 def reliability_bins(
@@ -179,14 +178,8 @@ def reliability_bins(
     """
     confidence, right = p.max(axis=1), p.argmax(axis=1) == label
     index = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
-    return [
-        {
-            "confidence": float(confidence[index == k].mean()),
-            "accuracy": float(right[index == k].mean()),
-            "n": int((index == k).sum()),
-        }
-        for k in np.unique(index)
-    ]
+    clips = pd.DataFrame({"confidence": confidence, "accuracy": right, "n": 1}).groupby(index)
+    return clips.agg({"confidence": "mean", "accuracy": "mean", "n": "sum"}).to_dict("records")
 
 
 def expected_calibration_error(
@@ -197,15 +190,6 @@ def expected_calibration_error(
     return sum(each["n"] * abs(each["accuracy"] - each["confidence"]) for each in bins) / len(label)
 
 
-def _coverage(predicted: Units | str, scaled: Units | str) -> Any:
-    """Ranks the predicted classes by their calibrated probability."""
-    if isinstance(predicted, str) or isinstance(scaled, str):
-        return absent(str(predicted))
-    named = predicted.predicted
-    confidence = scaled.p[np.arange(len(named)), named]
-    return accuracy_by_coverage(confidence, named == predicted.label)
-
-
 def accuracy_by_coverage(
     confidence: Float[np.ndarray, " n"], right: Bool[np.ndarray, " n"]
 ) -> list[dict[str, float]]:
@@ -214,10 +198,9 @@ def accuracy_by_coverage(
     Where units of equal confidence do not all fit into the share, each counts in part, so that
     their order does not matter. The threshold is the lowest confidence within the share.
     """
-    _, block = np.unique(-confidence, return_inverse=True)
-    mean = np.bincount(block, right) / np.bincount(block)
-    order = np.argsort(block, kind="stable")
-    hits = np.cumsum(mean[block[order]])  # a block's mean in place of each of its members
+    mean = pd.Series(right.astype(float)).groupby(confidence).transform("mean").to_numpy()
+    order = np.argsort(-confidence, kind="stable")
+    hits = np.cumsum(mean[order])
     counts = [max(1, int(np.ceil(coverage * len(right) - 1e-9))) for coverage in COVERAGES]
     return [
         {

@@ -33,37 +33,31 @@ def compare(
 
     Source: Efron & Tibshirani, An Introduction to the Bootstrap (1993), ch. 8 (paired resampling).
     """
-    _check_alike(ours, theirs)
+    if ours.taxonomy != theirs.taxonomy:
+        fine, other = (", ".join(each.taxonomy.fine) for each in (ours, theirs))
+        raise ValueError(f"the two methods have different classes: {fine} against {other}")
+    first, second = (set(each.table["clip_id"][each.evaluated]) for each in (ours, theirs))
+    if first != second:
+        raise ValueError(
+            f"the two methods were not evaluated on the same clips: {len(first - second)} are held "
+            f"out in the first only, {len(second - first)} in the second only; use the same "
+            "cohort, video geometry and split for both"
+        )
     rows = ours.table[ours.evaluated]
     place = pd.Index(theirs.table["clip_id"]).get_indexer(rows["clip_id"])
     weights = resampling.draw_weights(rows[ours.group].nunique(), resamples=bootstrap, seed=seed)
     result: dict[str, Any] = {}
     for name, task in tasks_of(ours.taxonomy).items():
         label = task.to_class[rows["label"].to_numpy()]
-        first, second = (
+        levels = [
             unit_levels(rows, label, task.pool(p), group=ours.group)
             for p in (ours.p[ours.evaluated], theirs.p[place])
-        )
+        ]
         result[name] = {
-            level: _difference(first[level], second[level], weights=weights, unit=ours.group)
+            level: _difference(*(each[level] for each in levels), weights=weights, unit=ours.group)
             for level in LEVELS
         }
     return result
-
-
-def _check_alike(ours: Predictions, theirs: Predictions) -> None:
-    if ours.taxonomy != theirs.taxonomy:
-        raise ValueError(
-            f"the two methods have different classes: {', '.join(ours.taxonomy.fine)} "
-            f"against {', '.join(theirs.taxonomy.fine)}"
-        )
-    clips = [set(each.table["clip_id"][each.evaluated]) for each in (ours, theirs)]
-    if clips[0] != clips[1]:
-        raise ValueError(
-            f"the two methods were not evaluated on the same clips: {len(clips[0] - clips[1])} are "
-            f"held out in the first only, {len(clips[1] - clips[0])} in the second only; use the "
-            "same cohort, video geometry and split for both"
-        )
 
 
 def _difference(

@@ -11,28 +11,18 @@ MOST_CLIPS = 3000
 
 @dataclasses.dataclass(frozen=True)
 class Plane:
-    """Clips in the plane of the two directions along which their embeddings vary most.
+    """Clips in the plane of the two directions along which their embeddings vary most."""
 
-    Attributes:
-        rows: which rows of the embedding are shown, ascending.
-        coordinates: of these clips, centred.
-        explained: share of their variance along each axis, 0..1.
-    """
-
-    rows: Int[np.ndarray, " shown"]
-    coordinates: Float[np.ndarray, "shown 2"]
-    explained: Float[np.ndarray, " 2"]
+    rows: Int[np.ndarray, " shown"]  # which rows of the embedding, ascending
+    coordinates: Float[np.ndarray, "shown 2"]  # of these clips, centred
+    explained: Float[np.ndarray, " 2"]  # share of their variance along each axis, 0..1
 
 
 def project(embedding: Float[np.ndarray, "n d"], *, seed: int = 0) -> Plane | None:
-    """Projects embeddings onto their first two principal components.
+    """Projects embeddings of clips onto their first two principal components.
 
     Of more than 3,000 clips, 3,000 are drawn at random: a plot shows no more, and the cost stays
     bounded. The sign of an axis is arbitrary; its largest coefficient is made positive.
-
-    Args:
-        embedding: of the clips, one per row.
-        seed: of the draw.
 
     Returns:
         The plane; None with fewer than three clips or two dimensions, or without any variance.

@@ -1,16 +1,16 @@
 """Fine and coarse accuracy at the level of clips, recordings and animal-days."""
 
-import dataclasses
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from mpjax.analysis.classification.calibration import Calibrated, describe_calibration
+from mpjax.analysis.classification.comparison import FIGURES
 from mpjax.analysis.classification.scores import describe_day_distance, score_levels, tasks_of
 from mpjax.analysis.classification.significance import permutation_test
-from mpjax.analysis.predictions import Predictions
+from mpjax.analysis.predictions import SPLITS, Predictions
 from mpjax.analysis.stats import bootstrap as resampling
 from mpjax.analysis.stats.estimates import absent
 from mpjax.analysis.stats.units import LEVELS, Units, scores_are_constant, unit_levels
@@ -20,21 +20,6 @@ _NO_DEMONSTRATION = (
     "no head was trained under both splits; that takes a head on cached embeddings "
     "(config.train.what=probe) and at least 2 groups of animals"
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class _Held:
-    """The held-out clips of trained classes, and how they are resampled and permuted."""
-
-    rows: pd.DataFrame
-    predictions: Predictions
-    weights: Int[np.ndarray, "resamples groups"] | None
-    permutations: int
-    seed: int
-
-    @property
-    def unit(self) -> str:
-        return self.predictions.group
 
 
 def describe_tasks(
@@ -56,75 +41,70 @@ def describe_tasks(
     Returns:
         `fine`, `coarse` (where there are coarse classes) and `calibration` of metrics.json.
     """
-    rows = predictions.table[predictions.evaluated]
-    groups = rows[predictions.group].nunique()
-    weights = resampling.draw_weights(groups, resamples=bootstrap, seed=seed) if groups else None
-    held = _Held(rows, predictions, weights, permutations, seed)
-    mask = predictions.evaluated
+    mask, taxonomy, group = predictions.evaluated, predictions.taxonomy, predictions.group
+    rows = predictions.table[mask]
+    weights = resampling.draw_weights(rows[group].nunique(), resamples=bootstrap, seed=seed)
     constant = scores_are_constant(predictions.p[mask])
     described: dict[str, Any] = {}
-    clips: dict[str, Any] = {}
-    recordings: dict[str, Any] = {}
-    for name, task in tasks_of(predictions.taxonomy).items():
+    clips, recordings = {}, {}
+    for name, task in tasks_of(taxonomy).items():
         label = task.to_class[rows["label"].to_numpy()]
         before, after = task.pool(predictions.p[mask]), task.pool(calibrated.p[mask])
-        levels = _levels(held, label, before, constant=constant)
-        scores = score_levels(levels, task.classes, weights=held.weights, unit=held.unit)
+        levels = _levels(rows, label, before, group=group, constant=constant)
+        scores = score_levels(levels, task.classes, weights=weights, unit=group)
         for level, units in levels.items():
-            scores[level]["permutation"] = _permute(held, units, task.to_class, level)
+            scores[level]["permutation"] = permutation_test(
+                units,
+                rows,
+                taxonomy=taxonomy,
+                fine_to_class=task.to_class,
+                group=group,
+                level=level,
+                permutations=permutations,
+                seed=seed,
+            )
             if name == "fine" and all(map(parse_fine_name, task.classes)):
                 scores[level]["day_distance"] = describe_day_distance(
-                    units, task.classes, weights=held.weights, unit=held.unit
+                    units, task.classes, weights=weights, unit=group
                 )
         described[name] = scores
         clips[name] = (label, before, after)
-        scaled = _levels(held, label, after, constant=constant)
+        scaled = _levels(rows, label, after, group=group, constant=constant)
         recordings[name] = (levels["recording"], scaled["recording"])
-    if predictions.taxonomy.coarse and predictions.p_coarse is not None:
-        described["coarse"]["separate"] = _describe_separate(held, predictions.p_coarse)
+    if taxonomy.coarse and predictions.p_coarse is not None:
+        described["coarse"]["separate"] = _describe_separate(predictions, weights)
     return described | {"calibration": describe_calibration(calibrated, clips, recordings)}
 
 
 def _levels(
-    held: _Held, label: np.ndarray, p: np.ndarray, *, constant: bool
+    rows: pd.DataFrame, label: np.ndarray, p: np.ndarray, *, group: str, constant: bool
 ) -> dict[str, Units | str]:
     if constant:
         why = f"in all {len(p)} clips every class has the same score, so none is predicted"
         return dict.fromkeys(LEVELS, why)
-    return unit_levels(held.rows, label, p, group=held.unit)
+    return unit_levels(rows, label, p, group=group)
 
 
-def _permute(held: _Held, units: Units | str, to_class: np.ndarray, level: str) -> dict[str, Any]:
-    return permutation_test(
-        units,
-        held.rows,
-        taxonomy=held.predictions.taxonomy,
-        fine_to_class=to_class,
-        group=held.unit,
-        level=level,
-        permutations=held.permutations,
-        seed=held.seed,
-    )
-
-
-def _describe_separate(held: _Held, p_coarse: Float[np.ndarray, "n coarse"]) -> dict[str, Any]:
+def _describe_separate(
+    predictions: Predictions, weights: Int[np.ndarray, "resamples groups"]
+) -> dict[str, Any]:
     """Scores the head trained on the coarse classes, and how often it disagrees with the fine."""
-    predictions, task = held.predictions, tasks_of(held.predictions.taxonomy)["coarse"]
-    label = task.to_class[held.rows["label"].to_numpy()]
-    separate = p_coarse[predictions.evaluated]
-    levels = _levels(held, label, separate, constant=scores_are_constant(separate))
-    scores = score_levels(levels, task.classes, weights=held.weights, unit=held.unit)
+    assert predictions.p_coarse is not None
+    mask, group = predictions.evaluated, predictions.group
+    rows, separate = predictions.table[mask], predictions.p_coarse[mask]
+    task = tasks_of(predictions.taxonomy)["coarse"]
+    label, constant = task.to_class[rows["label"].to_numpy()], scores_are_constant(separate)
+    levels = _levels(rows, label, separate, group=group, constant=constant)
+    scores = score_levels(levels, task.classes, weights=weights, unit=group)
     described: dict[str, Any] = {
-        level: {figure: scores[level][figure] for figure in ("accuracy", "mean_class_accuracy")}
-        for level in LEVELS
+        level: {figure: scores[level][figure] for figure in FIGURES} for level in LEVELS
     }
     clips = levels["clip"]
-    if isinstance(clips, str) or held.weights is None:
-        return described | {"disagreement": absent(str(clips))}
-    differ = task.pool(predictions.p[predictions.evaluated]).argmax(axis=1) != clips.predicted
-    return described | {
-        "disagreement": resampling.estimate_mean(differ, clips.group, held.weights, unit=held.unit)
-    }
+    if isinstance(clips, str):
+        return described | {"disagreement": absent(clips)}
+    differ = task.pool(predictions.p[mask]).argmax(axis=1) != clips.predicted
+    disagreement = resampling.estimate_mean(differ, clips.group, weights, unit=group)
+    return described | {"disagreement": disagreement}
 
 
 def describe_demonstration(
@@ -161,8 +141,7 @@ def describe_demonstration(
 
 def count_evaluated(predictions: Predictions) -> dict[str, int]:
     """Counts what is evaluated, and the held-out clips that are not: of no trained class."""
-    table = predictions.table
-    rows = table[predictions.evaluated]
+    table, rows = predictions.table, predictions.table[predictions.evaluated]
     return _count(rows) | {
         "padded_clips": int((rows["padded_frames"] > 0).sum()),
         "left_out_clips": int(((table["split"] == "test") & (table["label"] < 0)).sum()),
@@ -180,9 +159,8 @@ def _count(rows: pd.DataFrame) -> dict[str, int]:
 
 def describe_splits(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Counts clips, recordings, animals and cages per split, and per fold of each."""
-    order = {"train": 0, "val": 1, "test": 2, "drug": 3}
     parts = [
         {"split": str(split), "fold": int(fold) if fold >= 0 else None, **_count(part)}
         for (split, fold), part in table.groupby(["split", "fold"])
     ]
-    return sorted(parts, key=lambda part: (order[part["split"]], part["fold"] or 0))
+    return sorted(parts, key=lambda part: (SPLITS.index(part["split"]), part["fold"] or 0))

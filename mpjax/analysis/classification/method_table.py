@@ -46,12 +46,8 @@ def compare_methods(
         for task, found in compared.items():
             row[task]["difference"] = found[level]["mean_class_accuracy"]
         table.append(row)
-    return {
-        "level": level,
-        "unit": ours.group,
-        "rows": table,
-        "sentences": [_judge(table, task) for task in tasks_of(ours.taxonomy) if len(table) > 1],
-    }
+    sentences = [_judge(table, task) for task in tasks_of(ours.taxonomy) if len(table) > 1]
+    return {"level": level, "unit": ours.group, "rows": table, "sentences": sentences}
 
 
 def _score(
@@ -65,9 +61,8 @@ def _score(
         if isinstance(units, str):
             row[kind] = {figure: absent(units) for figure in FIGURES}
             continue
-        weights = resampling.draw_weights(
-            int(units.group.max()) + 1, resamples=bootstrap, seed=seed
-        )
+        groups = int(units.group.max()) + 1
+        weights = resampling.draw_weights(groups, resamples=bootstrap, seed=seed)
         scores = score_units(units, task.classes, weights=weights, unit=predictions.group)
         row[kind] = {figure: scores[figure] for figure in FIGURES}
     return row
@@ -76,11 +71,9 @@ def _score(
 def _judge(rows: list[dict[str, Any]], task: str) -> str:
     """Says which methods the model beats: those whose paired interval lies above 0."""
     kind = "classes" if task == "fine" else "groups"
-    beaten: list[str] = []
-    not_beaten: list[str] = []
-    for row in rows[1:]:
-        if interval := row[task].get("difference", {}).get("ci95"):
-            (beaten if interval[0] > 0 else not_beaten).append(row["name"])
+    compared = {row["name"]: row[task].get("difference", {}).get("ci95") for row in rows[1:]}
+    beaten = [name for name, interval in compared.items() if interval and interval[0] > 0]
+    not_beaten = [name for name, interval in compared.items() if interval and interval[0] <= 0]
     if not beaten and not not_beaten:
         return f"For the {kind}, no method could be compared with the model."
     if not not_beaten:

@@ -25,16 +25,10 @@ _RECORDING = ("video", "roi")  # identify a recording
 
 @dataclasses.dataclass(frozen=True)
 class Scored:
-    """The scored clips of one recording.
+    """The scored clips of one recording."""
 
-    Attributes:
-        clips: a row per clip, in order of time; the columns are those of clips.csv.
-        p_heads: calibrated probabilities by every head, the final one last.
-        taxonomy: the study's classes.
-    """
-
-    clips: pd.DataFrame
-    p_heads: Float[np.ndarray, "heads n fine"]
+    clips: pd.DataFrame  # a row per clip, in order of time; the columns are those of clips.csv
+    p_heads: Float[np.ndarray, "heads n fine"]  # calibrated, by every head, the final one last
     taxonomy: Taxonomy
 
 
@@ -167,8 +161,7 @@ def summarise(scored: Scored) -> dict[str, object]:
         "clips": len(table),
         "seconds": table["end_s"].max() - table["start_s"].min(),
     }
-    kinds = {"class": taxonomy.fine, "group": taxonomy.coarse}
-    for kind, names in kinds.items():
+    for kind, names in (("class", taxonomy.fine), ("group", taxonomy.coarse)):
         if names:
             row[kind] = max(names, key=lambda name: means[column(kind, name)])
     if "pain" in table:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Int
 from sklearn.metrics import confusion_matrix
 
 from mpjax.analysis.stats import bootstrap
@@ -13,23 +13,17 @@ from mpjax.analysis.stats.estimates import absent
 from mpjax.analysis.stats.units import Units
 from mpjax.taxonomy import Taxonomy, parse_fine_name
 
-_TOP = 3
-_TOP_FROM = _TOP + 1  # classes; with fewer, every answer is among the top 3
+_FIGURES = ("accuracy", "mean_class_accuracy", "macro_f1")
+_TOP = 3  # of three classes, every answer is among the top 3
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """A list of classes to be distinguished: the fine ones, or their coarse groups.
-
-    Attributes:
-        classes: their names.
-        to_class: the class of each fine class.
-        pool: from probabilities of the fine classes to those of `classes`.
-    """
+    """A list of classes to be distinguished: the fine ones, or their coarse groups."""
 
     classes: tuple[str, ...]
-    to_class: Int[np.ndarray, " fine"]
-    pool: Callable[[np.ndarray], np.ndarray]
+    to_class: Int[np.ndarray, " fine"]  # the class of each fine class
+    pool: Callable[[np.ndarray], np.ndarray]  # from probabilities of the fine to those of `classes`
 
 
 def tasks_of(taxonomy: Taxonomy) -> dict[str, Task]:
@@ -45,7 +39,7 @@ def score_levels(
     levels: dict[str, Units | str],
     classes: Sequence[str],
     *,
-    weights: Int[np.ndarray, "resamples groups"] | None,
+    weights: Int[np.ndarray, "resamples groups"],
     unit: str,
 ) -> dict[str, Any]:
     """Scores every level against one list of classes, with chance and majority rows.
@@ -55,22 +49,17 @@ def score_levels(
     """
     scores: dict[str, Any] = {"classes": list(classes), "chance": {"value": 1 / len(classes)}}
     scores["majority"] = {}
+    top = ["top3_accuracy"] if len(classes) > _TOP else []
+    figures = [*_FIGURES, *top, "confusion", "recall"]
     for level, units in levels.items():
         if isinstance(units, str):
-            top = ["top3_accuracy"] if len(classes) >= _TOP_FROM else []
-            figures = ["accuracy", "mean_class_accuracy", "macro_f1", *top, "confusion", "recall"]
             scores[level] = dict.fromkeys(figures, absent(units))
             scores["majority"][level] = absent(units)
             continue
-        assert weights is not None
         scores[level] = score_units(units, classes, weights=weights, unit=unit)
-        sizes = np.bincount(units.label, minlength=len(classes))
-        largest = int(sizes.argmax())
-        scores["majority"][level] = {
-            "value": float(sizes[largest] / sizes.sum()),
-            "class": classes[largest],
-            "n": int(sizes.sum()),
-        }
+        share, n = np.bincount(units.label) / len(units.label), len(units.label)
+        name = classes[int(share.argmax())]
+        scores["majority"][level] = {"value": float(share.max()), "class": name, "n": n}
     return scores
 
 
@@ -115,29 +104,24 @@ def score_units(
             recall[name] = absent("no evaluated unit of this class") | {"n": 0}
     scores: dict[str, Any] = {
         name: entry(getattr(value, name)[0], getattr(draws, name), len(units.label), len(total))
-        for name in ("accuracy", "mean_class_accuracy", "macro_f1")
+        for name in _FIGURES
     }
-    if len(classes) >= _TOP_FROM:
-        hit = _among_top(units.p, units.label)
+    if len(classes) > _TOP:
+        p, label = units.p, units.label[:, None]
+        own = np.take_along_axis(p, label, axis=1)
+        # Of equal scores the first is larger.
+        before = (p > own) | ((p == own) & (np.arange(len(classes)) < label))
+        hit = before.sum(axis=1) < _TOP
         scores["top3_accuracy"] = bootstrap.estimate_mean(hit, units.group, weights, unit=unit)
     matrix = confusion_matrix(units.label, units.predicted, labels=range(len(classes)))
     return scores | {"confusion": matrix.tolist(), "recall": recall}
-
-
-def _among_top(
-    p: Float[np.ndarray, "n classes"], label: Int[np.ndarray, " n"]
-) -> Bool[np.ndarray, " n"]:
-    """Returns which labels are among the top 3 scores; of equal scores the first is larger."""
-    own = p[np.arange(len(label)), label][:, None]
-    before = np.arange(p.shape[1]) < label[:, None]
-    return ((p > own) | ((p == own) & before)).sum(axis=1) < _TOP
 
 
 def describe_day_distance(
     units: Units | str,
     classes: Sequence[str],
     *,
-    weights: Int[np.ndarray, "resamples groups"] | None,
+    weights: Int[np.ndarray, "resamples groups"],
     unit: str,
 ) -> dict[str, Any]:
     """Describes how far off the predicted day is where the condition is right.
@@ -164,7 +148,6 @@ def describe_day_distance(
     steps = np.bincount(np.abs(rank[predicted] - rank[label]), minlength=rank.max() + 1)
     mean_days = absent("no unit is predicted within its condition")
     if right.any():
-        assert weights is not None
         distance = np.abs(day[predicted] - day[label])
         mean_days = bootstrap.estimate_mean(distance, units.group[right], weights, unit=unit)
     return {

@@ -1,9 +1,4 @@
-"""Which motifs differ with pain: what animals do more or less of, found without a label.
-
-The codebook (`motifs.codebook`) is fitted without conditions. The usage, bouts and transitions of
-its motifs are compared between conditions, along days and under a drug by permutations of animals
-(or cages), and a score from usage alone is compared with the head's.
-"""
+"""The analysis of motifs, whose codebook is fitted without labels: contrasts, score and tables."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -52,10 +47,9 @@ def analyse(
             fine class, -1 for none; `start_s` and `seconds` (its length) within the recording.
         assigned: their motifs by `codebook`, in their order.
         codebook: fitted on training animals.
-        taxonomy: fine and coarse classes. Where fine classes are not `<condition>@d<day>`, labels
-            are compared with each other.
+        taxonomy: where fine classes are not `<condition>@d<day>`, each is compared with the others.
         group: `animal` or `cage`, what the cohort is divided by.
-        config: of the motifs.
+        config: permutations and penalties.
         folds: per test fold, the motifs by the codebook of its training animals; of a fixed split,
             `{splits.FINAL: assigned}`. None: no pain score.
         bootstrap: resamples behind the intervals of the pain score.
@@ -72,9 +66,11 @@ def analyse(
         return absent("there are no windows")
     motifs = len(codebook.centres)
     recordings, matrix = usage.measure_recordings(windows, assigned, motifs=motifs)
-    setting = Setting(group, config.permutations, seed)
-    rows, absences = contrasts.contrast_all(recordings, taxonomy=taxonomy, setting=setting)
+    rows, absences = contrasts.contrast_all(
+        recordings, taxonomy=taxonomy, setting=Setting(group, config.permutations, seed)
+    )
     sessions = recordings.average([*SESSION, "label"])
+    unlike = pd.Series(assigned.unlike).groupby(windows["split"].to_numpy())
     score = absent("no codebook of the training animals was given")
     if folds:
         score = pain_score.score_pain(
@@ -89,8 +85,11 @@ def analyse(
         },
         "codebook": codebook.describe(),
         "motifs": _describe_motifs(recordings, rows, motifs=motifs),
-        "unlike": _describe_unlike(windows, assigned),
-        "permutations": setting.permutations,
+        "unlike": [
+            {"split": str(split), "value": float(own.mean()), "n": len(own)}
+            for split, own in unlike
+        ],
+        "permutations": config.permutations,
         "tests": rows,
         "families": contrasts.describe_families(rows),
         "not_tested": absences,
@@ -114,9 +113,9 @@ def _check(windows: pd.DataFrame, assigned: list[Assigned]) -> None:
             raise ValueError(f"{len(windows)} windows, but {len(each.motif)} assigned")
     for name in ("start_s", "seconds"):
         values = windows[name].to_numpy(float)
-        if not np.isfinite(values).all():
-            row = int(np.argmin(np.isfinite(values)))
-            raise ValueError(f"windows: column {name}, row {row}: {values[row]} is not finite")
+        if len(bad := np.flatnonzero(~np.isfinite(values))):
+            what = f"column {name}, row {bad[0]}: {values[bad[0]]}"
+            raise ValueError(f"windows: {what} is not finite")
 
 
 def _describe_motifs(
@@ -142,39 +141,30 @@ def _describe_motifs(
     return described
 
 
-def _describe_unlike(windows: pd.DataFrame, assigned: Assigned) -> list[dict[str, Any]]:
-    """Returns the share of windows that are unlike anything the codebook was fitted on."""
-    unlike = pd.Series(assigned.unlike).groupby(windows["split"].to_numpy())
-    return [
-        {"split": str(split), "value": float(own.mean()), "n": len(own)} for split, own in unlike
-    ]
-
-
 def _describe_sessions(sessions: Measured, taxonomy: Taxonomy) -> list[dict[str, Any]]:
     """Returns a row per animal and session, with a list of figures per kind."""
     kind = np.array([measure.kind for measure in sessions.measures])
-    coarse = contrasts.coarse_of(sessions, taxonomy) if taxonomy.coarse else None
-    described = []
-    for index, row in enumerate(sessions.table.to_dict("records")):
-        label = int(row["label"])
-        described.append(
-            {
-                **{name: str(row[name]) for name in ("animal", "cage", "sex", "condition", "drug")},
-                "day": int(row["day"]),
-                "dose_mg_per_kg": _plain(row["dose_mg_per_kg"]),
-                "minutes_post_dose": _plain(row["minutes_post_dose"]),
-                "split": str(row["split"]),
-                "label": taxonomy.fine[label] if label >= 0 else None,
-                "coarse": (coarse.iloc[index] or None) if coarse is not None else None,
-                "windows": int(row["windows"]),
-                "minutes": _plain(row["seconds"] / 60),
-                **{
-                    each: [_plain(value) for value in sessions.values[index, kind == each]]
-                    for each in dict.fromkeys(kind.tolist())
-                },
-            }
+    coarse = contrasts.coarse_of(sessions, taxonomy)
+    return [
+        {
+            **{name: str(row[name]) for name in ("animal", "cage", "sex", "condition", "drug")},
+            "day": int(row["day"]),
+            "dose_mg_per_kg": _plain(row["dose_mg_per_kg"]),
+            "minutes_post_dose": _plain(row["minutes_post_dose"]),
+            "split": str(row["split"]),
+            "label": taxonomy.fine[row["label"]] if row["label"] >= 0 else None,
+            "coarse": own or None,
+            "windows": int(row["windows"]),
+            "minutes": _plain(row["seconds"] / 60),
+            **{
+                each: [_plain(value) for value in values[kind == each]]
+                for each in dict.fromkeys(kind.tolist())
+            },
+        }
+        for row, own, values in zip(
+            sessions.table.to_dict("records"), coarse, sessions.values, strict=True
         )
-    return described
+    ]
 
 
 def _plain(value: float) -> float | None:
@@ -190,12 +180,10 @@ def _draw_recordings(
     motifs: int,
 ) -> list[dict[str, Any]]:
     """Returns the bouts of a few recordings: per class the longest ones of held-out animals."""
-    if taxonomy.coarse and all(map(parse_fine_name, taxonomy.fine)):
-        recordings = recordings.assign(named=contrasts.coarse_of(recordings, taxonomy))
-    else:
-        names = np.array([*taxonomy.fine, ""])  # a label of -1 has no name
-        recordings = recordings.assign(named=names[recordings.table["label"]])
-    table = recordings.table
+    table, named = recordings.table, contrasts.coarse_of(recordings, taxonomy)
+    if not (taxonomy.coarse and all(map(parse_fine_name, taxonomy.fine))):
+        named = np.array([*taxonomy.fine, ""])[table["label"]]  # a label of -1 has no name
+    table = table.assign(named=named)
     held = table[(table["split"] == "test") & (table["windows"] > 1)]
     held = held[held["named"] != ""].sort_values(["seconds", "video"], ascending=[False, True])
     held = held.assign(rank=held.groupby("named").cumcount())

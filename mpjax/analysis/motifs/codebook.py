@@ -28,51 +28,37 @@ from mpjax.io import files
 FORMAT = "mpjax.codebook/1"
 _RESTARTS = 10  # of k-means
 _SPACE = tuple(field.name for field in dataclasses.fields(Space))
-# The settings that a codebook depends on: name in its file, and field of the config.
-_SETTINGS = {
-    name: name for name in ("candidates", "components", "variance", "shrinkage", "gate", "seed")
-} | {
-    "sample": "max_windows",
-    "halves": "stability_draws",
-    "half_sample": "max_windows_per_half",
+# The settings that a codebook depends on: fields of the config, and what its file calls them.
+_SETTINGS = ("candidates", "components", "variance", "shrinkage", "gate", "seed")
+_SIZES = {
+    "max_windows": "sample",
+    "stability_draws": "halves",
+    "max_windows_per_half": "half_sample",
 }
 _ARRAYS = (*_SPACE, "centres", "gate", "usage")
 
 
 class Assigned(NamedTuple):
-    """The motifs of windows.
+    """The motifs of windows."""
 
-    Attributes:
-        motif: 0.., the most used one first.
-        distance: to the motif's centre, in the whitened space.
-        unlike: whether the window is unlike anything the codebook was fitted on.
-    """
-
-    motif: Int[np.ndarray, " n"]
-    distance: Float[np.ndarray, " n"]
-    unlike: Bool[np.ndarray, " n"]
+    motif: Int[np.ndarray, " n"]  # 0.., the most used one first
+    distance: Float[np.ndarray, " n"]  # to the motif's centre, in the whitened space
+    unlike: Bool[np.ndarray, " n"]  # whether it is unlike anything the codebook was fitted on
 
 
 @dataclasses.dataclass(frozen=True)
 class Codebook:
     """Frozen motifs.
 
-    Attributes:
-        space: the map from embeddings to the whitened space.
-        centres: of the motifs, the most used one first.
-        gate: per motif, the distance from which a window is unlike its training windows.
-        residual_gate: the distance off the space's plane from which a window is unlike any.
-        usage: share of the training windows per motif.
-        meta: `fingerprint` of everything it depends on, `config`, `n` (training windows and
-            groups), `chosen` (how the number of motifs was chosen), `stability` (a row per
-            candidate).
+    `meta` holds the `fingerprint` of everything it depends on, `config`, `n` (training windows and
+    groups), `chosen` (how the number of motifs was chosen), `stability` (a row per candidate).
     """
 
-    space: Space
-    centres: Float[np.ndarray, "k q"]
-    gate: Float[np.ndarray, " k"]
-    residual_gate: float
-    usage: Float[np.ndarray, " k"]
+    space: Space  # the map from embeddings to the whitened space
+    centres: Float[np.ndarray, "k q"]  # of the motifs, the most used one first
+    gate: Float[np.ndarray, " k"]  # the distance from which a window is unlike the motif's own
+    residual_gate: float  # the distance off the space's plane from which a window is unlike any
+    usage: Float[np.ndarray, " k"]  # share of the training windows
     meta: dict[str, Any]
 
     @property
@@ -100,14 +86,13 @@ class Codebook:
 
     def describe(self) -> dict[str, Any]:
         """Returns the part `codebook` of metrics.json."""
-        keep = ("fingerprint", "chosen", "stability", "n")
         return {
             "motifs": len(self.centres),
             "components": len(self.space.whitener),
             "explained": float(self.space.explained.sum()),
             "usage": self.usage.tolist(),
             "gate": self.meta["config"]["gate"],
-            **{key: self.meta[key] for key in keep},
+            **{key: self.meta[key] for key in ("fingerprint", "chosen", "stability", "n")},
         }
 
 
@@ -180,10 +165,8 @@ def _training_rows(
     if mask is None:
         mask = np.ones(len(embedding), bool)
     if not len(embedding) == len(group) == len(mask):
-        raise ValueError(
-            f"{len(embedding)} embeddings, {len(group)} groups and a mask of {len(mask)}: give "
-            "one of each per window"
-        )
+        sizes = f"{len(embedding)} embeddings, {len(group)} groups and a mask of {len(mask)}"
+        raise ValueError(f"{sizes}: give one of each per window")
     rows = np.flatnonzero(mask)
     if not len(rows):
         raise ValueError("no training window for the motifs; the mask leaves out every row")
@@ -228,10 +211,8 @@ def _check_finite(embedding: np.ndarray, rows: Int[np.ndarray, " m"]) -> None:
     for block in _blocks(rows):
         finite = np.isfinite(embedding[block]).all(1)
         if not finite.all():
-            first = int(block[np.argmin(finite)])
-            raise ValueError(
-                f"embedding of window {first} is not finite; embed its recording again"
-            )
+            where = f"embedding of window {block[np.argmin(finite)]}"
+            raise ValueError(f"{where} is not finite; embed its recording again")
 
 
 def _fingerprint(
@@ -247,9 +228,9 @@ def _fingerprint(
 
 def _settings(config: MotifConfig) -> dict[str, Any]:
     """Returns the settings that a codebook depends on, as they are read back from JSON."""
-    return json.loads(
-        json.dumps({name: getattr(config, field) for name, field in _SETTINGS.items()})
-    )
+    names = dict(zip(_SETTINGS, _SETTINGS, strict=True)) | _SIZES
+    settings = {name: getattr(config, field) for field, name in names.items()}
+    return json.loads(json.dumps(settings))
 
 
 def save(path: epath.PathLike, codebook: Codebook) -> None:

@@ -23,29 +23,16 @@ FAMILIES = {
     "usage": "usage", "unlike": "usage", "bout_length": "bouts", "bouts_per_minute": "bouts",
     "transition": "transitions",
 }  # fmt: skip
-KINDS = {
-    "pain": "pain against no pain",
-    "days": "trend over days",
-    "days_against_no_pain": "trend over days against that without pain",
-    "drug": "drug against vehicle",
-    "label": "label against the others",
-}
 _LEAST_SHARE = 0.5  # of a contrast's units that must have a figure for it to be tested
 
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """How contrasts are tested.
+    """How contrasts are tested."""
 
-    Attributes:
-        group: `animal` or `cage`, what the cohort is divided by.
-        permutations: drawn per contrast.
-        seed: of the draws.
-    """
-
-    group: str
-    permutations: int
-    seed: int
+    group: str  # `animal` or `cage`, what the cohort is divided by
+    permutations: int  # drawn per contrast
+    seed: int  # of the draws
 
 
 Row = dict[str, Any]
@@ -91,20 +78,24 @@ def _by_family(rows: Sequence[Row]) -> dict[str, list[Row]]:
     return families
 
 
+def _what(kind: str, contrast: str, group: str, reference: str) -> Row:
+    return {"kind": kind, "contrast": contrast, "group": group, "reference": reference}
+
+
 def _why(kind: str, contrast: str, why: str) -> Row:
     return {"kind": kind, "contrast": contrast, "why": why}
 
 
 def coarse_of(recordings: Measured, taxonomy: Taxonomy) -> pd.Series:
     """Returns the coarse class of each recording; empty for one of no (single) trained class."""
-    names = [taxonomy.coarse[index] for index in taxonomy.fine_to_coarse]
-    return recordings.table["label"].map(dict(enumerate(names))).fillna("")
+    names = {label: taxonomy.coarse[group] for label, group in enumerate(taxonomy.fine_to_coarse)}
+    return recordings.table["label"].map(lambda label: names.get(label, ""))
 
 
 def _pain(recordings: Measured, taxonomy: Taxonomy, setting: Setting) -> Iterator[Row]:
     """Yields each pain type against no pain, over the days on which both were filmed."""
     if why := why_no_pain_score(taxonomy):
-        yield _why("pain", KINDS["pain"], why)
+        yield _why("pain", "pain against no pain", why)
         return
     sessions = _untreated(recordings, taxonomy)
     coarse = sessions.table["coarse"]
@@ -115,10 +106,7 @@ def _pain(recordings: Measured, taxonomy: Taxonomy, setting: Setting) -> Iterato
         shared = set.intersection(*days) if len(days) == 2 else set()
         if shared:
             either = either.take(either.table["day"].isin(shared))
-        what = {
-            "kind": "pain", "contrast": f"{kind} against {NO_PAIN}", "group": kind,
-            "reference": NO_PAIN,
-        }  # fmt: skip
+        what = _what("pain", f"{kind} against {NO_PAIN}", kind, NO_PAIN)
         if not shared:
             what["note"] = "filmed on no common day, so days and pain cannot be distinguished"
         yield from _two_groups(either, either.table["coarse"] == kind, setting, what)
@@ -127,9 +115,8 @@ def _pain(recordings: Measured, taxonomy: Taxonomy, setting: Setting) -> Iterato
 def _untreated(recordings: Measured, taxonomy: Taxonomy) -> Measured:
     """Returns the sessions outside the drug part that are of a trained class."""
     table = recordings.table
-    kept = recordings.take(
-        (table["split"] != "drug") & (table["drug"] == "") & (table["label"] >= 0)
-    )
+    untreated = (table["split"] != "drug") & (table["drug"] == "")
+    kept = recordings.take(untreated & (table["label"] >= 0))
     return kept.assign(coarse=coarse_of(kept, taxonomy)).average(SESSION)
 
 
@@ -168,22 +155,30 @@ def _testable(units: Measured) -> Measured:
     return dataclasses.replace(units, measures=measures, values=units.values[:, kept])
 
 
-def _effects(group: Float[np.ndarray, "n m"], reference: Float[np.ndarray, "r m"]) -> list[Row]:
-    """Returns per figure the means of both sides, their difference and its standardised size."""
-    sizes = [np.isfinite(side).sum(0) for side in (group, reference)]
+def _effects(
+    group: Float[np.ndarray, "n m"], reference: Float[np.ndarray, "r m"] | None = None
+) -> list[Row]:
+    """Returns per figure both sides' means, their difference and its standardised size.
+
+    Without a reference, `group` holds changes of animals, whose mean is the difference.
+    """
+    if reference is None:
+        found, reference = effect_size.standardised_mean(group), group[:0]
+    else:
+        found = effect_size.hedges_g(group, reference)
+    sizes = [np.isfinite(side).sum(0).tolist() for side in (group, reference)]
     return [
         {
             "effect": effect,
-            "difference": None if None in (own, other) else own - other,
+            "difference": own if own is None or other is None else own - other,
             "mean": own,
             "reference_mean": other,
-            "n": {"group": int(n), "reference": int(n_other)},
+            "n": {"group": n, "reference": n_other},
         }
         for effect, own, other, n, n_other in zip(
-            effect_size.hedges_g(group, reference),
-            _means(group), _means(reference), *sizes, strict=True,
+            found, _means(group), _means(reference), *sizes, strict=True
         )
-    ]  # fmt: skip
+    ]
 
 
 def _means(values: Float[np.ndarray, "n m"]) -> list[float | None]:
@@ -210,24 +205,24 @@ def _rows(
 def _days(recordings: Measured, taxonomy: Taxonomy, setting: Setting) -> Iterator[Row]:
     """Yields each condition's trend over days, and that of pain against that without."""
     if not taxonomy.coarse:
-        yield _why("days", KINDS["days"], "there are no coarse classes")
+        yield _why("days", "trend over days", "there are no coarse classes")
         return
     sessions = _untreated(recordings, taxonomy)
     courses: dict[str, list[Measured]] = {}
     for (condition, kind), own in sessions.table.groupby(["condition", "coarse"]):
-        found = _course(sessions.take(sessions.table.index.isin(own.index)), setting)
-        what = {"kind": "days", "contrast": f"{condition} over days", "group": condition}
+        what = _what("days", f"{condition} over days", str(condition), "")
+        unit = unit_of(own, own["condition"].to_numpy(), group=setting.group)
+        found = _course(sessions.take(sessions.table.index.isin(own.index)), unit)
         if isinstance(found, str):
             if len(set(own["day"])) > 1 or kind != NO_PAIN:  # a baseline day alone is no course
                 yield _why("days", what["contrast"], found)
             continue
         units, time, place = found
-        what |= {"reference": "", "unit": _course_unit(sessions.table, setting)}
         tested = permutation.judge_trend(
             units.values, time, place, permutations=setting.permutations, seed=setting.seed
         )
         each = permutation.slopes(units.values, time, place)
-        yield from _rows(units, tested, _slope_effects(each), what)
+        yield from _rows(units, tested, _effects(each), what | {"unit": unit})
         first = units.table.groupby(place).first()
         courses.setdefault(str(kind), []).append(
             Measured(first.assign(coarse=kind), units.measures, each)
@@ -236,19 +231,14 @@ def _days(recordings: Measured, taxonomy: Taxonomy, setting: Setting) -> Iterato
         yield from _two_courses(courses[kind], courses[NO_PAIN], kind, setting)
 
 
-def _course_unit(table: pd.DataFrame, setting: Setting) -> str:
-    return unit_of(table, table["condition"].to_numpy(), group=setting.group)
-
-
 def _course(
-    sessions: Measured, setting: Setting
+    sessions: Measured, unit: str
 ) -> tuple[Measured, Float[np.ndarray, " n"], np.ndarray] | str:
     """Returns the figures per animal (or cage) and day, the day from 0 to 1, and whose they are.
 
     The day is its rank among the recorded ones, so a slope is the change from the first to the
     last of them. Or why there is no course.
     """
-    unit = _course_unit(sessions.table, setting)
     daily = _per_unit(sessions, unit, "day")
     daily = daily.take(daily.table.groupby(unit)["day"].transform("nunique") > 1)
     place = pd.factorize(daily.table[unit])[0]
@@ -256,18 +246,6 @@ def _course(
         return f"fewer than 2 {unit}s were filmed on 2 days or more"
     rank = np.unique(daily.table["day"], return_inverse=True)[1]
     return _testable(daily), rank / max(rank.max(), 1), place
-
-
-def _slope_effects(slope: Float[np.ndarray, "n m"]) -> list[Row]:
-    """Returns per figure the mean of the animals' slopes and its standardised size."""
-    return [
-        {"effect": effect, "difference": mean, "mean": mean, "reference_mean": None,
-         "n": {"group": int(n), "reference": 0}}
-        for effect, mean, n in zip(
-            effect_size.standardised_mean(slope), _means(slope), np.isfinite(slope).sum(0),
-            strict=True,
-        )
-    ]  # fmt: skip
 
 
 def _two_courses(
@@ -279,10 +257,8 @@ def _two_courses(
     names = tuple(measure for measure in parts[0].measures if measure in shared)
     values = [part.values[:, [part.measures.index(name) for name in names]] for part in parts]
     table = pd.concat([part.table for part in parts], ignore_index=True)
-    what = {
-        "kind": "days_against_no_pain", "contrast": f"trend of {kind} against that of {NO_PAIN}",
-        "group": kind, "reference": NO_PAIN,
-    }  # fmt: skip
+    contrast = f"trend of {kind} against that of {NO_PAIN}"
+    what = _what("days_against_no_pain", contrast, kind, NO_PAIN)
     joined = Measured(table, names, np.concatenate(values))
     return _two_groups(joined, table["coarse"] == kind, setting, what)
 
@@ -292,27 +268,24 @@ def _drug(recordings: Measured, taxonomy: Taxonomy, setting: Setting) -> Iterato
     del taxonomy
     part = recordings.take(recordings.table["split"] == "drug")
     given = set(part.table["drug"]) - {""}
-    if VEHICLE not in given or given == {VEHICLE}:
-        if given:
-            missing = "drug" if VEHICLE in given else VEHICLE
-            yield _why("drug", KINDS["drug"], f"the drug part has no {missing} arm")
+    if not given:
         return
     try:
+        if VEHICLE not in given or given == {VEHICLE}:
+            missing = "drug" if VEHICLE in given else VEHICLE
+            raise NoTrial(f"the drug part has no {missing} arm")
         changed = _changes(part)
     except NoTrial as error:
-        yield _why("drug", KINDS["drug"], str(error))
+        yield _why("drug", "drug against vehicle", str(error))
         return
-    unit = drug_sessions.unit_of_trial(changed.table)
+    setting = dataclasses.replace(setting, group=drug_sessions.unit_of_trial(changed.table))
     for condition in sorted(set(changed.table["condition"])):
         own = changed.take(changed.table["condition"] == condition)
         for arm in drug_sessions.dose_arms(own.table):
             both = own.take(own.table["arm"].isin([arm, VEHICLE]))
-            what = {
-                "kind": "drug", "contrast": f"{condition}: {arm} against {VEHICLE}", "group": arm,
-                "reference": VEHICLE, "condition": condition,
-            }  # fmt: skip
-            by_unit = dataclasses.replace(setting, group=unit)
-            yield from _two_groups(both, both.table["arm"] == arm, by_unit, what)
+            what = _what("drug", f"{condition}: {arm} against {VEHICLE}", arm, VEHICLE)
+            what["condition"] = condition
+            yield from _two_groups(both, both.table["arm"] == arm, setting, what)
 
 
 def _changes(part: Measured) -> Measured:
@@ -323,11 +296,10 @@ def _changes(part: Measured) -> Measured:
     marked = marked.take(marked.table["phase"].isin(["pre", "post"]))
     phases = marked.average(["animal", "phase", "day", "minutes_post_dose"])
     phases = phases.average(["animal", "phase"])
-    sides = [phases.take(phases.table["phase"] == phase) for phase in ("pre", "post")]
-    shared = set(sides[0].table["animal"]) & set(sides[1].table["animal"])
-    if not shared:
+    phases = phases.take(phases.table["animal"].duplicated(keep=False))
+    if not len(phases.table):
         raise NoTrial("no animal has a session before and one after its dose")
-    pre, post = (side.take(side.table["animal"].isin(shared)) for side in sides)
+    pre, post = (phases.take(phases.table["phase"] == phase) for phase in ("pre", "post"))
     return dataclasses.replace(post, values=post.values - pre.values)
 
 
@@ -336,15 +308,12 @@ def _labels(recordings: Measured, taxonomy: Taxonomy, setting: Setting) -> Itera
     table = recordings.table
     held = recordings.take((table["label"] >= 0) & (table["split"] != "drug"))
     if not len(held.table):
-        yield _why("label", KINDS["label"], "no recording has a single label")
+        yield _why("label", "label against the others", "no recording has a single label")
         return
     several = held.table[["animal", "label"]].drop_duplicates()["animal"].duplicated().any()
     for index in sorted(set(held.table["label"])):
         name, chosen = taxonomy.fine[index], held.table["label"] == index
-        what = {
-            "kind": "label", "contrast": f"{name} against the others", "group": name,
-            "reference": "the others",
-        }  # fmt: skip
+        what = _what("label", f"{name} against the others", name, "the others")
         if several:
             yield from _within_animals(held, chosen.to_numpy(), setting, what)
         else:
@@ -365,7 +334,7 @@ def _within_animals(held: Measured, chosen: np.ndarray, setting: Setting, what: 
         held.values, chosen, place, permutations=setting.permutations, seed=setting.seed
     )
     differences = permutation.slopes(held.values, chosen.astype(float), place)
-    effects = _slope_effects(differences)
+    effects = _effects(differences)
     sides = zip(_means(held.values[chosen]), _means(held.values[~chosen]), strict=True)
     for effect, (own, others) in zip(effects, sides, strict=True):
         effect |= {"mean": own, "reference_mean": others}

@@ -11,6 +11,7 @@ import warnings
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float, Int, Shaped
 from scipy import stats
 from sklearn.cluster import KMeans
@@ -32,27 +33,19 @@ _PIECES = 10  # that windows are cut into where there are too few groups for hal
 _CHANCE_DRAWS = 3  # of data without structure, at most; their stability varies little
 _CLEAR = 3.0  # standard errors by which the best corrected stability must exceed 0
 
-
 # Points of a half, and the held-out ones in the space of that half.
 _Half = tuple[Float[np.ndarray, "_ _"], ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class Curve:
-    """Stability by number of motifs.
+    """Stability by number of motifs."""
 
-    Attributes:
-        candidates: numbers of motifs, ascending.
-        observed: adjusted Rand index per draw of halves.
-        chance: the same, in fewer draws, of data without structure: Gaussian, of the same
-            covariance.
-        note: how the halves were made, where not of animals; else empty.
-    """
-
-    candidates: Int[np.ndarray, " k"]
-    observed: Float[np.ndarray, "draws k"]
+    candidates: Int[np.ndarray, " k"]  # numbers of motifs, ascending
+    observed: Float[np.ndarray, "draws k"]  # adjusted Rand index per draw of halves
+    # The same of data without structure: Gaussian, of the same covariance.
     chance: Float[np.ndarray, "fewer k"]
-    note: str = ""
+    note: str = ""  # how the halves were made, where not of animals
 
     @property
     def corrected(self) -> Float[np.ndarray, "draws k"]:
@@ -63,9 +56,7 @@ class Curve:
     @property
     def standard_error(self) -> Float[np.ndarray, " k"]:
         """Of the mean corrected stability; 0 with a single draw."""
-        if len(self.observed) < 2:
-            return np.zeros(len(self.candidates))
-        return stats.sem(self.corrected)
+        return stats.sem(self.corrected, ddof=min(1, len(self.observed) - 1))
 
     def choose(self) -> tuple[int, str]:
         """Returns the number of motifs by `RULE`, and a warning where nothing supports it."""
@@ -81,19 +72,16 @@ class Curve:
 
     def to_rows(self) -> list[dict[str, Any]]:
         """Returns a row per number of motifs for metrics.json."""
-        several = len(self.observed) > 1
-        return [
-            {
-                "motifs": int(count),
-                "adjusted_rand": float(self.observed[:, k].mean()),
-                "sd": float(self.observed[:, k].std(ddof=1)) if several else 0.0,
-                "draws": self.observed[:, k].tolist(),
-                "without_structure": float(self.chance[:, k].mean()),
-                "corrected": float(self.corrected[:, k].mean()),
-                "standard_error": float(self.standard_error[k]),
-            }
-            for k, count in enumerate(self.candidates)
-        ]
+        columns = {
+            "motifs": self.candidates,
+            "adjusted_rand": self.observed.mean(0),
+            "sd": self.observed.std(0, ddof=min(1, len(self.observed) - 1)),
+            "draws": self.observed.T.tolist(),
+            "without_structure": self.chance.mean(0),
+            "corrected": self.corrected.mean(0),
+            "standard_error": self.standard_error,
+        }
+        return pd.DataFrame(columns).to_dict("records")
 
 
 def cluster(
@@ -124,14 +112,9 @@ def fit_space(
     config: MotifConfig,
 ) -> whitening.Space:
     """Fits the whitened space on some windows, by the settings of the config."""
-    return whitening.fit_space(
-        embedding,
-        rows,
-        whitening.units_of(group),
-        components=config.components,
-        variance=config.variance,
-        shrinkage=config.shrinkage,
-    )
+    names = ("components", "variance", "shrinkage")
+    settings = {name: getattr(config, name) for name in names}
+    return whitening.fit_space(embedding, rows, whitening.units_of(group), **settings)
 
 
 def measure_stability(
@@ -149,7 +132,13 @@ def measure_stability(
         group: the animal (or cage) of each of `rows`, 0..
         config: candidates, draws of halves, windows per half.
     """
-    group, note = _divisible(group)
+    note = ""
+    if (groups := len(np.unique(group))) < 3:  # too few to hold one out and halve the rest
+        group = np.arange(len(group)) * _PIECES // len(group)
+        note = (
+            f"{groups} training group(s) only: the halves are stretches of their windows, so the "
+            "stability says nothing about other animals"
+        )
     candidates = sorted(set(config.candidates))
     observed, chance = [], []
     for draw in range(config.stability_draws):
@@ -177,26 +166,13 @@ def measure_stability(
     return Curve(np.array(candidates[:fewest]), seen, by_chance, note)
 
 
-def _divisible(group: Int[np.ndarray, " m"]) -> tuple[Int[np.ndarray, " m"], str]:
-    """Returns groups that can be held out and halved; stretches of windows where they are few."""
-    groups = len(np.unique(group))
-    if groups >= 3:
-        return group, ""
-    piece = np.arange(len(group)) * _PIECES // len(group)
-    return piece, (
-        f"{groups} training group(s) only: the halves are stretches of their windows, so the "
-        "stability says nothing about other animals"
-    )
-
-
 def _divide(
     group: Int[np.ndarray, " m"], generator: np.random.Generator
 ) -> list[Int[np.ndarray, "_"]]:
     """Returns the held-out windows and those of two halves; each group is in one of the three."""
     order = generator.permutation(np.unique(group))
-    held = max(1, len(order) // _HELD_OUT)
-    rest = order[held:]
-    return [np.flatnonzero(np.isin(group, part)) for part in (order[:held], rest[::2], rest[1::2])]
+    held, rest = np.split(order, [max(1, len(order) // _HELD_OUT)])
+    return [np.flatnonzero(np.isin(group, part)) for part in (held, rest[::2], rest[1::2])]
 
 
 def _without_structure(fitted: list[_Half], generator: np.random.Generator) -> list[_Half]:
@@ -215,10 +191,8 @@ def _agreement(halves: list[_Half], count: int, *, seed: int) -> float:
 
     Source: Hubert & Arabie (1985), doi:10.1007/BF01908075.
     """
-    labels = [
-        whitening.nearest(
-            held_out, cluster(points, count, restarts=_RESTARTS, seed=2 * seed + half)
-        )[0]
-        for half, (points, held_out) in enumerate(halves)
-    ]
+    labels = []
+    for half, (points, held_out) in enumerate(halves):
+        centres = cluster(points, count, restarts=_RESTARTS, seed=2 * seed + half)
+        labels.append(whitening.nearest(held_out, centres)[0])
     return float(adjusted_rand_score(*labels))

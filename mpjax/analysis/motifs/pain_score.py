@@ -56,8 +56,7 @@ def score_pain(
     Args:
         windows: a row per window, see `analyse.analyse`.
         assigned: per test fold, the motifs by the codebook fitted without that fold's animals; of a
-            fixed split, under `FINAL`, by that of the training animals. All in the order of
-            `windows`.
+            fixed split, under `FINAL`, by that of the training animals.
         taxonomy: fine and coarse classes.
         group: `animal` or `cage`, what is held out and resampled.
         config: the penalties.
@@ -70,20 +69,21 @@ def score_pain(
         "animals", "folds": per test fold the "penalty", how many motifs were "kept", and their
         "weights" per class}; or {"value": None, "why"}.
     """
-    described: dict[str, Any] = {"features": "square roots of the shares of the time per motif"}
-    parts = {fold: _recordings(windows, each) for fold, each in assigned.items()}
-    for name, task in tasks_of(taxonomy).items():
-        described[name] = _score_task(
-            parts, task, group=group, config=config, bootstrap=bootstrap, seed=seed
-        )
-    return described
-
-
-def _recordings(windows: pd.DataFrame, assigned: Assigned) -> _Recordings:
-    motifs = int(assigned.motif.max()) + 1  # a motif of no window carries no information
-    measured, _ = usage.measure_recordings(windows, assigned, motifs=motifs)
-    able = measured.take(measured.table["label"] >= 0)
-    return able.table, np.sqrt(able.values[:, :motifs])
+    parts: dict[int, _Recordings] = {}
+    for fold, each in assigned.items():
+        motifs = int(each.motif.max()) + 1  # a motif of no window carries no information
+        measured, _ = usage.measure_recordings(windows, each, motifs=motifs)
+        able = measured.take(measured.table["label"] >= 0)
+        parts[fold] = able.table, np.sqrt(able.values[:, :motifs])
+    options: dict[str, Any] = {
+        "group": group,
+        "config": config,
+        "bootstrap": bootstrap,
+        "seed": seed,
+    }
+    return {"features": "square roots of the shares of the time per motif"} | {
+        name: _score_task(parts, task, **options) for name, task in tasks_of(taxonomy).items()
+    }
 
 
 def _score_task(
@@ -118,19 +118,19 @@ def _score_task(
     units = Units(label, p, codes, np.arange(len(label)))
     weights = resampling.draw_weights(len(names), resamples=bootstrap, seed=seed)
     found = score_units(units, task.classes, weights=weights, unit=group)
-    nothing = sum(not each["kept"] for each in folds)
-    note = (
-        f"in {nothing} of {len(folds)} fold(s) no motif helped on other training animals, so only "
-        "the classes' frequencies were used there"
-    )
-    return {
+    described = {
         "classes": list(task.classes),
         "chance": {"value": 1 / len(task.classes)},
         **{name: found[name] for name in ("accuracy", "mean_class_accuracy", "confusion")},
         "animals": len(names),
         "folds": folds,
-        **({"note": note} if nothing else {}),
     }
+    if nothing := sum(not each["kept"] for each in folds):
+        described["note"] = (
+            f"in {nothing} of {len(folds)} fold(s) no motif helped on other training animals, so "
+            "only the classes' frequencies were used there"
+        )
+    return described
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,17 +157,11 @@ class _Model:
         kept = np.flatnonzero(np.abs(weights).max(0) > 0)
         kept = kept[np.argsort(-np.abs(weights[:, kept]).max(0), kind="stable")]
         names = [classes[index] for index in self.regression.classes_]
-        return {
-            "penalty": self.penalty,
-            "kept": len(kept),
-            "weights": [
-                {
-                    "motif": int(motif),
-                    "weights": dict(zip(names, weights[:, motif].tolist(), strict=True)),
-                }
-                for motif in kept
-            ],
-        }
+        rows = [
+            {"motif": motif, "weights": dict(zip(names, weights[:, motif].tolist(), strict=True))}
+            for motif in kept.tolist()
+        ]
+        return {"penalty": self.penalty, "kept": len(kept), "weights": rows}
 
 
 def _fit(
@@ -192,17 +186,13 @@ def _fit(
         if len(np.unique(label[train])) < 2:
             continue
         for place, model in enumerate(_path(roots[train], label[train], penalties, seed=seed)):
-            p = model.probabilities(roots[~train], int(label.max()) + 1)
-            losses[place, each] = _balanced_loss(p, label[~train])
+            held, p = label[~train], model.probabilities(roots[~train], int(label.max()) + 1)
+            loss = -np.log(np.maximum(p[np.arange(len(held)), held], _LEAST_P))
+            # Averaged within classes first, as the fit weighs them.
+            losses[place, each] = np.mean([loss[held == own].mean() for own in np.unique(held)])
     losses = losses[:, np.isfinite(losses).all(0)]
     chosen = int(losses.mean(1).argmin()) if losses.shape[1] else 0
     return _path(roots, label, penalties[: chosen + 1], seed=seed)[-1]
-
-
-def _balanced_loss(p: Float[np.ndarray, "n classes"], label: Int[np.ndarray, " n"]) -> float:
-    """Returns the cross-entropy, averaged within classes first, as the fit weighs them."""
-    loss = -np.log(np.maximum(p[np.arange(len(label)), label], _LEAST_P))
-    return float(np.mean([loss[label == each].mean() for each in np.unique(label)]))
 
 
 def _path(

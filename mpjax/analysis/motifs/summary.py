@@ -4,35 +4,24 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mpjax import formatting
-from mpjax.analysis.motifs.contrasts import KINDS
 from mpjax.analysis.stats.estimates import ALPHA
 
 _NAMED = 3  # motifs of a sentence
-_COMPARED = ("pain", "label", "drug")
 
 _Row = Mapping[str, Any]
 
 
 def summarise(found: _Row) -> list[str]:
-    """Returns the answers, the first one first.
-
-    Args:
-        found: the result of `analyse.analyse` without its summary.
-    """
+    """Returns the answers as sentences; `found` is the result of `analyse.analyse` without them."""
     usage = [row for row in found["tests"] if row["measure"] == "usage"]
-    contrasts: dict[str, list[_Row]] = {}
-    for kind in _COMPARED:
-        for row in usage:
-            if row["kind"] == kind:
-                contrasts.setdefault(row["contrast"], []).append(row)
     sentences = [_codebook(found["codebook"])]
-    sentences += [_usage(rows, found) for rows in contrasts.values()]
+    for kind in ("pain", "label", "drug"):
+        own = [row for row in usage if row["kind"] == kind]
+        for contrast in dict.fromkeys(row["contrast"] for row in own):
+            sentences.append(_usage([row for row in own if row["contrast"] == contrast], found))
     if trends := [row for row in usage if row["kind"] == "days"]:
         sentences.append(_trends(trends, found))
-    sentences += [
-        f"Not tested, {row['contrast']}: {row['why']}."
-        for row in found["not_tested"] if row["kind"] in KINDS
-    ]  # fmt: skip
+    sentences += [f"Not tested, {row['contrast']}: {row['why']}." for row in found["not_tested"]]
     return [*sentences, _score(found["score"])]
 
 

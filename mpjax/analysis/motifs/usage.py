@@ -21,34 +21,29 @@ _KEPT = ("video", *SESSION, "cage", "sex", "split", "fold")
 class Measure:
     """One figure of a recording.
 
-    Attributes:
-        kind: `usage` or `unlike` (shares of the time), `bout_length` (s), `bouts_per_minute` or
-            `transition` (1/min).
-        motif: that it describes; None for `unlike`.
-        to: of a transition, the motif that follows.
+    `kind` is `usage` or `unlike` (shares of the time), `bout_length` (s), `bouts_per_minute` or
+    `transition` (1/min).
     """
 
     kind: str
-    motif: int | None = None
-    to: int | None = None
+    motif: int | None = None  # None for `unlike`
+    to: int | None = None  # of a transition, the motif that follows
 
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
     """Figures of recordings or sessions.
 
-    Attributes:
-        table: a row per recording (`video`, the columns of `SESSION`, `cage, sex, split, fold`,
-            `label` (-1: none, or several), `windows`, `seconds`) or per session.
-        measures: the columns of `values`.
-        values: NaN where there is none, e.g. the length of bouts that never occurred.
-        why_no_bouts: the reason where windows do not follow each other; else empty.
+    `table` has a row per recording (`video`, the columns of `SESSION`, `cage, sex, split, fold`,
+    `label` (-1: none, or several), `windows`, `seconds`) or per session.
     """
 
     table: pd.DataFrame
-    measures: tuple[Measure, ...]
-    values: Float[np.ndarray, "rows measures"]
-    why_no_bouts: str = ""
+    measures: tuple[Measure, ...]  # the columns of `values`
+    values: Float[
+        np.ndarray, "rows measures"
+    ]  # NaN: none, as the length of bouts of an unused motif
+    why_no_bouts: str = ""  # where windows do not follow each other
 
     def take(self, mask: Bool[np.ndarray, " rows"] | pd.Series) -> "Measured":
         """Returns some rows."""
@@ -106,9 +101,8 @@ def measure_recordings(
     windows_of = count.sum(1)
     usage = count / windows_of[:, None]
     table = rows.iloc[first][list(_KEPT)].reset_index(drop=True)
-    labels = rows["label"].to_numpy()
-    same = np.logical_and.reduceat(labels == labels[first][video], first)
-    table["label"] = np.where(same, labels[first], -1)
+    labels = rows.groupby(video)["label"]
+    table["label"] = labels.first().where(labels.min() == labels.max(), -1)
     table["windows"], table["seconds"] = windows_of, windows_of * step
     measures = [*(Measure("usage", motif) for motif in range(motifs)), Measure("unlike")]
     if (windows_of < 2).all():
@@ -136,16 +130,16 @@ def measure_recordings(
 
 
 def _count(
-    cell: tuple[np.ndarray, np.ndarray], shape: tuple[int, int], weight: np.ndarray | None = None
+    cell: tuple[np.ndarray, np.ndarray], shape: tuple[int, int], weight: np.ndarray | int = 1
 ) -> Float[np.ndarray, "a b"]:
-    flat = np.ravel_multi_index(cell, shape) if len(cell[0]) else np.zeros(0, int)
-    return np.bincount(flat, weight, minlength=shape[0] * shape[1]).reshape(shape).astype(float)
+    count = np.zeros(shape)
+    np.add.at(count, cell, weight)
+    return count
 
 
 def _steps(rows: pd.DataFrame, video: Int[np.ndarray, " n"]) -> Float[np.ndarray, " recordings"]:
     """Returns each recording's median time between windows, in s; of one window, its length."""
-    gap = pd.Series(np.diff(rows["start_s"].to_numpy(), prepend=np.nan))
-    gap[np.diff(video, prepend=-1) != 0] = np.nan
+    gap = rows.groupby(video)["start_s"].diff()
     usual = gap.groupby(video).median().to_numpy()
     length = rows["seconds"].groupby(video).first().to_numpy(float)
     return np.where(usual > 0, usual, length)

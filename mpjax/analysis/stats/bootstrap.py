@@ -20,16 +20,11 @@ class Counts:
 
     They are the diagonal, the row sums and the column sums of each group's confusion matrix: memory
     grows with the number of classes, not with its square.
-
-    Attributes:
-        correct: units of the class that were predicted correctly.
-        total: units of the class.
-        named: units that were predicted as the class, rightly or wrongly.
     """
 
     correct: Int[np.ndarray, "groups classes"]
-    total: Int[np.ndarray, "groups classes"]
-    named: Int[np.ndarray, "groups classes"]
+    total: Int[np.ndarray, "groups classes"]  # of the class
+    named: Int[np.ndarray, "groups classes"]  # predicted as the class, rightly or wrongly
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,25 +44,10 @@ def count_by_group(
     *,
     classes: int,
 ) -> Counts:
-    """Counts units by group and class.
-
-    Args:
-        label: true class, 0..classes-1.
-        predicted: predicted class, 0..classes-1.
-        group: the animal or cage of each unit, 0..groups-1, none left out.
-        classes: number of classes.
-    """
-    shape = (int(group.max()) + 1, classes)
-
-    def count(cell: np.ndarray) -> np.ndarray:
-        return np.bincount(cell, minlength=shape[0] * classes).reshape(shape)
-
-    cell = group * classes + label
-    return Counts(
-        correct=count(cell[label == predicted]),
-        total=count(cell),
-        named=count(group * classes + predicted),
-    )
+    """Counts units by group (animal or cage, 0.., none left out) and class, 0..classes-1."""
+    cell, cells = group * classes + label, (int(group.max()) + 1) * classes
+    found = (cell[label == predicted], cell, group * classes + predicted)
+    return Counts(*(np.bincount(each, minlength=cells).reshape(-1, classes) for each in found))
 
 
 def draw_weights(
@@ -85,10 +65,6 @@ def resample_scores(counts: Counts, weights: Int[np.ndarray, "resamples groups"]
 
     Recall is averaged over the classes that have a unit, F1 over those that have one or are
     predicted, as scikit-learn's `balanced_accuracy_score` and `f1_score(average="macro")` do.
-
-    Args:
-        counts: of all units.
-        weights: how often each group occurs in each resample.
     """
     times = weights.astype(np.float64)  # whole numbers, exact; integers have no fast product
     hits, units, named = times @ counts.correct, times @ counts.total, times @ counts.named
@@ -108,12 +84,9 @@ def resample_mean(
     group: Int[np.ndarray, " n"],
     weights: Int[np.ndarray, "resamples groups"],
 ) -> Float[np.ndarray, " resamples"]:
-    """Returns the mean of `values` over the units of every resample; NaN where it holds none.
+    """Returns the mean of numbers (or truth values) in every resample; NaN where it has none.
 
-    Args:
-        values: a number (or truth value) per unit.
-        group: the animal or cage of each unit, 0..groups-1; some may have none.
-        weights: how often each group occurs in each resample.
+    `group` is the animal or cage of each unit, 0..groups-1; some groups may have none.
     """
     groups = weights.shape[1]
     times = weights.astype(np.float64)
@@ -129,13 +102,9 @@ def estimate_mean(
     *,
     unit: str,
 ) -> dict[str, Any]:
-    """Returns the mean over all units and its interval: {"value", "ci95", "n"}.
+    """Returns the mean over all units, at least one, and its interval: {"value", "ci95", "n"}.
 
-    Args:
-        values: a number (or truth value) per unit, at least one.
-        group: the animal or cage of each unit.
-        weights: how often each group occurs in each resample.
-        unit: what a group is called, `animal` or `cage`.
+    Args: as in `resample_mean` and `percentile_interval`.
     """
     draws = resample_mean(values, group, weights)
     interval = percentile_interval(draws, groups=len(np.unique(group)), unit=unit)
@@ -153,8 +122,7 @@ def percentile_interval(
         unit: what a group is called, `animal` or `cage`.
 
     Returns:
-        {"ci95": [low, high]}, with a "note" where care is needed; or
-        {"ci95": None, "why": …}.
+        {"ci95": [low, high]}, with a "note" where care is needed; or {"ci95": None, "why": …}.
 
     Source: Efron & Tibshirani, An Introduction to the Bootstrap (1993), ch. 13.
     """
@@ -171,19 +139,12 @@ def percentile_interval(
 
 @dataclasses.dataclass(frozen=True)
 class Moments:
-    """Means over units, of the data or of every resample; NaN where there are too few units.
-
-    Attributes:
-        mean: of each day.
-        n: units behind it.
-        spread: variance between units on a day, one for all days.
-        correlation: between the days of a unit, the mean over all pairs, 0..1.
-    """
+    """Means over units, of the data or of every resample; NaN where there are too few units."""
 
     mean: Float[np.ndarray, "draws days"]
-    n: Float[np.ndarray, "draws days"]
-    spread: Float[np.ndarray, " draws"]
-    correlation: Float[np.ndarray, " draws"]
+    n: Float[np.ndarray, "draws days"]  # units behind each mean
+    spread: Float[np.ndarray, " draws"]  # variance between units on a day, one for all days
+    correlation: Float[np.ndarray, " draws"]  # of a unit's days, the mean over all pairs, 0..1
 
     @property
     def variance(self) -> Float[np.ndarray, "draws days"]:
@@ -207,14 +168,10 @@ class Moments:
 def moments(
     values: Float[np.ndarray, "units days"], weights: Int[np.ndarray, "draws units"]
 ) -> Moments:
-    """Averages over the units of every draw; missing values count nowhere.
+    """Averages over the units of every draw (weights of 1: the data); NaN counts nowhere.
 
     The variance is pooled over days: with the few animals of a condition that of a single day is
     mostly chance. Where pain spreads the scores, this widens the intervals of the days before it.
-
-    Args:
-        values: NaN where missing.
-        weights: how often each unit occurs in each draw; ones for the data themselves.
     """
     there = np.isfinite(values)
     count = np.maximum(there.sum(0), 1)
@@ -251,11 +208,9 @@ def simultaneous_critical(deviation: Float[np.ndarray, "draws days"], df: float)
     Source: Davison & Hinkley, Bootstrap Methods and their Application (1997), sections 2.4 and
         4.2.4 (studentised bootstrap, max-t).
     """
-    least = max(1.0, df)
-    single = stats.t.isf(ALPHA / 2, least)
-    bonferroni = stats.t.isf(ALPHA / 2 / deviation.shape[1], least)
+    single, bonferroni = stats.t.isf([ALPHA / 2, ALPHA / 2 / deviation.shape[1]], max(1.0, df))
     known = deviation[np.isfinite(deviation).any(axis=1)]
     if not len(known):
         return float(bonferroni)
-    greatest = np.nanmax(np.abs(known), axis=1)
-    return float(np.clip(np.quantile(greatest, 1 - ALPHA), single, bonferroni))
+    greatest = np.quantile(np.nanmax(np.abs(known), axis=1), 1 - ALPHA)
+    return float(np.clip(greatest, single, bonferroni))

@@ -17,17 +17,10 @@ from mpjax.analysis.stats import bootstrap
 
 @dataclasses.dataclass(frozen=True)
 class Crossed:
-    """How answers by rater and clip are resampled.
+    """How answers by rater and clip are resampled: how often each group and rater occurs."""
 
-    Attributes:
-        group: animal or cage of each clip, 0..groups-1.
-        unit: what a group is called, `animal` or `cage`.
-        weights: how often each group occurs in each resample.
-        rater_weights: how often each rater does.
-    """
-
-    group: Int[np.ndarray, " clips"]
-    unit: str
+    group: Int[np.ndarray, " clips"]  # animal or cage, 0..groups-1
+    unit: str  # what a group is called, `animal` or `cage`
     weights: Int[np.ndarray, "resamples groups"]
     rater_weights: Int[np.ndarray, "resamples raters"]
 
@@ -48,11 +41,7 @@ class Crossed:
     def resample_mean(
         self, values: Float[np.ndarray, "raters clips"]
     ) -> Float[np.ndarray, " resamples"]:
-        """Returns the mean of `values` over the answers of every resample.
-
-        Args:
-            values: by rater and clip; NaN where a clip was not answered.
-        """
+        """Returns the mean of every resample's answers; `values` is NaN where there is none."""
         there = np.isfinite(values)
         member = np.eye(self.weights.shape[1])[self.group]
         total = np.where(there, values, 0.0) @ member  # raters x groups
@@ -62,10 +51,7 @@ class Crossed:
         return np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
 
     def estimate(self, values: Float[np.ndarray, "raters clips"]) -> dict[str, Any]:
-        """Returns the mean of all answers and its interval over animals and raters.
-
-        Args:
-            values: by rater and clip; NaN where a clip was not answered.
+        """Returns the mean of all answers (NaN: none) and its interval over animals and raters.
 
         Returns:
             {"value", "ci95", "n"}, n being answers, with a "note" where care is needed.
@@ -79,17 +65,11 @@ class Crossed:
             notes.append("of one rater, so it does not hold for other raters")
         elif raters < bootstrap.ROUGH_BELOW:
             notes.append(f"rough, as it rests on {raters} raters only")
-        found = {"value": float(np.nanmean(values)), **interval}
-        found |= {"n": int(np.isfinite(values).sum())}
+        n = int(np.isfinite(values).sum())
+        found = {"value": float(np.nanmean(values)), **interval, "n": n}
         return found | ({"note": "; ".join(notes)} if notes else {})
 
     def estimate_one(self, values: Float[np.ndarray, " clips"]) -> dict[str, Any]:
-        """Returns the mean of one rater's or method's values and its interval over animals.
-
-        Args:
-            values: of each clip; NaN where it was not answered.
-        """
-        there = np.isfinite(values)
-        return bootstrap.estimate_mean(
-            values[there], self.group[there], self.weights, unit=self.unit
-        )
+        """Returns the mean of one rater's or method's values and its interval over animals."""
+        there, group = np.isfinite(values), self.group
+        return bootstrap.estimate_mean(values[there], group[there], self.weights, unit=self.unit)

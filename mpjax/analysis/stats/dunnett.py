@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -16,8 +16,7 @@ _NORMAL = np.polynomial.hermite_e.hermegauss(48)
 _UNIFORM = np.polynomial.legendre.leggauss(48)
 
 
-@dataclasses.dataclass(frozen=True)
-class Pooled:
+class Pooled(NamedTuple):
     """The spread within groups: standard deviation and degrees of freedom."""
 
     sd: float
@@ -39,17 +38,12 @@ class Dunnett:
     `scipy.stats.dunnett` integrates by quasi-Monte Carlo, so its p-values and intervals vary from
     call to call; these do not, and agree with its.
 
-    Attributes:
-        control: a value per animal.
-        arms: the same, per arm.
-        families: such comparisons (of other times) that share the error rate, by Bonferroni.
-
     Source: Dunnett (1955), doi:10.1080/01621459.1955.10501294.
     """
 
-    control: Float[np.ndarray, " n"]
+    control: Float[np.ndarray, " n"]  # a value per animal
     arms: Mapping[str, Float[np.ndarray, "_"]]
-    families: int = 1
+    families: int = 1  # of comparisons (at other times) that share the error rate, by Bonferroni
 
     @functools.cached_property
     def pooled(self) -> Pooled:
@@ -66,8 +60,7 @@ class Dunnett:
 
     def se(self, arm: str) -> float:
         """Returns the standard error of an arm's difference."""
-        sizes = len(self.arms[arm]), len(self.control)
-        return float(self.pooled.sd * np.sqrt(1 / sizes[0] + 1 / sizes[1]))
+        return float(self.pooled.sd * np.sqrt(1 / len(self.arms[arm]) + 1 / len(self.control)))
 
     def test(self, arm: str) -> dict[str, Any]:
         """Returns {"value", "ci95" (simultaneous), "p" (unadjusted), "p_adjusted"} of an arm."""

@@ -21,17 +21,11 @@ _FAILURES = (np.linalg.LinAlgError, ConvergenceWarning, ValueError, ZeroDivision
 
 @dataclasses.dataclass(frozen=True)
 class MixedModel:
-    """A fitted model.
+    """A fitted model."""
 
-    Attributes:
-        fitted: statsmodels' results.
-        rows: what was fitted.
-        groups: the outer random effect, `cage` or `animal`.
-    """
-
-    fitted: Any
+    fitted: Any  # statsmodels' results
     rows: pd.DataFrame
-    groups: str
+    groups: str  # the outer random effect, `cage` or `animal`
 
     @property
     def names(self) -> list[str]:
@@ -62,12 +56,8 @@ class MixedModel:
         spread[self.groups] = float(np.sqrt(np.asarray(self.fitted.cov_re)[0, 0]))
         if caged:
             spread["animal"] = float(np.sqrt(self.fitted.vcomp[0]))
-        n = {
-            "animals": self.rows["animal"].nunique(),
-            "sessions": len(self.rows),
-            "cages": self.rows["cage"].nunique() if caged else 0,
-        }
-        return {"n": n, "sd": spread}
+        n = {"animals": self.rows["animal"].nunique(), "sessions": len(self.rows)}
+        return {"n": n | {"cages": self.rows["cage"].nunique() if caged else 0}, "sd": spread}
 
     @property
     def random(self) -> str:
@@ -86,7 +76,7 @@ def fit(formula: str, rows: pd.DataFrame) -> MixedModel:
 
     Args:
         formula: of the fixed part, in patsy's notation.
-        rows: with `animal`, `cage` ("" where not known) and the columns of the formula.
+        rows: with `animal`, `cage` ("": not known) and the columns of the formula.
 
     Raises:
         NotEstimableError: the rows do not determine the model, or the fit fails.

@@ -10,7 +10,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -46,25 +46,17 @@ class Scheme:
     """What may be exchanged if nothing distinguishes the classes.
 
     Every block (a session, a recording) has a class. It is given by what the block's owner (an
-    animal, a cage) brings along, and by what distinguishes the blocks of an animal.
-
-    Attributes:
-        owner: of each block, 0..owners-1.
-        stratum: of each owner; owners are exchanged within it.
-        between: what each owner brings, e.g. its condition, 0..
-        animal: of each block; blocks are exchanged within it.
-        within: what distinguishes an animal's blocks, e.g. the day, 0..
-        label: class by (between, within); -1 where there is none.
-        unit: what is exchanged: `animal`, `cage` or `recording`.
+    animal, a cage) brings along, and by what distinguishes the blocks of an animal. All are codes
+    0.., but for -1 in `label`, where there is no class.
     """
 
     owner: Int[np.ndarray, " blocks"]
-    stratum: Int[np.ndarray, " owners"]
-    between: Int[np.ndarray, " owners"]
-    animal: Int[np.ndarray, " blocks"]
-    within: Int[np.ndarray, " blocks"]
+    stratum: Int[np.ndarray, " owners"]  # owners are exchanged within it
+    between: Int[np.ndarray, " owners"]  # what an owner brings, e.g. its condition
+    animal: Int[np.ndarray, " blocks"]  # blocks are exchanged within it
+    within: Int[np.ndarray, " blocks"]  # what distinguishes an animal's blocks, e.g. the day
     label: Int[np.ndarray, "between within"]
-    unit: str
+    unit: str  # what is exchanged: `animal`, `cage` or `recording`
 
     @property
     def truth(self) -> Int[np.ndarray, " blocks"]:
@@ -115,19 +107,20 @@ def exchange_conditions(
     Args:
         rows: with `animal`, `cage` and `day`.
         condition, day: of each row, 0..
-        label: class by condition and day; -1 where there is none.
+        label: class by condition and day; -1: none.
         group: `animal` or `cage`: cages are exchanged where they are the group and each has one
             condition, for their animals share a treatment.
 
     Returns:
-        The block (session) of each row, and the scheme; None where an animal has several
-        conditions.
+        The session of each row, and the scheme; None where an animal has several conditions.
     """
     own = _single_owner(rows, condition, group=group)
     if own is None:
         return None
     unit, owner, between = own
-    block, first = _blocks(rows.groupby(["animal", "day"]).ngroup())
+    _, first, block = np.unique(
+        rows.groupby(["animal", "day"]).ngroup(), return_index=True, return_inverse=True
+    )
     scheme = Scheme(
         owner=owner[first],
         stratum=np.unique(label >= 0, axis=0, return_inverse=True)[1].reshape(-1)[between],
@@ -152,13 +145,13 @@ def exchange_labels(
         group: `animal` or `cage`.
 
     Returns:
-        The block of each row, and the scheme.
+        The code of each row's block, and the scheme.
 
     Raises:
         NotEstimableError: a block has several labels.
     """
-    block, first = _blocks(block)
-    if (label[first][block] != label).any():
+    _, first, codes = np.unique(block, return_index=True, return_inverse=True)
+    if (label[first][codes] != label).any():
         raise NotEstimableError(
             "clips of one recording bear several labels and follow each other, so they cannot be "
             "exchanged"
@@ -172,7 +165,7 @@ def exchange_labels(
         unit, owner, between = "recording", animal, np.zeros(animal.max() + 1, int)
         within, table = label[first], classes[None]
     stratum = np.zeros(len(between), int)
-    return block, Scheme(owner, stratum, between, animal, within, table, unit)
+    return codes, Scheme(owner, stratum, between, animal, within, table, unit)
 
 
 def draw_labels(
@@ -197,7 +190,7 @@ def draw_labels(
         The labels, and what was exchanged: `animal`, `cage` or `recording`.
 
     Raises:
-        NotEstimableError: there are too few different ones.
+        NotEstimableError: too few different labellings exist.
     """
     if by_condition:
         condition, day = (
@@ -209,17 +202,11 @@ def draw_labels(
         if found is None:
             raise NotEstimableError("an animal has recordings of several conditions")
     else:
-        each = pd.Series(np.arange(len(recordings)))
+        each = pd.Series(range(len(recordings)))
         found = exchange_labels(recordings, label, each, group=group)
     block, scheme = found
     scheme.check()
     return scheme.draw(count, np.random.default_rng(seed))[:, block], scheme.unit
-
-
-def _blocks(codes: pd.Series) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " blocks"]]:
-    """Returns the block of each row, and the first row of each block."""
-    first, block = np.unique(codes, return_index=True, return_inverse=True)[1:]
-    return block, first
 
 
 def _single_owner(
@@ -234,17 +221,11 @@ def _single_owner(
     return None
 
 
-@dataclasses.dataclass(frozen=True)
-class Tested:
-    """Two-sided tests of several figures.
+class Tested(NamedTuple):
+    """Two-sided tests of several figures."""
 
-    Attributes:
-        p: NaN where a side has no value.
-        least_p: the smallest p that the possible arrangements can give.
-    """
-
-    p: Float[np.ndarray, " m"]
-    least_p: float
+    p: Float[np.ndarray, " m"]  # NaN where a side has no value
+    least_p: float  # the smallest that the possible arrangements can give
 
 
 def compare_groups(
@@ -257,20 +238,16 @@ def compare_groups(
     """Tests whether the means of two groups of units differ, by exchanging units between them.
 
     The statistic is the difference of the means; with two groups of fixed size this orders
-    arrangements as the t statistic does. All arrangements are used where they are few.
-
-    Args:
-        values: a row per unit; NaN where a unit has no value, which travels with the unit.
-        treated: the units of the one group.
-        permutations, seed: of the draws.
+    arrangements as the t statistic does. All arrangements are used where they are few. A row of
+    `values` is a unit; NaN, where it has no value, travels with it.
     """
     n, chosen = len(treated), int(treated.sum())
     if (ways := math.comb(n, chosen)) > permutations:
         return _exchange(values, treated, np.zeros(n, int), _gap(values), permutations, seed)
     picks = np.array(list(itertools.combinations(range(n), chosen)), int).reshape(-1, chosen)
-    p = _count(_gap(values), treated, [np.eye(n, dtype=bool)[picks].any(1)]) / ways
+    counted = _count(values, treated, _gap(values), [np.eye(n, dtype=bool)[picks].any(1)])
     mirrored = 2 * chosen == n  # the exchange of both groups is as extreme
-    return Tested(np.where(_compared(values, treated), p, np.nan), (1 + mirrored) / ways)
+    return Tested(counted / ways, (1 + mirrored) / ways)
 
 
 def compare_within(
@@ -281,14 +258,7 @@ def compare_within(
     permutations: int,
     seed: int,
 ) -> Tested:
-    """Tests whether two kinds of rows differ within their animal, by exchanging them within it.
-
-    Args:
-        values: a row per recording.
-        treated: the recordings of the one kind.
-        place: the animal of each recording, 0..
-        permutations, seed: of the draws.
-    """
+    """Tests whether two kinds of recordings differ, by exchanging them within animals (`place`)."""
     centred = centre(values, place)
     return _exchange(centred, treated, place, _gap(centred), permutations, seed)
 
@@ -321,10 +291,7 @@ def judge_trend(
 def slopes(
     values: Float[np.ndarray, "n m"], time: Float[np.ndarray, " n"], place: Int[np.ndarray, " n"]
 ) -> Float[np.ndarray, "places m"]:
-    """Returns each animal's least-squares slope; NaN where it has fewer than two values.
-
-    Args: as in `judge_trend`.
-    """
+    """Returns each animal's least-squares slope (see `judge_trend`); NaN: fewer than two values."""
     valid = np.isfinite(values)
     times = centre(np.where(valid, time[:, None], np.nan), place)
     member = np.eye(int(place.max()) + 1)[place].T
@@ -337,8 +304,7 @@ def centre(
     values: Float[np.ndarray, "n m"], place: Int[np.ndarray, " n"]
 ) -> Float[np.ndarray, "n m"]:
     """Subtracts from every value the mean of its place, missing values left out."""
-    frame = pd.DataFrame(values)
-    return values - frame.groupby(place).transform("mean").to_numpy()
+    return values - pd.DataFrame(values).groupby(place).transform("mean").to_numpy()
 
 
 _Statistic = Callable[[Any], Float[np.ndarray, "draws m"]]  # of arrangements, one per row
@@ -361,22 +327,18 @@ def _gap(values: Float[np.ndarray, "n m"]) -> _Statistic:
     return statistic
 
 
-def _compared(
-    values: Float[np.ndarray, "n m"], kind: Shaped[np.ndarray, " n"]
-) -> Bool[np.ndarray, " m"]:
-    """Returns which figures have a value on both sides (at any time)."""
-    valid = np.isfinite(values)
-    if kind.dtype != bool:
-        return valid.any(0)
-    return valid[kind].any(0) & valid[~kind].any(0)
-
-
 def _count(
-    statistic: _Statistic, observed: Shaped[np.ndarray, " n"], drawn: Iterable[np.ndarray]
-) -> Int[np.ndarray, " m"]:
-    """Counts the arrangements in which each figure is as large as observed, or larger."""
-    least = statistic(observed[None])[0] * (1 - _ROUNDING)
-    return sum((statistic(block) >= least).sum(0) for block in drawn)
+    values: Float[np.ndarray, "n m"],
+    kind: Shaped[np.ndarray, " n"],
+    statistic: _Statistic,
+    drawn: Iterable[np.ndarray],
+) -> Float[np.ndarray, " m"]:
+    """Counts the arrangements with as large a figure as observed; NaN: a side has no value."""
+    least = statistic(kind[None])[0] * (1 - _ROUNDING)
+    count = sum((statistic(block) >= least).sum(0) for block in drawn)
+    valid = np.isfinite(values)
+    sides = [kind, ~kind] if kind.dtype == bool else [slice(None)]
+    return np.where(np.all([valid[side].any(0) for side in sides], axis=0), count, np.nan)
 
 
 def _exchange(
@@ -393,7 +355,6 @@ def _exchange(
         kind[shuffle_within(place, count, generator)]
         for count in batches(permutations, max(values.shape))
     )
-    p = (1 + _count(statistic, kind, drawn)) / (1 + permutations)
+    p = (1 + _count(values, kind, statistic, drawn)) / (1 + permutations)
     # Mirror images, which are as extreme, are not counted.
-    least = max(math.exp(-_log_arrangements(place, kind)), 1 / (1 + permutations))
-    return Tested(np.where(_compared(values, kind), p, np.nan), least)
+    return Tested(p, max(math.exp(-_log_arrangements(place, kind)), 1 / (1 + permutations)))

@@ -12,19 +12,12 @@ _ALIKE = 1e-6  # probabilities this close are equal: the file holds float32
 
 @dataclasses.dataclass(frozen=True)
 class Units:
-    """The evaluated units of one level.
+    """The evaluated units of one level."""
 
-    Attributes:
-        label: true class.
-        p: predicted probabilities.
-        group: the animal or cage each unit belongs to, 0..groups-1.
-        row: position of each unit's first clip in the rows that were pooled.
-    """
-
-    label: Int[np.ndarray, " n"]
+    label: Int[np.ndarray, " n"]  # true class
     p: Float[np.ndarray, "n classes"]
-    group: Int[np.ndarray, " n"]
-    row: Int[np.ndarray, " n"]
+    group: Int[np.ndarray, " n"]  # the animal or cage of each unit, 0..groups-1
+    row: Int[np.ndarray, " n"]  # position of each unit's first clip in the rows that were pooled
 
     @property
     def predicted(self) -> Int[np.ndarray, " n"]:
@@ -45,9 +38,7 @@ def unit_levels(
     recordings of that day, however many clips each has.
 
     Args:
-        rows: metadata of the clips.
-        label: true class of each clip.
-        p: predicted probabilities of each clip.
+        rows: metadata of the clips that `label` (true class) and `p` belong to.
         group: the column of `rows` that is resampled.
 
     Returns:
@@ -55,9 +46,8 @@ def unit_levels(
     """
     if rows.empty:
         return dict.fromkeys(LEVELS, "no held-out clip of a trained class")
-    levels: dict[str, Units | str] = {}
     clips = Units(label, p, rows.groupby(group).ngroup().to_numpy(), np.arange(len(rows)))
-    levels["clip"] = clips
+    levels: dict[str, Units | str] = {"clip": clips}
     recording = rows.groupby("video").ngroup().to_numpy()
     animal_day = rows.groupby(["animal", "day"]).ngroup().to_numpy()
     recordings = _pool(clips, recording)
@@ -85,7 +75,7 @@ def _pool(units: Units, codes: Int[np.ndarray, " n"]) -> Units:
 
 
 def scores_are_constant(p: Float[np.ndarray, "n classes"]) -> bool:
-    """Tells whether no clip's scores differ between classes, so that nothing is predicted."""
+    """Returns whether no clip's scores differ between classes, so that nothing is predicted."""
     return bool(len(p)) and bool(np.ptp(p, axis=1).max() < _ALIKE)
 
 

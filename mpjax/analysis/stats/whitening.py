@@ -19,21 +19,13 @@ _LEAST_REPEATS = 0.5  # share of windows that are not the first of their group
 
 @dataclasses.dataclass(frozen=True)
 class Space:
-    """A linear map of embeddings.
-
-    Attributes:
-        mean: of each feature over the training windows.
-        inverse_sd: 1 / standard deviation of each feature; 0 where it is constant.
-        components: orthonormal directions of the standardised features.
-        whitener: what each component is multiplied by.
-        explained: share of the variance within animals along each component, 0..1.
-    """
+    """A linear map of embeddings, fitted on the training windows."""
 
     mean: Float[np.ndarray, " d"]
-    inverse_sd: Float[np.ndarray, " d"]
-    components: Float[np.ndarray, "d q"]
-    whitener: Float[np.ndarray, " q"]
-    explained: Float[np.ndarray, " q"]
+    inverse_sd: Float[np.ndarray, " d"]  # 0 where a feature is constant
+    components: Float[np.ndarray, "d q"]  # orthonormal directions of the standardised features
+    whitener: Float[np.ndarray, " q"]  # what each component is multiplied by
+    explained: Float[np.ndarray, " q"]  # share of the variance within animals, 0..1
 
     def project(
         self, embedding: Shaped[np.ndarray, "n d"]
@@ -42,9 +34,6 @@ class Space:
 
         A window's values are the same to the last bit whatever windows come with it: blocks have
         one size (the last is padded), for the order of a matrix product's sums depends on it.
-
-        Args:
-            embedding: of the windows, one per row.
 
         Returns:
             float32 coordinates, and the norm of what the components leave of a window.
@@ -81,8 +70,7 @@ def fit_space(
     adjusted mutual information on other animals 0.03 to 0.4, with it 0.86 to 0.95.
 
     Args:
-        embedding: of all windows.
-        rows: the windows to fit on.
+        embedding: of all windows; fitted on `rows`.
         unit: the animal (or cage) of each of `rows`, 0..; see `units_of`. None: directions are
             those of all variance.
         components: how many at most.
@@ -142,23 +130,20 @@ def _blocks(
 def units_of(group: Shaped[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
     """Returns the code 0.. of each window's group; all zero where groups hold too few windows.
 
-    Where most windows are alone in their group, nothing tells what they do from who they are.
+    Where most windows are alone in their group, what they do cannot be distinguished from who they
+    are.
     """
     names, codes = np.unique(group, return_inverse=True)
-    if len(codes) - len(names) >= _LEAST_REPEATS * len(codes):
-        return codes
-    return np.zeros(len(codes), int)
+    enough = len(codes) - len(names) >= _LEAST_REPEATS * len(codes)
+    return codes if enough else np.zeros(len(codes), int)
 
 
 def even_sample(
     codes: Int[np.ndarray, " n"], most: int, generator: np.random.Generator
 ) -> Int[np.ndarray, " m"]:
-    """Draws at most `most` of n windows, as evenly over the codes as their numbers allow.
+    """Draws positions (ascending) of at most `most` windows, as evenly over the codes as possible.
 
     An animal that was filmed for longer then does not count for more.
-
-    Returns:
-        Positions, ascending; all of them where they are few enough.
     """
     if len(codes) <= most:
         return np.arange(len(codes))

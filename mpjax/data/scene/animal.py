@@ -9,10 +9,13 @@ too: it cannot be distinguished from an animal.
 """
 
 import dataclasses
+import itertools
 
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
+
+from mpjax.data.clips import spread_evenly
 
 KEPT = 8  # frames of a recording that are kept to measure the animal's size and place
 _LEAST_CONTRAST = 8.0  # grey levels by which an animal differs from its background
@@ -48,18 +51,14 @@ class Animal:
 def watch(grey: UInt8[np.ndarray, "frames h w"], *, noise: float) -> Watched:
     """Finds the background of a recording, and where something moved in front of it.
 
-    Args:
-        grey: frames spread over the recording.
-        noise: sd between frames, grey levels.
+    `grey` are frames spread over the recording; `noise` is the sd between frames, grey levels.
     """
     background = np.median(grey, axis=0).astype(np.float32)
     moved = np.zeros(background.shape, bool)
     for frame in grey:
-        part = _animal_part(frame, background, noise=noise)
-        if part is not None:
+        if (part := _animal_part(frame, background, noise=noise)) is not None:
             moved |= part
-    kept = grey[np.linspace(0, len(grey) - 1, min(KEPT, len(grey))).round().astype(int)]
-    return Watched(background, _widen(moved, 2), kept.copy())
+    return Watched(background, _widen(moved, 2), grey[spread_evenly(len(grey), KEPT)])
 
 
 def _animal_part(
@@ -83,15 +82,14 @@ def _animal_part(
 def find_animals(watched: Watched, background: Float[np.ndarray, "h w"]) -> list[Animal]:
     """Finds the animal in the frames kept, against the cleared background."""
     found = []
+    height, width = background.shape
     for frame in watched.kept:
         part = _animal_part(frame, background, noise=0.0)
-        if part is None:
-            continue
-        rows, columns = np.nonzero(part)
-        height, width = part.shape
-        place = (float(columns.mean() + 0.5) / width, float(rows.mean() + 0.5) / height)
-        contrast = float((frame - background)[part].mean())
-        found.append(Animal(len(rows) / part.size, place, contrast))
+        if part is not None:
+            rows, columns = np.nonzero(part)
+            place = (float(columns.mean() + 0.5) / width, float(rows.mean() + 0.5) / height)
+            contrast = float((frame - background)[part].mean())
+            found.append(Animal(len(rows) / part.size, place, contrast))
     return found
 
 
@@ -117,8 +115,7 @@ def common_background(backgrounds: list[Float[np.ndarray, "h w"]]) -> Common | N
     """
     if len(backgrounds) < _LEAST_REFERENCES:
         return None
-    chosen = np.linspace(0, len(backgrounds) - 1, min(len(backgrounds), _REFERENCES))
-    stack = np.stack([backgrounds[i] for i in chosen.round().astype(int)])
+    stack = np.stack([backgrounds[i] for i in spread_evenly(len(backgrounds), _REFERENCES)])
     level = np.maximum(np.median(stack, axis=(1, 2)), 1.0)
     stack *= (np.median(level) / level)[:, None, None].astype(np.float32)
     low, middle, high = np.percentile(stack, [10, 50, 90], axis=0)
@@ -132,8 +129,7 @@ def clear(
 ) -> tuple[Float[np.ndarray, "h w"], Bool[np.ndarray, "h w"]] | None:
     """Replaces ghosts in a recording's background by the common one in the recording's light.
 
-    Returns:
-        The background and where it was replaced; None if `common` does not resemble it.
+    Returns the background and where it was replaced; None if `common` does not resemble it.
     """
     if common is None:
         return None
@@ -160,9 +156,8 @@ def _ghosts(
     count, label, stats, _ = cv2.connectedComponentsWithStats(whole)
     sizes = stats[:, cv2.CC_STAT_AREA] / strange.size
     fitting = [i for i in range(1, count) if _SMALLEST / 2 <= sizes[i] <= _LARGEST]
-    kept = [i for i in fitting if moved[label == i].any()]
-    if not kept:
-        kept = sorted(fitting, key=lambda i: -sizes[i])[:1]
+    largest = sorted(fitting, key=lambda i: -sizes[i])[:1]
+    kept = [i for i in fitting if moved[label == i].any()] or largest
     return _widen(np.isin(label, kept), 3) if kept else np.zeros(strange.shape, bool)
 
 
@@ -175,14 +170,12 @@ def _relight(
     median, leave out blocks with an animal (Rousseeuw 1984, doi:10.1080/01621459.1984.10477105).
     """
     height, width = common.shape
-    rows = np.array_split(np.arange(height), _BLOCKS)
-    columns = np.array_split(np.arange(width), _BLOCKS)
+    rows, columns = (np.array_split(np.arange(side), _BLOCKS) for side in (height, width))
     points, ratios = [], []
-    for row in rows:
-        for column in columns:
-            block = np.ix_(row, column)
-            points.append((1.0, row.mean() / height - 0.5, column.mean() / width - 0.5))
-            ratios.append((np.median(background[block]) + 1) / (np.median(common[block]) + 1))
+    for row, column in itertools.product(rows, columns):
+        block = np.ix_(row, column)
+        points.append((1.0, row.mean() / height - 0.5, column.mean() / width - 0.5))
+        ratios.append((np.median(background[block]) + 1) / (np.median(common[block]) + 1))
     design, ratio = np.array(points), np.array(ratios)
     miss = np.abs(ratio - np.median(ratio))
     for _ in range(6):

@@ -26,10 +26,7 @@ def read_median(
 
     An animal that rests in one place for more than half of the time remains.
 
-    Args:
-        source: the records.
-        positions: of the recording's clips in `source.index`, of one frame size.
-        most: frames for the median, spread evenly over these clips.
+    `positions` are of its clips in `source.index`; `most` frames are spread evenly over these.
     """
     frames = read_spread(source, positions, frames=most)
     return np.median(frames, axis=0).round().astype(np.uint8)
@@ -44,15 +41,8 @@ def read_chamber(
     this size, scaled to one light. The chamber always looks the same and animals do not, so it is
     found even where there is an animal most of the time.
 
-    Args:
-        source: the records.
-        views: as embedded.
-        crop: which of the crops in space.
-        height: of the recordings, px.
-        width: of the recordings, px.
-
-    Returns:
-        The chamber; None with fewer than three recordings.
+    The chamber is shown by crop number `crop` of `views`; `height` and `width` are of the
+    recordings, px. Returns None if fewer than three recordings are of this size.
 
     Source: the mode's estimate by the shortest interval, Venter (1967),
         doi:10.1214/aoms/1177698699.
@@ -87,13 +77,9 @@ def remove_animal(
     The chamber is scaled to the recording's light first. Anything that stays in one place
     throughout one recording, and is in no other, counts as the resting animal.
 
-    Args:
-        median: from `read_median`.
-        chamber: from `read_chamber`.
-
     Returns:
         The background, and whether the chamber was used: the median is returned unchanged if the
-        two agree in less than half of the picture (another camera).
+        two agree in less than half of the image (another camera).
     """
     fitted = _match_light(chamber, median)
     apart = np.abs(fitted - median).mean(axis=-1)

@@ -23,14 +23,8 @@ class Sample:
 def draw(source: records.RecordSource, rows: pd.DataFrame, *, frames: int, runs: int) -> Sample:
     """Reads a sample of a recording's frames; it depends on the numbers alone.
 
-    Args:
-        source: the records.
-        rows: those of the recording, from `source.index`, with their positions as index.
-        frames: how many to spread over it, at most.
-        runs: how many clips to read as a whole, at most.
-
-    Raises:
-        records.RecordError: a record is damaged.
+    `rows` are those of the recording in `source.index`. At most `frames` frames are spread over it,
+    and at most `runs` clips are read as a whole.
     """
     rows = rows.sort_values("start_frame")
     shown = (rows["frames"] - rows["padded_frames"]).to_numpy()
@@ -48,13 +42,7 @@ def draw(source: records.RecordSource, rows: pd.DataFrame, *, frames: int, runs:
 def read_spread(
     source: records.RecordSource, positions: Sequence[int], *, frames: int
 ) -> UInt8[np.ndarray, "frames h w 3"]:
-    """Reads at most `frames` frames, spread evenly over clips in the order given.
-
-    Args:
-        source: the records.
-        positions: of the clips in `source.index`, of one frame size.
-        frames: how many, at most.
-    """
+    """Reads at most `frames` frames, spread evenly over the clips at `positions`, of one size."""
     lengths = source.index["frames"].to_numpy()[list(positions)]
     return _read(source, np.asarray(positions), lengths, frames=frames)[0]
 

@@ -6,6 +6,7 @@ levels are from 0 to 255; the background is the median over time, cleared of ani
 """
 
 import dataclasses
+import functools
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -46,31 +47,20 @@ def read_or_measure(
 ) -> pd.DataFrame:
     """Reads the table of scenes at `path`, or measures it if it is not of this dataset.
 
-    Args:
-        dataset: folder of the records.
-        path: of the table, Parquet.
-        config: which frames are measured.
-
     Returns:
         As `measure`, with the columns of `mpjax.data.video_metadata` joined: NaN or '' if the
         dataset was built without them.
     """
     made_of = records.read_manifest(dataset)["fingerprint"]
-    identity = [_VERSION, config.frames, config.clips, made_of]
+    stamp = files.fingerprint([_VERSION, config.frames, config.clips, made_of])
     table = parquet.read_or_make(
-        path,
-        files.fingerprint(identity),
-        lambda: measure(dataset, frames=config.frames, runs=config.clips),
+        path, stamp, lambda: measure(dataset, frames=config.frames, runs=config.clips)
     )
-    return _join_files(table, video_metadata.read(dataset))
-
-
-def _join_files(table: pd.DataFrame, facts: pd.DataFrame | None) -> pd.DataFrame:
+    facts = video_metadata.read(dataset)
     if facts is None:
         text = dict.fromkeys(video_metadata.TEXT[1:], "")
-        return table.assign(
-            **text, **dict.fromkeys((*video_metadata.WHOLE, *video_metadata.REAL), np.nan)
-        )
+        numbers = dict.fromkeys((*video_metadata.WHOLE, *video_metadata.REAL), np.nan)
+        return table.assign(**text, **numbers)
     joined = table.merge(facts, on="video", how="left", validate="one_to_one")
     return joined.fillna(dict.fromkeys(video_metadata.TEXT, ""))
 
@@ -80,9 +70,7 @@ class _Look:
     """The first pass over a recording's frames; a second one clears its ghosts."""
 
     watched: animal.Watched
-    colour: Float[np.ndarray, " 3"]  # mean of red, green and blue of the background
-    noise: float
-    flicker: float
+    features: dict[str, float]  # those that need no background
     motion: float
     timers: list[Box] | str
     captions: list[Box]
@@ -94,7 +82,6 @@ def measure(dataset: epath.PathLike, *, frames: int, runs: int) -> pd.DataFrame:
     """Measures every recording of a dataset.
 
     Args:
-        dataset: its folder.
         frames: of each recording, spread over it, at most.
         runs: clips of each recording, measured frame by frame, at most.
 
@@ -108,35 +95,35 @@ def measure(dataset: epath.PathLike, *, frames: int, runs: int) -> pd.DataFrame:
         unknown), as JSON; `timers_why`, '' or why there was no search for timers.
     """
     source = records.RecordSource(dataset)
-    groups = list(source.index.groupby("video", sort=True))
+    groups = source.index.groupby("video", sort=True)
     looks = [
         _look(sampling.draw(source, rows, frames=frames, runs=runs))
         for _, rows in tqdm.tqdm(groups, desc="scenes", unit="recording", delay=2)
     ]
-    first = pd.DataFrame([rows.iloc[0][list(METADATA)] for _, rows in groups])
-    first = first.reset_index(drop=True).astype({"day": "int64", "label": "int64"})
+    first = groups.head(1).sort_values("video")[list(METADATA)].reset_index(drop=True)
     cleared = _clear(looks, first["cage"].tolist(), first["animal"].tolist())
     facts = video_metadata.read(dataset)
-    facts = None if facts is None else facts.set_index("video")
-    rows = []
-    for name, look, (background, ghost, is_clear) in zip(
-        first["video"], looks, cleared, strict=True
-    ):
-        fact = None if facts is None or name not in facts.index else facts.loc[name]
-        rows.append(_describe(look, background, ghost, is_clear) | _burned_in(look, fact))
+    facts = {} if facts is None else facts.set_index("video").to_dict("index")
+    rows = [
+        _describe(look, *clear) | _burned_in(look, facts.get(name))
+        for name, look, clear in zip(first["video"], looks, cleared, strict=True)
+    ]
     return pd.concat([first, pd.DataFrame(rows)], axis=1)
 
 
 def _small(frames: UInt8[np.ndarray, "frames h w 3"]) -> UInt8[np.ndarray, "frames h2 w2 3"]:
-    return clips.resize_short_side(frames, _SIDE) if min(frames.shape[1:3]) > _SIDE else frames
+    return clips.resize_short_side(frames, min(_SIDE, *frames.shape[1:3]))
+
+
+def _to_grey(frames: UInt8[np.ndarray, "frames h w 3"]) -> UInt8[np.ndarray, "frames h w"]:
+    return np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames])
 
 
 def _look(sample: sampling.Sample) -> _Look:
     """Measures what needs the frames themselves; noise and flicker away from the animal."""
     small = _small(sample.spread)
-    grey = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in small])
-    runs = _small(sample.runs.reshape(-1, *sample.runs.shape[2:]))
-    in_a_row = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in runs])
+    grey = _to_grey(small)
+    in_a_row = _to_grey(_small(sample.runs.reshape(-1, *sample.runs.shape[2:])))
     in_a_row = in_a_row.reshape(*sample.runs.shape[:2], *grey.shape[1:]).astype(np.int16)
     change = np.abs(np.diff(in_a_row, axis=1)).astype(np.float32)
     # Of Gaussian noise with sd s, the mean absolute difference of two frames is 2 s / sqrt(pi).
@@ -144,13 +131,15 @@ def _look(sample: sampling.Sample) -> _Look:
     watched = animal.watch(grey, noise=everywhere * np.sqrt(np.pi) / 2)
     still = ~watched.moved if (~watched.moved).mean() > 0.2 else np.ones_like(watched.moved)
     noise = _by_cells(change.mean((0, 1)), still) if change.size else np.full((GRID, GRID), np.nan)
-    level = grey[:, still].mean(1)
-    colour = np.median(small[:, still].mean(1, dtype=np.float64), axis=0)
+    red, green, blue = np.median(small[:, still].mean(1, dtype=np.float64), axis=0).tolist()
     return _Look(
         watched=watched,
-        colour=colour,
-        noise=float(np.nanmedian(noise) * np.sqrt(np.pi) / 2),
-        flicker=float(np.std(level)),
+        features={
+            "noise": float(np.nanmedian(noise) * np.sqrt(np.pi) / 2),
+            "flicker": float(np.std(grey[:, still].mean(1))),
+            "redness": red - green,
+            "blueness": blue - green,
+        },
         motion=float(change.mean()) if change.size else float("nan"),
         timers=overlays.find_timers(sample),
         captions=overlays.find_captions(sample.spread),
@@ -168,7 +157,7 @@ def _by_cells(
         for j, column in enumerate(np.array_split(np.arange(picture.shape[1]), GRID)):
             values = picture[np.ix_(row, column)]
             kept = values if where is None else values[where[np.ix_(row, column)]]
-            if len(kept.ravel()) >= 0.1 * values.size:
+            if kept.size >= 0.1 * values.size:
                 cells[i, j] = kept.mean()
     return cells
 
@@ -178,26 +167,20 @@ def _clear(
 ) -> list[tuple[np.ndarray, np.ndarray, bool]]:
     """Clears each background by others of the same size: of all, else of the cage or animal."""
     sizes = [look.watched.background.shape for look in looks]
-    common: dict[tuple, animal.Common | None] = {}
+    groups = [["all"] * len(looks), cages, animals]
 
-    def common_of(size: tuple, names: Sequence[str] | None, name: str) -> animal.Common | None:
-        key = (size, id(names), name)
-        if key not in common:
-            like = [
-                look.watched.background
-                for i, look in enumerate(looks)
-                if sizes[i] == size and (names is None or names[i] == name)
-            ]
-            common[key] = animal.common_background(like)
-        return common[key]
+    @functools.cache
+    def common_of(size: tuple, kind: int, name: str) -> animal.Common | None:
+        names = groups[kind]
+        like = [i for i in range(len(looks)) if (sizes[i], names[i]) == (size, name)]
+        return animal.common_background([looks[i].watched.background for i in like])
 
     cleared = []
     for i, look in enumerate(looks):
-        choices = [(None, ""), (cages, cages[i]), (animals, animals[i])]
         tried = (
-            animal.clear(look.watched, common_of(sizes[i], names, name))
-            for names, name in choices
-            if names is None or name
+            animal.clear(look.watched, common_of(sizes[i], kind, names[i]))
+            for kind, names in enumerate(groups)
+            if names[i]
         )
         found = next((each for each in tried if each is not None), None)
         roamed = float(look.watched.moved.mean()) >= animal.ROAMED
@@ -230,10 +213,7 @@ def _describe(
         "spread": float(background.std()) / level,
         "contrast": float(high - low) / level,
         "sharpness": float(np.abs(cv2.Laplacian(quiet, cv2.CV_32F)).mean()) / level,
-        "noise": look.noise,
-        "flicker": look.flicker,
-        "redness": float(look.colour[0] - look.colour[1]),
-        "blueness": float(look.colour[2] - look.colour[1]),
+        **look.features,
         "record_height": look.record[0],
         "record_width": look.record[1],
         "gradient_x": float(slope[1]) / level,
@@ -254,18 +234,18 @@ def _describe(
 
 def _describe_mouse(animals: Sequence[animal.Animal]) -> dict[str, float]:
     """Returns size, contrast, speed and place of the animal; NaN if none was found."""
-    names = [name for name in MOUSE if name != "motion"]
     if not animals:
-        return dict.fromkeys(names, float("nan"))
+        return dict.fromkeys([name for name in MOUSE if name != "motion"], float("nan"))
     places = np.array([animal.place for animal in animals])
     ways = np.linalg.norm(np.diff(places, axis=0), axis=1)
-    values = (
-        float(np.median([animal.area for animal in animals])),
-        float(np.median([animal.contrast for animal in animals])),
-        float(ways.mean()) if len(ways) else float("nan"),
-        *places.mean(0).tolist(),
-    )
-    return dict(zip(names, values, strict=True))
+    x, y = places.mean(0).tolist()
+    return {
+        "mouse_size": float(np.median([animal.area for animal in animals])),
+        "mouse_contrast": float(np.median([animal.contrast for animal in animals])),
+        "mouse_speed": float(ways.mean()) if len(ways) else float("nan"),
+        "mouse_x": x,
+        "mouse_y": y,
+    }
 
 
 def _to_png(background: Float[np.ndarray, "h w"]) -> bytes:
@@ -276,20 +256,15 @@ def _to_png(background: Float[np.ndarray, "h w"]) -> bytes:
     return encoded.tobytes()
 
 
-def _burned_in(look: _Look, fact: pd.Series | None) -> dict[str, str]:
+def _burned_in(look: _Look, fact: dict[str, Any] | None) -> dict[str, str]:
     """Returns the boxes of timers and captions as JSON, in px of the original if it is known."""
-    height, width = look.record
-    roi = Box(0, 0, width, height)
-    if fact is not None:
-        whole = Box(0, 0, int(fact["width"]), int(fact["height"]))
-        roi = parse_roi(fact["roi"]) if fact["roi"] else whole
+    height, width = (fact["height"], fact["width"]) if fact else look.record
+    roi = parse_roi(fact["roi"]) if fact and fact["roi"] else Box(0, 0, width, height)
     timers = look.timers if isinstance(look.timers, list) else []
     # A timer's own signs may look like a caption.
     captions = [box for box in look.captions if not any(box.overlaps(t) for t in timers)]
-    found = {
-        kind: json.dumps(
-            [str(scale_to_original(box, record=look.record, roi=roi)) for box in boxes]
-        )
-        for kind, boxes in (("timers", timers), ("captions", captions))
-    }
+    found: dict[str, str] = {}
+    for kind, boxes in (("timers", timers), ("captions", captions)):
+        scaled = [scale_to_original(box, record=look.record, roi=roi) for box in boxes]
+        found[kind] = json.dumps([str(box) for box in scaled])
     return found | {"timers_why": look.timers if isinstance(look.timers, str) else ""}

@@ -8,6 +8,7 @@ recording's session; their text is not read.
 
 import dataclasses
 import itertools
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -31,14 +32,7 @@ _STEADY = 16  # grey levels within which a caption's pixels stay over the record
 
 
 def find_timers(sample: Sample) -> list[Box] | str:
-    """Finds timers.
-
-    Args:
-        sample: of a recording.
-
-    Returns:
-        Their boxes; or why no search is possible.
-    """
+    """Returns the boxes of a recording's timers; or why no search is possible."""
     if sample.fps < SLOWEST_FPS:
         return (
             f"no search for timers at {sample.fps:g} frames/s: it needs {SLOWEST_FPS:g}, because "
@@ -48,26 +42,22 @@ def find_timers(sample: Sample) -> list[Box] | str:
     if runs.shape[1] < 8:
         return f"no search for timers in runs of {runs.shape[1]} frames: it needs 8"
     change = np.abs(np.diff(runs, axis=1)).max(-1)  # runs, t - 1, h, w
-    stepped = np.asarray(change > _STEP)
-    still = np.asarray(change < _QUIET)
-    steps = stepped.sum((0, 1))
+    stepped, still = np.asarray(change > _STEP), np.asarray(change < _QUIET)
     # A pixel of a digit changes now and then, and strongly; otherwise it is still.
-    candidates = (steps >= 1) & ((stepped | still).mean((0, 1)) > 0.97) & (still.mean((0, 1)) > 0.4)
-    found = []
-    for label, box in _parts(candidates, reach=max(2, change.shape[2] // 64)):
-        if _is_timer(label, box, change, sample):
-            found.append(_whole_line(box, sample.runs.reshape(-1, *sample.runs.shape[2:])))
-    return found
+    candidates = stepped.any((0, 1)) & (still.mean((0, 1)) > 0.4)
+    candidates &= (stepped | still).mean((0, 1)) > 0.97
+    frames = sample.runs.reshape(-1, *sample.runs.shape[2:])
+    return [
+        _whole_line(box, frames)
+        for own, box in _parts(candidates, reach=max(2, change.shape[2] // 64))
+        if _is_timer(own, box, change, sample)
+    ]
 
 
 def _whole_line(box: Box, frames: UInt8[np.ndarray, "frames h w 3"]) -> Box:
     """Widens the box of the digits that changed to the signs next to them, such as a unit."""
-    height, width = frames.shape[1:3]
-    top, bottom = max(0, box.y - 1), min(height, box.y + box.height + 1)
-    middle = np.median(frames, axis=0).astype(np.uint8)
-    contrast = np.zeros((height, width), np.uint8)
-    for picture in (middle.max(-1), 255 - middle.min(-1)):
-        contrast = np.maximum(contrast, cv2.subtract(picture, cv2.medianBlur(picture, 21)))
+    top, bottom = max(0, box.y - 1), min(frames.shape[1], box.y + box.height + 1)
+    contrast = np.maximum(*_contrasts(frames))
     inked: np.ndarray = np.asarray((contrast[top:bottom] > _CONTRAST).max(axis=0))
     left, right = box.x, box.x + box.width
     farthest = 12 * box.height
@@ -83,30 +73,29 @@ def _whole_line(box: Box, frames: UInt8[np.ndarray, "frames h w 3"]) -> Box:
     return Box(left, top, right - left, bottom - top)
 
 
+def _contrasts(frames: UInt8[np.ndarray, "frames h w 3"]) -> list[UInt8[np.ndarray, "h w"]]:
+    """Returns by how much light and dark signs differ from their surroundings, grey levels."""
+    middle = np.median(frames, axis=0).astype(np.uint8)
+    images = (middle.max(-1), 255 - middle.min(-1))
+    return [cv2.subtract(image, cv2.medianBlur(image, 21)) for image in images]
+
+
 def _parts(mask: Bool[np.ndarray, "h w"], *, reach: int) -> list[tuple[np.ndarray, Box]]:
     """Joins pixels less than `reach` apart; returns pixels and box of the small parts."""
     kernel = np.ones((reach, 2 * reach + 1), np.uint8)
-    joined = cv2.dilate(mask.astype(np.uint8), kernel)
-    count, label = cv2.connectedComponents(joined)
+    count, label = cv2.connectedComponents(cv2.dilate(mask.astype(np.uint8), kernel))
+    highest, widest = _HIGHEST * mask.shape[0], _WIDEST * mask.shape[1]
     parts = []
     for i in range(1, count):
         own = (label == i) & mask
-        if own.sum() < _LEAST_PIXELS:
-            continue
-        rows, columns = np.nonzero(own)
-        box = Box(
-            int(columns.min()), int(rows.min()), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1
-        )
-        if box.height <= _HIGHEST * mask.shape[0] and box.width <= _WIDEST * mask.shape[1]:
+        box = Box(*cv2.boundingRect(own.astype(np.uint8)))
+        if own.sum() >= _LEAST_PIXELS and box.height <= highest and box.width <= widest:
             parts.append((own, box))
     return parts
 
 
 def _is_timer(
-    own: Bool[np.ndarray, "h w"],
-    box: Box,
-    change: Int[np.ndarray, "runs t h w"],
-    sample: Sample,
+    own: Bool[np.ndarray, "h w"], box: Box, change: Int[np.ndarray, "runs t h w"], sample: Sample
 ) -> bool:
     """Returns whether a part changes as a whole, at a regular rate, in quiet surroundings."""
     jumping = (change[:, :, own] > _STEP).sum(-1)  # pixels per run and frame
@@ -129,14 +118,12 @@ def _is_timer(
 
 def _ring_change(change: Int[np.ndarray, "runs t h w"], box: Box) -> Float[np.ndarray, " frames"]:
     """Returns the largest change around a box per frame, at a margin from blurred edges."""
-    height, width = change.shape[2:]
     near, far = 2, 2 + max(3, box.height // 2)
-    outer = np.zeros((height, width), bool)
+    outer = np.zeros(change.shape[2:], bool)
     for margin, inside in ((far, True), (near, False)):
         rows = slice(max(0, box.y - margin), box.y + box.height + margin)
         outer[rows, max(0, box.x - margin) : box.x + box.width + margin] = inside
-    ring = change[:, :, outer].astype(float)
-    return np.percentile(ring, 98, axis=-1).ravel()
+    return np.percentile(change[:, :, outer].astype(float), 98, axis=-1).ravel()
 
 
 def _is_regular(times_s: Float[np.ndarray, " steps"], fps: float) -> bool:
@@ -145,10 +132,8 @@ def _is_regular(times_s: Float[np.ndarray, " steps"], fps: float) -> bool:
     Source: the mean resultant length; Mardia & Jupp, Directional Statistics (2000), ch. 2.
     """
     interval = np.diff(times_s)
-    periods = [*_PERIODS_S, float(np.median(interval))]
-    for period in periods:
-        if period * fps < 2:  # a period must last two frames to be seen
-            continue
+    periods = (*_PERIODS_S, float(np.median(interval)))
+    for period in (p for p in periods if p * fps >= 2):  # it must last two frames to be seen
         phase = np.exp(2j * np.pi * times_s / period)
         whole = np.rint(interval / period) >= 1  # no two steps within half a period
         if abs(phase.mean()) >= _REGULAR and whole.mean() > 0.8:
@@ -157,21 +142,14 @@ def _is_regular(times_s: Float[np.ndarray, " steps"], fps: float) -> bool:
 
 
 def find_captions(spread: UInt8[np.ndarray, "frames h w 3"]) -> list[Box]:
-    """Finds captions that do not change over a recording.
-
-    Args:
-        spread: frames spread over it.
-    """
+    """Finds captions that do not change over a recording, in frames spread over it."""
     low, high = np.percentile(spread, [10, 90], axis=0)
     steady = (high - low).max(-1) <= _STEADY
-    middle = np.median(spread, axis=0).astype(np.uint8)
-    found = []
-    for picture in (middle.max(-1), 255 - middle.min(-1)):  # light signs, dark signs
-        around = cv2.medianBlur(picture, 21)
-        contrast = cv2.subtract(picture, around)
-        signs = _signs((contrast > _CONTRAST) & steady, contrast)
-        found += [_enclose(row) for row in _rows(signs)]
-    return found
+    return [
+        _enclose([sign.box for sign in row])
+        for contrast in _contrasts(spread)
+        for row in _rows(_signs((contrast > _CONTRAST) & steady, contrast))
+    ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -227,15 +205,15 @@ def _rows(signs: list[_Sign]) -> list[list[_Sign]]:
 
 def _is_text(row: list[_Sign]) -> bool:
     """Returns whether signs differ in width and stand close, unlike the posts of a fence."""
-    widths = np.array([sign.box.width for sign in row], float)
     if len(row) == 1:
         return True
+    widths = [sign.box.width for sign in row]
     gaps = [b.box.x - a.box.x - a.box.width for a, b in itertools.pairwise(row)]
     return bool(np.ptp(widths) >= 1 and np.median(gaps) <= 0.6 * row[0].box.height)
 
 
-def _enclose(row: list[_Sign]) -> Box:
-    left, top = min(s.box.x for s in row), min(s.box.y for s in row)
-    right = max(s.box.x + s.box.width for s in row)
-    bottom = max(s.box.y + s.box.height for s in row)
+def _enclose(boxes: Sequence[Box]) -> Box:
+    left, top = min(box.x for box in boxes), min(box.y for box in boxes)
+    right = max(box.x + box.width for box in boxes)
+    bottom = max(box.y + box.height for box in boxes)
     return Box(left, top, right - left, bottom - top)

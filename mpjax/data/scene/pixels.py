@@ -19,13 +19,8 @@ _VERSION = 1
 def read_or_measure(dataset: epath.PathLike, path: epath.PathLike) -> pd.DataFrame:
     """Reads the table at `path`, or measures every clip if it is not of this dataset.
 
-    Args:
-        dataset: folder of the records.
-        path: of the table, Parquet.
-
-    Returns:
-        A row per clip: `clip_id` and `pixels`, the mean grey (0 to 1) of GRID x GRID cells, by
-        rows.
+    It has a row per clip: `clip_id` and `pixels`, the mean grey (0 to 1) of GRID x GRID cells, by
+    rows.
     """
     fingerprint = records.read_manifest(dataset)["fingerprint"]
     stamp = files.fingerprint(_VERSION, GRID, FRAMES, fingerprint)
@@ -34,10 +29,8 @@ def read_or_measure(dataset: epath.PathLike, path: epath.PathLike) -> pd.DataFra
 
 def _measure_all(dataset: epath.PathLike) -> pd.DataFrame:
     source = records.RecordSource(dataset)
-    pixels = [
-        measure(records.decode_example(source[i])["frames"])
-        for i in tqdm.tqdm(range(len(source)), desc="pixels", unit="clip", delay=2)
-    ]
+    bar = tqdm.tqdm(range(len(source)), desc="pixels", unit="clip", delay=2)
+    pixels = [measure(records.decode_example(source[i])["frames"]) for i in bar]
     return pd.DataFrame({"clip_id": source.index["clip_id"], "pixels": pixels})
 
 

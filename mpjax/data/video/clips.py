@@ -5,7 +5,7 @@ Frames are read one by one, so memory does not grow with a recording's length.
 
 import collections
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import av
@@ -78,13 +78,8 @@ def read_clips(
     Raises:
         VideoError: as `probe` and `decode`; or the image changes size, or does not hold `roi` or
             a box of the mask.
-        ValueError: `config.frames` or `config.stride` is not positive, a rate is negative, or a
-            box of the mask cannot be read.
+        ValueError: `recorded_fps` is negative, or a box of the mask cannot be read.
     """
-    if config.frames < 1 or config.stride < 1:
-        raise ValueError(
-            f"video.frames = {config.frames} and video.stride = {config.stride}: both must be >= 1"
-        )
     picture = _Picture(path, config, roi=roi)
     mean_fps = probe(path).fps
     fps = config.fps or recorded_fps or mean_fps
@@ -95,37 +90,29 @@ def read_clips(
             continue  # in the gap between two clips: never converted
         window.append((time_s, picture(frame)))
         if len(window) == config.frames:
-            yield _clip(window, index, config, fps)
+            yield _clip(window, index * config.stride, fps)
             index += 1
             for _ in range(min(config.stride, config.frames)):
                 window.popleft()
     if index == 0:
-        yield _clip(window, index, config, fps)
+        padded = config.frames - len(window)
+        window.extend([window[-1]] * padded)
+        yield _clip(window, 0, fps, padded=padded)
 
 
 def _clip(
-    window: collections.deque[tuple[float, np.ndarray]],
-    index: int,
-    config: VideoConfig,
-    fps: float,
+    window: Iterable[tuple[float, np.ndarray]], start: int, fps: float, *, padded: int = 0
 ) -> Clip:
-    frames = [frame for _, frame in window]
-    padded = config.frames - len(frames)
-    return Clip(
-        start_frame=index * config.stride,
-        start_s=window[0][0],
-        fps=fps,
-        frames=np.stack(frames + [frames[-1]] * padded),
-        padded_frames=padded,
-    )
+    times_s, frames = zip(*window, strict=True)
+    return Clip(start, times_s[0], fps, np.stack(frames), padded)
 
 
 def _timeline(
     path: epath.PathLike, target_fps: float, recorded_fps: float, mean_fps: float
 ) -> Iterator[tuple[float, av.VideoFrame]]:
     """Yields (seconds after the first frame, frame not yet converted) at the target rate."""
-    if target_fps < 0 or recorded_fps < 0:
-        raise ValueError(f"target {target_fps} and recorded {recorded_fps} fps: neither may be < 0")
+    if recorded_fps < 0:
+        raise ValueError(f"recorded {recorded_fps} fps: must not be negative")
     interval = 1 / (recorded_fps or mean_fps)
     frames = decode(path, interval=1 / mean_fps)
     timed = _stamped_time(frames, interval)
@@ -225,10 +212,12 @@ class _Picture:
         width, height = frame.width, frame.height
         self._crop: av.filter.Graph | None = None
         if self._roi is not None:
-            coded_roi = self._coded_roi(self._roi, width, height)
-            _, _, width, height = coded_roi
-            self._crop = _crop_graph(frame, coded_roi)
-        self._size = _scaled(width, height, self._short_side)
+            roi = self._coded_roi(self._roi, width, height)
+            width, height, self._crop = roi.width, roi.height, _crop_graph(frame, roi)
+        if self._short_side:
+            size, short = self._short_side, min(width, height)
+            width, height = ((2 * side * size + short) // (2 * short) for side in (width, height))
+        self._size = width, height
         self._blackened = [self._blackened_part(box, frame) for box in self._mask]
 
     def _blackened_part(self, box: Box, frame: av.VideoFrame) -> tuple[slice, slice]:
@@ -243,10 +232,9 @@ class _Picture:
             )
         return scale_to_record(box, self._roi or Box(0, 0, *shown), size)
 
-    def _coded_roi(self, roi: Box, coded_width: int, coded_height: int) -> Box:
-        """Converts a ROI of the displayed image to one of the coded image."""
+    def _coded_roi(self, roi: Box, width: int, height: int) -> Box:
+        """Converts a ROI of the displayed image to one of the coded image of this size."""
         x, y, w, h = roi
-        width, height = coded_width, coded_height
         if self._transpose:
             width, height = height, width
         try:
@@ -288,14 +276,3 @@ def _crop_graph(frame: av.VideoFrame, roi: Box) -> av.filter.Graph:
     crop = graph.add("crop", f"{width}:{height}:{x}:{y}:exact=1")
     graph.link_nodes(source, crop, graph.add("buffersink")).configure()
     return graph
-
-
-def _scaled(width: int, height: int, short_side: int) -> tuple[int, int]:
-    """Returns the size with the short side at `short_side`, the aspect kept, halves rounded up."""
-    if not short_side:
-        return width, height
-    short = min(width, height)
-    return (
-        (2 * width * short_side + short) // (2 * short),
-        (2 * height * short_side + short) // (2 * short),
-    )

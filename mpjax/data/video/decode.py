@@ -52,20 +52,18 @@ class VideoInfo:
 
 
 def probe(path: epath.PathLike) -> VideoInfo:
-    """Reads a video's header and first frame.
+    """Reads a video's header and first frame, of any path that epath opens (`gs://…`).
 
     If the header has no duration (as in some mkv and webm files), the timestamps of all packets,
     read without decoding, give rate, duration and count.
-
-    Args:
-        path: local, or any path that epath opens (`gs://…`).
 
     Raises:
         VideoError: the file is missing, empty, a directory, not a video, or without an image.
     """
     with _open(path, block_bytes=_PROBE_BYTES) as container:
         stream = _video_stream(path, container)
-        fps, duration_s, frames = _header_timing(container, stream)
+        fps, frames = float(stream.average_rate or stream.guessed_rate or 0), stream.frames
+        duration_s = _seconds(stream, stream.duration) or (container.duration or 0) / av.time_base
         try:
             first = next(container.decode(stream), None)
         except av.FFmpegError as error:
@@ -73,17 +71,16 @@ def probe(path: epath.PathLike) -> VideoInfo:
                 f"{path}: its first frame does not decode ({error.strerror}); copy it again"
             ) from error
         codec = stream.codec_context.name
-        tags = _tags(container, stream)
-        file_format = container.format.name
+        tags, file_format = _tags(container, stream), container.format.name
     if first is None:
-        raise VideoError(_no_picture(path))
+        raise _no_frame(path)
     if not fps or not duration_s:
         fps, duration_s, frames = _packet_timing(path, fps)
-    quarter_turned = first.rotation % 180 != 0
+    upright = first.rotation % 180 == 0
     return VideoInfo(
         path=os.fspath(path),
-        width=first.height if quarter_turned else first.width,
-        height=first.width if quarter_turned else first.height,
+        width=first.width if upright else first.height,
+        height=first.height if upright else first.width,
         fps=fps,
         duration_s=duration_s,
         frames=frames or round(duration_s * fps),
@@ -106,12 +103,9 @@ def probe_all(paths: Sequence[epath.PathLike]) -> list[VideoInfo | VideoError]:
         except VideoError as error:
             return error
 
+    options = {"total": len(paths), "desc": "probing", "unit": "video", "mininterval": 0.5}
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        probed = pool.map(probe_one, paths)
-        progress = tqdm.tqdm(
-            probed, total=len(paths), desc="probing", unit="video", mininterval=0.5
-        )
-        return list(progress)
+        return list(tqdm.tqdm(pool.map(probe_one, paths), **options))
 
 
 def _tags(container: av.container.InputContainer, stream: av.VideoStream) -> dict[str, str]:
@@ -125,11 +119,7 @@ def decode(path: epath.PathLike, *, interval: float) -> Iterator[av.VideoFrame]:
     """Streams all frames of a video, in the order of display.
 
     Frames before the first keyframe cannot be decoded: as in any player, the recording then begins
-    at that keyframe.
-
-    Args:
-        path: as in `probe`.
-        interval: s between frames, mean, on the file's own clock.
+    at that keyframe. `interval` is the mean of s between frames, on the file's own clock.
 
     Raises:
         VideoError: as `probe`; or a packet or frame is damaged (other than the last two), or the
@@ -166,7 +156,7 @@ def decode(path: epath.PathLike, *, interval: float) -> Iterator[av.VideoFrame]:
                 "what is left (ffmpeg -i IN -c copy OUT)"
             )
         if count == 0:
-            raise VideoError(_no_picture(path))
+            raise _no_frame(path)
 
 
 def _decode_packet(packet: av.Packet) -> tuple[list[av.VideoFrame], str]:
@@ -200,29 +190,18 @@ def _promised_end(container: av.container.InputContainer, stream: av.VideoStream
     return container.duration / av.time_base if container.duration else None
 
 
-def _header_timing(
-    container: av.container.InputContainer, stream: av.VideoStream
-) -> tuple[float, float, int]:
-    """Returns (fps, duration in s, frames), each 0 if the header lacks it."""
-    fps = float(stream.average_rate or stream.guessed_rate or 0)
-    duration_s = _seconds(stream, stream.duration) or (container.duration or 0) / av.time_base
-    return fps, duration_s, stream.frames
-
-
 def _packet_timing(path: epath.PathLike, header_fps: float) -> tuple[float, float, int]:
     """Returns (fps, duration in s, frames) from the packets' timestamps."""
-    count = 0
-    first_s, last_s = float("inf"), float("-inf")
+    count, times_s = 0, []
     with _open(path) as container:
         stream = _video_stream(path, container)
         for packet in _packets(path, container):
-            if packet.stream_index != stream.index or not packet.size:
-                continue
-            count += 1
-            if packet.pts is not None:
-                first_s = min(first_s, _seconds(packet, packet.pts))
-                last_s = max(last_s, _seconds(packet, packet.pts))
-    fps = (count - 1) / (last_s - first_s) if last_s > first_s else header_fps
+            if packet.stream_index == stream.index and packet.size:
+                count += 1
+                if packet.pts is not None:
+                    times_s.append(_seconds(packet, packet.pts))
+    duration_s = max(times_s) - min(times_s) if times_s else 0.0
+    fps = (count - 1) / duration_s if duration_s else header_fps
     if not fps:
         raise VideoError(f"{path}: has no frame rate; remux it (ffmpeg -r FPS -i IN -c copy OUT)")
     return fps, count / fps, count
@@ -239,8 +218,8 @@ def _end(clocked: av.Packet | av.VideoFrame, otherwise: float) -> float:
     return _seconds(clocked, clocked.pts + (clocked.duration or 0))
 
 
-def _no_picture(path: epath.PathLike) -> str:
-    return f"{path}: holds no frame that can be decoded; record or copy it again"
+def _no_frame(path: epath.PathLike) -> VideoError:
+    return VideoError(f"{path}: holds no frame that can be decoded; record or copy it again")
 
 
 def _video_stream(path: epath.PathLike, container: av.container.InputContainer) -> av.VideoStream:

@@ -38,9 +38,7 @@ def convolve(
     """Convolves over t, h, w with TensorFlow's "SAME" padding.
 
     Args:
-        x: feature maps.
-        kernel: taps over t, h, w, then input and output channels; "by_frame" takes up to 4 taps
-            over time for each frame of stride.
+        kernel: "by_frame" takes up to 4 taps over time for each frame of stride.
         strides: over t, h, w.
         form: "direct", XLA's 3-D convolution, or "by_frame", the same by 2-D convolutions, up to
             rounding: about 3e-6 of the output's largest value.
@@ -64,7 +62,7 @@ def _convolve_by_frame(
     """
     b, t, *_ = x.shape
     step = strides[0]
-    (early, _), *pad_area = _same_padding(x.shape[1:4], kernel.shape[:3], strides)
+    (early, _), *pad_area = lax.padtype_to_pads(x.shape[1:4], kernel.shape[:3], strides, "SAME")
     frames, taps = math.ceil(t / step), math.ceil(kernel.shape[0] / step)
     outputs = min(frames, _FRAMES_AT_ONCE)
     tiles = math.ceil(frames / outputs)
@@ -102,23 +100,11 @@ def max_pool(
 ) -> Float[Array, "b t2 h2 w2 c"]:
     """Takes maxima over windows of t, h, w with TensorFlow's "SAME" padding.
 
-    Args:
-        x: feature maps.
-        window: over t, h, w.
-        strides: over t, h, w.
-        form: "direct", one windowed reduction, or "by_frame", one for each axis in turn.
+    `form` is "direct", one windowed reduction, or "by_frame", one along each axis after the other.
     """
     if form == "direct":
         return nn.max_pool(x, window, strides, "SAME")
-    for axis in range(3):
-        along, step = (
-            tuple(n if i == axis else 1 for i, n in enumerate(sizes)) for sizes in (window, strides)
-        )
+    for axis in np.eye(3, dtype=bool):
+        along, step = (tuple(np.where(axis, sizes, 1).tolist()) for sizes in (window, strides))
         x = nn.max_pool(x, along, step, "SAME")
     return x
-
-
-def _same_padding(
-    sizes: Sequence[int], window: Sequence[int], strides: Sequence[int]
-) -> list[tuple[int, int]]:
-    return [(low, high) for low, high in lax.padtype_to_pads(sizes, window, strides, "SAME")]

@@ -38,21 +38,13 @@ POOL_BEFORE: dict[str, tuple[Triple, Triple]] = {
 
 
 class Unit3D(nn.Module):
-    """A 3-D convolution with bias and ReLU; "SAME" padding as TensorFlow's.
-
-    Attributes:
-        features: output channels.
-        kernel_size: over t, h, w.
-        strides: over t, h, w.
-        conv: how to convolve; "by_frame" suits CPUs (see `conv3d`).
-        dtype: compute type.
-    """
+    """A 3-D convolution with bias and ReLU; "SAME" padding as TensorFlow's."""
 
     features: int
     kernel_size: Triple = (1, 1, 1)
     strides: Triple = (1, 1, 1)
     conv: ConvForm = "direct"
-    dtype: Any = jnp.float32
+    dtype: Any = jnp.float32  # compute type
 
     @nn.compact
     def __call__(self, x: Float[Array, "b t h w c"]) -> Float[Array, "b t2 h2 w2 d"]:
@@ -64,15 +56,9 @@ class Unit3D(nn.Module):
 
 
 class InceptionModule(nn.Module):
-    """Four branches side by side; their 1x1x1 reductions of the input are one product.
+    """Four branches side by side; their 1x1x1 reductions of the input are one product."""
 
-    Attributes:
-        widths: output channels, in the order of `MIXED`.
-        conv: see `Unit3D`.
-        dtype: compute type.
-    """
-
-    widths: tuple[int, int, int, int, int, int]
+    widths: tuple[int, int, int, int, int, int]  # output channels, in the order of `MIXED`
     conv: ConvForm = "direct"
     dtype: Any = jnp.float32
 
@@ -94,14 +80,10 @@ class I3D(nn.Module):
     """The network, from normalised clips to a pooled embedding and Kinetics logits.
 
     Endpoints are the submodules' outputs: `apply(..., capture_intermediates=True)`.
-
-    Attributes:
-        conv: "direct" (accelerators) or "by_frame" (CPUs); equal up to rounding.
-        dtype: compute type; pooling and the head are float32 either way.
     """
 
-    conv: ConvForm = "direct"
-    dtype: Any = jnp.float32
+    conv: ConvForm = "direct"  # suits accelerators, "by_frame" CPUs; equal up to rounding
+    dtype: Any = jnp.float32  # compute type; pooling and the head are float32 either way
 
     @nn.compact
     def __call__(

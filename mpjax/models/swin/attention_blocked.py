@@ -56,9 +56,8 @@ def attend(
     """Adds window attention to its input: `x + branch_scale * attention(norm(x))`.
 
     Args:
-        x: tokens.
-        norm: `scale` and `bias` of the LayerNorm, [c].
-        weights: `qkv` (kernel [c, 3, heads, k]) and `proj` (kernel [heads, k, c]), with biases.
+        norm: parameters of the LayerNorm, as everywhere here laid out as `network` declares them.
+        weights: parameters of the attention, `qkv` and `proj`.
         bias: relative position bias, (head, query, key).
         windows: of `plan_windows`.
         branch_scale: per clip; 1 but for dropped paths.
@@ -74,7 +73,9 @@ def attend(
         jnp.repeat(branch_scale, count),
     )
     # One mask for each kind of window, as arithmetic on labels would slow down every exponential.
-    masks = None if kinds is None else _masks(kinds)
+    masks = None
+    if kinds is not None:
+        masks = jnp.where(kinds[:, :, None] == kinds[:, None], 0.0, geometry.MASKED)
 
     def one_window(inputs: Any) -> Float[Array, "n c"]:
         tokens, kind, real, scale = inputs
@@ -91,21 +92,9 @@ def attend(
 
 
 def feed_forward(
-    x: Float[Array, "b t h w c"],
-    norm: Any,
-    fc1: Any,
-    fc2: Any,
-    branch_scale: Float[Array, "b"],
+    x: Float[Array, "b t h w c"], norm: Any, fc1: Any, fc2: Any, branch_scale: Float[Array, "b"]
 ) -> Float[Array, "b t h w c"]:
-    """Adds the MLP to its input: `x + branch_scale * fc2(gelu(fc1(norm(x))))`.
-
-    Args:
-        x: tokens.
-        norm: `scale` and `bias` of the LayerNorm, [c].
-        fc1: `kernel` [c, hidden] and `bias` [hidden].
-        fc2: `kernel` [hidden, c] and `bias` [c].
-        branch_scale: per clip; 1 but for dropped paths.
-    """
+    """Adds the MLP to its input: `x + branch_scale * fc2(gelu(fc1(norm(x))))`."""
 
     def some_tokens(tokens: Array, scale: Array) -> Array:
         hidden = checkpoint_name(_dense(_layer_norm(tokens, norm), fc1), "product")
@@ -118,26 +107,14 @@ def feed_forward(
 def embed_patches(
     patches: Float[Array, "b t h w pixels"], proj: Any, norm: Any
 ) -> Float[Array, "b t h w c"]:
-    """Turns patches into tokens: `norm(proj(patches))`.
-
-    Args:
-        patches: pixels of each patch.
-        proj: `kernel` and `bias`.
-        norm: `scale` and `bias` of the LayerNorm, [c].
-    """
+    """Embeds patches as tokens: `norm(proj(patches))`."""
     return _map_rows(lambda pixels: _layer_norm(_dense(pixels, proj), norm), patches)
 
 
 def reduce_merged(
     x: Float[Array, "b t h w four_c"], norm: Any, reduction: Any
 ) -> Float[Array, "b t h w two_c"]:
-    """Reduces merged tokens: `reduction(norm(x))`.
-
-    Args:
-        x: four tokens side by side.
-        norm: `scale` and `bias` of the LayerNorm, [4 c].
-        reduction: `kernel` [4 c, 2 c].
-    """
+    """Reduces merged tokens: `reduction(norm(x))`."""
     return _map_rows(lambda tokens: _dense(_layer_norm(tokens, norm), reduction), x)
 
 
@@ -178,14 +155,12 @@ def _join(x: Float[Array, "b windows n c"], windows: Windows) -> Float[Array, "b
 # gradient, where JAX's own would be a scatter.
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def _to_windows(tokens: Float[Array, "b all c"], windows: Windows) -> Float[Array, "b windows n c"]:
-    to, _ = _lookups(windows)
-    return _look_up(tokens, np.maximum(to, 0))
+    return _look_up(tokens, np.maximum(_lookups(windows)[0], 0))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def _from_windows(x: Float[Array, "b windows n c"], windows: Windows) -> Float[Array, "b all c"]:
-    _, back = _lookups(windows)
-    return _look_up(x.reshape(x.shape[0], -1, x.shape[-1]), back)
+    return _look_up(x.reshape(x.shape[0], -1, x.shape[-1]), _lookups(windows)[1])
 
 
 def _to_windows_backward(windows: Windows, saved: None, bar: Array) -> tuple[Array]:
@@ -193,9 +168,9 @@ def _to_windows_backward(windows: Windows, saved: None, bar: Array) -> tuple[Arr
 
 
 def _from_windows_backward(windows: Windows, saved: None, bar: Array) -> tuple[Array]:
-    to, _ = _lookups(windows)
+    real = _lookups(windows)[0] >= 0
     x_bar = _to_windows(bar, windows)
-    return (x_bar if (to >= 0).all() else jnp.where((to >= 0)[..., None], x_bar, 0.0),)
+    return (x_bar if real.all() else jnp.where(real[..., None], x_bar, 0.0),)
 
 
 _to_windows.defvjp(lambda x, windows: (_to_windows(x, windows), None), _to_windows_backward)
@@ -207,29 +182,22 @@ def _look_up(x: Float[Array, "b all c"], index: Int[np.ndarray, "..."]) -> Float
 
 
 @functools.cache
-def _lookups(
-    windows: Windows,
-) -> tuple[Int[np.ndarray, "windows n"], Int[np.ndarray, " all"]]:
+def _lookups(windows: Windows) -> tuple[Int[np.ndarray, "windows n"], Int[np.ndarray, " all"]]:
     """Says which token of the grid stands where in the windows (-1: padding), and the inverse."""
     grid = np.full(windows.padded, -1, np.int32)
     inside = tuple(slice(s) for s in windows.size)
     grid[inside] = np.arange(math.prod(windows.size)).reshape(windows.size)
     grid = np.roll(grid, [-s for s in windows.shift], axis=(0, 1, 2))
     to = geometry.partition(grid[None, ..., None], windows.window)[0, :, :, 0]
-    place = np.flatnonzero(to >= 0)
-    back = np.empty(len(place), np.int32)
-    back[to.reshape(-1)[place]] = place
-    return to, back
+    return to, np.argsort(to, axis=None)[-math.prod(windows.size) :].astype(np.int32)
 
 
 @functools.cache
 def _labels(windows: Windows) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
-    """Labels the tokens of shifted and of padded windows.
+    """Returns the kinds of windows by their tokens' regions, each window's kind, and what is real.
 
-    Returns:
-        The kinds of windows, by the region of each token, [kinds, n], and each window's kind; None
-        if tokens of a window are all of one region. Whether tokens are no padding, [windows, n];
-        None if there is no padding.
+    The first two are None without a shift. The last is False for padding, [windows, n], and None if
+    there is none.
     """
     kinds = kind = real = None
     if any(windows.shift):
@@ -238,10 +206,6 @@ def _labels(windows: Windows) -> tuple[np.ndarray | None, np.ndarray | None, np.
     if windows.padded != windows.size:
         real = _lookups(windows)[0] >= 0
     return kinds, kind, real
-
-
-def _masks(kinds: Int[np.ndarray, "kinds n"]) -> Float[Array, "kinds n n"]:
-    return jnp.where(kinds[:, :, None] == kinds[:, None], 0.0, geometry.MASKED)
 
 
 @jax.custom_vjp

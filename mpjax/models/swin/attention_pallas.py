@@ -59,21 +59,16 @@ def fused_window_attention(
         table: of the relative position bias, float32.
         regions: of `windows.shift_regions`; None where the windows are not shifted.
         look_up: table -> relative position bias [h, n, n]; linear.
-        precision: of the matrix products.
 
     Returns:
-        The attended values, in the type of `qkv`, the heads one after another along c.
+        The attended values, the heads one after another along c.
     """
     labels = None if regions is None else jnp.asarray(regions, jnp.int32)[:, None, :]
     return _attend(qkv, table, labels, look_up, precision)
 
 
 def group_heads(x: Shaped[Array, "*c 3 h k"]) -> Shaped[Array, "*c d"]:
-    """Puts q, k and v in the order of `fused_window_attention`: (group, 3, head in group, k).
-
-    Args:
-        x: queries, keys and values, or the kernel or the bias of the projection onto them.
-    """
+    """Puts q, k and v, or the projection onto them, in the order (group, 3, head in group, k)."""
     heads, head_dim = x.shape[-2:]
     return rearrange(x, "... s (g h) k -> ... (g s h k)", h=_heads_per_group(heads, head_dim))
 
@@ -88,12 +83,6 @@ def _attend(qkv: Any, table: Any, labels: Any, look_up: Any, precision: Any) -> 
     clips, whole = PartitionSpec(_data_axis(qkv.shape[0])), PartitionSpec()
     each = functools.partial(_forward, precision)
     return _on_each_device(each, (clips, whole, whole), clips)(qkv, look_up(table), labels)
-
-
-def _attend_forward(
-    qkv: Any, table: Any, labels: Any, look_up: Any, precision: Any
-) -> tuple[Any, Any]:
-    return _attend(qkv, table, labels, look_up, precision), (qkv, table, labels)
 
 
 def _attend_backward(
@@ -113,7 +102,10 @@ def _attend_backward(
     return *over_devices(qkv, gradient, table, labels), None
 
 
-_attend.defvjp(_attend_forward, _attend_backward)
+_attend.defvjp(
+    lambda *arguments: (_attend(*arguments), arguments[:3]),  # qkv, table, labels
+    _attend_backward,
+)
 
 
 def _data_axis(clips: int) -> str | None:
@@ -145,7 +137,6 @@ class _Blocks:
 
     @property
     def group(self) -> int:
-        """Heads of a block."""
         return _heads_per_group(self.heads, self.head_dim)
 
     @property
@@ -169,7 +160,9 @@ class _Blocks:
     def bias(self) -> pl.BlockSpec:
         return pl.BlockSpec((self.group, self.n, self.n), lambda g, w, b: (g, 0, 0))
 
-    def labels(self) -> pl.BlockSpec:
+    def labels(self, labels: Any) -> pl.BlockSpec | None:
+        if labels is None:
+            return None
         return pl.BlockSpec((None, 1, self.n), lambda g, w, b: (w, 0, 0))
 
     def cost(self, *, products: int, arrays: int, itemsize: int, biases: int) -> pl.CostEstimate:
@@ -177,8 +170,7 @@ class _Blocks:
 
         Args:
             products: matrix products of n x n per head.
-            arrays: arrays of the tokens' size that are moved between HBM and VMEM.
-            itemsize: bytes of their elements.
+            arrays: arrays of the tokens' size, of `itemsize` bytes an element, that are moved.
             biases: arrays of the bias's size that are moved.
         """
         pairs = self.clips * self.windows * self.n**2
@@ -210,7 +202,7 @@ def _forward(precision: Any, qkv: Any, bias: Any, labels: Any) -> Any:
         (qkv, bias, labels),
         name="window_attention",
         grid=blocks.grid,
-        in_specs=[blocks.tokens(3), blocks.bias(), None if labels is None else blocks.labels()],
+        in_specs=[blocks.tokens(3), blocks.bias(), blocks.labels(labels)],
         out_shape=jax.ShapeDtypeStruct((*qkv.shape[:3], blocks.width), qkv.dtype),
         out_specs=blocks.tokens(),
         cost_estimate=blocks.cost(products=2, arrays=4, itemsize=qkv.dtype.itemsize, biases=1),
@@ -224,16 +216,8 @@ def _backward(precision: Any, qkv: Any, gradient: Any, bias: Any, labels: Any) -
         (qkv, gradient, bias, labels),
         name="window_attention_gradient",
         grid=blocks.grid,
-        in_specs=[
-            blocks.tokens(3),
-            blocks.tokens(),
-            blocks.bias(),
-            None if labels is None else blocks.labels(),
-        ],
-        out_shape=(
-            jax.ShapeDtypeStruct(qkv.shape, qkv.dtype),
-            jax.ShapeDtypeStruct(bias.shape, bias.dtype),
-        ),
+        in_specs=[blocks.tokens(3), blocks.tokens(), blocks.bias(), blocks.labels(labels)],
+        out_shape=tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in (qkv, bias)),
         out_specs=(blocks.tokens(3), blocks.bias()),
         cost_estimate=blocks.cost(products=5, arrays=7, itemsize=qkv.dtype.itemsize, biases=2),
     )
@@ -256,8 +240,7 @@ def _call(kernel: Callable[..., None], arrays: tuple[Any, ...], **options: Any) 
 def _forward_kernel(
     blocks: _Blocks, precision: Any, qkv_ref: Any, bias_ref: Any, labels_ref: Any, out_ref: Any
 ) -> None:
-    q, k, v = (qkv_ref[:, part] for part in blocks.parts())
-    q = _scaled(blocks, q)
+    q, k, v = _read(blocks, qkv_ref)
     penalty = _penalty(labels_ref)
     out = jnp.zeros((blocks.n, blocks.lanes), jnp.float32)
     for head in range(blocks.group):
@@ -281,8 +264,7 @@ def _backward_kernel(
     def _() -> None:
         bias_gradient_ref[...] = jnp.zeros_like(bias_gradient_ref)
 
-    q, k, v = (qkv_ref[:, part] for part in blocks.parts())
-    q = _scaled(blocks, q)
+    q, k, v = _read(blocks, qkv_ref)
     penalty = _penalty(labels_ref)
     dq = dk = dv = jnp.zeros((blocks.n, blocks.lanes), jnp.float32)
     for head in range(blocks.group):
@@ -306,8 +288,10 @@ def _product(subscripts: str, a: Any, b: Any, precision: Any) -> Any:
     return jnp.einsum(subscripts, a, b, precision=precision, preferred_element_type=jnp.float32)
 
 
-def _scaled(blocks: _Blocks, q: Any) -> Any:
-    return (q.astype(jnp.float32) * blocks.head_dim**-0.5).astype(q.dtype)
+def _read(blocks: _Blocks, qkv_ref: Any) -> tuple[Any, Any, Any]:
+    """Returns q, scaled, and k and v of a block."""
+    q, k, v = (qkv_ref[:, part] for part in blocks.parts())
+    return (q.astype(jnp.float32) * blocks.head_dim**-0.5).astype(q.dtype), k, v
 
 
 def _only(blocks: _Blocks, head: int, x: Any) -> Any:

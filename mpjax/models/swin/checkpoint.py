@@ -1,4 +1,4 @@
-"""Video Swin on disk: an Orbax checkpoint, and a JSON file that tells what it is."""
+"""Video Swin on disk: an Orbax checkpoint, and a JSON file that says what it is."""
 
 from typing import Any
 
@@ -15,11 +15,7 @@ _ABOUT = "projector.json"
 
 
 def check_free(directory: epath.PathLike) -> None:
-    """Refuses a place where there is something already, but for an empty directory.
-
-    Raises:
-        FileExistsError: there is.
-    """
+    """Raises a FileExistsError where there is something already, other than an empty directory."""
     directory = stores.ready(directory)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise FileExistsError(f"{directory}: exists already; delete it, or choose another place")
@@ -50,14 +46,11 @@ def save(
 
     Args:
         directory: new, or empty.
-        config: hyperparameters.
-        params: parameters.
         provenance: JSON-serialisable; where the weights came from.
         classes: names of the head's classes, in its order; None: unknown.
 
     Raises:
-        FileExistsError: there is something there already.
-        OSError: it cannot be written.
+        OSError: there is something there already, or it cannot be written.
     """
     check_free(directory)
     directory = files.absolute(directory)  # as Orbax wants it
@@ -80,9 +73,7 @@ def _write(directory: epath.Path, params: Any) -> None:
         checkpointer.save(directory / "params", params)
 
 
-def restore(
-    directory: epath.PathLike,
-) -> tuple[SwinConfig, Any, tuple[str, ...] | None]:
+def restore(directory: epath.PathLike) -> tuple[SwinConfig, Any, tuple[str, ...] | None]:
     """Reads back the config, the parameters and the classes' names that `save` wrote.
 
     Raises:
@@ -94,7 +85,7 @@ def restore(
         raise ValueError(f"{directory}: no projector.json in it; not a projector, or half-written")
     values = read_json(about)
     if values.get("kind") != "swin" or "config" not in values:
-        raise ValueError(f"{about}: does not tell of a Video Swin; convert the checkpoint again")
+        raise ValueError(f"{about}: does not describe a Video Swin; convert the checkpoint again")
     noted = rules.rename_fields(values["config"], "projector")
     config = from_config_dict(noted, SwinConfig, path=f"{about}: config")
     classes = tuple(values["classes"]) if values.get("classes") else None

@@ -26,7 +26,7 @@ class SwinConfig:
     # How the blocks are computed; the results are the same. xla: as written | blocked: tiled for
     # the caches of a CPU | pallas: attention as one TPU kernel | auto: as suits the machine.
     attention_impl: str = "auto"
-    # Run a stage of 4 blocks or more as a loop, see `block_scan`; None: on TPUs, whose compiler
+    # Run a stage of 4 blocks or more as a loop, see `scan.py`; None: on TPUs, whose compiler
     # takes minutes for the blocks of Swin-B.
     scan: bool | None = None
 
@@ -80,11 +80,7 @@ class SwinConfig:
         return self.width(len(self.depths) - 1)
 
     def chosen_attention(self) -> str:
-        """Returns `attention_impl`, or for "auto" what suits JAX's default backend.
-
-        Raises:
-            ValueError: the TPU kernel on a GPU.
-        """
+        """Returns `attention_impl`, or for "auto" what suits JAX; refuses pallas on a GPU."""
         backend = jax.default_backend()
         if self.attention_impl == "pallas" and backend == "gpu":
             raise ValueError(

@@ -50,7 +50,12 @@ class VideoSwin(nn.Module):
             train: drops paths at random; needs the rng stream "drop_path".
         """
         config = self.config
-        scales = self._drop_path_scales(clips, train)
+        # Factors of all branches, by stage; None where no path is dropped.
+        scales: Sequence[Array | None] = [None] * len(config.depths)
+        if train and config.drop_path_rate > 0:
+            rates = np.linspace(0.0, config.drop_path_rate, sum(config.depths), dtype=np.float32)
+            drawn = drop_path_scales(self.make_rng("drop_path"), rates, len(clips))
+            scales = jnp.split(drawn, np.cumsum(config.depths[:-1]))
         x = embedded = PatchEmbed(config, name="patch_embed")(clips)
         stages = []
         for stage in range(len(config.depths)):
@@ -70,17 +75,6 @@ class VideoSwin(nn.Module):
             )
             logits = head(embedding)
         return SwinOutputs(embedded, tuple(stages), features, embedding, logits)
-
-    def _drop_path_scales(
-        self, clips: Float[Array, "b t h w 3"], train: bool
-    ) -> Sequence[Float[Array, "depth 2 b"] | None]:
-        """Draws the factors of all branches, by stage; None where no path is dropped."""
-        depths, last = self.config.depths, self.config.drop_path_rate
-        if not train or last == 0:
-            return [None] * len(depths)
-        rates = np.linspace(0.0, last, sum(depths), dtype=np.float32)
-        scales = drop_path_scales(self.make_rng("drop_path"), rates, len(clips))
-        return jnp.split(scales, np.cumsum(depths[:-1]))
 
     def _run_stage(
         self, stage: int, x: Float[Array, "b t h w c"], scales: Float[Array, "depth 2 b"] | None
@@ -106,7 +100,7 @@ class VideoSwin(nn.Module):
 
 
 class PatchEmbed(nn.Module):
-    """Turns each patch of pixels into a token; a clip is padded with zeros to whole patches."""
+    """Embeds each patch of pixels as a token; a clip is padded with zeros to whole patches."""
 
     config: SwinConfig
 
@@ -155,28 +149,17 @@ class PatchMerging(nn.Module):
 
 
 class SwinBlock(nn.Module):
-    """Window attention, then an MLP; each normalised first and added to its input.
-
-    Attributes:
-        config: hyperparameters of the network.
-        num_heads: attention heads.
-        shifted: whether the windows are shifted by half their size.
-    """
+    """Window attention, then an MLP; each normalised first and added to its input."""
 
     config: SwinConfig
     num_heads: int
-    shifted: bool
+    shifted: bool  # whether the windows are shifted by half their size
 
     @nn.compact
     def __call__(
         self, x: Float[Array, "b t h w c"], scales: Float[Array, "2 b"] | None
     ) -> Float[Array, "b t h w c"]:
-        """Updates the tokens.
-
-        Args:
-            x: tokens.
-            scales: of the two branches, for every clip; None: 1. See `drop_path_scales`.
-        """
+        """Updates the tokens; `scales` are a block's of `drop_path_scales`, None: 1."""
         config = self.config
         if _is_blocked(self, config):
             return self._blocked(x, scales)
@@ -199,7 +182,7 @@ class SwinBlock(nn.Module):
     def _blocked(
         self, x: Float[Array, "b t h w c"], scales: Float[Array, "2 b"] | None
     ) -> Float[Array, "b t h w c"]:
-        """Does the same as `__call__`, with the parameters that it declared."""
+        """Computes the same as `__call__`, with the parameters that it declared."""
         params = self.variables["params"]
         windows = attention_blocked.plan_windows(x.shape[1:4], self.config.window, self._shift())
         table = params["attn"]["relative_position_bias_table"]
@@ -219,15 +202,8 @@ def drop_path_scales(
 ) -> Float[Array, "blocks 2 b"]:
     """Draws which residual branches are dropped for which clips, keeping their expectation.
 
-    Stochastic depth, arXiv 1603.09382.
-
-    Args:
-        key: random key.
-        rates: chance that a clip's branch is dropped, 0 <= rate < 1, of each block.
-        clips: b.
-
-    Returns:
-        What each block's attention and MLP are multiplied by: 0, or 1 / (1 - rate).
+    Stochastic depth, arXiv 1603.09382. `rates`, 0 <= rate < 1, are the blocks' chances to drop a
+    clip's branch; attention and MLP are multiplied by the factors returned, 0 or 1 / (1 - rate).
     """
     keep = (1 - rates)[:, None, None]
     return jax.random.bernoulli(key, keep, (len(rates), 2, clips)) / keep

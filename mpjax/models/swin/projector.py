@@ -35,15 +35,12 @@ def load(
     attention_impl: str = "auto",
     architecture: ArchitectureConfig | None = None,
 ) -> Projector:
-    """Loads Video Swin as a projector.
+    """Loads Video Swin as a projector; see `mpjax.models.projector.load_projector`.
 
     Args:
         weights: path of a PyTorch checkpoint (torchvision's, Video Swin's or UAS's), path of a
             directory written by `checkpoint.save`, name of public weights that are downloaded, or
             "random".
-        seed: of random weights.
-        dtype: compute type, "float32" or "bfloat16".
-        attention_impl: see `SwinConfig`.
         architecture: of random weights, None: Swin-T's; all others bring their own.
 
     Raises:
@@ -66,6 +63,18 @@ def load(
     return make_projector(
         dataclasses.replace(config, dtype=dtype, attention_impl=attention_impl), params, classes
     )
+
+
+def plain_form(projector: Projector, **changes: Any) -> Projector:
+    """Returns a Video Swin in its plain XLA form, with `changes` to its config; others unchanged.
+
+    Every platform lowers that form. The form that is blocked for a CPU's caches crashes XLA's
+    kernels (jaxlib 0.10.2) in the gradient with respect to the pixels of several clips.
+    """
+    if not isinstance(projector.config, SwinConfig):
+        return projector
+    config = dataclasses.replace(projector.config, attention_impl="xla", **changes)
+    return dataclasses.replace(projector, config=config, apply=_apply(config))
 
 
 @functools.cache  # so that projectors of one kind share their compiled programs

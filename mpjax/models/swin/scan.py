@@ -1,6 +1,6 @@
 """The blocks of a deep stage as a loop: a program whose size does not grow with the depth.
 
-XLA compiles every block of an unrolled network anew, a TPU's attention kernels in about a minute
+XLA compiles every block of an unrolled network again, a TPU's attention kernels in about a minute
 for each. Here it compiles one pair of blocks, plain and shifted, and runs it over their stacked
 parameters. Stacking is part of the program: outside, parameters and checkpoints stay as they are,
 and a step copies the stage's parameters once.
@@ -30,10 +30,9 @@ def run_pairs(
     """Runs blocks one after the other, the even ones by `pair[0]` and the odd ones by `pair[1]`.
 
     Args:
-        pair: what computes a block of either kind.
+        pair: functions of the two kinds of blocks.
         params: of each block, laid out alike; an even number of them.
-        x: tokens.
-        scales: of `swin.drop_path_scales`.
+        scales: of `network.drop_path_scales`.
         remat: compute each pair again in the backward pass instead of storing it. Otherwise only
             what lies between its matrix products is: XLA, which does so by itself in an unrolled
             network, leaves what a loop stores as JAX has it.

@@ -25,21 +25,9 @@ LAYER_NORM_EPSILON = 1e-5  # of every LayerNorm of the network
 
 
 def fit_window(size: Size, window: Size, shift: Size) -> tuple[Size, Size]:
-    """Shrinks the window to axes that are no longer than it, and sets their shift to 0.
-
-    Args:
-        size: tokens along t, h, w, before padding.
-        window: tokens of a window along t, h, w.
-        shift: cyclic shift along t, h, w, in tokens.
-
-    Returns:
-        The window and the shift to use.
-    """
-    fits = [s <= w for s, w in zip(size, window, strict=True)]
-    return (
-        tuple(s if fit else w for s, w, fit in zip(size, window, fits, strict=True)),
-        tuple(0 if fit else p for p, fit in zip(shift, fits, strict=True)),
-    )
+    """Shrinks the window to axes of the unpadded `size` no longer than it; these do not shift."""
+    shifts = (p if s > w else 0 for s, w, p in zip(size, window, shift, strict=True))
+    return tuple(map(min, size, window)), tuple(shifts)
 
 
 def padded_size(size: Size, window: Size) -> Size:
@@ -54,12 +42,7 @@ def pad_to(x: Float[Array, "b t h w c"], size: Size) -> Float[Array, "b t2 h2 w2
 
 
 def partition(x: Shaped[Any, "b t h w c"], window: Size) -> Shaped[Any, "b windows n c"]:
-    """Cuts a grid of tokens into windows.
-
-    Args:
-        x: tokens, numpy or JAX; t, h and w are multiples of the window's axes.
-        window: tokens of a window along t, h, w; n is their product.
-    """
+    """Cuts a grid of tokens, whose t, h and w are multiples of the window's, into windows."""
     i, j, k = window
     return rearrange(x, "b (t i) (h j) (w k) c -> b (t h w) (i j k) c", i=i, j=j, k=k)
 
@@ -76,11 +59,7 @@ def reverse(
 
 @functools.cache
 def relative_position_index(window: Size) -> Int[np.ndarray, "n n"]:
-    """Numbers the offset between every two tokens of a window.
-
-    Returns:
-        The row of the bias table, of prod(2 * window - 1) rows, for (query, key).
-    """
+    """Returns the row of the bias table, of prod(2 * window - 1) rows, for each (query, key)."""
     coordinates = np.indices(window).reshape(3, -1)
     offsets = coordinates[:, :, None] - coordinates[:, None, :]
     extent = np.array(window)
@@ -90,15 +69,12 @@ def relative_position_index(window: Size) -> Int[np.ndarray, "n n"]:
 def relative_position_bias(
     table: Float[Array | np.ndarray, "rows h"], window: Size, fitted: Size
 ) -> Float[Array, "h n n"]:
-    """Looks up the bias of every two tokens of a window.
+    """Looks up the bias of every two tokens of a window, (head, query, key).
 
     Args:
         table: a row per offset, see `relative_position_index`.
         window: tokens of the window that the table is made for.
         fitted: tokens of the window in use, of `fit_window`; n is their product.
-
-    Returns:
-        The bias, (head, query, key).
     """
     # Spatial offsets are looked up once for every temporal one, and put together from those: a
     # lookup of all n x n at once moves 25 times the bytes on a TPU.
@@ -119,11 +95,7 @@ def shift_regions(size: Size, window: Size, shift: Size) -> Int[np.ndarray, "win
     """Labels the tokens of each shifted window by the region of the clip that they came from.
 
     Only tokens of one region were neighbours before the cyclic shift, and may attend to each other.
-
-    Args:
-        size: tokens along t, h, w, padded to multiples of the window.
-        window: tokens of a window along t, h, w.
-        shift: cyclic shift along t, h, w; an axis with shift 0 is one region.
+    `size` is padded to multiples of the window; an axis with shift 0 is one region.
     """
     regions = np.zeros(size, np.int32)
     for axis, (s, w, p) in enumerate(zip(size, window, shift, strict=True)):

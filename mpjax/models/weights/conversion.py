@@ -17,8 +17,7 @@ def convert(
         checkpoint: path, or name of public weights that are downloaded.
         out: directory of the projector; new, or empty.
         lora_alpha: of the adapters; None: their rank.
-        classes: path of a text file with the names of the head's classes, one per line; empty:
-            they are not known.
+        classes: path of a text file with the names of the head's classes, one per line, if known.
 
     Raises:
         ValueError: the file is no such checkpoint, or the names are not as many as the classes.
@@ -35,7 +34,7 @@ def convert(
         )
     swin_files.check_free(out)
     converted = torch_port.load_checkpoint(path, lora_alpha=lora_alpha)
-    names = read_classes(classes, converted.config.num_classes) if classes else None
+    names = _read_classes(classes, converted.config.num_classes) if classes else None
     digest = files.sha256(path)
     known = public.recognise(digest)
     provenance = {
@@ -48,25 +47,13 @@ def convert(
         "mpjax": importlib.metadata.version("mpjax"),
     }
     swin_files.save(out, converted.config, converted.params, provenance=provenance, classes=names)
-    return "\n".join(
-        (
-            describe(converted, provenance, names),
-            f"projector   {out}",
-            f"next        --config.projector.weights={out}",
-        )
-    )
+    lines = _describe(converted, provenance, names)
+    lines |= {"projector": str(out), "next": f"--config.projector.weights={out}"}
+    return "\n".join(f"{label:<11} {text}" for label, text in lines.items())
 
 
-def read_classes(path: epath.PathLike, number: int | None) -> tuple[str, ...]:
-    """Reads the names of a head's classes, one per line.
-
-    Args:
-        path: of a text file.
-        number: of classes that the head has; None without a head.
-
-    Raises:
-        ValueError: the file names more or fewer, or is no text.
-    """
+def _read_classes(path: epath.PathLike, number: int | None) -> tuple[str, ...]:
+    """Reads the names of a head's classes (`number` of them, None: no head), one per line."""
     try:
         lines = epath.Path(path).read_text().splitlines()
     except UnicodeDecodeError as error:
@@ -81,14 +68,10 @@ def read_classes(path: epath.PathLike, number: int | None) -> tuple[str, ...]:
     return names
 
 
-def describe(converted: Any, provenance: dict[str, Any], names: tuple[str, ...] | None) -> str:
-    """Returns lines on what a checkpoint holds.
-
-    Args:
-        converted: a `torch_port.Converted`.
-        provenance: as `convert` records it.
-        names: of the classes; None: not known.
-    """
+def _describe(
+    converted: Any, provenance: dict[str, Any], names: tuple[str, ...] | None
+) -> dict[str, str]:
+    """Returns what a checkpoint (a `torch_port.Converted`) holds, by label."""
     import jax
 
     from mpjax.models.swin import SwinConfig
@@ -105,11 +88,9 @@ def describe(converted: Any, provenance: dict[str, Any], names: tuple[str, ...] 
         classes = f"{config.num_classes}: {known}"
     adapters = "none"
     if lora:
-        adapters = (
-            f"{lora.targets}, rank {lora.rank}, alpha {lora.alpha:g}, in stages: {lora.stages}"
-        )
-        adapters += "; merged into the weights"
-    lines = {
+        adapters = f"{lora.targets}, rank {lora.rank}, alpha {lora.alpha:g}, "
+        adapters += f"in stages: {lora.stages}; merged into the weights"
+    return {
         "checkpoint": f"{provenance['source']}, {provenance['bytes']:,} bytes, "
         f"layout: {provenance['layout']}",
         "sha256": f"{provenance['sha256'][:16]}…, "
@@ -122,4 +103,3 @@ def describe(converted: Any, provenance: dict[str, Any], names: tuple[str, ...] 
         "classes": classes,
         "LoRA": adapters,
     }
-    return "\n".join(f"{label:<11} {text}" for label, text in lines.items())

@@ -1,9 +1,9 @@
 """Inflates the weights of a 2D Swin (images) to those of a Video Swin.
 
 As published: Video Swin, arXiv 2106.13230 ("Initialization from pre-trained model"), and
-`inflate_weights` of its public code. For a still clip, the inflated network gives what the 2D
-network gives for its frame: every frame embeds as the image, and attention spreads evenly over
-time. That holds where the spatial window is the same and time needs no padding to whole windows.
+`inflate_weights` of its public code. For a clip of equal frames, the inflated network gives what
+the 2D network gives for the frame: every frame embeds as the image, and attention spreads evenly
+over time. That holds where the spatial window is the same and time is not padded to whole windows.
 """
 
 import dataclasses
@@ -37,7 +37,7 @@ def inflate_patch_kernel(
 
 
 def is_square(rows: int) -> bool:
-    """Tells whether a 2D bias table of `rows` rows is of a square window: (2s - 1)^2 rows."""
+    """Whether a 2D bias table of `rows` rows is of a square window: (2s - 1)^2 rows."""
     side = math.isqrt(rows)
     return side**2 == rows and side % 2 == 1
 
@@ -47,13 +47,8 @@ def inflate_bias_table(
 ) -> Float[np.ndarray, "rows3d heads"]:
     """Repeats a table of spatial offsets for every offset in time, as published.
 
-    Args:
-        table: (2s - 1)^2 rows, of a square window of s x s tokens.
-        window: of the 3D network, along t, h, w. Where it is not s x s in space, the table is
-            resized bicubically.
-
-    Returns:
-        The table of (2t - 1)(2h - 1)(2w - 1) rows.
+    The table has (2s - 1)^2 rows, of a square window of s x s tokens. Where `window` (t, h, w) is
+    not s x s in space, it is resized bicubically. The result has (2t - 1)(2h - 1)(2w - 1) rows.
     """
     side = math.isqrt(len(table))
     t, h, w = (2 * tokens - 1 for tokens in window)
@@ -78,12 +73,9 @@ def bicubic_weights(old: int, new: int) -> Float[np.ndarray, "new old"]:
     taps = np.floor(centres)[:, None] + np.arange(-1, 3)
     matrix = np.zeros((new, old))
     places = np.clip(taps, 0, old - 1).astype(int)
-    np.add.at(matrix, (np.arange(new)[:, None], places), _cubic(np.abs(centres[:, None] - taps)))
-    return matrix
-
-
-def _cubic(x: Float[np.ndarray, "new 4"]) -> Float[np.ndarray, "new 4"]:
-    a = -0.75
+    a, x = -0.75, np.abs(centres[:, None] - taps)
     near = (a + 2) * x**3 - (a + 3) * x**2 + 1
     far = a * (x**3 - 5 * x**2 + 8 * x - 4)
-    return np.where(x <= 1, near, np.where(x < 2, far, 0.0))
+    kernel = np.where(x <= 1, near, np.where(x < 2, far, 0.0))
+    np.add.at(matrix, (np.arange(new)[:, None], places), kernel)
+    return matrix

@@ -1,6 +1,7 @@
 """Public checkpoints of Video Swin: what they are, and how to get them whole or not at all."""
 
 import dataclasses
+import functools
 import os
 from pathlib import Path
 from typing import Any
@@ -9,41 +10,22 @@ from etils import epath
 
 from mpjax.io import files
 
-# Of torchvision's README ("Pre-trained Model License"). Its code is under BSD-3-Clause.
-_TORCHVISION_LICENCE = "not stated; torchvision: terms of the training data may apply"
-# No licence is in the README of https://github.com/franktpmvu/Universal-Action-Space.
-_UAS_LICENCE = "not stated by its authors"
-
-_TORCHVISION = "https://download.pytorch.org/models"
-_UAS = "https://github.com/franktpmvu/Universal-Action-Space/releases/download/Pre-train"
-
 _TIMEOUTS = (10.0, 30.0)  # seconds: to connect, and between two pieces of the answer
 _PIECE = 2**20  # bytes
 
 
 @dataclasses.dataclass(frozen=True)
 class PublicWeights:
-    """A checkpoint that anyone can download; None and "" stand for what its publisher leaves out.
+    """A public checkpoint; None and "" stand for what its publisher leaves out."""
 
-    Attributes:
-        name: what `mpjax.load_projector` and `python -m mpjax.weights get` know it by.
-        url: of the file.
-        dataset: that it was trained on, and that its classes are of.
-        classes: of its head.
-        top1: percent of the dataset's validation videos, as published.
-        mebibytes: size of the file, as published.
-        licence: of the weights.
-        sha256_prefix: how the file's sha256 begins, as its name says.
-    """
-
-    name: str
+    name: str  # by which `mpjax.load_projector` and `python -m mpjax.weights get` know it
     url: str
-    dataset: str
-    classes: int
-    top1: float | None
-    mebibytes: float | None
+    dataset: str  # that it was trained on
+    classes: int  # of its head
+    top1: float | None  # percent of the dataset's validation videos, as published
+    mebibytes: float | None  # size of the file, as published
     licence: str
-    sha256_prefix: str
+    sha256_prefix: str  # of the file, as its name says
 
     @property
     def file_name(self) -> str:
@@ -53,15 +35,18 @@ class PublicWeights:
 
 def _torchvision(name: str, prefix: str, top1: float, mebibytes: float) -> PublicWeights:
     """Returns a row with the figures of torchvision.models.video.swin_transformer."""
-    url = f"{_TORCHVISION}/{name}-{prefix}.pth"
-    licence = _TORCHVISION_LICENCE
+    url = f"https://download.pytorch.org/models/{name}-{prefix}.pth"
+    # Of torchvision's README ("Pre-trained Model License"). Its code is under BSD-3-Clause.
+    licence = "not stated; torchvision: terms of the training data may apply"
     return PublicWeights(name, url, "Kinetics-400", 400, top1, mebibytes, licence, prefix)
 
 
 def _uas(classes: int) -> PublicWeights:
-    url = f"{_UAS}/swin_base_patch244_window877_kinetics{classes}_22k.pth"
-    dataset = f"Kinetics-{classes}"
-    return PublicWeights(f"uas_k{classes}", url, dataset, classes, None, None, _UAS_LICENCE, "")
+    releases = "https://github.com/franktpmvu/Universal-Action-Space/releases/download/Pre-train"
+    url = f"{releases}/swin_base_patch244_window877_kinetics{classes}_22k.pth"
+    licence = "not stated by its authors"  # in the README of the repository
+    name, dataset = f"uas_k{classes}", f"Kinetics-{classes}"
+    return PublicWeights(name, url, dataset, classes, None, None, licence, "")
 
 
 PUBLIC = (
@@ -69,9 +54,7 @@ PUBLIC = (
     _torchvision("swin3d_s", "da41c237", 79.521, 218.288),
     _torchvision("swin3d_b_1k", "24f7c7c6", 79.427, 364.134),
     _torchvision("swin3d_b_22k", "7c6ae6fa", 81.643, 364.134),
-    _uas(400),
-    _uas(600),
-    _uas(700),
+    *map(_uas, (400, 600, 700)),
 )
 
 
@@ -124,16 +107,9 @@ def locate(weights: str) -> epath.Path:
 
 
 def download(weights: PublicWeights, folder: Path) -> Path:
-    """Downloads public weights into `folder`, unless they are there; shows a progress bar.
+    """Downloads public weights into `folder`, unless they are there, and returns the file's path.
 
-    The file takes its name only once it is complete and its sha256 is right.
-
-    Args:
-        weights: what to get.
-        folder: made where absent.
-
-    Returns:
-        The file's path.
+    Shows a progress bar. The file takes its name only once it is complete and its sha256 is right.
 
     Raises:
         ConnectionError: no connection, an answer that is not the file, or one that was cut short.
@@ -149,7 +125,8 @@ def download(weights: PublicWeights, folder: Path) -> Path:
     pooch.get_logger().setLevel("WARNING")  # it would propose to write the hash into our code
     try:
         # pooch downloads aside and renames once `_fetch` returns.
-        pooch.retrieve(weights.url, None, weights.file_name, folder, downloader=_Fetch(weights))
+        fetch = functools.partial(_fetch, weights)
+        pooch.retrieve(weights.url, None, weights.file_name, folder, downloader=fetch)
     except requests.RequestException as error:
         raise ConnectionError(
             f"{weights.url}: {_reason(error)}; try again, or download it elsewhere and pass the "
@@ -158,33 +135,26 @@ def download(weights: PublicWeights, folder: Path) -> Path:
     return folder / weights.file_name
 
 
-@dataclasses.dataclass(frozen=True)
-class _Fetch:
+def _fetch(weights: PublicWeights, url: str, output_file: str, _: Any) -> None:
     """Downloads a file for pooch, and refuses it if its sha256 is another than promised."""
+    import pooch
+    from tqdm import tqdm
 
-    weights: PublicWeights
-
-    def __call__(self, url: str, output_file: str, _: Any) -> None:
-        import pooch
-        from tqdm import tqdm
-
-        # pooch sets the true total, but asks for one. Its own bar stays open when a download fails.
-        with tqdm(
-            desc=self.weights.name, total=1, unit="B", unit_scale=True, delay=0.5
-        ) as progress:
-            pooch.HTTPDownloader(progress, _PIECE, timeout=_TIMEOUTS)(url, output_file, None)
-        with open(output_file, "rb") as file:
-            if file.read(1) == b"<":  # no checkpoint begins so, but every web page does
-                raise ValueError(
-                    f"{url}: what came is a web page, not the file; it was not kept. Is a login or "
-                    "a proxy in between?"
-                )
-        digest = files.sha256(output_file)
-        if not digest.startswith(self.weights.sha256_prefix):
+    # pooch sets the true total, but asks for one. Its own bar stays open when a download fails.
+    with tqdm(desc=weights.name, total=1, unit="B", unit_scale=True, delay=0.5) as progress:
+        pooch.HTTPDownloader(progress, _PIECE, timeout=_TIMEOUTS)(url, output_file, None)
+    with open(output_file, "rb") as file:
+        if file.read(1) == b"<":  # no checkpoint begins so, but every web page does
             raise ValueError(
-                f"{url}: the sha256 of what came begins with {digest[:8]}, not with "
-                f"{self.weights.sha256_prefix}; it was not kept. Try again, or from another network"
+                f"{url}: what came is a web page, not the file; it was not kept. Is a login or "
+                "a proxy in between?"
             )
+    digest = files.sha256(output_file)
+    if not digest.startswith(weights.sha256_prefix):
+        raise ValueError(
+            f"{url}: the sha256 of what came begins with {digest[:8]}, not with "
+            f"{weights.sha256_prefix}; it was not kept. Try again, or from another network"
+        )
 
 
 def _reason(error: Any) -> str:
@@ -208,8 +178,5 @@ def table(folder: Path) -> str:
         figures = [f"{n:.1f}" if n else "-" for n in (weights.top1, weights.mebibytes)]
         rows.append((weights.name, weights.dataset, *figures, here, weights.licence))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
     return "\n".join([*lines, "", "top-1: as published, of the videos that its training left out"])

@@ -3,7 +3,6 @@
 2D Swin checkpoints (ImageNet) are inflated, and LoRA tensors are merged into the weights.
 """
 
-import dataclasses
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, TypeAlias
@@ -29,49 +28,44 @@ Window: TypeAlias = tuple[int, ...]  # tokens along t, h, w
 # Layouts from theirs to ours, as einops patterns. PyTorch keeps a linear kernel as (out, in).
 _SAME = "d -> d"
 _LINEAR = "o i -> i o"
-_CONVOLUTION = "o c t h w -> t h w c o"
-_TABLE = "rows h -> rows h"
-_QKV_KERNEL = "(three h k) d -> d three h k"
-_QKV_BIAS = "(three h k) -> three h k"
-_HEADS_TO_WIDTH = "o (h k) -> h k o"
 
 # Where the official code (Video Swin, UAS) counts stages, torchvision counts places in a list in
 # which stages and patch mergings alternate. It begins with stage 0 in 3D, and with the patch
 # embedding in 2D; either way a stage is half its place, rounded down.
 _BLOCK = r"(?:layers\.(?P<stage>\d+)\.blocks|features\.(?P<place>\d+))\.(?P<block>\d+)"
 _MERGING = r"(?:layers\.(?P<stage>\d+)\.downsample|features\.(?P<place_after>\d+))"
-_PATCH_KERNEL = r"(?:patch_embed\.proj|features\.0\.0)"
-_PATCH_NORM = r"(?:patch_embed\.norm|features\.0\.2)"
 _LORA = rf"{_BLOCK}\.(?:attn|mlp)\.lora_(?P<layer>q|k|v|o|fc1|fc2)"
-_HEAD = r"(?:cls_head\.fc_cls|head)"
 _BIAS_TABLE = "relative_position_bias_table"  # by either name, and by ours
 
 _AT = "stage{stage}_block{block}"  # our name of a block
 
-# Their name (official | torchvision) -> our parameter, and how its axes are rearranged.
-_RULES: tuple[tuple[str, str, str], ...] = (
-    (rf"{_PATCH_KERNEL}\.weight", "patch_embed/proj/kernel", _CONVOLUTION),
-    (rf"{_PATCH_KERNEL}\.bias", "patch_embed/proj/bias", _SAME),
-    (rf"{_PATCH_NORM}\.weight", "patch_embed/norm/scale", _SAME),
-    (rf"{_PATCH_NORM}\.bias", "patch_embed/norm/bias", _SAME),
-    (rf"{_BLOCK}\.(?P<norm>norm[12])\.weight", f"{_AT}/{{norm}}/scale", _SAME),
-    (rf"{_BLOCK}\.(?P<norm>norm[12])\.bias", f"{_AT}/{{norm}}/bias", _SAME),
-    (rf"{_BLOCK}\.attn\.{_BIAS_TABLE}", f"{_AT}/attn/{_BIAS_TABLE}", _TABLE),
-    (rf"{_BLOCK}\.attn\.qkv\.weight", f"{_AT}/attn/qkv/kernel", _QKV_KERNEL),
-    (rf"{_BLOCK}\.attn\.qkv\.bias", f"{_AT}/attn/qkv/bias", _QKV_BIAS),
-    (rf"{_BLOCK}\.attn\.proj\.weight", f"{_AT}/attn/proj/kernel", _HEADS_TO_WIDTH),
-    (rf"{_BLOCK}\.attn\.proj\.bias", f"{_AT}/attn/proj/bias", _SAME),
-    (rf"{_BLOCK}\.mlp\.(?:fc1|0)\.weight", f"{_AT}/fc1/kernel", _LINEAR),
-    (rf"{_BLOCK}\.mlp\.(?:fc1|0)\.bias", f"{_AT}/fc1/bias", _SAME),
-    (rf"{_BLOCK}\.mlp\.(?:fc2|3)\.weight", f"{_AT}/fc2/kernel", _LINEAR),
-    (rf"{_BLOCK}\.mlp\.(?:fc2|3)\.bias", f"{_AT}/fc2/bias", _SAME),
-    (rf"{_MERGING}\.norm\.weight", "stage{stage}_merging/norm/scale", _SAME),
-    (rf"{_MERGING}\.norm\.bias", "stage{stage}_merging/norm/bias", _SAME),
-    (rf"{_MERGING}\.reduction\.weight", "stage{stage}_merging/reduction/kernel", _LINEAR),
-    (r"norm\.weight", "norm/scale", _SAME),
-    (r"norm\.bias", "norm/bias", _SAME),
-    (rf"{_HEAD}\.weight", "head/kernel", _LINEAR),
-    (rf"{_HEAD}\.bias", "head/bias", _SAME),
+# A layer's name (official | torchvision), ours, and how its weights and its biases are rearranged.
+_LAYERS = (
+    (r"(?:patch_embed\.proj|features\.0\.0)", "patch_embed/proj", "o c t h w -> t h w c o", _SAME),
+    (r"(?:patch_embed\.norm|features\.0\.2)", "patch_embed/norm", _SAME, _SAME),
+    (rf"{_BLOCK}\.(?P<norm>norm[12])", f"{_AT}/{{norm}}", _SAME, _SAME),
+    (
+        rf"{_BLOCK}\.attn\.qkv",
+        f"{_AT}/attn/qkv",
+        "(three h k) d -> d three h k",
+        "(three h k) -> three h k",
+    ),
+    (rf"{_BLOCK}\.attn\.proj", f"{_AT}/attn/proj", "o (h k) -> h k o", _SAME),
+    (rf"{_BLOCK}\.mlp\.(?:fc1|0)", f"{_AT}/fc1", _LINEAR, _SAME),
+    (rf"{_BLOCK}\.mlp\.(?:fc2|3)", f"{_AT}/fc2", _LINEAR, _SAME),
+    (rf"{_MERGING}\.norm", "stage{stage}_merging/norm", _SAME, _SAME),
+    (rf"{_MERGING}\.reduction", "stage{stage}_merging/reduction", _LINEAR, None),
+    (r"norm", "norm", _SAME, _SAME),
+    (r"(?:cls_head\.fc_cls|head)", "head", _LINEAR, _SAME),
+)
+# A tensor's name, our parameter, and how it is rearranged. The weights of a norm are its scale.
+_RULES = (
+    *(
+        (rf"{theirs}\.weight", f"{ours}/{'scale' if weights == _SAME else 'kernel'}", weights)
+        for theirs, ours, weights, _ in _LAYERS
+    ),
+    *((rf"{theirs}\.bias", f"{ours}/bias", bias) for theirs, ours, _, bias in _LAYERS if bias),
+    (rf"{_BLOCK}\.attn\.{_BIAS_TABLE}", f"{_AT}/attn/{_BIAS_TABLE}", "rows h -> rows h"),
     (rf"{_LORA}\.lora_A\.weight", f"lora/{_AT}/{{layer}}/a", _LINEAR),
     (rf"{_LORA}\.lora_B\.weight", f"lora/{_AT}/{{layer}}/b", _LINEAR),
 )
@@ -90,11 +84,6 @@ class Converted(NamedTuple):
     params: dict[str, Any]  # float32, laid out as `init_params` does; adapters merged in
     layout: str  # "official", "torchvision", "official 2D" or "torchvision 2D"
     lora: LoraConfig | None  # of the adapters that were merged; None: there were none
-
-    def without_head(self) -> tuple[SwinConfig, dict[str, Any]]:
-        """Returns config and parameters of the network alone, to be trained for other classes."""
-        params = {name: leaves for name, leaves in self.params.items() if name != "head"}
-        return dataclasses.replace(self.config, num_classes=None), params
 
 
 class _Tensor(NamedTuple):
@@ -126,15 +115,12 @@ class _Matched(NamedTuple):
     misshaped: dict[str, str]  # by our path: the tensor and the shape it should have
 
 
-def load_checkpoint(
-    path: epath.PathLike, *, lora_alpha: float | None = None, inflation: Inflation | None = None
-) -> Converted:
-    """Reads and converts a PyTorch checkpoint of Video Swin, or of a 2D Swin.
+def load_checkpoint(path: epath.PathLike, *, lora_alpha: float | None = None) -> Converted:
+    """Reads and converts a checkpoint of torchvision, of Video Swin, of UAS or of a 2D Swin.
 
     Args:
-        path: a `.pth` or `.safetensors` of torchvision, of Video Swin, of UAS or of Swin.
+        path: of a file that `read_checkpoint` reads.
         lora_alpha: as for `convert_state_dict`.
-        inflation: as for `convert_state_dict`.
 
     Raises:
         ValueError: the file is damaged, or is no Swin; see `convert_state_dict`.
@@ -142,18 +128,13 @@ def load_checkpoint(
     """
     checkpoint = read_checkpoint(path)
     try:
-        state = find_state_dict(checkpoint)
-        return convert_state_dict(state, lora_alpha=lora_alpha, inflation=inflation)
+        return convert_state_dict(find_state_dict(checkpoint), lora_alpha=lora_alpha)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
 def find_state_dict(checkpoint: Any) -> State:
-    """Returns the tensors by name: the checkpoint itself, or its `state_dict` or `model`.
-
-    Raises:
-        ValueError: there are none.
-    """
+    """Returns the tensors by name: the checkpoint itself, or its `state_dict` or `model`."""
     state = checkpoint
     for entry in ("state_dict", "model"):  # as Video Swin and UAS, and as Swin save them
         if isinstance(checkpoint, Mapping) and entry in checkpoint:
@@ -189,15 +170,21 @@ def convert_state_dict(
     found = _match(state)
     _refuse_other_networks(state, found.tensors)
     flat = found.tensors["patch_embed/proj/kernel"].value.ndim == 4
-    if inflation is not None and not flat:
-        raise ValueError(f"{inflation}, but the checkpoint is of a 3D network already")
     if flat:
         inflation = inflation or Inflation()
         _inflate(found, inflation)
-    window = inflation.window if inflation else _read_window(found, state)
-    config = _read_config(found, window)
+    elif inflation is not None:
+        raise ValueError(f"{inflation}, but the checkpoint is of a 3D network already")
+    config = _read_config(found, inflation.window if inflation else _read_window(found, state))
     lora_config = _read_lora(found.tensors, config, lora_alpha)
-    arrays = _arrange(found, _expected_shapes(config, lora_config))
+
+    def init(key: PRNGKeyArray) -> Any:
+        params = init_params(config, key)
+        adapters = {"lora": lora.init(lora_config, params, key)} if lora_config else {}
+        return params | adapters
+
+    expected = flatten_dict(jax.eval_shape(init, jax.random.key(0)), sep="/")
+    arrays = _arrange(found, expected)
     adapters = arrays.pop("lora", None)
     if lora_config is not None:
         arrays = jax.tree.map(np.asarray, lora.merge(arrays, adapters, lora_config))
@@ -261,17 +248,6 @@ def _inflate(found: _Matched, inflation: Inflation) -> None:
         found.tensors[path] = tensor._replace(value=value)
 
 
-def _expected_shapes(config: SwinConfig, lora_config: LoraConfig | None) -> dict[str, Any]:
-    """Returns the shapes that the network and its adapters have, by path."""
-
-    def init(key: PRNGKeyArray) -> Any:
-        params = init_params(config, key)
-        adapters = {"lora": lora.init(lora_config, params, key)} if lora_config else {}
-        return params | adapters
-
-    return flatten_dict(jax.eval_shape(init, jax.random.key(0)), sep="/")
-
-
 def _arrange(found: _Matched, expected: Mapping[str, Any]) -> dict[str, Any]:
     """Rearranges every tensor into its expected shape, or refuses them, naming every fault."""
     tensors = found.tensors
@@ -326,12 +302,12 @@ def _read_window(found: _Matched, state: State) -> Window:
     """Returns the window that the first bias table fits; notes the tables that fit none."""
     indices = [v for name, v in state.items() if name.endswith(".relative_position_index")]
     tokens = next((len(index) for index in indices if index.ndim == 2), None)
+    of = "" if tokens is None else f" of {tokens} tokens"
     windows = []
     for path, table in found.tensors.items():
         if path.endswith(_BIAS_TABLE) and not table.is_misshaped():
             windows.append(_window(len(table.value), tokens))
             if windows[-1] is None:
-                of = "" if tokens is None else f" of {tokens} tokens"
                 found.misshaped[path] = f"{table}, for '(2t-1)(2s-1)^2 h' of a window (t, s, s){of}"
     return next(filter(None, windows), SwinConfig.window)
 
@@ -370,30 +346,25 @@ def _read_lora(
         choices = ", ".join(lora.TARGETS)
         raise ValueError(f"LoRA on {', '.join(sorted(layers))} is none of the targets {choices}")
     ranks = {  # an A has `rank` rows, a B as many columns
-        tensors[match[0]].value.shape[0 if match[3] == "a" else 1]: tensors[match[0]]
-        for match in places
+        tensors[match[0]].value.shape["ab".index(match[3])]: tensors[match[0]] for match in places
     }
     if len(ranks) > 1:
         examples = (f"{rank} ({tensor})" for rank, tensor in sorted(ranks.items()))
         raise ValueError(f"LoRA tensors of unequal rank: {', '.join(examples)}")
-    rank = next(iter(ranks))
+    (rank,) = ranks
     last = len(config.depths) - 1
-    stages = {int(match[1]) for match in places}
-    part = "first" if stages == {0} else "last" if stages == {last} else "all"
+    stages = {int(match[1]) for match in places} if last else set()
     return LoraConfig(
         targets=targets[0],
         rank=rank,
         alpha=float(rank) if alpha is None else alpha,
-        stages="all" if last == 0 else part,
+        stages="first" if stages == {0} else "last" if stages == {last} else "all",
     )
 
 
 def _refuse(**faults: Iterable[str]) -> None:
     """Raises one ValueError with all faults, if there are any."""
-    lines = [
-        f"{kind.replace('_', ' ')}: {', '.join(sorted(names))}"
-        for kind, names in faults.items()
-        if names
-    ]
-    if lines:
-        raise ValueError("the tensors are not those of a Video Swin; " + "; ".join(lines))
+    found = {kind.replace("_", " "): sorted(names) for kind, names in faults.items()}
+    text = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in found.items() if names)
+    if text:
+        raise ValueError(f"the tensors are not those of a Video Swin; {text}")

@@ -21,31 +21,20 @@ import safetensors
 from absl import logging
 from etils import epath
 
-_STORAGE_TYPES = {
-    "DoubleStorage": "float64",
-    "FloatStorage": "float32",
-    "HalfStorage": "float16",
-    "BFloat16Storage": "bfloat16",
-    "LongStorage": "int64",
-    "IntStorage": "int32",
-    "ShortStorage": "int16",
-    "CharStorage": "int8",
-    "ByteStorage": "uint8",
-    "BoolStorage": "bool",
-}
-
-_TYPE_CODES = {  # of safetensors
-    "F64": "float64",
-    "F32": "float32",
-    "F16": "float16",
-    "BF16": "bfloat16",
-    "I64": "int64",
-    "I32": "int32",
-    "I16": "int16",
-    "I8": "int8",
-    "U8": "uint8",
-    "BOOL": "bool",
-}
+_TYPES = (  # PyTorch's name of a storage, safetensors' code, numpy's name
+    ("DoubleStorage", "F64", "float64"),
+    ("FloatStorage", "F32", "float32"),
+    ("HalfStorage", "F16", "float16"),
+    ("BFloat16Storage", "BF16", "bfloat16"),
+    ("LongStorage", "I64", "int64"),
+    ("IntStorage", "I32", "int32"),
+    ("ShortStorage", "I16", "int16"),
+    ("CharStorage", "I8", "int8"),
+    ("ByteStorage", "U8", "uint8"),
+    ("BoolStorage", "BOOL", "bool"),
+)
+_STORAGE_TYPES = {storage: dtype for storage, _, dtype in _TYPES}
+_TYPE_CODES = {code: dtype for _, code, dtype in _TYPES}
 
 # How files written before PyTorch 1.6 begin: a pickle (protocol 2) of the number
 # 0x1950a86a20f9469cfc6c.
@@ -63,8 +52,8 @@ def read_checkpoint(path: epath.PathLike) -> Any:
     anything else is refused. bfloat16 is widened to float32, which loses nothing.
 
     Args:
-        path: of a `.pth`, `.pt` or `.safetensors` file, told apart by their content. One written
-            before PyTorch 1.6 needs torch to be installed.
+        path: of a `.pth`, `.pt` or `.safetensors` file, distinguished by their content. One
+            written before PyTorch 1.6 needs torch to be installed.
 
     Raises:
         CheckpointError: the file is damaged, is no checkpoint, or names what is not admitted.
@@ -73,24 +62,20 @@ def read_checkpoint(path: epath.PathLike) -> Any:
     path = epath.Path(path)
     with path.open("rb") as file:
         try:
-            return _reader_for(path, file)(path, file)
+            start = file.read(len(_LEGACY_START))
+            file.seek(0)
+            if start == _LEGACY_START:
+                return _read_legacy(path, file)
+            if start[8:9] == b"{":  # the header of safetensors, after its length
+                return _read_safetensors(path, file)
+            if start.startswith(b"PK\x03\x04"):
+                return _read_zip(path, file)
+            raise CheckpointError(f"{path}: not a PyTorch checkpoint; it begins with {start!r}")
         except (CheckpointError, ImportError):
             raise
         except Exception as error:  # zip and pickle raise any kind on bytes that are neither
             why = f"{type(error).__name__}: {error}"
             raise CheckpointError(f"{path}: damaged or cut short ({why}); get it again") from error
-
-
-def _reader_for(path: epath.Path, file: BinaryIO) -> Callable[[epath.Path, BinaryIO], Any]:
-    start = file.read(len(_LEGACY_START))
-    file.seek(0)
-    if start == _LEGACY_START:
-        return _read_legacy
-    if start[8:9] == b"{":  # the header of safetensors, after its length
-        return _read_safetensors
-    if start.startswith(b"PK\x03\x04"):
-        return _read_zip
-    raise CheckpointError(f"{path}: not a PyTorch checkpoint; it begins with {start!r}")
 
 
 def _read_zip(path: epath.Path, file: BinaryIO) -> Any:
@@ -132,18 +117,15 @@ class _Unpickler(pickle.Unpickler):
         match pid:
             case ("storage", _StorageType(dtype), str(key), str(), int(length)):
                 if key not in self._storages:
-                    self._storages[key] = self._read_storage(dtype, key, length)
+                    data = self._archive.read(f"{self._folder}data/{key}")
+                    if len(data) < length * np.dtype(_stored_type(dtype)).itemsize:
+                        raise CheckpointError(
+                            f"{self._path}: storage {key} has {len(data)} bytes, too few for "
+                            f"{length} {dtype}"
+                        )
+                    self._storages[key] = _numbers(data, dtype, length, self._byte_order)
                 return self._storages[key]
         raise CheckpointError(f"{self._path}: it refers to {pid!r}, which is not a storage")
-
-    def _read_storage(self, dtype: str, key: str, length: int) -> np.ndarray:
-        data = self._archive.read(f"{self._folder}data/{key}")
-        stored = np.dtype(_stored_type(dtype))
-        if len(data) < length * stored.itemsize:
-            raise CheckpointError(
-                f"{self._path}: storage {key} has {len(data)} bytes, too few for {length} {dtype}"
-            )
-        return _numbers(data, dtype, length, self._byte_order)
 
 
 def _refusal(path: epath.Path, name: str) -> CheckpointError:
@@ -171,7 +153,7 @@ def _numbers(
 def _rebuild_tensor(
     storage: np.ndarray, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
 ) -> np.ndarray:
-    """Returns the tensor that looks at `storage` with strides counted in elements."""
+    """Returns a view of `storage`, with strides counted in elements."""
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     if min((offset, *size, *stride)) < 0 or (0 not in size and last >= len(storage)):
         raise pickle.UnpicklingError(
@@ -182,10 +164,6 @@ def _rebuild_tensor(
         storage[offset:], size, [step * storage.itemsize for step in stride], writeable=False
     )
     return np.array(view, order="C", copy=None)
-
-
-def _rebuild_parameter(data: np.ndarray, *_: Any) -> np.ndarray:
-    return data
 
 
 class _NumpyDtype:
@@ -204,19 +182,14 @@ def _numpy_scalar(of: _NumpyDtype, data: bytes) -> Any:
     return np.frombuffer(data, of.dtype, 1)[0].item()
 
 
-def _encode(text: str, encoding: str) -> bytes:
-    """Returns the bytes that protocol 2 of pickle spells as latin-1 text."""
-    return text.encode(encoding)
-
-
 _ADMITTED: dict[tuple[str, str], Callable[..., Any]] = {
     ("collections", "OrderedDict"): collections.OrderedDict,
     ("__builtin__", "set"): set,
     ("torch", "Size"): tuple,
     ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
-    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
-    ("_codecs", "encode"): _encode,
-    # Training scripts leave numpy scalars, e.g. the best score so far, beside the weights.
+    ("torch._utils", "_rebuild_parameter"): lambda data, *_: data,
+    ("_codecs", "encode"): str.encode,  # protocol 2 of pickle spells bytes as latin-1 text
+    # Training scripts leave numpy scalars, e.g. the best score so far, next to the weights.
     ("numpy", "dtype"): _NumpyDtype,
     ("numpy.core.multiarray", "scalar"): _numpy_scalar,
     ("numpy._core.multiarray", "scalar"): _numpy_scalar,

@@ -206,7 +206,7 @@ def _draw_confusion(kind: str, task: Mapping[str, Any], level: str) -> Panel:
     most = most if errors.any() else "there is no error"
     return Panel(
         to_svg(figure, f"{kind}-confusion"),
-        f"Confusion matrix of {len(classes)} classes, {UNITS[level]}: rows are true classes, "
+        f"Confusion matrix of {name_task(task, kind)}, {UNITS[level]}: rows are true classes, "
         f"columns predicted ones. {percent(scores['accuracy']['value'])} of "
         f"{scores['accuracy']['n']} lie on the diagonal; {most}.",
     )

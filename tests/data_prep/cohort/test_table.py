@@ -12,7 +12,6 @@ from video_files import write_video
 
 from data_prep import cohort as cohorts
 from data_prep.cohort import CohortError, Fault
-from data_prep.cohort import __main__ as check
 from mpjax.config import StudyConfig
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -130,7 +129,7 @@ def test_a_first_row_that_is_no_header_is_one_fault(tmp_path, first):
 def test_a_day_that_is_none_is_told_with_the_way_out(tmp_path, day):
     (fault,) = faults_of(write(tmp_path, BASE.replace(",7\nb", f",{day}\nb")))
     assert "days after induction, such as 7 (0 or negative before it)" in str(fault)
-    assert "not a date: the days from induction to it" in str(fault)
+    assert "instead of a date, give the days from induction to it" in str(fault)
 
 
 @pytest.mark.parametrize(
@@ -428,7 +427,7 @@ def test_the_binary_lists_faults_without_a_traceback_and_exits_with_one(tmp_path
 def test_the_binary_shows_its_progress_and_says_which_videos_it_cannot_read(tmp_path, capsys):
     path = write(tmp_path, BASE)
     write_video(tmp_path / "a.mp4", np.zeros((30, 64, 64, 3), np.uint8), rate=1)
-    assert check.main(StudyConfig(), path) == 1
+    assert cohorts.check(StudyConfig(), path) == 1
     out, err = capsys.readouterr()
     rows = [line.split() for line in out.splitlines()]
     assert ["test,", "fold", "0", "1", "1", "0.5"] in rows
@@ -439,7 +438,7 @@ def test_the_binary_shows_its_progress_and_says_which_videos_it_cannot_read(tmp_
     assert len(unreadable) == 1
     assert str(tmp_path / "b.mp4") in unreadable[0]
     write_video(tmp_path / "b.mp4", np.zeros((30, 64, 64, 3), np.uint8), rate=1)
-    assert check.main(StudyConfig(), path) == 0
+    assert cohorts.check(StudyConfig(), path) == 0
 
 
 def test_a_roi_outside_the_picture_is_told_by_the_check_as_by_a_build(tmp_path, capsys):
@@ -449,7 +448,7 @@ def test_a_roi_outside_the_picture_is_told_by_the_check_as_by_a_build(tmp_path, 
     path = write_rows(tmp_path, rows, videos=False)
     for row in rows:
         write_video(tmp_path / row["video"], np.zeros((4, 48, 64, 3), np.uint8), rate=1)
-    assert check.main(StudyConfig(), path) == 1
+    assert cohorts.check(StudyConfig(), path) == 1
     out, err = capsys.readouterr()
     told = [line for line in err.splitlines() if line.startswith("error: ")]
     assert [line.split(": ")[2] for line in told] == [
@@ -460,7 +459,7 @@ def test_a_roi_outside_the_picture_is_told_by_the_check_as_by_a_build(tmp_path, 
     assert "reaches to 65 x 48 px, the image is 64 x 48 px" in told[0]
     assert "then: mpjax study" not in out
     rows = [row | {"roi": ""} for row in rows]
-    assert check.main(StudyConfig(), write_rows(tmp_path, rows, videos=False)) == 0
+    assert cohorts.check(StudyConfig(), write_rows(tmp_path, rows, videos=False)) == 0
 
 
 def test_dates_and_cameras_are_read_and_checked_with_all_faults_at_once(tmp_path):

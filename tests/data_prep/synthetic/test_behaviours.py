@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import re
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +58,7 @@ def test_every_animal_shows_every_behaviour_equally_often(folder):
 
 def test_no_animal_cage_recording_or_coat_is_in_the_pain_cohort_of_the_same_seed():
     pain, behaviours = (
-        synthetic_plan.plan(SyntheticConfig(task=task)) for task in synthetic_plan.TASKS
+        synthetic_plan.plan(SyntheticConfig(task=task)) for task in ("pain", "behaviours")
     )
     for name in ("stem", "animal", "cage", "coat"):
         of_pain, of_behaviours = ({getattr(r, name) for r in part} for part in (pain, behaviours))
@@ -180,13 +179,11 @@ def test_the_default_cohort_is_large_enough_for_a_fixed_division(tmp_path):
 @pytest.mark.parametrize(
     ("field", "value"), [("task", "tricks"), ("animals", 0), ("clips_per_behaviour", 0)]
 )
-def test_a_bad_config_is_refused_by_name_and_value(tmp_path, field, value):
-    config = dataclasses.replace(TINY, **{field: value})
-    with pytest.raises(ValueError, match=re.escape(f"config.synthetic.{field}={value!r}")):
-        synthetic.generate(tmp_path / "out", config, workers=1)
-    assert not (tmp_path / "out").exists()
+def test_a_bad_config_is_refused_by_name_and_value(field, value):
+    with pytest.raises(ValueError, match=rf"^SyntheticConfig\.{field} must be .*, got {value!r}$"):
+        dataclasses.replace(TINY, **{field: value})
 
 
 def test_a_wrong_task_is_answered_with_the_right_ones():
-    with pytest.raises(ValueError, match="'tricks': expected pain or behaviours"):
-        synthetic_plan.check_config(dataclasses.replace(TINY, task="tricks"))
+    with pytest.raises(ValueError, match="task must be pain or behaviours, got 'tricks'"):
+        dataclasses.replace(TINY, task="tricks")

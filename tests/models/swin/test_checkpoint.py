@@ -42,7 +42,7 @@ def test_a_saved_projector_gives_the_same_embeddings(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"kind": "i3d"}, "does not tell of a Video Swin"),
+        ({"kind": "i3d"}, "does not describe a Video Swin"),
         ({"classes": ["only one"]}, "names 1 classes for a head of 5"),
         ({"config": {"num_classes": 7}}, "parameters are not those of projector.json's config"),
     ],

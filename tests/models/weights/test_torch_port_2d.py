@@ -1,11 +1,10 @@
-import dataclasses
 import re
 
 import jax
 import numpy as np
 import pytest
 
-from mpjax.models.swin import VideoSwin, init_params
+from mpjax.models.swin import VideoSwin
 from mpjax.models.weights.inflation import Inflation
 from mpjax.models.weights.torch_port import convert_state_dict
 from tests.models.weights.test_torch_port import official_state, torchvision_names
@@ -81,17 +80,6 @@ def test_an_inflated_network_gives_for_a_still_clip_what_the_2d_network_gives_fo
     # Three windows in time, shifted too.
     clip = logits(Inflation((2, 3, 3), patch_frames=2), frames=12)
     np.testing.assert_allclose(clip, image, rtol=0, atol=1e-5 * np.abs(image).max())
-
-
-@pytest.mark.parametrize("state", [official_state, image_state])
-def test_without_its_head_a_network_is_the_same_but_for_the_logits(state):
-    converted = convert_state_dict(state())
-    config, params = converted.without_head()
-    assert config == dataclasses.replace(converted.config, num_classes=None)
-    expected = jax.eval_shape(lambda key: init_params(config, key), jax.random.key(0))
-    assert jax.tree.structure(params) == jax.tree.structure(expected)
-    assert "head" in converted.params
-    assert all(leaf is converted.params[name] for name, leaf in params.items())
 
 
 def test_inflating_a_3d_network_is_refused():
