@@ -146,5 +146,5 @@ def training_masks(windows: pd.DataFrame, scheme: str) -> dict[str, Any]:
     `final`: under a fixed split the training animals, else all that are not of the drug part;
     `fold_<k>`: the animals that fold k does not test.
     """
-    masks = {f"fold_{k}": fit_rows(windows, scheme, k) for k in folds_of(windows, scheme)}
-    return {FINAL: fit_rows(windows, scheme)} | masks
+    folds = {f"fold_{k}": fit_rows(windows, scheme, k) for k in folds_of(windows, scheme)}
+    return {FINAL: fit_rows(windows, scheme), **folds}

@@ -51,7 +51,7 @@ class Level(_Result):
 
 @dataclasses.dataclass(frozen=True)
 class Task(_Result):
-    """Classification into the fine or the coarse classes, on held-out animals."""
+    """Classification into the fine classes or their groups, on held-out animals."""
 
     classes: tuple[str, ...]
     clip: Level

@@ -32,7 +32,7 @@ def fill(
     )
     known = {
         "Study design": [groups if labelled else _groups(table), _arms(treated), unit],
-        "Sample size": [_sizes(table, labelled), left_out(drug), *_detectable(drug)],
+        "Sample size": [_sizes(table, labelled), left_out(drug), _detectable(drug)],
         "Inclusion and exclusion": _exclusions(metrics),
         "Randomisation": [_division(metrics, predictions.meta["provenance"])],
         "Blinding": [scored],
@@ -56,7 +56,7 @@ def _missing(table: pd.DataFrame, treated: pd.DataFrame, labelled: bool) -> dict
         animals.append("sex of some animals")
     done = [] if labelled else ["how pain was induced"]
     done += ["housing and husbandry", "filming set-up"]
-    done += ["anaesthesia, analgesia and humane end points"]
+    done.append("anaesthesia, analgesia and humane end points")
     if (treated["route"] == "").any():
         done.append("route of administration")
     order = ["how animals were allocated to conditions and arms", "order of filming and dosing"]
@@ -122,14 +122,10 @@ def _list(sizes: Mapping[Any, int]) -> str:
     return ", ".join(f"{name} {n}" for name, n in sizes.items())
 
 
-def _detectable(drug: Mapping[str, Any]) -> list[str]:
-    found = (drug.get("interaction") or {}).get("detectable") or {}
-    if found.get("value") is None:
-        return []
-    return [
-        f"With these animals, an interaction of {number(found['value'])} (logit) would be found "
-        "with 80 % power at α = 0.05."
-    ]
+def _detectable(drug: Mapping[str, Any]) -> str:
+    found = ((drug.get("interaction") or {}).get("detectable") or {}).get("value")
+    text = f"With these animals, an interaction of {number(found)} (logit) would be found with "
+    return "" if found is None else f"{text}80 % power at α = 0.05."
 
 
 def _exclusions(metrics: Mapping[str, Any]) -> list[str]:

@@ -12,10 +12,8 @@ from mpjax.report.panels import Figures, Panel, drawn
 from mpjax.report.sections.answers import name_task
 from mpjax.report.tables import Table, by_name
 
-Tasks = Mapping[str, Any]
 
-
-def tabulate(calibration: Mapping[str, Any], tasks: Tasks) -> dict[str, Table]:
+def tabulate(calibration: Mapping[str, Any], tasks: Mapping[str, Any]) -> dict[str, Table]:
     """Returns the tables of calibration error, reliability and coverage."""
     each = [(name_task(task, kind), calibration.get(kind) or {}) for kind, task in tasks.items()]
     scored = [
@@ -59,7 +57,7 @@ def tabulate(calibration: Mapping[str, Any], tasks: Tasks) -> dict[str, Table]:
     )  # fmt: skip
 
 
-def _coverage(calibration: Mapping[str, Any], tasks: Tasks) -> dict[str, Any]:
+def _coverage(calibration: Mapping[str, Any], tasks: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the curve of each task that has one, by the task's name."""
     found = calibration.get("coverage") or {}
     return {
@@ -69,7 +67,7 @@ def _coverage(calibration: Mapping[str, Any], tasks: Tasks) -> dict[str, Any]:
     }
 
 
-def draw(calibration: Mapping[str, Any], tasks: Tasks) -> Figures:
+def draw(calibration: Mapping[str, Any], tasks: Mapping[str, Any]) -> Figures:
     """Draws reliability and accuracy by coverage."""
     curves = _coverage(calibration, tasks)
     reliability = [

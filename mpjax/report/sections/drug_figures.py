@@ -34,9 +34,8 @@ from mpjax.report.sections.drug import by_condition, by_drug
 _HALF = 0.22  # between the middle of an arm and its pre or post sessions, in arms
 _EXPECTED = 5  # per cent of untreated held-out clips lie beyond the threshold, by its definition
 
-Span = tuple[float, float]
 Row = Mapping[str, Any]
-Pairs = dict[str, list[Span]]  # per arm, every animal's score before and after
+Pairs = dict[str, list[tuple[float, float]]]  # per arm, every animal's score before and after
 Effects = dict[str, Row]  # per arm but vehicle, its change minus vehicle's
 
 
@@ -97,7 +96,7 @@ def _ends(row: Row) -> list[float]:
     return [0.0, *(row.get("ci95") or ([] if row["value"] is None else [row["value"]]))]
 
 
-def _pairs(sessions: Sequence[Row]) -> list[Span]:
+def _pairs(sessions: Sequence[Row]) -> list[tuple[float, float]]:
     """Returns the mean score before and after of every animal that has both."""
     pairs = []
     for animal in dict.fromkeys(row["animal"] for row in sessions):
