@@ -111,13 +111,12 @@ def put_together(
     draws = {"bootstrap": config.eval.bootstrap, "seed": config.eval.seed}
     permuted = draws | {"permutations": config.eval.permutations}
     calibrated = calibration.calibrate(read)
-    groups = read.table[read.group][read.evaluated].nunique()
     metrics: dict[str, Any] = {
         "schema": SCHEMA,
         **{key: read.meta.get(key) for key in ("fingerprint", "scheme", "group", "exclude")},
         "bootstrap": {
             "unit": read.group,
-            "groups": groups,
+            "groups": read.table[read.group][read.evaluated].nunique(),
             "resamples": config.eval.bootstrap,
             "seed": config.eval.seed,
         },

@@ -51,8 +51,7 @@ def make(
     for path in (folder, key_path):
         if path.exists():
             raise FileExistsError(f"{path}: exists already; delete it, or choose another --out")
-    index = records.read_index(dataset)
-    splits = read_splits(dataset)
+    index, splits = records.read_index(dataset), read_splits(dataset)
     sample = rating_clips.choose(index, splits, number=clips, examples=examples, seed=seed)
     rated = _read(dataset, sample.rated, side=side)
     shown = _read(dataset, sample.examples, side=side, taken=rated)
@@ -92,8 +91,7 @@ def make(
         key_path.unlink()  # of no package
         raise
     print(_describe(sample, folder, key_path, group=splits.group))
-    scored = f"--key={key_path} --workdir={workdir}"
-    print(f"next        mpjax rate score {scored} ANSWERS.json ...")
+    print(f"next        mpjax rate score --key={key_path} --workdir={workdir} ANSWERS.json ...")
 
 
 def _read(
