@@ -98,7 +98,7 @@ def new_rows(
 
 
 def to_svg(figure: Figure, name: str) -> Markup:
-    """Renders the <svg> element alone, within the figure's `new_figure`.
+    """Renders the <svg> element alone.
 
     Its ids get `name` as a prefix (unique on the page; letters, digits and hyphens), so that
     figures can share a page. CSS widths, the wanted and the least one, replace the size in points.
@@ -106,7 +106,8 @@ def to_svg(figure: Figure, name: str) -> Markup:
     text = io.StringIO()
     metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     FigureCanvasSVG(figure)
-    figure.savefig(text, format="svg", metadata=metadata, bbox_inches="tight", pad_inches=_PAD)
+    with matplotlib.rc_context(_STYLE):  # ticks are made while the figure is drawn
+        figure.savefig(text, format="svg", metadata=metadata, bbox_inches="tight", pad_inches=_PAD)
     head, points, rest = re.split(
         r' width="([\d.]+)pt" height="[\d.]+pt"', text.getvalue(), maxsplit=1
     )
@@ -153,14 +154,8 @@ def draw_interval(
 ) -> None:
     """Draws an estimate as a point with its 95 % interval as a bar; nothing where it has no value.
 
-    Args:
-        axes: to draw on.
-        at: the place on the other axis.
-        entry: {"value", "ci95"}, as in metrics.json.
-        colour: of point and bar.
-        marker: of the point.
-        vertical: whether the value lies along y.
-        scale: factor of value and interval, e.g. 100 for per cent.
+    `entry` is {"value", "ci95"} as in metrics.json, multiplied by `scale` (100: per cent); `at` is
+    the place on the other axis, x where the value is `vertical`.
     """
     if entry.get("value") is None:
         return

@@ -1,5 +1,6 @@
 """Writes the report: one HTML page with answers in words first, then figures and tables."""
 
+import collections
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -29,9 +30,6 @@ from mpjax.report.sections import (
     raters,
     saliency,
 )
-
-_PARTS = ("calibration", "confounds", "drug", "methods", "motifs", "progression", "raters",
-          "saliency")  # fmt: skip
 
 
 def write_report(
@@ -64,7 +62,7 @@ def render_report(
     """
     tasks = {kind: metrics[kind] for kind in ("fine", "coarse") if kind in metrics}
     levels = {kind: answers.headline_level(task) for kind, task in tasks.items()}
-    part = {name: metrics.get(name) or {} for name in _PARTS}
+    part = collections.defaultdict(dict, {name: each for name, each in metrics.items() if each})
     maps, mapped = classification.draw_maps(predictions)
     figures: Figures = {
         **classification.draw(metrics, tasks),

@@ -30,6 +30,8 @@ from mpjax.analysis.stats.estimates import absent
 from mpjax.config import StudyConfig
 from mpjax.data import embeddings, splits
 from mpjax.data.scene import measure, pixels
+from mpjax.heads import leakage, probe
+from mpjax.interpret import motif_exemplars
 from mpjax.io import files, stores
 from mpjax.io.files import sha256
 from mpjax.report import page
@@ -50,9 +52,6 @@ def run(config: StudyConfig, workdir: epath.PathLike) -> int:
     Raises:
         ValueError: bad input; or `config.require` is no list of requirements.
     """
-    from mpjax.heads import leakage
-    from mpjax.interpret import motif_exemplars
-
     required = requirements.parse(config.require)
     workdir = Workdir(workdir)
     path = workdir.predictions
@@ -112,13 +111,12 @@ def put_together(
     draws = {"bootstrap": config.eval.bootstrap, "seed": config.eval.seed}
     permuted = draws | {"permutations": config.eval.permutations}
     calibrated = calibration.calibrate(read)
-    groups = read.table[read.group][read.evaluated].nunique()
     metrics: dict[str, Any] = {
         "schema": SCHEMA,
         **{key: read.meta.get(key) for key in ("fingerprint", "scheme", "group", "exclude")},
         "bootstrap": {
             "unit": read.group,
-            "groups": groups,
+            "groups": read.table[read.group][read.evaluated].nunique(),
             "resamples": config.eval.bootstrap,
             "seed": config.eval.seed,
         },
@@ -249,8 +247,6 @@ def _run_baselines(
             motion = baselines.predict_linear(read, baselines.align(read.table, features, "video"))
         yield "locomotion", motion
     if config.baselines.random:
-        from mpjax.heads import probe
-
         random = None
         if workdir.random_heads.exists():
             embedded = embeddings.read(workdir.random_embeddings)

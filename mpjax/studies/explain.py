@@ -9,36 +9,42 @@ from typing import Any
 import pandas as pd
 from etils import epath
 
+from mpjax.analysis import predictions
+from mpjax.analysis.motifs import codebook
 from mpjax.config import StudyConfig
+from mpjax.data.scene import measure, pixels
 from mpjax.data.splits import fit_rows, folds_of, read_splits
+from mpjax.embedding import single_frames
+from mpjax.interpret import explain_clips, motif_exemplars
 from mpjax.io import files, stores
+from mpjax.studies import random_weights
 from mpjax.studies.predictions import predict
+from mpjax.studies.projector import projector_of
 from mpjax.studies.windows import FINAL, read_embeddings, read_windows
 from mpjax.studies.workdir import Workdir
 from mpjax.taxonomy import Taxonomy
 
 
 def run(config: StudyConfig, workdir: epath.PathLike, *, poses: pd.DataFrame | None = None) -> None:
-    """Writes all parts that are switched on.
-
-    Args:
-        config: of the study.
-        workdir: its folder.
-        poses: the cohort's table, whose column `pose` names files; None: B-SOiD is left out.
+    """Writes all parts that are switched on; B-SOiD where `poses`, the cohort's table, is given.
 
     Raises:
         ValueError: an earlier stage is missing, or was run for another dataset.
     """
-    from mpjax.data.scene import pixels
-    from mpjax.interpret import explain_clips
-    from mpjax.studies import random_weights
-    from mpjax.studies.projector import projector_of
-
     workdir = Workdir(workdir)
     files.make_folder(workdir.explain)
     projector = projector_of(config, workdir.projector)
     if config.confounds.run:
-        _measure_scenes(config, workdir, projector)
+        measure.read_or_measure(workdir.dataset, workdir.scenes, config.confounds)
+        for kind in single_frames.KINDS:
+            single_frames.embed(
+                workdir.dataset,
+                workdir.still_embeddings(kind),
+                projector,
+                config.projector,
+                kind=kind,
+                most=config.confounds.single_frames,
+            )
     if config.motifs.run:
         _find_motifs(config, workdir, projector)
     if config.saliency.run:
@@ -63,7 +69,6 @@ def run(config: StudyConfig, workdir: epath.PathLike, *, poses: pd.DataFrame | N
 
 def _run_bsoid(config: StudyConfig, workdir: Workdir, cohort: pd.DataFrame) -> None:
     """Predicts the study's clips by B-SOiD, from the pose files that the cohort names."""
-    from mpjax.analysis import predictions
     from mpjax.analysis.bsoid import predict as bsoid
     from mpjax.data import pose
 
@@ -96,28 +101,8 @@ def _version_of(path: str) -> Any:
     return epath.Path(path).stat().mtime if path else 0
 
 
-def _measure_scenes(config: StudyConfig, workdir: Workdir, projector: Any) -> None:
-    """Measures the scene of each recording, and embeds single frames and empty chambers."""
-    from mpjax.data.scene import measure
-    from mpjax.embedding import single_frames
-
-    measure.read_or_measure(workdir.dataset, workdir.scenes, config.confounds)
-    for kind in single_frames.KINDS:
-        single_frames.embed(
-            workdir.dataset,
-            workdir.still_embeddings(kind),
-            projector,
-            config.projector,
-            kind=kind,
-            most=config.confounds.single_frames,
-        )
-
-
 def _find_motifs(config: StudyConfig, workdir: Workdir, projector: Any) -> None:
     """Fits the codebooks, labels all windows and draws the gallery of the final one."""
-    from mpjax.analysis.motifs import codebook
-    from mpjax.interpret import motif_exemplars
-
     table, embedding, embedded, splits = read_windows(workdir)
     group = table[splits.group].to_numpy()
     labels = pd.DataFrame(index=table.index)
@@ -160,5 +145,5 @@ def training_masks(windows: pd.DataFrame, scheme: str) -> dict[str, Any]:
     `final`: under a fixed split the training animals, else all that are not of the drug part;
     `fold_<k>`: the animals that fold k does not test.
     """
-    masks = {f"fold_{k}": fit_rows(windows, scheme, k) for k in folds_of(windows, scheme)}
-    return {FINAL: fit_rows(windows, scheme)} | masks
+    folds = {f"fold_{k}": fit_rows(windows, scheme, k) for k in folds_of(windows, scheme)}
+    return {FINAL: fit_rows(windows, scheme), **folds}

@@ -43,17 +43,7 @@ def run(
     age: str = "",
     weights: str = "",
 ) -> None:
-    """Writes the formats of `what` (of `WHAT`) from a study's folder into the folder `out`.
-
-    Args:
-        workdir: of the study.
-        out: folder to write.
-        what: formats.
-        videos: folder that the names of the videos are relative to; empty: that of the cohort.
-        session_start: ISO 8601, for recordings whose date is unknown (NWB).
-        species: in Latin (NWB).
-        age: of the animals, ISO 8601 (NWB).
-        weights: of the study's projector, where they have moved (model).
+    """Writes the formats `what` of a study; the arguments are the flags of `mpjax.export`.
 
     Raises:
         FileNotFoundError, ValueError: a part of the study is missing, or is not of these
@@ -71,7 +61,13 @@ def run(
     if "csv" in what:
         interop.write_csv(read, motifs, out)
     if "boris" in what or "nwb" in what:
-        recordings = interop.list_recordings(read, _read_videos(workdir), videos)
+        about = video_metadata.read(workdir.dataset)
+        if about is None:
+            raise FileNotFoundError(
+                f"{workdir.dataset / video_metadata.FILE}: no such file; BORIS and NWB need the "
+                "length and rate of the videos, which `python -m data_prep.build` writes there"
+            )
+        recordings = interop.list_recordings(read, about, videos)
         frames = records.read_manifest(workdir.dataset)["video"]["frames"]
         if motifs is None:
             print(
@@ -101,16 +97,6 @@ def _read_motifs(workdir: Workdir) -> Motifs | None:
     windows, found = read_motifs(workdir)
     book = codebook.load(workdir.codebook(FINAL))
     return Motifs(windows, found[FINAL], len(book.centres))
-
-
-def _read_videos(workdir: Workdir) -> Any:
-    about = video_metadata.read(workdir.dataset)
-    if about is None:
-        raise FileNotFoundError(
-            f"{workdir.dataset / video_metadata.FILE}: no such file; BORIS and NWB need the length "
-            "and rate of the videos, which `python -m data_prep.build` writes there"
-        )
-    return about
 
 
 def _write_model(workdir: Workdir, read: Predictions, out: epath.Path, *, weights: str) -> None:

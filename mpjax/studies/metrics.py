@@ -51,7 +51,7 @@ class Level(_Result):
 
 @dataclasses.dataclass(frozen=True)
 class Task(_Result):
-    """Classification into the fine or the coarse classes, on held-out animals."""
+    """Classification into the fine classes or their groups, on held-out animals."""
 
     classes: tuple[str, ...]
     clip: Level
@@ -93,15 +93,6 @@ class Drug(_Result):
     reversal: dict[str, dict[str, Estimate]]  # % of the induced rise, by condition and arm
 
 
-def _drug(raw: Mapping[str, Any]) -> Drug:
-    by_condition = {} if "why" in raw["reversal"] else raw["reversal"]
-    reversal = {
-        condition: {arm: _estimate(each) for arm, each in arms.items()}
-        for condition, arms in by_condition.items()
-    }
-    return Drug.of(raw, interaction=_estimate(raw["interaction"]), reversal=reversal)
-
-
 @dataclasses.dataclass(frozen=True)
 class Metrics(_Result):
     """All figures of a study."""
@@ -121,13 +112,19 @@ def read_metrics(raw: Mapping[str, Any]) -> Metrics:
         ValueError: it was written by another version of mpjax.
     """
     try:
+        drug = raw["drug"]
+        reversal = {
+            condition: {arm: _estimate(each) for arm, each in arms.items()}
+            for condition, arms in drug["reversal"].items()
+            if "why" not in drug["reversal"]
+        }
         return Metrics.of(
             raw,
             n=Counts.of(raw["n"]),
             fine=_task(raw["fine"]),
             coarse=_task(raw["coarse"]) if "coarse" in raw else None,
             leak=Leak.of(raw["leak"]),
-            drug=_drug(raw["drug"]),
+            drug=Drug.of(drug, interaction=_estimate(drug["interaction"]), reversal=reversal),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(

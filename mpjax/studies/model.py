@@ -1,7 +1,7 @@
 """A finished study as a model: everything that new recordings are scored with."""
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,16 +13,15 @@ from mpjax.analysis.motifs import codebook as codebooks
 from mpjax.analysis.motifs.codebook import Codebook
 from mpjax.config import VideoConfig, from_config_dict
 from mpjax.data import embeddings, records, video_metadata
+from mpjax.data.clips import Views
 from mpjax.data.splits import read_splits
 from mpjax.io import files
+from mpjax.models.projector import Projector
 from mpjax.studies.projector import recall_projector
 from mpjax.studies.windows import FINAL, read_windows
 from mpjax.studies.workdir import Workdir
 from mpjax.taxonomy import Taxonomy
-
-if TYPE_CHECKING:
-    from mpjax.data.clips import Views
-    from mpjax.models.projector import Projector
+from mpjax.training import artifacts
 
 _COMPARED = 64  # windows by which a codebook is recognised
 
@@ -34,9 +33,9 @@ class TrainedStudy:
     workdir: Workdir
     taxonomy: Taxonomy
     video: VideoConfig
-    views: "Views"  # of each clip
+    views: Views  # of each clip
     views_meta: dict[str, Any]  # the same as JSON
-    projector: "Projector"
+    projector: Projector
     batch_size: int  # views that the projector embeds at once
     heads: dict[str, Any]  # their variables, by name
     temperature: dict[str, Any]  # {"value", …} of the calibration, or {"value": None, "why"}
@@ -54,8 +53,6 @@ def load(workdir: epath.PathLike, *, weights: str = "") -> TrainedStudy:
         FileNotFoundError, ValueError: there is no finished study, or its parts do not belong
             together; the message names the stage to run.
     """
-    from mpjax.training import artifacts
-
     workdir = Workdir(workdir)
     if not workdir.root.is_dir():
         raise FileNotFoundError(f"{workdir}: no such folder; give that of a finished study")

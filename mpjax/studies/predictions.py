@@ -7,8 +7,10 @@ from typing import Any
 import pandas as pd
 from etils import epath
 
+from mpjax.heads import probe
 from mpjax.studies.windows import read_embeddings
 from mpjax.studies.workdir import Workdir
+from mpjax.training import artifacts
 
 _REPORTED_VERSIONS = ("mpjax", "jax", "flax", "optax", "grain", "numpy", "scipy")
 
@@ -19,9 +21,6 @@ def predict(workdir: epath.PathLike) -> tuple[pd.DataFrame, dict[str, Any]]:
     Raises:
         ValueError: a stage is missing, or was run for another dataset.
     """
-    from mpjax.heads import probe
-    from mpjax.training import artifacts
-
     workdir = Workdir(workdir)
     embedded, splits = read_embeddings(workdir)
     table = probe.predict(embedded, splits, workdir.heads)

@@ -2,19 +2,17 @@
 
 import dataclasses
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from etils import epath
 
 from mpjax.config import ProjectorConfig, StudyConfig, TrainConfig, from_config_dict, rules
 from mpjax.io import files
+from mpjax.models.projector import Projector, load_projector
 from mpjax.studies.workdir import Workdir
 
-if TYPE_CHECKING:
-    from mpjax.models.projector import Projector
 
-
-def projector_of(config: StudyConfig, trained: epath.PathLike | None = None) -> "Projector":
+def projector_of(config: StudyConfig, trained: epath.PathLike | None = None) -> Projector:
     """Loads the projector of a study.
 
     Args:
@@ -25,8 +23,6 @@ def projector_of(config: StudyConfig, trained: epath.PathLike | None = None) -> 
     Raises:
         ValueError: the projector has not been trained yet, or cannot be read.
     """
-    from mpjax.models import projector
-
     chosen = config.projector
     weights, kind = chosen.weights, chosen.kind
     # Weights that are not random bring their own architecture.
@@ -35,7 +31,7 @@ def projector_of(config: StudyConfig, trained: epath.PathLike | None = None) -> 
         if not epath.Path(trained).exists():
             raise ValueError(f"{trained}: no trained projector; run `python -m mpjax.train` first")
         weights, kind, architecture = str(trained), "swin", None
-    return projector.load_projector(
+    return load_projector(
         weights,
         kind=kind,
         seed=chosen.seed,
@@ -55,7 +51,7 @@ def remember_projector(config: StudyConfig, workdir: Workdir) -> None:
 
 def recall_projector(
     workdir: Workdir, fingerprint: str, *, weights: str = ""
-) -> tuple["Projector", int]:
+) -> tuple[Projector, int]:
     """Loads the projector that embedded a study; returns it and its batch size in views.
 
     Args:

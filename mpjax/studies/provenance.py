@@ -21,8 +21,7 @@ def claim(workdir: Workdir, config: StudyConfig) -> None:
     """
     cohort = os.fspath(files.absolute(config.cohort)) if config.cohort else ""
     before = _read(workdir)
-    begun = workdir.dataset.exists()
-    if begun and before and before["cohort"] != cohort:
+    if workdir.dataset.exists() and before and before["cohort"] != cohort:
         raise ValueError(
             f"{workdir}: holds a study of {before['cohort'] or 'a synthetic cohort'}, not of "
             f"{cohort or 'a synthetic one'}; choose another --workdir (if the table has only "

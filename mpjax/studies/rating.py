@@ -38,14 +38,7 @@ def make(
 ) -> None:
     """Draws clips of the dataset of a study and writes a package for raters, and its key.
 
-    Args:
-        workdir: folder of a finished study.
-        out: folder of the package; new. The key is written next to it.
-        clips: number of clips to rate, equally many per class.
-        examples: labelled ones per class, of animals of which none is rated.
-        side: px, the largest shorter side of the clips.
-        one_file: puts all images into index.html, not into a folder of the package.
-        seed: of the draw.
+    The arguments are the flags of `mpjax.rate`. Examples are of animals of which none is rated.
 
     Raises:
         ValueError: there is no finished dataset, or too few clips.
@@ -58,8 +51,7 @@ def make(
     for path in (folder, key_path):
         if path.exists():
             raise FileExistsError(f"{path}: exists already; delete it, or choose another --out")
-    index = records.read_index(dataset)
-    splits = read_splits(dataset)
+    index, splits = records.read_index(dataset), read_splits(dataset)
     sample = rating_clips.choose(index, splits, number=clips, examples=examples, seed=seed)
     rated = _read(dataset, sample.rated, side=side)
     shown = _read(dataset, sample.examples, side=side, taken=rated)
@@ -99,8 +91,7 @@ def make(
         key_path.unlink()  # of no package
         raise
     print(_describe(sample, folder, key_path, group=splits.group))
-    scored = f"--key={key_path} --workdir={workdir}"
-    print(f"next        mpjax rate score {scored} ANSWERS.json ...")
+    print(f"next        mpjax rate score --key={key_path} --workdir={workdir} ANSWERS.json ...")
 
 
 def _read(
@@ -125,7 +116,6 @@ def _paths(clip: rating_clips.Pictures) -> list[str]:
 
 
 def _describe_clip(clip: rating_clips.Pictures, *, one_file: bool) -> dict[str, Any]:
-    """Returns what the page knows of a clip."""
     sheets = _paths(clip)
     if one_file:
         sheets = [f"data:image/jpeg;base64,{base64.b64encode(s).decode()}" for s in clip.sheets]
@@ -166,15 +156,8 @@ def score(
 ) -> None:
     """Scores answer files, prints a table and writes the figures.
 
-    Args:
-        key_path: the key of the package.
-        answer_paths: files that the page exported.
-        workdir: of the study whose predictions are compared with; empty: none.
-        against: NAME=FILE of further predictions.
-        out: JSON to write; empty: raters.json in the workdir, where there is one.
-        allow_incomplete: whether raters may leave clips unanswered.
-        bootstrap: resamples of animals (cages) and raters.
-        seed: of the resampling.
+    The arguments are the flags of `mpjax.rate`. Without a `workdir`, raters are compared only with
+    `against`, and written only to `out`. Resampled are animals (cages) and raters.
 
     Raises:
         ValueError: key, answers or predictions cannot be read.

@@ -10,8 +10,6 @@ _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge, "<=": operator.le, "==": operator.eq, "!=": operator.ne,
     ">": operator.gt, "<": operator.lt,
 }  # fmt: skip
-_TASKS = ("fine", "coarse")
-_LEVEL = "recording"  # default of a score
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,8 +57,8 @@ def parse(text: str) -> list[Requirement]:
 def _look_up(metrics: Mapping[str, Any], path: str) -> Any:
     """Returns the figure at a dotted path; `fine.accuracy` means that of recordings."""
     keys = path.split(".")
-    if keys[0] in _TASKS and len(keys) > 1 and keys[1] not in metrics.get(keys[0], {}):
-        keys.insert(1, _LEVEL)
+    if keys[0] in ("fine", "coarse") and len(keys) > 1 and keys[1] not in metrics.get(keys[0], {}):
+        keys.insert(1, "recording")
     found: Any = metrics
     for depth, key in enumerate(keys):
         if isinstance(found, Mapping) and found.get("value", 0) is None:

@@ -8,7 +8,7 @@ import dataclasses
 import importlib.metadata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 import tqdm
@@ -17,18 +17,17 @@ from etils import epath
 from mpjax.analysis.classification import new_recordings
 from mpjax.data import records, windows
 from mpjax.data.boxes import parse_roi
+from mpjax.data.embeddings import Embeddings
 from mpjax.data.video import clips as video
 from mpjax.data.video import encode
 from mpjax.data.video_search import VIDEOS, find_videos
+from mpjax.embedding import recordings
+from mpjax.embedding.recordings import Embedder
 from mpjax.heads import probe
 from mpjax.io import files
 from mpjax.io.files import sha256
 from mpjax.studies.model import TrainedStudy, load
 from mpjax.studies.workdir import check_output_folder
-
-if TYPE_CHECKING:
-    from mpjax.data.embeddings import Embeddings
-    from mpjax.embedding.recordings import Embedder
 
 CACHE = ".cache"  # of the output folder: embeddings of each recording
 TABLES = ("clips", "bouts", "recordings")
@@ -127,15 +126,13 @@ def run(
     return int(bool(scores.provenance["failures"]))
 
 
-def make_embedder(study: TrainedStudy) -> "Embedder":
+def make_embedder(study: TrainedStudy) -> Embedder:
     """Lays the projector of a study on a device."""
-    from mpjax.embedding.recordings import Embedder
-
     return Embedder(study.projector, study.views, study.batch_size)
 
 
 def score(
-    study: TrainedStudy, embedder: "Embedder", sources: Sequence[Source], cache: epath.PathLike
+    study: TrainedStudy, embedder: Embedder, sources: Sequence[Source], cache: epath.PathLike
 ) -> Scores:
     """Scores recordings; those that cannot be read are named and left out.
 
@@ -203,13 +200,11 @@ def _embed(
     source: Source,
     digest: str,
     study: TrainedStudy,
-    embedder: "Embedder",
+    embedder: Embedder,
     cache: epath.Path,
     *,
     label: str,
-) -> "Embeddings":
-    from mpjax.embedding import recordings
-
+) -> Embeddings:
     made_of = files.fingerprint(
         *(digest, source.roi, source.fps, study.video),
         *(study.projector.fingerprint, study.views_meta, study.batch_size),
@@ -230,7 +225,7 @@ def _embed(
     return recordings.embed_once(cache / f"{made_of}.parquet", encoded(), embedder, meta=meta)
 
 
-def _score(source: Source, embedded: "Embeddings", study: TrainedStudy) -> new_recordings.Scored:
+def _score(source: Source, embedded: Embeddings, study: TrainedStudy) -> new_recordings.Scored:
     views = embedded.table
     clip, _ = pd.factorize(views["clip_id"])
     rows = views[~views["clip_id"].duplicated()].reset_index(drop=True)

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from data_prep.cohort import Cohort
 
 ON_EMBEDDINGS, ON_CLIPS = ("probe", "sweep"), ("head", "lora", "all")  # of config.train.what
-Stage = Callable[[StudyConfig, Workdir], bool | None]
 _DOWNLOAD = {"gs://": "gcloud storage cp", "s3://": "aws s3 cp"}
 
 
@@ -45,7 +44,7 @@ def run(config: StudyConfig, workdir: epath.PathLike) -> int:
             "--config.build.allow_failures=true"
         )
         return 1
-    order: list[tuple[str, Stage]] = [("embeddings", embed), ("heads", train)]
+    order: list[tuple[str, Callable]] = [("embeddings", embed), ("heads", train)]
     if config.train.what in ON_CLIPS:
         order = [("training", train), ("embeddings", embed)]
     for number, (name, stage) in enumerate(order, start=3):

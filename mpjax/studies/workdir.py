@@ -8,11 +8,7 @@ from mpjax.io import stores
 
 
 class Workdir:
-    """The folder of a study, and the path of everything in it.
-
-    Args:
-        path: of the folder, local or of a store; a `Workdir` is taken as it is.
-    """
+    """The folder of a study, local or of a store, and the path of everything in it."""
 
     def __init__(self, path: epath.PathLike):
         root = self.root = stores.ready(os.fspath(path))

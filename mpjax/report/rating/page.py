@@ -30,11 +30,10 @@ def describe_package(
     """Returns what the page holds.
 
     Args:
-        package: id of the package.
+        package: its id.
         taxonomy: the classes to choose among.
-        clips: per clip to rate: `name`, `sheets` (paths of its images, relative to the page, or
-            data: URIs), `frames`, `width`, `height`, `cell`, `columns`, `per_sheet`, `fps`; see
-            `mpjax.data.rating_clips.Pictures`.
+        clips: of each the fields of `mpjax.data.rating_clips.Pictures`, but `sheets` are paths of
+            its images, relative to the page, or data: URIs.
         examples: the same, with the fine class as `label`.
     """
     parsed = [parse_fine_name(name) for name in taxonomy.fine]
@@ -62,12 +61,9 @@ def render(package: Mapping[str, Any]) -> str:
 
 
 def write(out: Path, page: str, images: Mapping[str, bytes]) -> None:
-    """Writes the folder of a package, aside then renamed; all of it has one date.
+    """Writes the new folder of a package, aside then renamed; all of it has one date.
 
-    Args:
-        out: the folder; new.
-        page: index.html.
-        images: content by path within the folder.
+    `page` is its index.html; `images` are their contents by path within the folder.
     """
     with files.write_folder_aside(out) as aside:
         for name in sorted(images):

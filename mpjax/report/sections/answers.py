@@ -62,13 +62,9 @@ def permutation(scores: Mapping[str, Any]) -> str:
 
 def notes(tasks: Mapping[str, Any]) -> list[str]:
     """Collects the notes on the intervals of the main scores, once each."""
-    scores = [
-        task[level][score]
-        for task in tasks.values()
-        for level in LEVELS
-        for score in ("accuracy", "mean_class_accuracy")
-    ]
-    return sorted({score["note"] for score in scores if "note" in score})
+    scores = ("accuracy", "mean_class_accuracy")
+    found = [task[level][score] for task in tasks.values() for level in LEVELS for score in scores]
+    return sorted({score["note"] for score in found if "note" in score})
 
 
 def left_out(drug: Mapping[str, Any]) -> str:
@@ -116,15 +112,13 @@ def answers(tasks: Mapping[str, Any], levels: Mapping[str, str]) -> Sequence[str
     """Returns one sentence per task: accuracy, interval, chance and n."""
     sentences = []
     for kind, task in tasks.items():
-        score = task[levels[kind]]["accuracy"]
+        score, name = task[levels[kind]]["accuracy"], name_task(task, kind)
         if score["value"] is None:
-            sentences.append(
-                f"Accuracy of {name_task(task, kind)} is not estimable: {score['why']}."
-            )
+            sentences.append(f"Accuracy of {name} is not estimable: {score['why']}.")
             continue
         between = f", 95 % CI {interval(score)}" if score.get("ci95") else ""
         sentences.append(
-            f"Accuracy of {name_task(task, kind)}: {percent(score['value'])} of {score['n']} "
+            f"Accuracy of {name}: {percent(score['value'])} of {score['n']} "
             f"{UNITS[levels[kind]]}{between}; chance {percent(task['chance']['value'])}."
         )
     return sentences

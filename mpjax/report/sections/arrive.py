@@ -3,7 +3,6 @@
 Source: Percie du Sert et al., The ARRIVE guidelines 2.0, PLoS Biology 18(7): e3000410 (2020).
 """
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,19 +14,13 @@ from mpjax.report.sections.answers import SCHEMES, describe_task, incomplete, le
 from mpjax.taxonomy import parse_fine_name
 
 
-@dataclasses.dataclass(frozen=True)
-class Item:
-    """One item of the checklist."""
-
-    title: str
-    known: Sequence[str]  # sentences, from the data
-    missing: Sequence[str] = ()  # what the authors must fill in, as nouns
-
-
 def fill(
     metrics: Mapping[str, Any], predictions: Predictions, *, answers: Sequence[str]
-) -> list[Item]:
-    """Fills the ten items; `answers` are the report's headline sentences, for the results."""
+) -> list[dict[str, Any]]:
+    """Fills the ten items; `answers` are the report's headline sentences, for the results.
+
+    Each has its `title`, the sentences `known` from the data, and as nouns what is `missing`.
+    """
     table, drug = predictions.table, metrics["drug"]
     labelled = not any(map(parse_fine_name, predictions.taxonomy.fine))
     treated = table[table["drug"] != ""]
@@ -39,7 +32,7 @@ def fill(
     )
     known = {
         "Study design": [groups if labelled else _groups(table), _arms(treated), unit],
-        "Sample size": [_sizes(table, labelled), left_out(drug), *_detectable(drug)],
+        "Sample size": [_sizes(table, labelled), left_out(drug), _detectable(drug)],
         "Inclusion and exclusion": _exclusions(metrics),
         "Randomisation": [_division(metrics, predictions.meta["provenance"])],
         "Blinding": [scored],
@@ -50,7 +43,10 @@ def fill(
         "Results": answers,
     }
     missing = _missing(table, treated, labelled)
-    return [Item(title, sentences, missing.get(title, ())) for title, sentences in known.items()]
+    return [
+        {"title": title, "known": sentences, "missing": missing.get(title, ())}
+        for title, sentences in known.items()
+    ]
 
 
 def _missing(table: pd.DataFrame, treated: pd.DataFrame, labelled: bool) -> dict[str, list[str]]:
@@ -60,7 +56,7 @@ def _missing(table: pd.DataFrame, treated: pd.DataFrame, labelled: bool) -> dict
         animals.append("sex of some animals")
     done = [] if labelled else ["how pain was induced"]
     done += ["housing and husbandry", "filming set-up"]
-    done += ["anaesthesia, analgesia and humane end points"]
+    done.append("anaesthesia, analgesia and humane end points")
     if (treated["route"] == "").any():
         done.append("route of administration")
     order = ["how animals were allocated to conditions and arms", "order of filming and dosing"]
@@ -126,14 +122,10 @@ def _list(sizes: Mapping[Any, int]) -> str:
     return ", ".join(f"{name} {n}" for name, n in sizes.items())
 
 
-def _detectable(drug: Mapping[str, Any]) -> list[str]:
-    found = (drug.get("interaction") or {}).get("detectable") or {}
-    if found.get("value") is None:
-        return []
-    return [
-        f"With these animals, an interaction of {number(found['value'])} (logit) would be found "
-        "with 80 % power at α = 0.05."
-    ]
+def _detectable(drug: Mapping[str, Any]) -> str:
+    found = ((drug.get("interaction") or {}).get("detectable") or {}).get("value")
+    text = f"With these animals, an interaction of {number(found)} (logit) would be found with "
+    return "" if found is None else f"{text}80 % power at α = 0.05."
 
 
 def _exclusions(metrics: Mapping[str, Any]) -> list[str]:

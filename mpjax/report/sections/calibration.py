@@ -12,10 +12,8 @@ from mpjax.report.panels import Figures, Panel, drawn
 from mpjax.report.sections.answers import name_task
 from mpjax.report.tables import Table, by_name
 
-Tasks = Mapping[str, Any]
 
-
-def tabulate(calibration: Mapping[str, Any], tasks: Tasks) -> dict[str, Table]:
+def tabulate(calibration: Mapping[str, Any], tasks: Mapping[str, Any]) -> dict[str, Table]:
     """Returns the tables of calibration error, reliability and coverage."""
     each = [(name_task(task, kind), calibration.get(kind) or {}) for kind, task in tasks.items()]
     scored = [
@@ -59,7 +57,7 @@ def tabulate(calibration: Mapping[str, Any], tasks: Tasks) -> dict[str, Table]:
     )  # fmt: skip
 
 
-def _coverage(calibration: Mapping[str, Any], tasks: Tasks) -> dict[str, Any]:
+def _coverage(calibration: Mapping[str, Any], tasks: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the curve of each task that has one, by the task's name."""
     found = calibration.get("coverage") or {}
     return {
@@ -69,7 +67,7 @@ def _coverage(calibration: Mapping[str, Any], tasks: Tasks) -> dict[str, Any]:
     }
 
 
-def draw(calibration: Mapping[str, Any], tasks: Tasks) -> Figures:
+def draw(calibration: Mapping[str, Any], tasks: Mapping[str, Any]) -> Figures:
     """Draws reliability and accuracy by coverage."""
     curves = _coverage(calibration, tasks)
     reliability = [
@@ -95,19 +93,17 @@ def _draw_reliability(bins: Sequence[Mapping[str, Any]], *, title: str, name: st
         axes.scatter(x, y, s=14 + 160 * n / n.sum(), color=COLOURS[1], **dots)
         axes.set(xlim=(0, 102), ylim=(0, 102), aspect="equal", title=title)
         axes.set(xlabel="confidence (%)", ylabel="accuracy (%)")
-        svg = to_svg(figure, name)
     listed = "; ".join(
         f"at {percent(each['confidence'])} {percent(each['accuracy'])}" for each in bins
     )
     return Panel(
-        svg,
+        to_svg(figure, name),
         f"Reliability diagram, {title}: accuracy against confidence of clips in {len(bins)} bins, "
         f"with the diagonal of perfect calibration. Accuracy {listed}.",
     )
 
 
 def _draw_coverage(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> Panel:
-    """Draws accuracy against the share of recordings answered, the most confident first."""
     with new_axes(3.9, 3.1, grid="both") as (figure, axes):
         for i, (label, points) in enumerate(curves.items()):
             x, y = ([100 * point[key] for point in points] for key in ("coverage", "accuracy"))
@@ -116,7 +112,6 @@ def _draw_coverage(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> Panel
         axes.set(xlim=(0, 103), ylim=(0, 103))
         axes.set(xlabel="share of recordings answered (%)", ylabel="accuracy among them (%)")
         figure.legend(loc="outside upper left", ncols=2, handlelength=1.6)
-        svg = to_svg(figure, "coverage")
     listed = "; ".join(
         f"{label}: {percent(points[0]['accuracy'])} of the most confident "
         f"{percent(points[0]['coverage'])}, {percent(points[-1]['accuracy'])} of all "
@@ -124,6 +119,6 @@ def _draw_coverage(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> Panel
         for label, points in curves.items()
     )
     return Panel(
-        svg,
+        to_svg(figure, "coverage"),
         f"Accuracy against the share of recordings answered, the most confident first. {listed}.",
     )

@@ -200,14 +200,13 @@ def _draw_confusion(kind: str, task: Mapping[str, Any], level: str) -> Panel:
             text = str(counts[row, column])
             axes.text(column, row, text, color=colour, ha="center", va="center", fontsize=8)
         _label_classes(axes, classes)
-        svg = to_svg(figure, f"{kind}-confusion")
     errors = counts - np.diag(np.diag(counts))
     i, j = np.unravel_index(errors.argmax(), errors.shape)
     most = f"the most frequent error is {classes[i]} predicted as {classes[j]} ({errors[i, j]})"
     most = most if errors.any() else "there is no error"
     return Panel(
-        svg,
-        f"Confusion matrix of {len(classes)} classes, {UNITS[level]}: rows are true classes, "
+        to_svg(figure, f"{kind}-confusion"),
+        f"Confusion matrix of {name_task(task, kind)}, {UNITS[level]}: rows are true classes, "
         f"columns predicted ones. {percent(scores['accuracy']['value'])} of "
         f"{scores['accuracy']['n']} lie on the diagonal; {most}.",
     )
@@ -245,7 +244,6 @@ def _label_classes(axes: Axes, classes: Sequence[str]) -> None:
 
 
 def _draw_recall(kind: str, task: Mapping[str, Any], level: str) -> Panel:
-    """Draws each class's recall with its interval, its n, and chance as a dashed line."""
     recall, label = task[level]["recall"], "recall (%), 95 % interval; dashed: chance"
     height, chance = 0.9 + 0.25 * len(recall), 100 * task["chance"]["value"]
     with new_rows(list(recall), label, height=height, line=chance) as (figure, axes):
@@ -302,9 +300,9 @@ def draw_maps(predictions: Predictions) -> tuple[Figures, int]:
     Returns the figures, none where the embeddings are not kept, and how many clips they show.
     """
     embedding, held_out = predictions.embedding, predictions.evaluated
-    if embedding is None or not held_out.any():
-        return {}, 0
-    plane = embedding_map.project(embedding[held_out])
+    plane = None
+    if embedding is not None and held_out.any():
+        plane = embedding_map.project(embedding[held_out])
     if plane is None:
         return {}, 0
     rows = predictions.table[held_out].iloc[plane.rows]
@@ -337,9 +335,8 @@ def _draw_map(plane: embedding_map.Plane, names: Sequence[str], by: str) -> Pane
         axes.set(xlabel=f"first component ({first} of variance)", ylabel=f"second ({second})")
         if keyed:
             figure.legend(loc="outside lower left", ncols=2, handletextpad=0.1, fontsize=7.5)
-        svg = to_svg(figure, f"map-{by}")
     return Panel(
-        svg,
+        to_svg(figure, f"map-{by}"),
         f"Embeddings of {len(names)} clips on their first two principal components, {title}: "
         f"{len(kinds)} colours.",
     )

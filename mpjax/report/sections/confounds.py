@@ -129,12 +129,11 @@ def _draw_families(kind: str, rows: Sequence[tuple[str, str, Mapping[str, Any]]]
                 axes.plot(x, y, "|", color=INK, ms=11, mew=1.4, clip_on=False)
             draw_interval(axes, y, entry, colour=colour, marker=marker, vertical=False, scale=100.0)
         axes.set(xlim=(0, 100), title=TASKS[kind])
-        svg = to_svg(figure, f"confounds-{kind}")
     listed = "; ".join(
         f"{label} {percent(task['value'])} ({STATUS[status]})" for label, status, task in rows
     )
     return Panel(
-        svg,
+        to_svg(figure, f"confounds-{kind}"),
         f"Balanced accuracy of {TASKS[kind]} by family of features, compared with chance of "
         f"{percent(chance)}: {listed}.",
     )

@@ -32,14 +32,13 @@ def tabulate(drug: Mapping[str, Any]) -> dict[str, Table]:
 
 
 def _means(rows: list[Row]) -> Table:
-    flat = []
-    for row in rows:
-        first, last = row["minutes_post_dose"] or (None, None)
-        flat.append(
-            {"condition": row["condition"], "arm": row["arm"], "day": row["day"],
-             "session": row["phase"], "minutes_first": first, "minutes_last": last,
-             "p_pain": row["value"], "n": row["n"]}
-        )  # fmt: skip
+    flat = [
+        {"condition": row["condition"], "arm": row["arm"], "day": row["day"],
+         "session": row["phase"], "minutes_first": first, "minutes_last": last,
+         "p_pain": row["value"], "n": row["n"]}
+        for row in rows
+        for first, last in [row["minutes_post_dose"] or (None, None)]
+    ]  # fmt: skip
 
     def minutes(row: Row) -> str:
         ends = dict.fromkeys((row["minutes_first"], row["minutes_last"]))

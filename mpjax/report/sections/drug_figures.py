@@ -34,9 +34,8 @@ from mpjax.report.sections.drug import by_condition, by_drug
 _HALF = 0.22  # between the middle of an arm and its pre or post sessions, in arms
 _EXPECTED = 5  # per cent of untreated held-out clips lie beyond the threshold, by its definition
 
-Span = tuple[float, float]
 Row = Mapping[str, Any]
-Pairs = dict[str, list[Span]]  # per arm, every animal's score before and after
+Pairs = dict[str, list[tuple[float, float]]]  # per arm, every animal's score before and after
 Effects = dict[str, Row]  # per arm but vehicle, its change minus vehicle's
 
 
@@ -81,13 +80,12 @@ def _estimations(found: Row, arms: Sequence[str], colours: Mapping[str, str]) ->
             above.set(ylim=scores, title=condition)
             below.set_ylim(spans)
             figure.align_ylabels()
-            svg = to_svg(figure, f"estimation-{i}")
         listed = "; ".join(
             f"{arm}: {estimate(row)} (n = {len(pairs.get(arm, []))})"
             for arm, row in effects.items()
         )
         yield Panel(
-            svg,
+            to_svg(figure, f"estimation-{i}"),
             f"Estimation plot, {condition}. Above: each animal's pain score before and after the "
             f"dose, per arm. Below: change minus vehicle's change, logit scale. {listed}.",
         )
@@ -98,7 +96,7 @@ def _ends(row: Row) -> list[float]:
     return [0.0, *(row.get("ci95") or ([] if row["value"] is None else [row["value"]]))]
 
 
-def _pairs(sessions: Sequence[Row]) -> list[Span]:
+def _pairs(sessions: Sequence[Row]) -> list[tuple[float, float]]:
     """Returns the mean score before and after of every animal that has both."""
     pairs = []
     for animal in dict.fromkeys(row["animal"] for row in sessions):
@@ -147,7 +145,6 @@ def _draw_estimation(
 def _time_courses(
     contrasts: Mapping[str, Sequence[Row]], colours: Mapping[str, str]
 ) -> Iterator[Panel]:
-    """Draws the effect compared with vehicle over the minutes after the dose, a line per arm."""
     shown = {
         condition: [row for row in rows if row["kind"] == "time" and row["value"] is not None]
         for condition, rows in contrasts.items()
@@ -169,13 +166,12 @@ def _time_courses(
             axes.set(title=condition, xlabel="minutes after the dose", xticks=minutes)
             axes.set(ylabel="change − vehicle's (logit)", ylim=limits)
             figure.legend(loc="outside lower left", ncols=2, fontsize=8)
-            svg = to_svg(figure, f"time-{i}")
         listed = "; ".join(
             f"{row['arm']} after {row['minutes_post_dose']:g} minutes {estimate(row)}"
             for row in rows
         )
         alt = "Effect compared with vehicle over the minutes after the dose"
-        yield Panel(svg, f"{alt}, {condition}. {listed}.")
+        yield Panel(to_svg(figure, f"time-{i}"), f"{alt}, {condition}. {listed}.")
 
 
 def _dose_responses(responses: Mapping[str, Any], colours: Mapping[str, str]) -> Iterator[Panel]:
@@ -225,7 +221,6 @@ def _draw_curves(axes: Axes, conditions: Mapping[str, Row], colours: Mapping[str
 
 
 def _locomotion(found: Row | None) -> Iterator[Panel]:
-    """Draws the effects of the arms on motion, a row per estimate."""
     named = {f"{name} · {row['arm']}": row for name, row in by_condition(found)}
     rows = {name: row for name, row in named.items() if row.get("value") is not None}
     if rows:
@@ -233,13 +228,11 @@ def _locomotion(found: Row | None) -> Iterator[Panel]:
         with new_rows(list(rows), label, height=height, line=0) as (figure, axes):
             for y, row in enumerate(rows.values()):
                 draw_interval(axes, y, row, colour=COLOURS[1], vertical=False)
-            svg = to_svg(figure, "locomotion")
         listed = "; ".join(f"{name} {estimate(row)}" for name, row in rows.items())
-        yield Panel(svg, f"Effect of the drug on locomotion. {listed}.")
+        yield Panel(to_svg(figure, "locomotion"), f"Effect of the drug on locomotion. {listed}.")
 
 
 def _shift(found: Row | None) -> Iterator[Panel]:
-    """Draws the shift of the embedding along the pain axis and orthogonal to it."""
     named = {f"{name} · {row['arm']}": row for name, row in by_condition(found)}
     rows = {name: row for name, row in named.items() if row["along"].get("value") is not None}
     parts = (
@@ -255,13 +248,12 @@ def _shift(found: Row | None) -> Iterator[Panel]:
                     draw_interval(axes, y + off, row[part], **look)
                 axes.plot([], [], marker, color=colour, ms=6, mec="white", label=key)
             figure.legend(loc="outside upper left", ncols=2, handletextpad=0.3)
-            svg = to_svg(figure, "shift")
         listed = "; ".join(
             f"{name} along {number(row['along']['value'])}, orthogonal "
             f"{number(row['orthogonal'].get('value'))}"
             for name, row in rows.items()
         )
-        yield Panel(svg, f"Shift of the embedding under the drug. {listed}.")
+        yield Panel(to_svg(figure, "shift"), f"Shift of the embedding under the drug. {listed}.")
 
 
 def _manifold(found: Sequence[Row]) -> Iterator[Panel]:

@@ -8,12 +8,7 @@ from mpjax.report.sections.answers import SCHEMES, describe_task, incomplete, le
 
 
 def describe(metrics: Mapping[str, Any], provenance: Mapping[str, Any]) -> dict[str, str]:
-    """Returns the methods as paragraphs under their headings.
-
-    Args:
-        metrics: the content of metrics.json.
-        provenance: what made the predictions, as their file says.
-    """
+    """Returns paragraphs by heading; `provenance` is what made the predictions, as they note it."""
     parts = {
         "Recordings": _recordings(metrics),
         "Classifier": _classifier(metrics, provenance),

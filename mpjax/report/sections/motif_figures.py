@@ -80,14 +80,13 @@ def _stability(book: Mapping[str, Any]) -> Panel:
         low = min(min(0.0, *row["draws"], row["without_structure"]) for row in rows)
         axes.set(ylim=(low - 0.03, 1.03), xlabel="number of motifs", ylabel="adjusted Rand index")
         figure.legend(loc="outside upper left", ncols=3, handlelength=1.6)
-        svg = to_svg(figure, "motif-stability")
     listed = ", ".join(
         f"{number(row['adjusted_rand'])} with {row['motifs']} motifs (without structure "
         f"{number(row['without_structure'])})"
         for row in rows
     )
     alt = f"Stability by number of motifs; {book['motifs']} are chosen. Adjusted Rand: {listed}."
-    return Panel(svg, alt)
+    return Panel(to_svg(figure, "motif-stability"), alt)
 
 
 def _effects(rows: Rows, place: int) -> Panel:
@@ -109,12 +108,11 @@ def _effects(rows: Rows, place: int) -> Panel:
         axes.set(
             title=title.replace(": ", ":\n"), xlabel="Hedges g of the usage", ylabel="−log₁₀ p"
         )
-        svg = to_svg(figure, f"motif-effects-{place}")
     listed = "; ".join(
         f"motif {row['motif']} {estimate(row['effect'], 1)}" for row in rows if row["q"] <= 0.05
     )
     return Panel(
-        svg,
+        to_svg(figure, f"motif-effects-{place}"),
         f"Standardised effect on the usage of each of {len(rows)} motifs and its p, {title}. "
         f"Found: {listed or 'none'}.",
     )
@@ -148,13 +146,12 @@ def _usage(cells: Cells) -> Panel:
         shown = [tick for tick in (0, 1, 5, 10, 20, 40, 60, 80) if tick <= share.max()]
         ticks = {float(np.sqrt(tick)): str(tick) for tick in shown}
         _draw_bar(figure, axes, mesh, ticks, label="share of the time (%)")
-        svg = to_svg(figure, "motif-usage")
     listed = "; ".join(
         f"{' '.join(filter(None, key))}: motif {own.argmax()} {percent(own.max())}"
         for key, own in zip(columns, means, strict=True)
     )
     alt = f"Share of the time per motif, mean over animals. The most used in each: {listed}."
-    return Panel(svg, alt)
+    return Panel(to_svg(figure, "motif-usage"), alt)
 
 
 def _name_motifs(axes: Axes, motifs: int) -> None:
@@ -172,7 +169,6 @@ def _draw_bar(
 
 
 def _animals(cells: Cells, motif: int) -> Panel:
-    """Draws one motif's usage per condition and day: a dot per animal, a bar for their mean."""
     points = {
         key: [np.mean(own, 0)[motif] for own in animals.values()] for key, animals in cells.items()
     }

@@ -24,6 +24,11 @@ def tabulate(motifs: Mapping[str, Any], tasks: Mapping[str, Any]) -> dict[str, T
     """Returns the tables of the motifs; `tasks` give the head's accuracy to compare with."""
     if "tests" not in motifs:
         return {}
+    families = [
+        col.text("Tests adjusted together", "family"), col.integer("Tests", "tests"),
+        col.integer("Found (q ≤ 0.05)", "found"), col.p_value("Smallest possible p", "least_p"),
+        col.flag("Note", "could_find_one", yes="", no="too few animals to find a single effect"),
+    ]  # fmt: skip
     skipped = [col.text("Contrast", "contrast"), col.text("Why not", "why")]
     unlike = [
         col.text("Split", "split"), col.share("Unlike the training data", "value"),
@@ -32,7 +37,7 @@ def tabulate(motifs: Mapping[str, Any], tasks: Mapping[str, Any]) -> dict[str, T
     return by_name(
         [
             _stability(motifs["codebook"]), _motifs(motifs["motifs"]), *_tests(motifs["tests"]),
-            _families(motifs["families"]),
+            Table("motif_families", "Families of tests", motifs["families"], families),
             Table("motif_not_tested", "Contrasts that could not be made", motifs["not_tested"],
                   skipped),
             _score(motifs["score"], tasks), _weights(motifs["score"]),
@@ -114,21 +119,10 @@ def _tests(tests: Sequence[Mapping[str, Any]]) -> Iterator[Table]:
     yield Table("motif_tests", "Every test, including transitions", rows)
 
 
-def _families(families: Sequence[Row]) -> Table:
-    columns = [
-        col.text("Tests adjusted together", "family"), col.integer("Tests", "tests"),
-        col.integer("Found (q ≤ 0.05)", "found"), col.p_value("Smallest possible p", "least_p"),
-        col.flag("Note", "could_find_one", yes="", no="too few animals to find a single effect"),
-    ]  # fmt: skip
-    return Table("motif_families", "Families of tests", families, columns)
-
-
 def _score(score: Mapping[str, Any], tasks: Mapping[str, Any]) -> Table:
     rows = []
-    for kind in ("fine", "coarse"):
-        own = score.get(kind, score)
-        if kind not in score and kind == "coarse":
-            continue
+    own_scores = {kind: score[kind] for kind in ("fine", "coarse") if kind in score}
+    for kind, own in (own_scores or {"fine": score}).items():
         for method, found in (
             ("motif usage alone", own),
             ("the head", tasks.get(kind, {}).get("recording", {})),

@@ -102,7 +102,6 @@ def _excess(progression: Mapping[str, Any]) -> Table:
 
 
 def _means(progression: Mapping[str, Any]) -> Table:
-    """Compares the means with those of the mixed model."""
     model = {
         (row["condition"], row["day"]): row
         for row in _part(progression, "mixed_model").get("means", [])

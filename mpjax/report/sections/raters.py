@@ -1,6 +1,6 @@
 """Blinded raters: sentences, tables, and the table that `mpjax.rate score` prints."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from mpjax.analysis.raters.score import MODEL
@@ -200,11 +200,9 @@ def _confidence(raters: Mapping[str, Any]) -> Table:
     return Table("raters_confidence", "Accuracy by confidence", rows, columns, labels=3)
 
 
-def _with_pooled(raters: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    if len(raters["raters"]) > 1:
-        yield ALL, raters["pooled"]
-    for one in raters["raters"]:
-        yield one["name"], one
+def _with_pooled(raters: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    ones = [(one["name"], one) for one in raters["raters"]]
+    return [(ALL, raters["pooled"]), *ones] if len(ones) > 1 else ones
 
 
 def _confusion(raters: Mapping[str, Any]) -> Table:

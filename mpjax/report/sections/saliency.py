@@ -144,13 +144,12 @@ def _draw_curves(found: Mapping[str, Any], test: str) -> Panel:
         axes.set(xlim=(0, 100), ylim=(0, 1), ylabel="probability of the predicted class")
         axes.set(xlabel=f"{done}, most important first (% of the clip)", title=title)
         figure.legend(loc="outside lower left", ncols=2, fontsize=7.5)
-        svg = to_svg(figure, f"saliency-{test}")
     areas = "; ".join(
         f"{_MAPS[name][3]} {number(tests[test]['area'])}" for name, tests in found["check"].items()
     )
     chance = next(iter(found["check"].values()))[test]["random_area"]
     return Panel(
-        svg,
+        to_svg(figure, f"saliency-{test}"),
         f"Probability of the predicted class while cells of the clip are {done}, the most "
         f"important first. Area under the curve: {areas}; random order {number(chance)}.",
     )
