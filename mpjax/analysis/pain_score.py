@@ -22,35 +22,19 @@ def why_no_pain_score(taxonomy: Taxonomy) -> str | None:
 
 
 def pain_probability(taxonomy: Taxonomy, p: Float[np.ndarray, "n fine"]) -> Float[np.ndarray, " n"]:
-    """Returns the predicted probability of any pain: 1 - p(no_pain).
-
-    Args:
-        taxonomy: with a coarse class `no_pain` (see `why_no_pain_score`).
-        p: probabilities of the fine classes.
-    """
+    """Returns the predicted probability of any pain: 1 - p(no_pain); see `why_no_pain_score`."""
     return 1 - taxonomy.coarse_probabilities(p)[:, taxonomy.coarse.index(NO_PAIN)]
 
 
 def pain_score(taxonomy: Taxonomy, p: Float[np.ndarray, "n fine"]) -> Float[np.ndarray, " n"]:
-    """Returns the pain score of each clip: the logit of its probability of any pain.
-
-    Args:
-        taxonomy: with a coarse class `no_pain` (see `why_no_pain_score`).
-        p: calibrated probabilities of the fine classes.
-    """
+    """Returns the pain score of each clip: the logit of its calibrated probability of any pain."""
     return logit(np.clip(pain_probability(taxonomy, p), MARGIN, 1 - MARGIN))
 
 
 def average_by_animal(rows: pd.DataFrame, value: str, *, by: list[str]) -> pd.DataFrame:
-    """Averages `value` over the clips of a recording, then over an animal's recordings.
+    """Averages the column `value` over the clips of a recording, then over an animal's recordings.
 
-    Args:
-        rows: clips, with the columns `animal`, `video`, `value` and those of `by`.
-        value: the column to average.
-        by: what tells an animal's sessions apart.
-
-    Returns:
-        A row per `by` and animal, sorted by them.
+    There is a row per animal and `by`, which distinguishes an animal's sessions, sorted by them.
     """
     recordings = rows.groupby([*by, "animal", "video"], as_index=False)[value].mean()
     return recordings.groupby([*by, "animal"], as_index=False)[value].mean()

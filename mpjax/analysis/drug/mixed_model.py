@@ -17,12 +17,8 @@ def fit_mixed_model(sessions: pd.DataFrame, *, vehicle: str, reference: str) -> 
 
     Terms that vary within an animal (those with the phase) have as many degrees of freedom as
     there are animals minus the cells of arm and pain type; the others as there are cages (animals)
-    minus these cells (containment).
-
-    Args:
-        sessions: of `sessions.score_sessions`.
-        vehicle: the arm that others are compared with.
-        reference: the pain type (coarse group) that others are compared with.
+    minus these cells (containment). Others are compared with the arm `vehicle` and the pain type
+    `reference`.
 
     Returns:
         {"formula", "method", "n": {"animals", "sessions", "cages"}, "sd": {"animal", "residual",
@@ -41,9 +37,7 @@ def fit_mixed_model(sessions: pd.DataFrame, *, vehicle: str, reference: str) -> 
     if typed:
         factors.append(f"C(coarse, Treatment({reference!r}))")
     try:
-        model = mixed_model.fit(
-            "score ~ " + " * ".join(factors) + (" + C(sex)" if sexed else ""), rows
-        )
+        model = mixed_model.fit("score ~ " + " * ".join(factors) + " + C(sex)" * sexed, rows)
     except NotEstimableError as error:
         return absent(str(error))
     cells = len(rows.groupby("animal")[["arm", "coarse"]].first().drop_duplicates())
@@ -51,18 +45,9 @@ def fit_mixed_model(sessions: pd.DataFrame, *, vehicle: str, reference: str) -> 
     between = rows[model.groups].nunique() - cells - sexed
     if min(within, between) < 1:
         return absent("too few animals for the mixed model: no degree of freedom is left")
-    return {
-        "formula": "score ~ arm * phase"
-        + (" * pain type" if typed else "")
-        + (" + sex" if sexed else "")
-        + model.random,
-        "method": "REML; t tests with containment degrees of freedom",
-        **model.describe(),
-        "terms": [
-            model.test_term(_plain(name), i, within if "phase" in name else between)
-            for i, name in enumerate(model.names)
-        ],
-    }
+    formula = "score ~ arm * phase" + " * pain type" * typed + " + sex" * sexed
+    described = model.describe(formula, _plain, lambda name: within if "phase" in name else between)
+    return described | {"method": "REML; t tests with containment degrees of freedom"}
 
 
 def _plain(name: str) -> str:
@@ -70,7 +55,6 @@ def _plain(name: str) -> str:
     parts = []
     for part in name.split(":"):
         factor = next((plain for key, plain in _PARTS.items() if key in part), part)
-        found = re.search(r"\[T\.(.*)\]$", part)
-        level = found[1] if found else ""
+        level = "".join(re.findall(r"\[T\.(.*)\]$", part))
         parts.append(f"{factor} {level.lstrip('01') if factor == 'phase' else level}".strip())
     return " × ".join(parts)

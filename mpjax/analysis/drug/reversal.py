@@ -21,10 +21,8 @@ def reversals(animals: pd.DataFrame) -> dict[str, dict[str, Any]]:
     100 * (mean of (pre - post) in the arm - the same under vehicle) / mean of (pre - baseline)
     over the condition's animals: 100 % brings an animal back to before its injury. The interval
     is Fieller's (1954, doi:10.1111/j.2517-6161.1954.tb00159.x), with the variances pooled over
-    the arms; the p-value is Dunnett's, of the numerator.
-
-    Args:
-        animals: of `sessions.changes` on a probability, one condition.
+    the arms; the p-value is Dunnett's, of the numerator. `animals` is of `sessions.changes` on a
+    probability, in one condition.
 
     Returns:
         Per arm {"value", "ci95", "p", "n", "animals": {name: per cent}}, or why there is none.
@@ -40,49 +38,38 @@ def reversals(animals: pd.DataFrame) -> dict[str, dict[str, Any]]:
         relief=animals["pre"] - animals["post"], injury=animals["pre"] - animals["baseline"]
     )
     relief = split_arms(animals, "relief")
-    if why := _why_not_estimable(animals, relief):
+    why = why_not_compared(relief)
+    if VEHICLE not in relief:
+        why = "no vehicle arm in this condition"
+    elif not why and (missing := int(animals["baseline"].isna().sum())):
+        why = f"{missing} of {len(animals)} animals have no session before induction (day < 0)"
+    if why:
         return alone | {arm: absent(why) for arm in arms}
     vehicle = relief[VEHICLE]
     tests = Dunnett(vehicle, {arm: relief[arm] for arm in arms})
-    injury, injury_se = _injury(animals)
-    if injury <= tests.critical * injury_se:
-        ends = [injury + sign * tests.critical * injury_se for sign in (-1, 1)]
+    injury = float(animals["injury"].mean())
+    injury_se = pool(split_arms(animals, "injury").values()).sd / np.sqrt(len(animals))
+    half = tests.critical * injury_se
+    if injury <= half:
         why = (
             "the rise from baseline to before the dose is too near 0 to divide by: "
-            f"{injury:+.3f} (95 % CI {ends[0]:+.3f} to {ends[1]:+.3f})"
+            f"{injury:+.3f} (95 % CI {injury - half:+.3f} to {injury + half:+.3f})"
         )
         return alone | {arm: absent(why) for arm in arms}
-    result = {}
+    result = alone
     for arm in arms:
         test = tests.test(arm)
-        low, high = fieller(test["value"], injury, tests.se(arm) ** 2, injury_se**2, tests.critical)
+        ends = fieller(test["value"], injury, tests.se(arm) ** 2, injury_se**2, tests.critical)
         rows = animals[animals["arm"] == arm]
         own = 100 * (rows["relief"] - vehicle.mean()) / injury
         result[arm] = {
             "value": 100 * test["value"] / injury,
-            "ci95": [100 * low, 100 * high],
+            "ci95": [100 * end for end in ends],
             "p": test["p_adjusted"],
             "n": len(rows) + len(vehicle),
             "animals": dict(zip(rows["animal"].astype(str), own.astype(float), strict=True)),
         }
-    return alone | result
-
-
-def _why_not_estimable(animals: pd.DataFrame, relief: dict[str, np.ndarray]) -> str | None:
-    """Says why there is no reversal: no vehicle, no variance or no baseline."""
-    if VEHICLE not in relief:
-        return "no vehicle arm in this condition"
-    if why := why_not_compared(relief):
-        return why
-    if missing := int(animals["baseline"].isna().sum()):
-        return f"{missing} of {len(animals)} animals have no session before induction (day < 0)"
-    return None
-
-
-def _injury(animals: pd.DataFrame) -> tuple[float, float]:
-    """Returns the mean rise from baseline to before the dose, and its standard error."""
-    spread = pool(split_arms(animals, "injury").values())
-    return float(animals["injury"].mean()), spread.sd / np.sqrt(len(animals))
+    return result
 
 
 def fieller(
@@ -94,11 +81,8 @@ def fieller(
 ) -> tuple[float, float]:
     """Returns the interval of a ratio of two independent normal estimates.
 
-    Args:
-        numerator, denominator: the estimates; the denominator is `critical` standard errors or
-            more from 0, else the interval has no ends.
-        numerator_variance, denominator_variance: their variances.
-        critical: quantile of Student's t.
+    The denominator must be more than `critical` (a quantile of Student's t) standard errors from 0,
+    else the interval has no ends.
     """
     a = denominator**2 - critical**2 * denominator_variance
     b = numerator * denominator
@@ -111,14 +95,8 @@ def dose_response(animals: pd.DataFrame, *, seed: int = 0) -> dict[str, Any]:
     """Fits the reversal of one condition against the dose of one drug.
 
     The curve is E(dose) = E_max * dose / (ED50 + dose), by least squares over animals; the
-    interval comes from resampling animals within their arms.
-
-    Args:
-        animals: as in `reversals`; vehicle and one drug.
-        seed: of the resampling.
-
-    Returns:
-        {"doses": [{"dose_mg_per_kg", "value", "ci95", "n"}], "ed50": in mg/kg, or why not}.
+    interval comes from resampling animals within their arms. `animals` is as in `reversals`, of
+    vehicle and one drug; the doses and the ED50 are in mg/kg.
     """
     found, dose = reversals(animals), animals.groupby("arm")["dose_mg_per_kg"].first()
     rows = [
@@ -161,10 +139,7 @@ def _ed50(
         )
     ends = np.quantile(fit(resampled), [0.025, 0.975], method="inverted_cdf").tolist()
     estimate = {"value": value, "ci95": ends, "n": sum(map(len, relief.values()))}
-    sides = [
-        side for side, end in zip(("below", "above"), ends, strict=True) if not np.isfinite(end)
-    ]
-    if sides:
+    if sides := [side for side, i in (("below", 0), ("above", 1)) if not np.isfinite(ends[i])]:
         why = f"the doses given do not bound it {' and '.join(sides)}"
         estimate |= {"ci95": None, "why": why}
     return estimate
@@ -178,10 +153,8 @@ def half_effective_dose(
 ) -> Float[np.ndarray, " draws"]:
     """Returns the dose of half the greatest effect; -inf or inf below or above the doses.
 
-    Args:
-        dose: of each animal.
-        effect: of each animal, in each of several draws.
-        within: the least and the greatest dose; half of the least dose is the lowest answer.
+    `dose` and `effect` are per animal; `within` is the least and the greatest dose. Half of the
+    least dose is the lowest answer.
     """
     log_half = np.linspace(np.log(within[0] / 10), np.log(within[1] * 10), _GRID)
     share = dose / (np.exp(log_half)[:, None] + dose)

@@ -13,7 +13,10 @@ from mpjax.analysis.stats.units import unit_of
 from mpjax.taxonomy import NO_PAIN, Taxonomy, parse_fine_name
 
 VEHICLE = "vehicle"
-OUTCOMES = ("pain", "own_type")
+OUTCOMES = {
+    "pain": "probability of any pain",
+    "own_type": "probability of the pain type of the animal's own condition",
+}
 PHASES = ("baseline", "pre", "post")
 
 # What distinguishes an animal's sessions.
@@ -36,10 +39,9 @@ def score_sessions(
     filmed before the dose: minutes_post_dose < 0) and `post`. Other sessions are left out.
 
     Args:
-        predictions: of a study with rows of split `drug`.
-        p: calibrated probabilities of the fine classes, rows as in `predictions.table`.
-        outcome: the score's probability, `pain` (any pain) or `own_type` (of the pain type of
-            the animal's own condition).
+        predictions: with rows of split `drug`.
+        p: calibrated probabilities, rows as in `predictions.table`.
+        outcome: the score's probability, see `OUTCOMES`.
 
     Returns:
         A row per animal and session: `animal, cage, sex, condition, coarse, arm, drug,
@@ -55,11 +57,15 @@ def score_sessions(
         raise ValueError(f"config.eval.outcome={outcome!r}: choose {' or '.join(OUTCOMES)}")
     clips = predictions.table[predictions.table["split"] == "drug"]
     _check_trial(clips, predictions.taxonomy)
-    taxonomy, p = predictions.taxonomy, p[(predictions.table["split"] == "drug").to_numpy()]
     clips = with_arms(clips)
+    taxonomy, p = predictions.taxonomy, p[clips.index]
     coarse = clips["condition"].map(_coarse_of_conditions(taxonomy))
     pain = pain_probability(taxonomy, p)
-    own = _own_probability(taxonomy, p, coarse)
+    own = np.select(
+        [coarse.eq(name).to_numpy() for name in taxonomy.coarse],
+        list(taxonomy.coarse_probabilities(p).T),
+        np.nan,
+    )
     # An animal of a condition without pain has no pain type of its own.
     own = np.where(coarse == NO_PAIN, np.nan, own)
     chosen = own if outcome == "own_type" else pain
@@ -81,10 +87,9 @@ def score_sessions(
     how |= dict.fromkeys(("p_pain", "p_own", "score"), "mean")
     videos = clips.groupby([*_SESSION, "video"], dropna=False, as_index=False).agg(how)
     sessions = videos.groupby(_SESSION, dropna=False, as_index=False).agg(how)
-    order = {phase: rank for rank, phase in enumerate(PHASES)}
     return sessions.sort_values(
         ["condition", "arm", "animal", "phase", "minutes_post_dose"],
-        key=lambda column: column.map(order) if column.name == "phase" else column,
+        key=lambda column: column.map(PHASES.index) if column.name == "phase" else column,
         ignore_index=True,
     )
 
@@ -116,22 +121,16 @@ def with_arms(clips: pd.DataFrame) -> pd.DataFrame:
     """
     treated = clips[clips["drug"] != ""]
     dose = treated["dose_mg_per_kg"].where(treated["drug"] != VEHICLE).fillna(0.0)
-    arms = treated.assign(dose_mg_per_kg=dose)
-    arms = arms.assign(arm=[arm_name(d, n) for d, n in zip(arms["drug"], dose, strict=True)])
-    per_animal = arms.groupby("animal").agg(
-        arms=("arm", "nunique"),
-        arm=("arm", "first"),
-        drug=("drug", "first"),
-        dose_mg_per_kg=("dose_mg_per_kg", "first"),
-        day=("day", "min"),
-    )
-    if len(several := per_animal.index[per_animal["arms"] > 1]):
+    names = [f"{d} {n:g} mg/kg" if n else d for d, n in zip(treated["drug"], dose, strict=True)]
+    animals = treated.assign(dose_mg_per_kg=dose, arm=names).groupby("animal")
+    arms = animals["arm"].nunique()
+    if len(several := arms.index[arms > 1]):
         raise NoTrial(
             f"{len(several)} animal(s) receive several arms, first {several[0]!r}: a cross-over is "
             "not analysed, only arms of separate animals"
         )
     untreated = clips["drug"] == ""
-    day = clips["animal"].map(per_animal["day"])
+    day = clips["animal"].map(animals["day"].min())
     before = untreated & (clips["day"] >= 0) & (clips["day"] <= day)
     last_before = clips["animal"].map(clips[before].groupby("animal")["day"].max())
     is_pre = (before & (clips["day"] == last_before)) | (
@@ -140,18 +139,12 @@ def with_arms(clips: pd.DataFrame) -> pd.DataFrame:
     phase = np.select(
         [untreated & (clips["day"] < 0), is_pre, ~untreated], ["baseline", "pre", "post"], ""
     )
-    columns = {
-        name: clips["animal"].map(per_animal[name]) for name in ("arm", "drug", "dose_mg_per_kg")
-    }
+    given = animals[["arm", "drug", "dose_mg_per_kg"]].first()
+    columns = {name: clips["animal"].map(given[name]) for name in given}
     # The minutes of a session before the dose distinguish nothing.
     minutes = clips["minutes_post_dose"].where(phase == "post")
     clips = clips.assign(phase=phase, minutes_post_dose=minutes, **columns)
     return clips[clips["arm"].notna()]
-
-
-def arm_name(drug: str, dose: float) -> str:
-    """Returns what an arm is called: the drug, with its dose (mg/kg) where there is one."""
-    return f"{drug} {dose:g} mg/kg" if dose else drug
 
 
 def _coarse_of_conditions(taxonomy: Taxonomy) -> dict[str, str]:
@@ -164,40 +157,20 @@ def _coarse_of_conditions(taxonomy: Taxonomy) -> dict[str, str]:
     return groups
 
 
-def _own_probability(
-    taxonomy: Taxonomy, p: Float[np.ndarray, "n fine"], coarse: pd.Series
-) -> Float[np.ndarray, " n"]:
-    """Returns the probability of each clip's own coarse group; NaN for an unknown condition."""
-    column = coarse.map({name: i for i, name in enumerate(taxonomy.coarse)})
-    pooled = taxonomy.coarse_probabilities(p)
-    known = column.notna().to_numpy()
-    own = np.full(len(p), np.nan)
-    own[known] = pooled[known, column[known].astype(int)]
-    return own
-
-
 def left_out(predictions: Predictions, animals: pd.DataFrame) -> list[dict[str, Any]]:
-    """Lists the animals of the drug part that are in no test, and why.
-
-    Args:
-        predictions: of a study.
-        animals: of `changes`.
-    """
+    """Lists the animals of the drug part that are in no test (not in `changes`), and why."""
     clips = predictions.table[predictions.table["split"] == "drug"]
     known = _coarse_of_conditions(predictions.taxonomy)
     arms = with_arms(clips).groupby("animal")["arm"].first()
     rows = []
-    for animal, own in clips.groupby("animal"):
-        condition = str(own["condition"].iloc[0])
+    for animal, own in clips[~clips["animal"].isin(animals["animal"])].groupby("animal"):
+        condition, arm = str(own["condition"].iloc[0]), str(arms.get(animal, ""))
+        why = "no session before, or none after, the dose"
         if condition not in known:
             why = f"condition {condition!r} is none of the trained ones"
-        elif animal not in arms.index:
+        elif not arm:
             why = "given neither a drug nor vehicle"
-        else:
-            why = "no session before, or none after, the dose"
-        if animal not in set(animals["animal"]):
-            arm = str(arms.get(animal, ""))
-            rows.append({"animal": str(animal), "condition": condition, "arm": arm, "why": why})
+        rows.append({"animal": str(animal), "condition": condition, "arm": arm, "why": why})
     return rows
 
 
@@ -209,16 +182,11 @@ def unit_of_trial(sessions: pd.DataFrame) -> str:
 
 
 def changes(sessions: pd.DataFrame, value: str = "score") -> pd.DataFrame:
-    """Brings the sessions of an animal into one row.
-
-    Args:
-        sessions: of `score_sessions`.
-        value: the column to compare.
+    """Compares one column between an animal's sessions, where it has a `pre` and a `post`.
 
     Returns:
-        A row per animal with both a `pre` and a `post` session: `animal, cage, sex, condition,
-        coarse, arm, drug, dose_mg_per_kg`, `baseline` (NaN: none), `pre`, `post` (means over the
-        sessions of that phase) and `change`, post - pre.
+        A row per animal: `animal, cage, sex, condition, coarse, arm, drug, dose_mg_per_kg`,
+        `baseline` (NaN: none), `pre`, `post` (means of sessions) and `change`, post - pre.
     """
     animals = sessions.groupby("animal")[_OF_ANIMAL].first()
     means = sessions.pivot_table(index="animal", columns="phase", values=value, aggfunc="mean")
@@ -244,9 +212,8 @@ def why_not_compared(groups: dict[str, Float[np.ndarray, "_"]]) -> str | None:
 
 def dose_arms(table: pd.DataFrame) -> list[str]:
     """Returns the arms with a drug, by drug and then by dose."""
-    arms = table[["drug", "dose_mg_per_kg", "arm"]].drop_duplicates()
-    arms = arms[arms["drug"] != VEHICLE].sort_values(["drug", "dose_mg_per_kg"])
-    return [str(arm) for arm in arms["arm"]]
+    arms = table[table["drug"] != VEHICLE].sort_values(["drug", "dose_mg_per_kg"])
+    return [str(arm) for arm in arms["arm"].unique()]
 
 
 def top_arms(table: pd.DataFrame) -> dict[str, str]:
@@ -265,4 +232,4 @@ def pain_types(table: pd.DataFrame) -> list[str]:
 def to_records(sessions: pd.DataFrame) -> list[dict[str, Any]]:
     """Returns the sessions for metrics.json; what is not known is None."""
     columns = sessions.drop(columns="drug").astype(object)
-    return columns.where(sessions.drop(columns="drug").notna(), None).to_dict("records")
+    return columns.where(columns.notna(), None).to_dict("records")

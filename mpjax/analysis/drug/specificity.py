@@ -36,9 +36,7 @@ def pain_axis(
 ) -> Float[np.ndarray, " k"] | None:
     """Returns the unit vector from the mean of no pain to the mean of pain; None where they agree.
 
-    Args:
-        components: of the clips of trained animals.
-        is_pain: whether the clip is of a class with pain; both kinds occur.
+    Clips of both kinds occur.
     """
     axis = components[is_pain].mean(0) - components[~is_pain].mean(0)
     length = np.linalg.norm(axis)
@@ -54,20 +52,15 @@ def describe_specificity(
 ) -> dict[str, Any]:
     """Gathers what distinguishes relief from other effects of the drug.
 
-    Args:
-        predictions: with embeddings and, for the locomotion proxy, a column `motion`.
-        sessions: of `sessions.score_sessions`.
-        contrasts: those of every condition, for the conditions without pain.
-        seed: of permutations.
-
-    Returns:
-        {"no_pain", "locomotion", "shift", "manifold"}; see the schema of metrics.json.
+    Needs embeddings and, for the locomotion proxy, a column `motion`. The `contrasts` of conditions
+    without pain are repeated. See the schema of metrics.json for what is returned.
     """
     calm = set(sessions.loc[sessions["coarse"] == NO_PAIN, "condition"])
     no_pain: Any = [{"condition": name} | row for name in sorted(calm) for row in contrasts[name]]
     if not calm:
         no_pain = absent("the drug part has no animals of a condition without pain")
-    result = {"no_pain": no_pain, "locomotion": _describe_locomotion(predictions, sessions)}
+    clips = _clips_by_session(predictions, sessions)
+    result = {"no_pain": no_pain, "locomotion": _describe_locomotion(clips, sessions)}
     if predictions.embedding is None:
         why = absent("the predictions come without embeddings")
         return result | {"shift": why, "manifold": why}
@@ -88,18 +81,16 @@ def describe_specificity(
         why = absent(f"the embeddings do not vary{between}")
         return result | {"shift": why, "manifold": why}
     return result | {
-        "shift": _describe_shifts(predictions, sessions, components, axis, seed=seed),
-        "manifold": _describe_manifold(predictions, sessions, components, members, seed=seed),
+        "shift": _describe_shifts(clips, sessions, components, axis, seed=seed),
+        "manifold": _describe_manifold(clips, components, members, seed=seed),
     }
 
 
 def _clips_by_session(predictions: Predictions, sessions: pd.DataFrame) -> pd.DataFrame:
-    """Returns the clips of the drug part (index: row of the table), with arm and phase."""
-    clips = predictions.table.reset_index(names="row")
-    clips = clips[clips["split"] == "drug"]
+    """Returns the clips of the drug part (`row`: of the table), with arm and phase."""
+    clips = predictions.table.reset_index(names="row").query("split == 'drug'")
     after = (clips["drug"] != "") & ~(clips["minutes_post_dose"] < 0)
-    minutes = clips["minutes_post_dose"].where(after)
-    clips = clips.assign(minutes_post_dose=minutes, after=after)
+    clips = clips.assign(minutes_post_dose=clips["minutes_post_dose"].where(after), after=after)
     keys = sessions.assign(after=sessions["phase"] == "post")[
         ["animal", "day", "minutes_post_dose", "after", "phase", "arm", "coarse"]
     ]
@@ -115,11 +106,10 @@ def _session_means(clips: pd.DataFrame, values: np.ndarray) -> pd.DataFrame:
     return recordings.groupby(["animal", "phase"]).mean()
 
 
-def _describe_locomotion(predictions: Predictions, sessions: pd.DataFrame) -> dict[str, Any]:
+def _describe_locomotion(clips: pd.DataFrame, sessions: pd.DataFrame) -> dict[str, Any]:
     """Compares the change of motion under each arm with vehicle's, by Dunnett's test."""
-    if "motion" not in predictions.table:
+    if "motion" not in clips:
         return absent("the predictions come without a measure of motion")
-    clips = _clips_by_session(predictions, sessions)
     means = _session_means(clips, np.log(clips[["motion"]].to_numpy() + 1e-3))
     scored = sessions.merge(
         means.rename(columns={"v0": "motion"}), left_on=["animal", "phase"], right_index=True
@@ -133,18 +123,18 @@ def _describe_locomotion(predictions: Predictions, sessions: pd.DataFrame) -> di
         if why:
             result[str(condition)] = absent(why)
             continue
-        arms = {arm: groups[arm] for arm in dose_arms(animals)}
-        tests = Dunnett(groups[VEHICLE], arms)
-        result[str(condition)] = [
-            {"arm": arm, "value": test["value"], "ci95": test["ci95"], "p": test["p_adjusted"],
-             "n": len(arms[arm]) + len(groups[VEHICLE])}
-            for arm, test in ((arm, tests.test(arm)) for arm in arms)
-        ]  # fmt: skip
+        vehicle, arms = groups[VEHICLE], {arm: groups[arm] for arm in dose_arms(animals)}
+        tests, found = Dunnett(vehicle, arms), []
+        for arm in arms:
+            test = tests.test(arm)
+            row = {"arm": arm, "p": test["p_adjusted"], "n": len(arms[arm]) + len(vehicle)}
+            found.append(row | {key: test[key] for key in ("value", "ci95")})
+        result[str(condition)] = found
     return result
 
 
 def _describe_shifts(
-    predictions: Predictions,
+    clips: pd.DataFrame,
     sessions: pd.DataFrame,
     components: Float[np.ndarray, "n k"],
     axis: Float[np.ndarray, " k"],
@@ -152,39 +142,29 @@ def _describe_shifts(
     seed: int,
 ) -> dict[str, Any]:
     """Splits each arm's shift into the part along the pain axis and the part orthogonal to it."""
-    clips = _clips_by_session(predictions, sessions)
     means = _session_means(clips, components[clips["row"]])
-    shift = means.xs("post", level="phase") - means.xs("pre", level="phase")
-    shift = shift.dropna()
+    shift = (means.xs("post", level="phase") - means.xs("pre", level="phase")).dropna()
     animals = changes(sessions).set_index("animal").loc[shift.index]
     result: dict[str, Any] = {}
     for condition, rows in animals.groupby("condition"):
+        result[str(condition)] = absent("no vehicle arm in this condition")
         moved = {arm: shift.loc[own.index].to_numpy() for arm, own in rows.groupby("arm")}
-        result[str(condition)] = (
-            [
+        if VEHICLE in moved:
+            result[str(condition)] = [
                 {"arm": arm} | split_shift(moved[arm], moved[VEHICLE], axis, seed=seed)
                 for arm in dose_arms(rows)
             ]
-            if VEHICLE in moved
-            else absent("no vehicle arm in this condition")
-        )
     return result
 
 
 def split_shift(
     arm: Float[np.ndarray, "n k"],
     vehicle: Float[np.ndarray, "m k"],
-    axis: Float[np.ndarray, " k"],
+    axis: Float[np.ndarray, " k"],  # a unit vector
     *,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Splits the vehicle-subtracted mean shift of an arm.
-
-    Args:
-        arm: post - pre of each animal, in whitened components.
-        vehicle: the same under vehicle.
-        axis: unit vector.
-        seed: of the permutations.
+    """Splits the vehicle-subtracted mean shift (post - pre, in whitened components) of an arm.
 
     Returns:
         `along`: the signed part along the axis, negative towards no pain, with its t interval;
@@ -210,28 +190,25 @@ def split_shift(
     extreme = (np.square(drawn @ rest).sum(1) >= squared * (1 - 1e-9)).sum()
     orthogonal = max(squared - chance, 0.0)
     on = max(along**2 - se**2, 0.0)
-    count = n + m
-    share = (
-        {"value": on / (on + orthogonal), "ci95": None, "why": "a description", "n": count}
-        if on + orthogonal > 0
-        else absent("the shift is no longer than chance alone would make it")
-    )
+    share = absent("the shift is no longer than chance alone would make it")
+    if on + orthogonal > 0:
+        value = on / (on + orthogonal)
+        share = {"value": value, "ci95": None, "why": "a description", "n": n + m}
     return {
-        "along": t_test(along, se, spread.df) | {"n": count},
+        "along": t_test(along, se, spread.df) | {"n": n + m},
         "orthogonal": {
             "value": float(np.sqrt(orthogonal)),
             "ci95": None,
             "why": "tested by permutation alone",
             "p": float((1 + extreme) / (1 + PERMUTATIONS)),
-            "n": count,
+            "n": n + m,
         },
         "share_along": share,
     }
 
 
 def _describe_manifold(
-    predictions: Predictions,
-    sessions: pd.DataFrame,
+    clips: pd.DataFrame,
     components: Float[np.ndarray, "n k"],
     members: Bool[np.ndarray, " n"],
     *,
@@ -248,25 +225,22 @@ def _describe_manifold(
         references = rng.choice(references, _REFERENCES, replace=False)
     if len(references) <= NEIGHBOURS:
         return absent(f"{len(references)} trained clips; more than {NEIGHBOURS} are needed")
-    clips = _clips_by_session(predictions, sessions)
     tree = NearestNeighbors(n_neighbors=NEIGHBOURS).fit(components[references])
     distance = tree.kneighbors(components[clips["row"]])[0][:, -1]
     untreated = (clips["phase"] != "post").to_numpy()
     threshold = float(np.quantile(distance[untreated], 1 - _EXPECTED_FAR))
     clips = clips.assign(far=distance > threshold)
-    rows = []
-    for (condition, arm, phase), part in clips.groupby(["condition", "arm", "phase"]):
+    rows, by = [], ["condition", "arm", "phase"]
+    for key, part in clips.groupby(by):
         shares = part.groupby("animal")["far"].mean().to_numpy()
-        rows.append(
-            {"condition": str(condition), "arm": str(arm), "phase": str(phase),
-             "value": float(shares.mean()), "n": len(shares),
-             "flag": bool(phase == "post" and _is_more(shares))}
-        )  # fmt: skip
+        row: dict[str, Any] = dict(zip(by, map(str, key), strict=True))
+        row |= {"value": float(shares.mean()), "n": len(shares)}
+        rows.append(row | {"flag": row["phase"] == "post" and _is_more(shares)})
     return {"threshold": threshold, "rows": rows}
 
 
 def _is_more(shares: Float[np.ndarray, " animals"]) -> bool:
-    """Whether animals show more far clips than untreated ones do."""
+    """Returns whether animals show more far clips than untreated ones do."""
     if len(shares) < 2 or np.isclose(np.ptp(shares), 0):
         return bool(len(shares) > 1 and shares[0] > 2 * _EXPECTED_FAR)
     test = stats.ttest_1samp(shares, _EXPECTED_FAR, alternative="greater")

@@ -8,11 +8,7 @@ from mpjax.taxonomy import NO_PAIN
 
 
 def summarise(drug: dict[str, Any]) -> list[str]:
-    """Returns the answers of the drug part, the main one first.
-
-    Args:
-        drug: of `trial.analyse_drugs`.
-    """
+    """Returns the answers of `trial.analyse_drugs`, the main one first."""
     declared = drug["interaction"].get("of")
     sentences = [
         _interaction(found, drug) for found in drug["interactions"] if found.get("of") == declared

@@ -18,11 +18,6 @@ from mpjax.analysis.stats.estimates import absent
 from mpjax.analysis.stats.multiple_testing import holm
 from mpjax.taxonomy import NO_PAIN
 
-_OUTCOMES = {
-    "pain": "probability of any pain",
-    "own_type": "probability of the pain type of the animal's own condition",
-}
-
 
 def analyse_drugs(
     predictions: Predictions, calibrated: Calibrated, *, outcome: str = "pain", seed: int = 0
@@ -32,12 +27,6 @@ def analyse_drugs(
     Declared beforehand, for any cohort: the outcome is the change of the score from before to
     after the dose; the primary contrasts are those of each drug's highest dose with vehicle, and
     the primary comparison of pain types is `interaction`.
-
-    Args:
-        predictions: of a study.
-        calibrated: its calibrated probabilities.
-        outcome: see `sessions.score_sessions`.
-        seed: of permutations and resampling.
 
     Returns:
         The part `drug` of metrics.json (see its schema), or {"value": None, "why": …} with the
@@ -62,8 +51,8 @@ def analyse_drugs(
         "name": outcome,
         "scale": "logit",
         "primary": f"change from before to after the dose of the logit of the {kind} "
-        f"{_OUTCOMES[outcome]}, averaged over the clips of a session and over all sessions after "
-        "the dose; the highest dose of each drug against vehicle",
+        f"{drug_sessions.OUTCOMES[outcome]}, averaged over the clips of a session and over all "
+        "sessions after the dose; the highest dose of each drug against vehicle",
     }
     result["specificity"] = specificity.describe_specificity(
         predictions, sessions, result["contrasts"], seed=seed
@@ -87,16 +76,9 @@ def _assert_never_trained(predictions: Predictions) -> None:
 
 
 def analyse_sessions(sessions: pd.DataFrame, *, seed: int = 0) -> dict[str, Any]:
-    """Analyses a trial at the level of sessions: all but what needs clips.
+    """Analyses a trial by its sessions (of `score_sessions`): all but what needs clips.
 
-    Args:
-        sessions: of `sessions.score_sessions`.
-        seed: of permutations and resampling.
-
-    Returns:
-        `unit, rows, arms, top, sessions, contrasts, interaction, interactions, mixed_model (of the
-        interaction), reversal, dose_response`. Where the unit is the cage, its animals' sessions
-        are averaged before any test.
+    Where the unit is the cage, its animals' sessions are averaged before any test.
     """
     unit = drug_sessions.unit_of_trial(sessions)
     tested = sessions.assign(animal=sessions["cage"]) if unit == "cage" else sessions
@@ -134,15 +116,11 @@ def analyse_sessions(sessions: pd.DataFrame, *, seed: int = 0) -> dict[str, Any]
 
 
 def _arms(animals: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    first = animals.groupby("arm")[["drug", "dose_mg_per_kg"]].first()
-    arms = [VEHICLE] if VEHICLE in first.index else []
-    return {
-        arm: {
-            "drug": str(first["drug"][arm]),
-            "dose_mg_per_kg": None if arm == VEHICLE else float(first["dose_mg_per_kg"][arm]),
-        }
-        for arm in [*arms, *drug_sessions.dose_arms(animals)]
-    }
+    """Returns the drug and dose of each arm, vehicle first."""
+    arms = animals.drop_duplicates("arm").set_index("arm")[["drug", "dose_mg_per_kg"]]
+    given = arms.loc[drug_sessions.dose_arms(animals)].to_dict("index")
+    vehicle = {VEHICLE: {"drug": VEHICLE, "dose_mg_per_kg": None}} if VEHICLE in arms.index else {}
+    return vehicle | given
 
 
 def describe_phases(sessions: pd.DataFrame) -> list[dict[str, Any]]:
@@ -165,11 +143,10 @@ def describe_phases(sessions: pd.DataFrame) -> list[dict[str, Any]]:
                 "animals": {str(animal): value for animal, value in pain.items()},
             }
         )
-    phase = drug_sessions.PHASES.index
 
     def order(row: dict[str, Any]) -> tuple[Any, ...]:
-        dose = row["dose_mg_per_kg"] or 0
-        return row["condition"], row["arm"] != VEHICLE, dose, phase(row["phase"])
+        dose, phase = row["dose_mg_per_kg"] or 0, drug_sessions.PHASES.index(row["phase"])
+        return row["condition"], row["arm"] != VEHICLE, dose, phase
 
     return sorted(rows, key=order)
 
@@ -201,11 +178,9 @@ def _contrasts(sessions: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def compare_arms(animals: pd.DataFrame, *, times: int = 1) -> list[dict[str, Any]]:
-    """Compares every arm of one condition with vehicle.
+    """Compares every arm of one condition (see `sessions.changes`) with vehicle.
 
-    Args:
-        animals: of `sessions.changes`, one condition.
-        times: number of times after the dose that are compared and share the error rate.
+    `times` is the number of times after the dose that are compared and share the error rate.
 
     Returns:
         Per arm {"arm", "value", "ci95", "p", "p_adjusted", "method", "n", "hedges_g",
@@ -224,6 +199,9 @@ def compare_arms(animals: pd.DataFrame, *, times: int = 1) -> list[dict[str, Any
             reason = why or drug_sessions.why_not_compared({VEHICLE: vehicle, arm: values})
             rows.append({"arm": arm, **absent(str(reason)), "n": n})
             continue
+        effect = effect_size.hedges_g(values[:, None], vehicle[:, None])[0]
+        if effect["value"] is not None:
+            effect["n"] = len(values) + len(vehicle)
         rows.append(
             {
                 "arm": arm,
@@ -231,18 +209,13 @@ def compare_arms(animals: pd.DataFrame, *, times: int = 1) -> list[dict[str, Any
                 **_note_on_spread(values, vehicle),
                 "method": "Dunnett" if times == 1 else f"Dunnett, Bonferroni over {times} times",
                 "n": n,
-                "hedges_g": _hedges_g(values, vehicle),
+                "hedges_g": effect,
                 "detectable": effect_size.detectable(
                     tests.se(arm), tests.pooled.df, critical=tests.critical
                 ),
             }
         )
     return rows
-
-
-def _hedges_g(arm: np.ndarray, vehicle: np.ndarray) -> dict[str, Any]:
-    found = effect_size.hedges_g(arm[:, None], vehicle[:, None])[0]
-    return found if found["value"] is None else found | {"n": len(arm) + len(vehicle)}
 
 
 def _note_on_spread(arm: np.ndarray, vehicle: np.ndarray) -> dict[str, str]:
@@ -258,11 +231,7 @@ def compare_types(
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Compares every drug's effect, at its highest dose, between all pairs of pain types.
 
-    Args:
-        sessions: those that `animals` sums up.
-        animals: of `sessions.changes`.
-        types: of `sessions.pain_types`, the declared pair first.
-        seed: of the permutations.
+    `animals` is of `sessions.changes`, `types` of `sessions.pain_types`, the declared pair first.
 
     Returns:
         Per drug and pair {"value", "ci95", "p", "p_adjusted" (Holm), "method", "n", "arm", "of",
@@ -270,9 +239,8 @@ def compare_types(
     """
     pairs = list(itertools.combinations(types, 2))
     if not pairs:
-        nothing = absent(
-            f"two pain types are needed; the drug part has {', '.join(types) or 'none'}"
-        )
+        held = ", ".join(types) or "none"
+        nothing = absent(f"two pain types are needed; the drug part has {held}")
         return [nothing], nothing
     rows, models = [], []
     for arm, pair in itertools.product(drug_sessions.top_arms(animals).values(), pairs):
@@ -294,13 +262,7 @@ def compare_types(
 def four_groups(
     animals: pd.DataFrame, arm: str, types: tuple[str, str]
 ) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Returns the changes under the arm and under vehicle in both pain types, and whose they are.
-
-    Args:
-        animals: of `sessions.changes`.
-        arm: a drug at a dose.
-        types: two coarse groups.
-    """
+    """Returns the changes under an arm and under vehicle in both pain types, and whose they are."""
     rows = {
         f"{given} in {kind}": animals[(animals["coarse"] == kind) & (animals["arm"] == given)]
         for kind in types
@@ -313,12 +275,9 @@ def four_groups(
 def judge_interaction(
     groups: dict[str, np.ndarray], why_no_model: str | None, *, seed: int
 ) -> dict[str, Any]:
-    """Tests the interaction by the mixed model's contrast, or else by permutation.
+    """Tests the interaction in `four_groups` by the mixed model's contrast, or by permutation.
 
-    Args:
-        groups: of `four_groups`, comparable.
-        why_no_model: the reason why the mixed model was not fitted, if so.
-        seed: of the permutations.
+    `why_no_model` is the reason why the mixed model was not fitted, if so.
     """
     change = np.concatenate(list(groups.values()))
     sizes = [len(values) for values in groups.values()]

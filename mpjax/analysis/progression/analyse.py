@@ -29,11 +29,9 @@ def describe_progression(
     """Analyses the pain score over days; the animal (or cage) is the unit throughout.
 
     Args:
-        predictions: of a study, under folds or a fixed split.
-        p: calibrated probabilities of the fine classes, rows as in `predictions.table`.
+        p: calibrated probabilities, rows as in `predictions.table`.
         bootstrap: resamples of whole units.
         permutations: of days within animals, and of slopes over animals.
-        seed: of both.
 
     Returns:
         The part `progression` of metrics.json (see its schema); or {"value": None, "why"} where
@@ -81,14 +79,7 @@ def describe_progression(
 def describe_scores(
     sessions: pd.DataFrame, taxonomy: Taxonomy, *, group: str, resamples: int, seed: int
 ) -> dict[str, Any]:
-    """Analyses the scores of animals on days: everything that needs no clips.
-
-    Args:
-        sessions: from `daily_scores.score_days`.
-        taxonomy: says which conditions are painful.
-        group: of the split, `animal` or `cage`.
-        resamples: of whole units.
-        seed: of the resamples.
+    """Analyses the scores of animals on days (see `score_days`): everything that needs no clips.
 
     Returns:
         `unit`, `trajectories` (the sessions), `means`, `excess` (over no pain, per condition and
@@ -111,11 +102,11 @@ def describe_scores(
                 result[name][condition] = absent(compared)
             continue
         found = onset.describe_condition(compared, kind=scores.kind, resamples=resamples, seed=seed)
-        result["reference"][condition] = compared.reference
         result["excess"] += [{"condition": condition, **row} for row in found["excess"]]
-        for name in onset.POINTS:
+        found["reference"] = compared.reference
+        found["unaffected"] = _flag(animals, condition, found, seed=seed)
+        for name in ("reference", *onset.POINTS, "unaffected"):
             result[name][condition] = found[name]
-        result["unaffected"][condition] = _flag(animals, condition, found, seed=seed)
     reference = (scores.no_pain or scores.pain)[0] if scores.condition else ""
     result["mixed_model"] = fit_course(sessions, reference=reference)
     return result
@@ -131,5 +122,4 @@ def _flag(
     compared = onset.compare(animals, condition)
     if isinstance(compared, str):
         return absent(compared)
-    period = (first, found["resolution"]["value"])
-    return flag_non_responders(compared, period=period, seed=seed)
+    return flag_non_responders(compared, period=(first, found["resolution"]["value"]), seed=seed)

@@ -25,25 +25,15 @@ _NOBODY = "no held-out clip of a trained class"
 
 @dataclasses.dataclass(frozen=True)
 class DailyScores:
-    """The scores of all units over the recorded days.
+    """The scores of all units over the recorded days."""
 
-    Attributes:
-        score: logit; NaN where a unit was not recorded on a day.
-        name: of each unit: animals, or cages with the mean over their animals.
-        condition: of each unit.
-        days: after induction, in order; negative before it.
-        kind: what a unit is, `animal` or `cage`.
-        pain: the conditions with pain, sorted.
-        no_pain: the conditions without, sorted.
-    """
-
-    score: Float[np.ndarray, "units days"]
-    name: tuple[str, ...]
-    condition: tuple[str, ...]
-    days: tuple[int, ...]
-    kind: str
-    pain: tuple[str, ...]
-    no_pain: tuple[str, ...]
+    score: Float[np.ndarray, "units days"]  # logit; NaN where a unit was not recorded on a day
+    name: tuple[str, ...]  # of each unit: animals, or cages with the mean over their animals
+    condition: tuple[str, ...]  # of each unit
+    days: tuple[int, ...]  # after induction, in order; negative before it
+    kind: str  # what a unit is, `animal` or `cage`
+    pain: tuple[str, ...]  # the conditions with pain, sorted
+    no_pain: tuple[str, ...]  # those without, sorted
 
     def of(self, *conditions: str) -> Float[np.ndarray, "members days"]:
         """Returns the scores of the units of these conditions, in their order."""
@@ -51,11 +41,7 @@ class DailyScores:
 
 
 def describe_days(predictions: Predictions, p: Float[np.ndarray, "n fine"]) -> dict[str, Any]:
-    """Tabulates the probability of pain per condition and day, over the held-out animals.
-
-    Args:
-        predictions: of a study.
-        p: calibrated probabilities of the fine classes, rows as in `predictions.table`.
+    """Tabulates the (calibrated) probability of pain per condition and day, over held-out animals.
 
     Returns:
         {"rows": [{"condition", "day", "value", "n", "animals": {name: value}}]}: `value` is the
@@ -65,10 +51,8 @@ def describe_days(predictions: Predictions, p: Float[np.ndarray, "n fine"]) -> d
     if why := why_no_pain_score(predictions.taxonomy) or ("" if mask.any() else _NOBODY):
         return absent(why)
     clips = predictions.table[mask].assign(pain=pain_probability(predictions.taxonomy, p[mask]))
-    rows = []
-    for (condition, day), part in average_by_animal(clips, "pain", by=["condition", "day"]).groupby(
-        ["condition", "day"]
-    ):
+    rows, by = [], ["condition", "day"]
+    for (condition, day), part in average_by_animal(clips, "pain", by=by).groupby(by):
         animals = {str(k): float(v) for k, v in zip(part["animal"], part["pain"], strict=True)}
         row = {"condition": str(condition), "day": int(day), "value": float(part["pain"].mean())}
         rows.append(row | {"n": len(part), "animals": animals})
@@ -79,11 +63,8 @@ def score_days(predictions: Predictions, p: Float[np.ndarray, "n fine"]) -> pd.D
     """Scores every held-out animal on every day, as the drug test scores its sessions.
 
     Clips are averaged within a recording, recordings within a day. Rows before induction belong
-    to the condition that the animal has after it.
-
-    Args:
-        predictions: of a study whose classes include pain (see `why_no_pain_score`).
-        p: calibrated probabilities of the fine classes, rows as in `predictions.table`.
+    to the condition that the animal has after it. The classes must include pain (see
+    `why_no_pain_score`); `p` is calibrated, with rows as in `predictions.table`.
 
     Returns:
         A row per animal and day: `animal, cage, sex, condition, day, score, recordings, clips`.
@@ -97,12 +78,9 @@ def score_days(predictions: Predictions, p: Float[np.ndarray, "n fine"]) -> pd.D
     clips = predictions.table[mask].assign(score=pain_score(predictions.taxonomy, p[mask]))
     clips = clips.assign(condition=own_conditions(clips))
     keys = ["condition", "day", "animal"]
-    facts = clips.groupby(keys, as_index=False).agg(
-        cage=("cage", "first"),
-        sex=("sex", "first"),
-        recordings=("video", "nunique"),
-        clips=("video", "size"),
-    )
+    how = {name: (name, "first") for name in ("cage", "sex")}
+    how |= {"recordings": ("video", "nunique"), "clips": ("video", "size")}
+    facts = clips.groupby(keys, as_index=False).agg(**how)
     sessions = average_by_animal(clips, "score", by=["condition", "day"]).merge(facts, on=keys)
     columns = ["animal", "cage", "sex", "condition", "day", "score", "recordings", "clips"]
     return sessions.sort_values(["condition", "animal", "day"], ignore_index=True)[columns]
@@ -137,13 +115,7 @@ def painful_conditions(taxonomy: Taxonomy) -> dict[str, bool]:
 
 
 def arrange(sessions: pd.DataFrame, taxonomy: Taxonomy, *, group: str) -> DailyScores:
-    """Arranges the scores as units x days; see `units.unit_of` for the unit.
-
-    Args:
-        sessions: from `score_days`.
-        taxonomy: says which conditions are painful.
-        group: of the split, `animal` or `cage`.
-    """
+    """Arranges the scores from `score_days` as units x days; see `units.unit_of` for the unit."""
     kind = unit_of(sessions, sessions["condition"].to_numpy(), group=group)
     wide = sessions.pivot_table(
         index=["condition", kind], columns="day", values="score", aggfunc="mean"
@@ -152,8 +124,8 @@ def arrange(sessions: pd.DataFrame, taxonomy: Taxonomy, *, group: str) -> DailyS
     found = sorted(set(sessions["condition"]))
     return DailyScores(
         score=wide.to_numpy(float),
-        name=tuple(str(name) for name in wide.index.get_level_values(1)),
-        condition=tuple(str(name) for name in wide.index.get_level_values(0)),
+        name=tuple(map(str, wide.index.get_level_values(1))),
+        condition=tuple(map(str, wide.index.get_level_values(0))),
         days=tuple(int(day) for day in wide.columns),
         kind=kind,
         pain=tuple(name for name in found if painful.get(name, False)),
@@ -167,11 +139,6 @@ def describe_means(scores: DailyScores, *, resamples: int, seed: int) -> list[di
     The interval of one day is the t interval over units: with the few animals of a condition a
     percentile bootstrap is too narrow (with 4, it holds the mean in some 80 % of samples). The
     band over all days of a condition comes from a studentised bootstrap of whole units.
-
-    Args:
-        scores: from `arrange`.
-        resamples: bootstrap resamples of units.
-        seed: of the resamples.
 
     Returns:
         [{"condition", "day", "value", "ci95", "band95", "n"}]; both intervals None, with "why",

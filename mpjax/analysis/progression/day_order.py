@@ -37,16 +37,13 @@ def describe_day_order(
         units: animal x day, or why there are none.
         rows: metadata of the evaluated clips, to which `units.row` points.
         taxonomy: of fine classes `<condition>@d<day>`.
-        weights: how often each group occurs in each bootstrap resample.
-        permutations: of the days within every animal.
-        seed: of the permutations.
-        unit: what a group is called, `animal` or `cage`.
+        weights, unit: of the bootstrap, see `bootstrap.estimate_mean`.
+        permutations, seed: of the days within every animal.
 
     Returns:
         {"all", "conditions": {name: …}}, each {"spearman", "kendall", "mean_absolute_error" (days;
         estimates over animals), "permutation": {"spearman": {"p", "null_mean"},
-        "mean_absolute_error": …, "permutations"}, "animals", "too_few_days"}, or {"value": None,
-        "why"}.
+        "mean_absolute_error": …, "permutations"}, "animals", "too_few_days"}, or why there is none.
 
     Source: Kendall, Rank Correlation Methods (1948); p-values that count the observed order:
         Phipson & Smyth (2010), doi:10.2202/1544-6115.1585.
@@ -84,16 +81,16 @@ def describe_day_order(
         group = np.array([animal["group"].iloc[0] for animal in kept])
         rank, error = np.array(ranks), np.array(errors)
         values = {"spearman": rank[:, 0], "kendall": tau, "mean_absolute_error": error[:, 0]}
-        found: dict[str, Any] = {
-            name: estimate_mean(np.array(own), group, weights, unit=unit)
-            for name, own in values.items()
+        return {
+            **{k: estimate_mean(np.array(v), group, weights, unit=unit) for k, v in values.items()},
+            "permutation": {
+                "permutations": permutations,
+                "spearman": _test(rank.mean(0), sign=1),
+                "mean_absolute_error": _test(error.mean(0), sign=-1),
+            },
+            "animals": len(kept),
+            "too_few_days": len(animals) - len(kept),
         }
-        found["permutation"] = {
-            "permutations": permutations,
-            "spearman": _test(rank.mean(0), sign=1),
-            "mean_absolute_error": _test(error.mean(0), sign=-1),
-        }
-        return found | {"animals": len(kept), "too_few_days": len(animals) - len(kept)}
 
     return {
         "all": describe(table),
@@ -128,12 +125,7 @@ def describe_consistency(
 ) -> dict[str, Any]:
     """Describes how often class and group agree, and the predictions for an animal's days.
 
-    Args:
-        levels: `recording` and `animal_day`, of fine classes, or why there are none.
-        rows: metadata of the evaluated clips, to which `row` points.
-        taxonomy: with coarse groups.
-        weights: how often each group occurs in each bootstrap resample.
-        unit: what a group is called, `animal` or `cage`.
+    Args: as in `describe_day_order`; `levels` has `recording` and `animal_day`.
 
     Returns:
         `fine_and_coarse` (share of recordings where the most probable group is that of the most
@@ -169,17 +161,16 @@ def describe_consistency(
     found = pd.DataFrame(shares, columns=["condition", "group", "share"])
 
     def mean(part: pd.DataFrame) -> dict[str, Any]:
+        if part.empty:
+            return absent("no animal has 2 recorded days of one group")
         group = part["group"].to_numpy(int)
         return estimate_mean(part["share"].to_numpy(), group, weights, unit=unit)
 
+    by_condition = {str(name): mean(part) for name, part in found.groupby("condition")}
     return {
         "fine_and_coarse": agreement,
-        "over_days": mean(found)
-        if shares
-        else absent("no animal has 2 recorded days of one group"),
-        "over_days_by_condition": {
-            str(name): mean(part) for name, part in found.groupby("condition")
-        },
+        "over_days": mean(found),
+        "over_days_by_condition": by_condition,
         "switching": switching,
     }
 

@@ -35,12 +35,10 @@ def describe_within_recording(
     place fade without pain, too, each slope is also compared with that of the no-pain animals.
 
     Args:
-        predictions: of a study whose classes include pain.
-        p: calibrated probabilities of the fine classes, rows as in `predictions.table`.
+        p: calibrated probabilities, rows as in `predictions.table`.
         kind: the unit, `animal` or `cage`.
         no_pain: the conditions without pain.
         permutations: random sign flips (with many animals), and relabellings of animals.
-        seed: of both.
 
     Returns:
         {"bins": [{"condition", "start_s", "end_s", "value", "ci95", "n"}], "slopes": {condition:
@@ -121,12 +119,6 @@ def describe_slope(
 ) -> dict[str, Any]:
     """Tests the mean slope by flipping the signs of whole units' slopes; all flips if few.
 
-    Args:
-        slopes: of each unit, logit per minute.
-        kind: what a unit is.
-        draws: random flips, where there are too many to count all.
-        rng: of them.
-
     Source: Fisher, The Design of Experiments (1935), section 21.
     """
     n = len(slopes)
@@ -152,11 +144,7 @@ def compare_slopes(
 ) -> dict[str, Any]:
     """Tests the difference of two mean slopes by permuting units, with Welch's interval.
 
-    Args:
-        slopes, control: of each unit with and without pain, logit per minute.
-        kind: what a unit is.
-        draws: random permutations; all of them where there are fewer.
-        rng: of them.
+    `draws` is the number of random permutations; all are used where there are fewer.
 
     Source: Janssen (1997), doi:10.1016/S0167-7152(97)00043-6 (studentised permutation under
         unequal variances).
@@ -169,12 +157,12 @@ def compare_slopes(
         )
     if np.ptp(slopes) == 0 and np.ptp(control) == 0:
         return absent("all slopes are alike, so there is no variance to test by")
-    low, high = stats.ttest_ind(slopes, control, equal_var=False).confidence_interval()
+    interval = stats.ttest_ind(slopes, control, equal_var=False).confidence_interval()
     method = stats.PermutationMethod(n_resamples=draws, rng=rng)
     test = stats.ttest_ind(slopes, control, equal_var=False, method=method)
     return {
         "value": float(slopes.mean() - control.mean()),
-        "ci95": [float(low), float(high)],
+        "ci95": [float(end) for end in interval],
         "p": float(test.pvalue),
         "n": n + m,
     }

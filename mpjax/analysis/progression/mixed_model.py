@@ -18,8 +18,6 @@ from mpjax.analysis.stats.estimates import NotEstimableError, absent
 from mpjax.analysis.stats.mixed_model import MixedModel
 from mpjax.analysis.stats.t_test import t_interval
 
-Term = dict[str, int]  # level by factor: index of a condition or sex, or the day
-
 
 def fit_course(sessions: pd.DataFrame, *, reference: str) -> dict[str, Any]:
     """Fits the scores of all conditions on the days that all of them were recorded, by REML.
@@ -28,11 +26,8 @@ def fit_course(sessions: pd.DataFrame, *, reference: str) -> dict[str, Any]:
     several. Terms that vary within an animal (those with the day) have as many degrees of freedom
     as there are animals minus the conditions. That is fewer than containment would give, as scores
     of near days may resemble each other more than those of far ones. The others have as many as
-    there are cages (animals) minus the conditions and all but one of the sexes.
-
-    Args:
-        sessions: from `daily_scores.score_days`.
-        reference: the condition that others are compared with.
+    there are cages (animals) minus the conditions and all but one of the sexes. The other
+    conditions are compared with `reference`.
 
     Returns:
         {"formula", "method", "days", "left_out_days", "n": {"animals", "sessions", "cages"}, "sd",
@@ -63,49 +58,38 @@ def fit_course(sessions: pd.DataFrame, *, reference: str) -> dict[str, Any]:
     rows["sex"] = rows["sex"].map(sexes.index) if sexes else 0
     sexed = len(sexes) > 1
     try:
-        model = mixed_model.fit(
-            "score ~ C(condition) * C(day)" + (" + C(sex)" if sexed else ""), rows
-        )
+        model = mixed_model.fit("score ~ C(condition) * C(day)" + " + C(sex)" * sexed, rows)
     except NotEstimableError as error:
         return absent(str(error))
-    terms = [_parse(name) for name in model.names]
     named = {"condition": conditions, "sex": sexes}
 
-    def name(term: Term) -> str:
-        levels = [f"{key} {named[key][i] if key in named else i}" for key, i in term.items()]
+    def plain(name: str) -> str:
+        levels = [f"{k} {named[k][i] if k in named else i}" for k, i in _parse(name).items()]
         return " × ".join(levels) or "Intercept"
 
+    formula = "score ~ condition * day (categorical)" + " + sex" * sexed
     return {
-        "formula": "score ~ condition * day (categorical)"
-        + (" + sex" if sexed else "")
-        + model.random,
+        **model.describe(formula, plain, lambda name: within if "C(day)" in name else between),
         "method": "REML; t and F tests, degrees of freedom by animals (with the day) or units",
         "days": common.tolist(),
         "left_out_days": sorted(set(sessions["day"].tolist()) - set(common)),
-        **model.describe(),
-        "terms": [
-            model.test_term(name(term), i, within if "day" in term else between)
-            for i, term in enumerate(terms)
-        ],
         "tests": [
-            _test(model, "condition, on any day",
-                  [i for i, term in enumerate(terms) if "condition" in term],
-                  min(within, between)),
-            _test(model, "condition × day",
-                  [i for i, term in enumerate(terms) if {"condition", "day"} <= set(term)],
-                  within),
+            _test(model, "condition, on any day", {"condition"}, min(within, between)),
+            _test(model, "condition × day", {"condition", "day"}, within),
         ],
-        "means": _means(model, terms, conditions, sexes=max(1, len(sexes)), df=between),
-    }  # fmt: skip
+        "means": _means(model, conditions, sexes=max(1, len(sexes)), df=between),
+    }
 
 
-def _parse(name: str) -> Term:
+def _parse(name: str) -> dict[str, int]:
     """Splits patsy's name of a term into its factors and their levels; the intercept has none."""
     return {key: int(level) for key, level in re.findall(r"C\((\w+)\)\[T\.(-?\d+)\]", name)}
 
 
-def _test(model: MixedModel, name: str, columns: Sequence[int], df: int) -> dict[str, Any]:
-    """Tests by F whether any of some terms differs from 0."""
+def _test(model: MixedModel, name: str, factors: set[str], df: int) -> dict[str, Any]:
+    """Tests by F whether any of the terms with these factors differs from 0."""
+    terms = enumerate(model.fitted.fe_params.index)
+    columns = [i for i, term in terms if factors <= set(_parse(term))]
     part, values = model.covariance[np.ix_(columns, columns)], model.values[columns]
     f = float(values @ np.linalg.solve(part, values)) / len(columns)
     p = float(stats.f.sf(f, len(columns), df))
@@ -113,15 +97,14 @@ def _test(model: MixedModel, name: str, columns: Sequence[int], df: int) -> dict
 
 
 def _means(
-    model: MixedModel, terms: Sequence[Term], conditions: Sequence[str], *, sexes: int, df: int
+    model: MixedModel, conditions: Sequence[str], *, sexes: int, df: int
 ) -> list[dict[str, Any]]:
     """Estimates the mean of each condition and day, both sexes weighted equally."""
     found = []
     for (code, day), members in model.rows.groupby(["condition", "day"]):
         line = np.array(model.fitted.model.exog[members.index[0]])
-        line[["sex" in term for term in terms]] = 1 / sexes
+        line[["C(sex)" in term for term in model.fitted.fe_params.index]] = 1 / sexes
         value, se = float(line @ model.values), np.sqrt(line @ model.covariance @ line)
         row = {"condition": conditions[code], "day": int(day), "value": value}
-        row["ci95"] = t_interval(value, se, df)
-        found.append(row | {"n": members["animal"].nunique()})
+        found.append(row | {"ci95": t_interval(value, se, df), "n": members["animal"].nunique()})
     return found

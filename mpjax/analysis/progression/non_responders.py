@@ -1,7 +1,6 @@
 """Non-responders: animals of a condition with pain that show none are flagged, never left out."""
 
-import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -23,12 +22,8 @@ def flag_non_responders(
     with a probability of 95 %. How many animals in pain are flagged depends on how far pain moves
     the score; this is estimated as if all animals of the condition, the flagged ones included, were
     of one kind. Both assume normal scores, with one variance between animals and one between the
-    days of an animal.
-
-    Args:
-        compared: scores of animals (not cages), from `onset.compare`.
-        period: the first day, the onset; and the day from which on pain is resolved.
-        seed: of the draws behind the limits and the expected number.
+    days of an animal. `compared` is of animals, not cages; `period` is the onset, and the day from
+    which on pain is resolved.
 
     Returns:
         {"rule", "days", "limits": {day: upper limit}, "n", "n_reference", "flagged": [{"animal",
@@ -47,7 +42,12 @@ def flag_non_responders(
     score, other = compared.own[:, used], compared.other[:, used]
     limits = _prediction_limits(other, seed=seed)
     known = np.isfinite(score)
-    flagged = known.any(1) & ~(known & (np.where(known, score, -np.inf) > limits)).any(1)
+    flagged = known.any(1) & ~(np.where(known, score, -np.inf) > limits).any(1)
+    expected = absent(f"fewer than {LEAST_ANIMALS} animals of the condition on some day")
+    if (known.sum(0) >= LEAST_ANIMALS).all():
+        spread = _spread(score)
+        drawn = spread.mean + spread.draw(np.random.default_rng(seed))
+        expected = {"value": float(len(score) * (drawn <= limits).all(axis=1).mean())}
     return {
         "rule": "no higher than the upper limit that one more no-pain animal would stay below on "
         "all these days with a probability of 95 %",
@@ -62,12 +62,11 @@ def flag_non_responders(
             }
             for i in np.flatnonzero(flagged)
         ],
-        "expected_by_chance": _expect(score, limits, seed=seed),
+        "expected_by_chance": expected,
     }
 
 
-@dataclasses.dataclass(frozen=True)
-class _Spread:
+class _Spread(NamedTuple):
     """Scores of like animals: mean of each day, variances between and within animals."""
 
     mean: Float[np.ndarray, " days"]
@@ -82,8 +81,7 @@ class _Spread:
 
 def _spread(score: Float[np.ndarray, "animals days"]) -> _Spread:
     """Splits the variance about the days' means (Searle, Linear Models (1971), ch. 9)."""
-    known = np.isfinite(score)
-    mean = np.nanmean(score, axis=0)
+    known, mean = np.isfinite(score), np.nanmean(score, axis=0)
     there = known.any(axis=1)
     rest = score[there] - mean
     level = np.nanmean(rest, axis=1, keepdims=True)
@@ -107,14 +105,3 @@ def _prediction_limits(
     greatest = spread.draw(rng).max(axis=1) / total / chance
     reach = np.quantile(greatest, 1 - ALPHA) * total * np.sqrt(1 + 1 / np.isfinite(score).sum(0))
     return spread.mean + reach
-
-
-def _expect(
-    score: Float[np.ndarray, "animals days"], limits: Float[np.ndarray, " days"], *, seed: int
-) -> dict[str, Any]:
-    """Returns how many of as many animals like these stay within the limits on all days."""
-    if (np.isfinite(score).sum(0) < LEAST_ANIMALS).any():
-        return absent(f"fewer than {LEAST_ANIMALS} animals of the condition on some day")
-    spread = _spread(score)
-    drawn = spread.mean + spread.draw(np.random.default_rng(seed))
-    return {"value": float(len(score) * (drawn <= limits).all(axis=1).mean())}

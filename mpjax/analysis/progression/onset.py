@@ -45,41 +45,24 @@ _SET = 0.95
 
 @dataclasses.dataclass(frozen=True)
 class Compared:
-    """A condition's scores and what they are compared with.
-
-    Attributes:
-        own: of the condition's units, on the days from induction on.
-        other: of the no-pain units, on the same days; None: `own` is compared with 0.
-        days: from induction on.
-        names: of the condition's units.
-        reference: what they are compared with, in words.
-    """
+    """A condition's scores from induction on, and what they are compared with."""
 
     own: Float[np.ndarray, "units days"]
-    other: Float[np.ndarray, "others days"] | None
+    other: Float[np.ndarray, "others days"] | None  # without pain; None: `own` is compared with 0
     days: tuple[int, ...]
-    names: tuple[str, ...]
-    reference: str
+    names: tuple[str, ...]  # of the condition's units
+    reference: str  # what they are compared with, in words
 
 
 class Excess(NamedTuple):
-    """The excess of one condition, in the data or in every resample.
+    """The excess of one condition, in the data or in every resample."""
 
-    Attributes:
-        value: NaN where a day cannot be compared.
-        se: its standard error.
-        half_se: that of a day's excess minus half of another's.
-        df: degrees of freedom (Satterthwaite's).
-        n: units of the condition.
-        others: units of the reference; 0 where there are none.
-    """
-
-    value: Float[np.ndarray, "draws days"]
+    value: Float[np.ndarray, "draws days"]  # NaN where a day cannot be compared
     se: Float[np.ndarray, "draws days"]
-    half_se: Float[np.ndarray, "draws days"]
-    df: Float[np.ndarray, " draws"]
-    n: Float[np.ndarray, "draws days"]
-    others: Float[np.ndarray, "draws days"]
+    half_se: Float[np.ndarray, "draws days"]  # of a day's excess minus half of another's
+    df: Float[np.ndarray, " draws"]  # degrees of freedom (Satterthwaite's)
+    n: Float[np.ndarray, "draws days"]  # units of the condition
+    others: Float[np.ndarray, "draws days"]  # units of the reference; 0 where there are none
 
 
 class TurningPoints(NamedTuple):
@@ -123,9 +106,7 @@ def compare(scores: DailyScores, condition: str) -> Compared | str:
         own=own[:, after],
         other=other[:, after] if controlled else None,
         days=tuple(days[after].tolist()),
-        names=tuple(
-            n for n, c in zip(scores.name, scores.condition, strict=True) if c == condition
-        ),
+        names=tuple(np.array(scores.name)[np.array(scores.condition) == condition].tolist()),
         reference=reference or "its own days before induction",
     )
 
@@ -137,31 +118,25 @@ def find_excess(
 ) -> Excess:
     """Compares the means of every day, without assuming equal variances in both groups.
 
-    Args:
-        own, other: see `Compared`.
-        weights: how often each unit of either occurs in each draw.
+    `own` and `other` are as in `Compared`; `weights` says how often a unit of either is drawn.
     """
-    groups = [moments(own, weights[0])]
-    if other is not None:
-        groups.append(moments(other, weights[1]))
+    sides = [own] if other is None else [own, other]
+    groups = [moments(*each) for each in zip(sides, weights, strict=False)]
     # Var(x_day - x_peak / 2) in a unit: the variance of a day times 1 + 1/4 - correlation.
-    halves = [
-        each.variance * (1 + HALF**2 - 2 * HALF * each.correlation[:, None]) for each in groups
-    ]
+    shares = [1 + HALF**2 - 2 * HALF * each.correlation[:, None] for each in groups]
     # The weights of units are the same on all days, so the first known day gives the ratio.
     sizes = [np.nanmean(np.where(each.n > 0, each.n, np.nan), axis=1) for each in groups]
     of_mean = [each.spread / size for each, size in zip(groups, sizes, strict=True)]
     with np.errstate(divide="ignore", invalid="ignore"):
-        df = sum(of_mean) ** 2 / sum(
-            part**2 / each.df for part, each in zip(of_mean, groups, strict=True)
-        )
+        squares = [part**2 / each.df for part, each in zip(of_mean, groups, strict=True)]
+        df = sum(of_mean) ** 2 / sum(squares)
     return Excess(
-        value=groups[0].mean - (groups[1].mean if other is not None else 0.0),
+        value=groups[0].mean - sum(each.mean for each in groups[1:]),
         se=np.sqrt(sum(each.variance for each in groups)),
-        half_se=np.sqrt(sum(halves)),
+        half_se=np.sqrt(sum(each.variance * k for each, k in zip(groups, shares, strict=True))),
         df=df,
         n=groups[0].n,
-        others=groups[1].n if other is not None else np.zeros_like(groups[0].n),
+        others=groups[1].n if groups[1:] else np.zeros_like(groups[0].n),
     )
 
 
@@ -185,9 +160,7 @@ def step_down(
 ) -> Bool[np.ndarray, "draws days"]:
     """Finds the days above 0: those found are removed and the others tested again.
 
-    Args:
-        t: excess / standard error; NaN is never found.
-        criteria: critical values of any set of days.
+    `t` is excess / standard error; NaN is never found.
     """
     left = np.ones(t.shape, bool)
     active = np.arange(len(t))
@@ -227,12 +200,6 @@ def locate(
 
 def describe_condition(compared: Compared, *, kind: str, resamples: int, seed: int) -> dict:
     """Estimates the excess on every day, and onset, peak and resolution with their 95 % sets.
-
-    Args:
-        compared: from `compare`.
-        kind: what a unit is, `animal` or `cage`.
-        resamples: of whole units.
-        seed: of the resamples.
 
     Returns:
         {"excess": [{"day", "value", "ci95", "band95", "n", "n_reference", "above"}], "onset",

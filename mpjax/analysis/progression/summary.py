@@ -10,11 +10,7 @@ _MANY = 0.05  # share of resamples without an onset from which on it is mentione
 
 
 def summarise(progression: dict[str, Any]) -> list[str]:
-    """Returns the answers of the part `progression`, the onset of each condition first.
-
-    Args:
-        progression: from `describe_progression`, without the summary.
-    """
+    """Returns the answers of the part `progression`, the onset of each condition first."""
     found = progression["onset"]
     if "why" in found:
         return [f"When pain begins cannot be estimated: {found['why']}."]

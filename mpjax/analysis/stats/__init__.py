@@ -1,15 +1,6 @@
 """How certain is a figure: units, intervals, tests, effect sizes, multiple testing."""
 
-from mpjax.analysis.stats.estimates import ALPHA, POWER, NotEstimableError, absent
-from mpjax.analysis.stats.units import LEVELS, Units, unit_levels, unit_of
+from mpjax.analysis.stats.estimates import ALPHA, NotEstimableError, absent
+from mpjax.analysis.stats.units import Units, unit_levels, unit_of
 
-__all__ = [
-    "ALPHA",
-    "LEVELS",
-    "POWER",
-    "NotEstimableError",
-    "Units",
-    "absent",
-    "unit_levels",
-    "unit_of",
-]
+__all__ = ["ALPHA", "NotEstimableError", "Units", "absent", "unit_levels", "unit_of"]

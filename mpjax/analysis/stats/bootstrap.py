@@ -114,12 +114,9 @@ def estimate_mean(
 def percentile_interval(
     draws: Float[np.ndarray, " resamples"], *, groups: int, unit: str
 ) -> dict[str, Any]:
-    """Returns the 95 % percentile interval, or the reason why there is none.
+    """Returns the 95 % percentile interval of a score (NaN: undefined), or why there is none.
 
-    Args:
-        draws: the score in every resample; NaN where it is undefined.
-        groups: number of groups that hold a unit.
-        unit: what a group is called, `animal` or `cage`.
+    `groups` is the number of groups that hold a unit, `unit` what they are: `animal` or `cage`.
 
     Returns:
         {"ci95": [low, high]}, with a "note" where care is needed; or {"ci95": None, "why": …}.
@@ -199,11 +196,8 @@ def simultaneous_critical(deviation: Float[np.ndarray, "draws days"], df: float)
     The 95 % quantile of the greatest studentised deviation over bootstrap resamples. With few
     animals resamples of nearly one animal give wild values, and with very few they are too alike;
     the quantile is therefore kept between the critical values of a single t test and of
-    Bonferroni's, between which the truth lies whatever the days' correlation.
-
-    Args:
-        deviation: studentised deviations of resamples from the data; NaN where undefined.
-        df: degrees of freedom of a t test of one day.
+    Bonferroni's, between which the truth lies whatever the days' correlation. `deviation` is
+    studentised, of resamples from the data, NaN where undefined; `df` is of a t test of one day.
 
     Source: Davison & Hinkley, Bootstrap Methods and their Application (1997), sections 2.4 and
         4.2.4 (studentised bootstrap, max-t).

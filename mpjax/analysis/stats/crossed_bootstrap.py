@@ -53,8 +53,7 @@ class Crossed:
     def estimate(self, values: Float[np.ndarray, "raters clips"]) -> dict[str, Any]:
         """Returns the mean of all answers (NaN: none) and its interval over animals and raters.
 
-        Returns:
-            {"value", "ci95", "n"}, n being answers, with a "note" where care is needed.
+        As {"value", "ci95", "n"}, n being answers, with a "note" where care is needed.
         """
         interval = bootstrap.percentile_interval(
             self.resample_mean(values), groups=self.weights.shape[1], unit=self.unit

@@ -1,12 +1,14 @@
 """How large an effect is: Hedges g with its interval, and what difference a test can detect."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from scipy import optimize, stats
 from scipy.special import gammaln, nctdtr
 
+from mpjax.analysis.stats.dunnett import pool
 from mpjax.analysis.stats.estimates import ALPHA, POWER, absent
 
 
@@ -16,73 +18,34 @@ def hedges_g(
     """Standardises the difference of two groups' means, one per column.
 
     The interval is the exact one of the noncentral t distribution. Over so few animals a
-    percentile bootstrap held the truth in 78 to 88 % of simulated trials only.
-
-    Args:
-        group, reference: a row per animal (or cage), a column per figure; NaN: no value.
-
-    Returns:
-        Per column {"value", "ci95"}, or why there is none.
+    percentile bootstrap held the truth in 78 to 88 % of simulated trials only. A row is an animal
+    (or cage); NaN: no value. Each column gets {"value", "ci95"}, or why there is none.
 
     Source: Hedges (1981), doi:10.3102/10769986006002107, with the exact small-sample correction.
     """
-    (mean, squares, n), (other, more, m) = map(_moments, (group, reference))
-    df = n + m - 2
-    return _standardise(
-        mean - other,
-        np.sqrt((squares + more) / np.maximum(df, 1)),
-        np.sqrt(1 / np.maximum(n, 1) + 1 / np.maximum(m, 1)),
-        df,
-        enough=np.minimum(n, m) > 1,
-        few="each side needs 2 animals (or cages) with a value",
-    )
+    few = "each side needs 2 animals (or cages) with a value"
+    return [_standardise(sides, 2, few) for sides in zip(group.T, reference.T, strict=True)]
 
 
 def standardised_mean(values: Float[np.ndarray, "n m"]) -> list[dict[str, Any]]:
     """Divides the mean of each column by its standard deviation; see `hedges_g`."""
-    mean, squares, n = _moments(values)
-    return _standardise(
-        mean,
-        np.sqrt(squares / np.maximum(n - 1, 1)),
-        1 / np.sqrt(np.maximum(n, 1)),
-        n - 1,
-        enough=n > 2,
-        few="at least 3 animals (or cages) with a value are needed",
-    )
+    few = "at least 3 animals (or cages) with a value are needed"
+    return [_standardise([column], 3, few) for column in values.T]
 
 
-def _moments(
-    values: Float[np.ndarray, "n m"],
-) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"], Float[np.ndarray, " m"]]:
-    """Returns each column's mean, sum of squares about it, and number of values."""
-    valid = np.isfinite(values)
-    n = valid.sum(0).astype(float)
-    mean = np.where(valid, values, 0).sum(0) / np.maximum(n, 1)
-    return mean, np.square(np.where(valid, values - mean, 0)).sum(0), n
-
-
-def _standardise(
-    mean: Float[np.ndarray, " m"],
-    sd: Float[np.ndarray, " m"],
-    scale: Float[np.ndarray, " m"],
-    df: Float[np.ndarray, " m"],
-    *,
-    enough: Bool[np.ndarray, " m"],
-    few: str,
-) -> list[dict[str, Any]]:
-    varies = sd > 1e-9 * np.maximum(np.abs(mean), 1e-9)
-    found = []
-    for each in range(len(mean)):
-        if not enough[each] or not varies[each]:
-            why = few if not enough[each] else "all change alike, so there is no variance"
-            found.append(absent(why))
-            continue
-        t, half = float(mean[each] / (sd[each] * scale[each])), df[each] / 2
-        correction = np.exp(gammaln(half) - gammaln(half - 0.5)) / np.sqrt(half)
-        ends = (_noncentrality(t, df[each], quantile) for quantile in (0.975, 0.025))
-        interval = [float(end * scale[each]) for end in ends]
-        found.append({"value": float(t * scale[each] * correction), "ci95": interval})
-    return found
+def _standardise(sides: Sequence[Float[np.ndarray, "_"]], least: int, few: str) -> dict[str, Any]:
+    """Standardises the mean of one side, or the difference of two sides' means."""
+    sides = [values[np.isfinite(values)] for values in sides]
+    if min(map(len, sides)) < least:
+        return absent(few)
+    mean, spread = sides[0].mean() - sum(other.mean() for other in sides[1:]), pool(sides)
+    if spread.sd <= 1e-9 * max(abs(mean), 1e-9):
+        return absent("all change alike, so there is no variance")
+    scale = np.sqrt(sum(1 / len(values) for values in sides))
+    t, half = float(mean / (spread.sd * scale)), spread.df / 2
+    correction = np.exp(gammaln(half) - gammaln(half - 0.5)) / np.sqrt(half)
+    ends = (_noncentrality(t, spread.df, quantile) for quantile in (0.975, 0.025))
+    return {"value": float(t * scale * correction), "ci95": [float(end * scale) for end in ends]}
 
 
 def _noncentrality(t: float, df: float, quantile: float) -> float:

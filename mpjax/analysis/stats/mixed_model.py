@@ -5,6 +5,7 @@ Source: Laird & Ware (1982), doi:10.2307/2529876; statsmodels' MixedLM.
 
 import dataclasses
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -26,43 +27,34 @@ class MixedModel:
     fitted: Any  # statsmodels' results
     rows: pd.DataFrame
     groups: str  # the outer random effect, `cage` or `animal`
+    values: Float[np.ndarray, " terms"]  # the fixed effects
+    covariance: Float[np.ndarray, "terms terms"]  # of the fixed effects
 
-    @property
-    def names(self) -> list[str]:
-        """The fixed terms, as patsy names them."""
-        return list(self.fitted.fe_params.index)
+    def describe(
+        self, formula: str, term: Callable[[str], str], df: Callable[[str], int]
+    ) -> dict[str, Any]:
+        """Describes the fit: {"formula", "n", "sd", "terms"}, a t test of each fixed effect.
 
-    @property
-    def values(self) -> Float[np.ndarray, " terms"]:
-        """The fixed effects."""
-        return np.asarray(self.fitted.fe_params)
-
-    @property
-    def covariance(self) -> Float[np.ndarray, "terms terms"]:
-        """Of the fixed effects."""
-        count = len(self.fitted.fe_params)
-        return np.asarray(self.fitted.cov_params())[:count, :count]
-
-    def test_term(self, name: str, index: int, df: int) -> dict[str, Any]:
-        """Returns {"term", "value", "se", "ci95", "p", "df"} of a fixed effect by its t test."""
-        se = float(np.sqrt(self.covariance[index, index]))
-        test = t_test(float(self.values[index]), se, df)
-        return {"term": name, "se": se, "df": int(df)} | test
-
-    def describe(self) -> dict[str, Any]:
-        """Returns the rows behind the fit and the spread that it found: {"n", "sd"}."""
+        Args:
+            formula: of the fixed part.
+            term, df: a fixed effect's name, and its degrees of freedom, by patsy's name.
+        """
         caged = self.groups == "cage"
         spread = {"residual": float(np.sqrt(self.fitted.scale))}
         spread[self.groups] = float(np.sqrt(np.asarray(self.fitted.cov_re)[0, 0]))
         if caged:
             spread["animal"] = float(np.sqrt(self.fitted.vcomp[0]))
         n = {"animals": self.rows["animal"].nunique(), "sessions": len(self.rows)}
-        return {"n": n | {"cages": self.rows["cage"].nunique() if caged else 0}, "sd": spread}
-
-    @property
-    def random(self) -> str:
-        """The random part of the formula."""
-        return " + (1|cage/animal)" if self.groups == "cage" else " + (1|animal)"
+        ses = np.sqrt(np.diag(self.covariance)).tolist()
+        return {
+            "formula": formula + (" + (1|cage/animal)" if caged else " + (1|animal)"),
+            "n": n | {"cages": self.rows["cage"].nunique() if caged else 0},
+            "sd": spread,
+            "terms": [
+                {"term": term(name), "se": se, "df": int(df(name))} | t_test(value, se, df(name))
+                for (name, value), se in zip(self.fitted.fe_params.items(), ses, strict=True)
+            ],
+        }
 
 
 def outer_group(rows: pd.DataFrame) -> str:
@@ -74,9 +66,8 @@ def outer_group(rows: pd.DataFrame) -> str:
 def fit(formula: str, rows: pd.DataFrame) -> MixedModel:
     """Fits a formula by REML, animals being random intercepts.
 
-    Args:
-        formula: of the fixed part, in patsy's notation.
-        rows: with `animal`, `cage` ("": not known) and the columns of the formula.
+    `formula` is the fixed part, in patsy's notation; `rows` has its columns, `animal` and `cage`
+    ("": not known).
 
     Raises:
         NotEstimableError: the rows do not determine the model, or the fit fails.
@@ -103,4 +94,5 @@ def fit(formula: str, rows: pd.DataFrame) -> MixedModel:
         )
     if not fitted.converged or not np.isfinite(fitted.bse_fe).all():
         raise NotEstimableError("the mixed model's fit did not converge")
-    return MixedModel(fitted, rows, groups)
+    covariance = np.asarray(fitted.cov_params())[:terms, :terms]
+    return MixedModel(fitted, rows, groups, np.asarray(fitted.fe_params), covariance)

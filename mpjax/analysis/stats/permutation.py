@@ -136,13 +136,11 @@ def exchange_conditions(
 def exchange_labels(
     rows: pd.DataFrame, label: Int[np.ndarray, " n"], block: pd.Series, *, group: str
 ) -> tuple[Int[np.ndarray, " n"], Scheme]:
-    """Exchanges labels between animals (cages) with one each, else within animals.
+    """Exchanges labels 0.. between animals (cages) with one each, else within animals.
 
     Args:
-        rows: with `animal` and `cage`.
-        label: of each row, 0..
+        rows: with `animal` and `cage`, which `group` is one of.
         block: what has one label: the recording (or session) of each row.
-        group: `animal` or `cage`.
 
     Returns:
         The code of each row's block, and the scheme.
@@ -184,7 +182,6 @@ def draw_labels(
         label: class of each recording, 0..
         group: `animal` or `cage`, the group of cross-validation.
         by_condition: whether condition and day make the class.
-        count, seed: of the draws.
 
     Returns:
         The labels, and what was exchanged: `animal`, `cage` or `recording`.
@@ -273,13 +270,8 @@ def judge_trend(
 ) -> Tested:
     """Tests whether figures rise or fall with time, by exchanging the days of each animal.
 
-    The statistic is the mean of the animals' slopes.
-
-    Args:
-        values: a row per animal and day.
-        time: e.g. the rank of the day.
-        place: the animal of each row, 0..
-        permutations, seed: of the draws.
+    The statistic is the mean of the animals' slopes. A row is an animal (`place`, 0..) and day;
+    `time` is e.g. the rank of the day.
     """
     spread = np.bincount(place, centre(time[:, None], place)[:, 0] ** 2)
     weighted = np.nan_to_num(centre(values, place)) / spread[place][:, None]

@@ -35,30 +35,22 @@ def unit_levels(
     """Pools clips into recordings and recordings into animal x day.
 
     A recording's p is the mean over its clips; an animal's p on a day is the mean over its
-    recordings of that day, however many clips each has.
-
-    Args:
-        rows: metadata of the clips that `label` (true class) and `p` belong to.
-        group: the column of `rows` that is resampled.
-
-    Returns:
-        The units per level, or why there are none.
+    recordings of that day, however many clips each has. `rows` is the clips' metadata, and `group`
+    its column that is resampled. A level without units has the reason in their place.
     """
     if rows.empty:
         return dict.fromkeys(LEVELS, "no held-out clip of a trained class")
     clips = Units(label, p, rows.groupby(group).ngroup().to_numpy(), np.arange(len(rows)))
-    levels: dict[str, Units | str] = {"clip": clips}
     recording = rows.groupby("video").ngroup().to_numpy()
     animal_day = rows.groupby(["animal", "day"]).ngroup().to_numpy()
     recordings = _pool(clips, recording)
     animal_days = _pool(recordings, animal_day[recordings.row])
-    for level, codes, units in (
-        ("recording", recording, recordings),
-        ("animal_day", animal_day, animal_days),
+    levels: dict[str, Units | str] = {"clip": clips}
+    for level, codes, units in zip(
+        ("recording", "animal_day"), (recording, animal_day), (recordings, animal_days), strict=True
     ):
-        mixed = len(np.unique(codes[units.label[codes] != label]))
         levels[level] = units
-        if mixed:
+        if mixed := len(np.unique(codes[units.label[codes] != label])):
             levels[level] = (
                 f"{mixed} of {len(units.label)} {LEVELS[level]} units hold clips of several "
                 "classes, so they have no true class of their own"

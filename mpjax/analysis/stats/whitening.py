@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float, Int, Shaped
 from scipy import linalg
 
@@ -30,13 +31,10 @@ class Space:
     def project(
         self, embedding: Shaped[np.ndarray, "n d"]
     ) -> tuple[Float[np.ndarray, "n q"], Float[np.ndarray, " n"]]:
-        """Maps windows: their coordinates, and how far off the plane of the components they lie.
+        """Returns the coordinates of windows, and the norm of what the components leave of each.
 
         A window's values are the same to the last bit whatever windows come with it: blocks have
         one size (the last is padded), for the order of a matrix product's sums depends on it.
-
-        Returns:
-            float32 coordinates, and the norm of what the components leave of a window.
         """
         points = np.empty((len(embedding), self.components.shape[1]), np.float32)
         residual = np.empty(len(embedding), np.float32)
@@ -148,11 +146,7 @@ def even_sample(
     if len(codes) <= most:
         return np.arange(len(codes))
     order = generator.permutation(len(codes))
-    own = codes[order]
-    slots = np.argsort(own, kind="stable")
-    sizes = np.unique(own, return_counts=True)[1]
-    rank = np.empty(len(own), int)  # of a window among those of its code
-    rank[slots] = np.arange(len(own)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    rank = pd.Series(order).groupby(codes[order]).cumcount()  # of a window among those of its code
     return np.sort(order[np.argsort(rank, kind="stable")[:most]])
 
 

@@ -117,13 +117,18 @@ def test_times_kept_for_single_animals_are_no_times_of_the_design():
     assert {row["kind"] for row in found["contrasts"]["neuropathic"]} == {"dose"}
 
 
-def test_animals_that_no_test_counts_are_listed(tmp_path):
+@pytest.mark.parametrize(
+    ("lacks", "why"), [("before", "no session before"), ("dose", "neither a drug nor vehicle")]
+)
+def test_animals_that_no_test_counts_are_listed(tmp_path, lacks, why):
     table, meta = make_study()
-    lost = table.loc[(table["split"] == "drug") & (table["drug"] != ""), "animal"].iloc[0]
-    found = analyse(read(tmp_path, table[(table["animal"] != lost) | (table["drug"] != "")], meta))
+    given = table["drug"] != ""
+    lost = table.loc[(table["split"] == "drug") & given, "animal"].iloc[0]
+    kept = table[(table["animal"] != lost) | (given if lacks == "before" else ~given)]
+    found = analyse(read(tmp_path, kept, meta))
     (row,) = found["left_out"]
     assert row["animal"] == lost
-    assert "no session before" in row["why"]
+    assert why in row["why"]
 
 
 def test_reversal_is_the_share_of_the_injury_that_vehicle_does_not_take_away():
