@@ -12,13 +12,12 @@ classifier under cross-validation that leaves out one animal (cage) at a time, b
 """
 
 import base64
-import dataclasses
 from typing import Any
 
 import cv2
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from mpjax.analysis.confounds import classifier, design, features, summary
 from mpjax.analysis.confounds.feature_tests import Settings, adjust, run_task
@@ -40,9 +39,9 @@ def audit_confounds(
     """Tests whether the class can be predicted from anything other than behaviour.
 
     Args:
-        recordings: a row per recording, from `mpjax.data.scene.measure.read_or_measure`.
-        taxonomy: of its column `label`; recordings of no class or of the split `drug` are left out.
-        settings: group, resamples, permutations.
+        recordings: a row per recording, from `mpjax.data.scene.measure.read_or_measure`; those of
+            no class or of the split `drug` are left out.
+        taxonomy: of the column `label`.
 
     Returns:
         For metrics.json: {"status": red | amber | green, "sentences", "n": {"recordings",
@@ -55,23 +54,23 @@ def audit_confounds(
         classes; `best` is the class, if any, that stands out more clearly against all others.
     """
     used = recordings[(recordings["split"] != "drug") & (recordings["label"] >= 0)]
-    written = used["date"].astype(str)
-    created = used["created"].astype(str).str[:10]
-    used = used.assign(date=written.where(written != "", created)).reset_index(drop=True)
+    used = used.astype({"date": str, "created": str}).reset_index(drop=True)
+    used["date"] = used["date"].where(used["date"] != "", used["created"].str[:10])
     counts = {"recordings": len(used), "animals": int(used["animal"].nunique())}
     result: dict[str, Any] = {"n": counts, "group": settings.group}
     if used.empty:
         sentence = "Not audited: no recording of a trained class."
         return result | {"status": "amber", "sentences": [sentence], "families": {}}
-    tasks, whys = design.plan_tasks(used, taxonomy, settings.group)
-    families = _families(used, settings.group)
-    tested = {family.name: _test_family(family, used, tasks, whys, settings) for family in families}
+    tasks = design.plan_tasks(used, taxonomy, settings.group)
+    families = {family.name: family for family in features.families(used, settings.group)}
+    tested = {name: _test_family(each, used, tasks, settings) for name, each in families.items()}
     adjust(tested)
     cases = design.find_inseparable(used, taxonomy)
     for case in cases:
-        case["recognised"] = _recognise(families, used[case["column"]] == case["value"])
-    for family in families:
-        _judge(tested[family.name], family, used, tasks, cases)
+        is_value = (used[case["column"]] == case["value"]).to_numpy(int)
+        case["recognised"] = _recognise(families["background"], is_value)
+    for name, family in families.items():
+        _judge(tested[name], family, used, tasks, cases)
     result |= {
         "families": tested,
         "by_construction": cases,
@@ -91,43 +90,16 @@ def audit_confounds(
     return result | {"sentences": summary.summarise(result)}
 
 
-def _families(recordings: pd.DataFrame, group: str) -> list[Family]:
-    moments = pd.to_datetime(recordings["date"], errors="coerce", format="%Y-%m-%d")
-    days = (moments - moments.min()).dt.days.astype(float)
-    camera, sex, cage = (features.category(recordings, c) for c in ("camera", "sex", "cage"))
-    why = cage.why
-    if group == "cage":
-        why = why or "the split keeps cages together, so knowing a cage does not help"
-    elif recordings.groupby("cage")["animal"].nunique().max() < 2:
-        why = why or "each cage holds one animal, which is kept on one side of the split"
-    cage = dataclasses.replace(cage, why=why)
-    return [*features.families(recordings), features.dates(days), camera, sex, cage]
-
-
 def _test_family(
-    family: Family,
-    recordings: pd.DataFrame,
-    tasks: dict[str, design.Task],
-    whys: dict[str, str],
-    settings: Settings,
+    family: Family, recordings: pd.DataFrame, tasks: dict[str, design.Task], settings: Settings
 ) -> dict[str, Any]:
     """Returns a family's entry without its status."""
     entry: dict[str, Any] = {"title": family.title, "kind": family.kind, "tasks": {}}
     if family.why:
         return entry | {"why": family.why}
-    wanted = ["fine", "coarse"]
-    if family.kind == RECORD:
-        wanted = ["coarse"] if "coarse" in (*tasks, *whys) else ["fine"]
-    for name in wanted:
-        if name in whys:
-            entry["tasks"][name] = absent(whys[name])
-        elif name in tasks:
-            named = family.kind == RECORD and family.name != "date"
-            if named and design.is_balanced(recordings, family.name, tasks[name]):
-                why = f"every class has the same share of each {family.name}"
-                entry["tasks"][name] = absent(why) | {"uninformative": True}
-            else:
-                entry["tasks"][name] = run_task(family, recordings, tasks[name], settings)
+    # What is known about a recording is tested on the groups, where there are any.
+    wanted = list(tasks)[-1:] if family.kind == RECORD else tasks
+    entry["tasks"] = {name: run_task(family, recordings, tasks[name], settings) for name in wanted}
     return entry
 
 
@@ -167,12 +139,9 @@ def _judge(
 
 
 def is_relevant(task: dict[str, Any]) -> bool:
-    """Says whether a result above chance is more than a trace.
+    """Says whether a task's result above chance is more than a trace.
 
     In a thousand recordings even a shadow of the animal at the edge of its mask is above chance.
-
-    Args:
-        task: entry of a family, p at most 5 %.
     """
     low = (task.get("ci95") or [0.0])[0]
     means = task.get("means", {}).get("p_holm", 1.0)
@@ -197,51 +166,43 @@ def _why_untested(task: dict[str, Any]) -> str:
 def _strongest(family: Family, recordings: pd.DataFrame, task: design.Task) -> list[dict[str, Any]]:
     """Names the features by which one class differs most from the others, by animals' means."""
     values, animal = family.values[task.rows], recordings["animal"].to_numpy()[task.rows]
-    found = []
-    for c, name in enumerate(task.classes):
-        own, rest = (
-            _animal_means(values[mine], animal[mine]) for mine in (task.label == c, task.label != c)
-        )
-        with np.errstate(invalid="ignore", divide="ignore"):
-            means = np.nanmean(own, 0), np.nanmean(rest, 0)
-            spread = np.sqrt((np.nanvar(own, 0) + np.nanvar(rest, 0)) / 2)
-        difference = np.abs(means[0] - means[1])
-        size = difference / np.maximum(spread, 1e-3 * difference + 1e-12)
-        for i in np.flatnonzero(np.isfinite(size)).tolist():
-            found.append((float(size[i]), -c, -i, name, float(means[0][i]), float(means[1][i])))
+    sides = [
+        [_animal_means(values[mine], animal[mine]) for mine in (task.label == c, task.label != c)]
+        for c in range(len(task.classes))
+    ]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.array([[np.nanmean(side, 0) for side in both] for both in sides])
+        variance = np.array([[np.nanvar(side, 0) for side in both] for both in sides])
+    difference = np.abs(mean[:, 0] - mean[:, 1])
+    size = difference / np.maximum(np.sqrt(variance.mean(1)), 1e-3 * difference + 1e-12)
     strongest: dict[str, dict[str, Any]] = {}
-    for size_of, _, place, name, own_mean, rest_mean in sorted(found, reverse=True):
-        feature = family.features[-place]
-        if len(strongest) < _STRONGEST and feature.what not in strongest:
-            strongest[feature.what] = summary.describe_feature(
-                feature, name, own_mean, rest_mean, size_of
-            )
+    for place in np.argsort(-size, axis=None, kind="stable"):
+        c, i = np.unravel_index(place, size.shape)
+        feature = family.features[i]
+        if len(strongest) < _STRONGEST and np.isfinite(size[c, i]):
+            own, rest, sd = map(float, (*mean[c, :, i], size[c, i]))
+            described = summary.describe_feature(feature, task.classes[c], own, rest, sd)
+            strongest.setdefault(feature.what, described)
     return list(strongest.values())
 
 
-def _animal_means(
-    values: Float[np.ndarray, "n d"], animal: np.ndarray
-) -> Float[np.ndarray, "animals d"]:
+def _animal_means(values: Float[np.ndarray, "n d"], animal: np.ndarray) -> np.ndarray:
+    """Returns a row per animal."""
     return pd.DataFrame(values).groupby(animal).mean().to_numpy()
 
 
-def _recognise(families: list[Family], is_value: pd.Series) -> dict[str, Any]:
+def _recognise(background: Family, label: Int[np.ndarray, " n"]) -> dict[str, Any]:
     """Returns how well the background recognises one cage, camera or date, by recordings.
 
     Single recordings are left out, as the cage itself cannot be.
     """
-    family = next(each for each in families if each.name == "background")
-    components = classifier.whiten(family.values, groups=len(is_value))
-    label = is_value.to_numpy(int)
+    components = classifier.whiten(background.values, groups=len(label))
     if not components.shape[1] or min(label.sum(), (1 - label).sum()) < 2:
         return absent("too few recordings, or all look alike")
-    named = classifier.predict(components, label[None], np.arange(len(label)), classes=2)
-    return {
-        "value": float(classifier.mean_recall(label[None], named, classes=2)[0]),
-        "chance": 0.5,
-        "n": len(label),
-        "by": "background, leaving out single recordings",
-    }
+    single = np.arange(len(label))
+    [value] = classifier.balanced_accuracy(components, label[None], single, classes=2).tolist()
+    by = "background, leaving out single recordings"
+    return {"value": value, "chance": 0.5, "n": len(label), "by": by}
 
 
 def _mean_backgrounds(recordings: pd.DataFrame, taxonomy: Taxonomy) -> list[dict[str, Any]]:

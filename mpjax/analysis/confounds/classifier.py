@@ -24,14 +24,9 @@ _CELLS = 4_000_000  # numbers held at once
 def whiten(features: Float[np.ndarray, "n d"], *, groups: int) -> Float[np.ndarray, "n k"]:
     """Standardises features and returns their first principal components, each of variance 1.
 
-    Args:
-        features: of all recordings; NaN is replaced by the mean of the others. Features that are
-            constant or entirely unknown are dropped.
-        groups: animals or cages; a component is kept for every two of them, two at least and
-            `_MOST` at most.
-
-    Returns:
-        The components; none (k = 0) where nothing varies.
+    NaN is replaced by the mean of the others; features that are constant or entirely unknown are
+    dropped. A component is kept for every two groups (animals or cages), two at least and `_MOST`
+    at most; none (k = 0) where nothing varies.
     """
     known = np.isfinite(features).any(axis=0)
     values = features[:, known].astype(float)
@@ -54,13 +49,9 @@ def predict(
     *,
     classes: int,
 ) -> Int[np.ndarray, "count n"]:
-    """Predicts each recording's class from the recordings of all other groups.
+    """Predicts each recording's class from the recordings of all other groups (animals, cages).
 
-    Args:
-        components: whitened features.
-        labels: any number of labellings; the classifier is trained on each separately.
-        group: the animal or cage of each recording, 0..groups-1.
-        classes: their number.
+    The classifier is trained on each of the labellings separately.
     """
     named = np.empty(labels.shape, int)
     step = max(1, _CELLS // max(1, components.size * classes))
@@ -80,10 +71,15 @@ def predict(
     return named
 
 
-def mean_recall(
-    labels: Int[np.ndarray, "count n"], named: Int[np.ndarray, "count n"], *, classes: int
+def balanced_accuracy(
+    components: Float[np.ndarray, "n k"],
+    labels: Int[np.ndarray, "count n"],
+    group: Int[np.ndarray, " n"],
+    *,
+    classes: int,
 ) -> Float[np.ndarray, " count"]:
-    """Returns the balanced accuracy of each labelling: the mean recall over its classes."""
+    """Returns the mean recall over the classes of each labelling; arguments as of `predict`."""
+    named = predict(components, labels, group, classes=classes)
     with np.errstate(invalid="ignore"):  # a class that does not occur has no recall
         recall = [
             ((labels == each) & (named == each)).sum(1) / (labels == each).sum(1)

@@ -11,13 +11,8 @@ from scipy import stats
 
 from mpjax.analysis.confounds import classifier
 from mpjax.analysis.confounds.design import Task
-from mpjax.analysis.confounds.features import BEHAVIOUR, SCENE, Family
-from mpjax.analysis.stats.bootstrap import (
-    count_by_group,
-    draw_weights,
-    percentile_interval,
-    resample_scores,
-)
+from mpjax.analysis.confounds.features import BEHAVIOUR, RECORD, SCENE, Family
+from mpjax.analysis.stats import bootstrap
 from mpjax.analysis.stats.estimates import ALPHA, POWER, NotEstimableError, absent
 from mpjax.analysis.stats.multiple_testing import holm
 from mpjax.analysis.stats.permutation import draw_labels
@@ -28,16 +23,9 @@ _LEAST_DF = 4  # groups beyond one per class, for their spread to be known
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Settings of the audit's resampling.
+    """Settings of the audit's resampling."""
 
-    Attributes:
-        group: `animal` or `cage`: what is left out, resampled and permuted as a whole.
-        bootstrap: resamples.
-        permutations: of the classes.
-        seed: of both.
-    """
-
-    group: str
+    group: str  # `animal` or `cage`: what is left out, resampled and permuted as a whole
     bootstrap: int = 2000
     permutations: int = 2000
     seed: int = 0
@@ -45,41 +33,29 @@ class Settings:
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """Features of a task's recordings, ready for the classifier.
-
-    Attributes:
-        features: minus the mean of the day where the task compares within days.
-        components: the same, whitened.
-        group: animal or cage of each recording, 0..groups-1.
-    """
+    """Features of a task's recordings, ready for the classifier."""
 
     task: Task
-    features: Float[np.ndarray, "m d"]
-    components: Float[np.ndarray, "m k"]
-    group: Int[np.ndarray, " m"]
+    features: Float[np.ndarray, "m d"]  # minus the mean of the day if the task is within days
+    components: Float[np.ndarray, "m k"]  # the same, whitened
+    group: Int[np.ndarray, " m"]  # animal or cage of each recording, 0..groups-1
 
     def score(self, settings: Settings) -> tuple[float, Float[np.ndarray, " resamples"]]:
         """Returns the cross-validated balanced accuracy, and that of every bootstrap resample."""
         label, classes = self.task.label, len(self.task.classes)
         named = classifier.predict(self.components, label[None], self.group, classes=classes)
-        counts = count_by_group(label, named[0], self.group, classes=classes)
-        groups = int(self.group.max()) + 1
-        weights = draw_weights(groups, resamples=settings.bootstrap, seed=settings.seed)
-        draws = resample_scores(counts, weights).mean_class_accuracy
-        return float(classifier.mean_recall(label[None], named, classes=classes)[0]), draws
+        counts = bootstrap.count_by_group(label, named[0], self.group, classes=classes)
+        groups = counts.total.shape[0]
+        weights = bootstrap.draw_weights(groups, resamples=settings.bootstrap, seed=settings.seed)
+        weights = np.concatenate([np.ones((1, groups), int), weights])  # first the data themselves
+        accuracy = bootstrap.resample_scores(counts, weights).mean_class_accuracy
+        return float(accuracy[0]), accuracy[1:]
 
 
 def prepare(
     values: Float[np.ndarray, "n d"], recordings: pd.DataFrame, task: Task, *, group: str
 ) -> Trial | None:
-    """Prepares a task's features; None where they do not vary.
-
-    Args:
-        values: features of all recordings.
-        recordings: all, with the columns `day`, `animal` and `cage`.
-        task: says which recordings are used.
-        group: `animal` or `cage`.
-    """
+    """Prepares a task's features, from those of all recordings; None where they do not vary."""
     frame = pd.DataFrame(values[task.rows])
     if task.within_day:
         frame -= frame.groupby(recordings["day"].to_numpy()[task.rows]).transform("mean")
@@ -92,7 +68,7 @@ def prepare(
 def run_task(
     family: Family, recordings: pd.DataFrame, task: Task, settings: Settings
 ) -> dict[str, Any]:
-    """Cross-validates and permutes one family on one task.
+    """Cross-validates and permutes one family on one task, or says why not.
 
     All classes together and each class against the others are tested, as a scene may mark a single
     class. Each accuracy is put in standard deviations of its own null; the largest of them is
@@ -100,15 +76,22 @@ def run_task(
 
     Source: Westfall & Young, Resampling-Based Multiple Testing (1993), ch. 2 (max-T).
     """
+    if task.why:
+        return absent(task.why)
+    rows = recordings[task.rows].reset_index(drop=True)
+    if family.kind == RECORD and family.name != "date":
+        shares = pd.crosstab(task.label, rows[family.name], normalize="index").to_numpy()
+        if np.allclose(shares, shares[0], atol=1e-9):
+            why = f"every class has the same share of each {family.name}"
+            return absent(why) | {"uninformative": True}
     trial = prepare(family.values, recordings, task, group=settings.group)
     if trial is None:
         return absent("all recordings are alike in this") | {"uninformative": True}
-    rows = recordings[task.rows].reset_index(drop=True)
     value, draws = trial.score(settings)
-    groups = int(trial.group.max()) + 1
+    groups = rows[settings.group].nunique()
     entry: dict[str, Any] = {
         "value": value,
-        **percentile_interval(draws, groups=groups, unit=settings.group),
+        **bootstrap.percentile_interval(draws, groups=groups, unit=settings.group),
         "n": len(rows),
         "chance": 1 / len(task.classes),
         "classes": list(task.classes),
@@ -136,12 +119,10 @@ def _permute(
     classes: Sequence[str],
 ) -> dict[str, Any]:
     """Returns p, the null of the accuracy and the best class; `labels[0]` are the true ones."""
-    named = classifier.predict(components, labels, group, classes=len(classes))
-    scores = [classifier.mean_recall(labels, named, classes=len(classes))]
+    scores = [classifier.balanced_accuracy(components, labels, group, classes=len(classes))]
     for each in range(len(classes)) if len(classes) > 2 else ():
         alone = (labels == each).astype(int)
-        named = classifier.predict(components, alone, group, classes=2)
-        scores.append(classifier.mean_recall(alone, named, classes=2))
+        scores.append(classifier.balanced_accuracy(components, alone, group, classes=2))
     score = np.stack(scores, 1)
     mean, sd = score[1:].mean(0), np.maximum(score[1:].std(0), 1e-9)
     standard = (score - mean) / sd
@@ -156,9 +137,8 @@ def _permute(
         "_null": (largest[1:], float(mean[0]), float(sd[0]), (1 + renamed) / len(score)),
     }
     if best := int(standard[0].argmax()):
-        found["best"] = {
-            "class": classes[best - 1], "value": float(score[0, best]), "chance": 0.5
-        }  # fmt: skip
+        value = float(score[0, best])
+        found["best"] = {"class": classes[best - 1], "value": value, "chance": 0.5}
     return found
 
 
@@ -169,12 +149,7 @@ def compare_means(
 
     Few groups can be permuted in few ways only, so that a scene which marks a single class cannot
     reach a small p (3 cages in each of 3 classes: 0.036). This test can; it assumes that the
-    groups' means are normal.
-
-    Args:
-        features: of the recordings; NaN is replaced by the mean of the others.
-        label: class of each.
-        group: animal or cage of each, 0..groups-1.
+    groups' means are normal. NaN is replaced by the mean of the others.
 
     Returns:
         The least p of the features' analyses of variance, Bonferroni-adjusted for their number;
@@ -219,13 +194,8 @@ def _detectable(
     """Returns the least balanced accuracy of all classes found with a power of 80 %.
 
     It exceeds what chance reaches once in 20 times over all tests, by a margin for the variation
-    of an accuracy, which is taken to be as large as under chance.
-
-    Args:
-        largest: the test's statistic in each permutation.
-        mean, sd: of the accuracy in them.
-        floor: the least p that is possible.
-        tests: that share the error rate.
+    of an accuracy, which is taken to be as large as under chance. `largest` is the test's statistic
+    in each permutation, mean and sd are of the accuracy in them; `floor` is the least possible p.
     """
     if floor > ALPHA / tests:
         return absent(f"even a perfect accuracy would have p = {floor:.3f} before adjustment")

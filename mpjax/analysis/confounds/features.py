@@ -1,7 +1,7 @@
 """The families of features that the audit tests one by one, with words for each feature."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -18,19 +18,14 @@ _COLUMNS = ("far left", "left", "centre", "centre", "centre", "centre", "right",
 class Feature:
     """A number per recording, with words for recordings in which it is larger or smaller.
 
-    Attributes:
-        more, less: what such recordings do, e.g. `are brighter`.
-        what: the quantity with its unit.
-        digits: decimals shown; None: a share of recordings, shown in per cent.
-        tolerance: what masking out the animal may leave behind. Smaller differences between
-            animals are ignored.
-        relative: the same as a share of the feature's mean, added to `tolerance`.
+    Differences between animals below `tolerance` (and `relative`, a share of the feature's mean)
+    are ignored: masking out the animal may leave so much behind.
     """
 
-    more: str
+    more: str  # what such recordings do, e.g. `are brighter`
     less: str
-    what: str
-    digits: int | None = 0
+    what: str  # the quantity with its unit
+    digits: int | None = 0  # decimals shown; None: a share of recordings, shown in per cent
     tolerance: float = 0.0
     relative: float = 0.0
 
@@ -39,75 +34,47 @@ class Feature:
 class Family:
     """Features that are tested together.
 
-    Attributes:
-        name: key in metrics.json.
-        title: for the reader.
-        kind: `scene`, what the camera sees of the place; `record`, what is known about the
-            recording; `behaviour`, what depends on the animal itself and may well reflect pain.
-        values: NaN where unknown.
-        features: of each column.
-        why: the family is not tested; empty where it is.
+    The kind is `scene`, what the camera sees of the place; `record`, what is known about the
+    recording; or `behaviour`, what depends on the animal itself and may well reflect pain.
     """
 
-    name: str
+    name: str  # key in metrics.json
     title: str
     kind: str
-    values: Float[np.ndarray, "n d"]
-    features: Sequence[Feature]
-    why: str = ""
+    values: Float[np.ndarray, "n d"]  # NaN where unknown
+    features: Sequence[Feature]  # of each column
+    why: str = ""  # the family is not tested
 
 
-_RELATIVE = "as a share of its mean brightness"
+_SHARE = "of the background, as a share of its mean brightness"
 _BACKGROUND = {
-    "gradient_x": Feature(
-        "are lit more from the right",
-        "are lit more from the left",
-        f"change of the background from the left edge to the right, {_RELATIVE}",
+    f"gradient_{axis}": Feature(
+        f"are lit more from the {end}",
+        f"are lit more from the {start}",
+        f"change from {start} to {end} {_SHARE}",
         digits=2,
         tolerance=0.02,
-    ),
-    "gradient_y": Feature(
-        "are lit more from below",
-        "are lit more from above",
-        f"change of the background from top to bottom, {_RELATIVE}",
-        digits=2,
-        tolerance=0.02,
-    ),
+    )
+    for axis, start, end in (("x", "left", "right"), ("y", "top", "bottom"))
+} | {
     "texture": Feature(
-        "show a rougher floor",
-        "show a smoother floor",
-        f"fine structure of the background, {_RELATIVE}",
-        digits=3,
-        relative=0.05,
+        "show a rougher floor", "show a smoother floor", f"fine structure {_SHARE}", 3, 0, 0.05
     ),
     "edges": Feature(
-        "show more edges",
-        "show fewer edges",
-        f"mean gradient of the background per pixel, {_RELATIVE}",
-        digits=3,
-        relative=0.05,
+        "show more edges", "show fewer edges", f"mean gradient per pixel {_SHARE}", 3, 0, 0.05
     ),
 }
 _IMAGE = {
     "brightness": Feature("are brighter", "are darker", "mean background, grey levels", 0, 1.0),
-    "spread": Feature(
-        "are less evenly lit",
-        "are more evenly lit",
-        f"SD of the background, {_RELATIVE}",
-        2,
-        0,
-        0.03,
-    ),
+    "spread": Feature("are less evenly lit", "are more evenly lit", f"SD {_SHARE}", 2, 0, 0.03),
     "contrast": Feature(
         "have more contrast",
         "have less contrast",
-        f"95th minus 5th percentile of the background, {_RELATIVE}",
+        f"95th minus 5th percentile {_SHARE}",
         digits=2,
         relative=0.03,
     ),
-    "sharpness": Feature(
-        "are sharper", "are blurrier", f"mean Laplacian of the background, {_RELATIVE}", 3, 0, 0.05
-    ),
+    "sharpness": Feature("are sharper", "are blurrier", f"mean Laplacian {_SHARE}", 3, 0, 0.05),
     "redness": Feature("are redder", "are less red", "red minus green, grey levels", 1, 0.5),
     "blueness": Feature("are bluer", "are less blue", "blue minus green, grey levels", 1, 0.5),
 }
@@ -154,91 +121,85 @@ _MOUSE = {
 _NO_FACTS = "the dataset was built without videos.parquet; build it again to include this"
 
 
-def families(recordings: pd.DataFrame) -> list[Family]:
-    """Returns the families of scene, file and behaviour.
+def families(recordings: pd.DataFrame, group: str) -> list[Family]:
+    """Returns every family of features of the recordings, from `mpjax.data.scene.measure`.
 
-    Args:
-        recordings: a row per recording, from `mpjax.data.scene.measure.read_or_measure`.
+    `group` is what the split keeps on one side, `animal` or `cage`.
     """
-    replaced = np.stack([np.asarray(shares, float) for shares in recordings["ghost_grid"]])
-    grid = np.stack([np.asarray(cells, float) for cells in recordings["grid"]])
-    grid = np.stack([_regress_out(grid[:, i], replaced[:, [i]]) for i in range(grid.shape[1])], 1)
-    cells = [_cell(i, round(grid.shape[1] ** 0.5)) for i in range(grid.shape[1])]
-    cleaned = _clean_texture(recordings, replaced)
     animal = recordings["animal"]
-    columns = [*cells, *_BACKGROUND.values()]
-    background = np.concatenate([grid, _numbers(cleaned, _BACKGROUND)], 1)
+    replaced, grid = (np.stack(recordings[c]).astype(float) for c in ("ghost_grid", "grid"))
+    grid = np.stack([_regress_out(grid[:, i], replaced[:, [i]]) for i in range(grid.shape[1])], 1)
+    # Where an animal sat still, the background is the mean over many recordings and thus smoother
+    # than the recording's own. Without this step, where animals sit would appear as texture.
+    left, size, _ = np.linalg.svd(replaced - replaced.mean(0), full_matrices=False)
+    main = left[:, : min(_PATTERNS, int((size > 1e-6).sum()))]
+    smoothed = ("texture", "edges", "sharpness")
+    cleaned = recordings.assign(
+        **{name: _regress_out(recordings[name].to_numpy(float), main) for name in smoothed}
+    )
+    background = np.concatenate([grid, cleaned[list(_BACKGROUND)].to_numpy(float)], 1)
+    columns = [*_cells(round(grid.shape[1] ** 0.5)), *_BACKGROUND.values()]
     image = list(_IMAGE.values())
+    picture = _add_tolerance(cleaned[list(_IMAGE)].to_numpy(float), image, animal)
+    levels = [_indicators(recordings[c].astype(str), name) for c, name in _CATEGORIES.items()]
+    file = np.concatenate(
+        [recordings[list(_FILE)].to_numpy(float), *(values for values, _ in levels)], 1
+    )
+    named = [*_FILE.values(), *(feature for _, own in levels for feature in own)]
+    why = "" if recordings["fps"].notna().any() else _NO_FACTS
+    coding, mouse = (recordings[list(of)].to_numpy(float) for of in (_CODING, _MOUSE))
     return [
         Family("background", "Background, the animal masked out", SCENE,
                _add_tolerance(background, columns, animal), columns),
-        Family("picture", "Brightness, contrast, sharpness, colour", SCENE,
-               _add_tolerance(_numbers(cleaned, _IMAGE), image, animal), image),
-        _file(recordings),
+        Family("picture", "Brightness, contrast, sharpness, colour", SCENE, picture, image),
+        Family("codec", "Codec, resolution, frame rate, length", SCENE, file, named, why),
         Family("coding", "Bit rate, bytes per frame, noise, flicker", BEHAVIOUR,
-               _numbers(recordings, _CODING), list(_CODING.values())),
+               coding, list(_CODING.values())),
         Family("mouse", "The animal's size, contrast, place and motion", BEHAVIOUR,
-               _numbers(recordings, _MOUSE), list(_MOUSE.values())),
+               mouse, list(_MOUSE.values())),
+        *_record_families(recordings, group),
     ]  # fmt: skip
 
 
-def category(recordings: pd.DataFrame, column: str) -> Family:
-    """Returns the family of one column of names: an indicator per name."""
-    names, title = recordings[column].astype(str), column.capitalize()
-    if not (names != "").any():
-        none = np.zeros((len(names), 0))
-        return Family(column, title, RECORD, none, [], f"no recording has a known {column}")
-    return Family(column, title, RECORD, *_indicators(names, column))
-
-
-def dates(days: "pd.Series[float]") -> Family:
-    """Returns the family of the recording date: an indicator per date, and the date as a number.
-
-    Args:
-        days: since the first date, a value per recording; NaN where unknown.
-    """
-    title = "Recording date"
-    if not days.notna().any():
-        why = "neither the cohort (column date) nor the files (creation_time) give a date"
-        return Family("date", title, RECORD, np.zeros((len(days), 0)), [], why)
-    names = days.map(lambda day: "" if np.isnan(day) else f"{day:.0f} days after the first")
-    values, features = _indicators(names, "date")
-    late = Feature("were filmed later", "were filmed earlier", "days after the first date", 1)
-    stacked = np.concatenate([days.to_numpy(float)[:, None], values], 1)
-    return Family("date", title, RECORD, stacked, [late, *features])
-
-
-def _file(recordings: pd.DataFrame) -> Family:
-    values, features = [_numbers(recordings, _FILE)], list(_FILE.values())
-    for column, name in _CATEGORIES.items():
-        indicators, levels = _indicators(recordings[column].astype(str), name)
-        values.append(indicators)
-        features += levels
-    title, why = "Codec, resolution, frame rate, length", _NO_FACTS
-    known = recordings["fps"].notna().any()
-    return Family("codec", title, SCENE, np.concatenate(values, 1), features, "" if known else why)
-
-
-def _numbers(recordings: pd.DataFrame, features: dict[str, Feature]) -> Float[np.ndarray, "n d"]:
-    return recordings[list(features)].to_numpy(float)
+def _record_families(recordings: pd.DataFrame, group: str) -> Iterator[Family]:
+    """Yields the families of date (as a number, too), camera, sex and cage."""
+    moments = pd.to_datetime(recordings["date"], errors="coerce", format="%Y-%m-%d")
+    days = (moments - moments.min()).dt.days.astype(float)
+    after = days.map(lambda day: "" if np.isnan(day) else f"{day:.0f} days after the first")
+    for column in ("date", "camera", "sex", "cage"):
+        title, why = column.capitalize(), ""
+        names = after if column == "date" else recordings[column].astype(str)
+        values, features = _indicators(names, column)
+        if column == "date":
+            title = "Recording date"
+            late = "were filmed later", "were filmed earlier", "days after the first date", 1
+            values, features = np.column_stack([days, values]), [Feature(*late), *features]
+        if (names == "").all():
+            values, why = np.zeros((len(names), 0)), f"no recording has a known {column}"
+            if column == "date":
+                why = "neither the cohort (column date) nor the files (creation_time) give a date"
+        elif column == "cage" and group == "cage":
+            why = "the split keeps cages together, so knowing a cage does not help"
+        elif column == "cage" and recordings.groupby("cage")["animal"].nunique().max() < 2:
+            why = "each cage holds one animal, which is kept on one side of the split"
+        yield Family(column, title, RECORD, values, features, why)
 
 
 def _indicators(names: pd.Series, title: str) -> tuple[Float[np.ndarray, "n d"], list[Feature]]:
     """Returns an indicator for each of the most frequent names."""
     levels = sorted(names.value_counts().index[:_MOST_LEVELS])
-    values = np.stack([(names == level).to_numpy(float) for level in levels], 1)
     called = [f"{title} {level or 'not given'}" for level in levels]
-    return values, [
+    return np.stack([names == level for level in levels], 1).astype(float), [
         Feature(f"more often have {each}", f"less often have {each}", "share of recordings", None)
         for each in called
     ]
 
 
-def _cell(number: int, side: int) -> Feature:
-    row, column = divmod(number, side)
-    place = f"{_ROWS[row * 8 // side]}, {_COLUMNS[column * 8 // side]}"
-    what = f"background in row {row + 1}, column {column + 1} of {side} x {side}, grey levels"
-    return Feature(f"are brighter at the {place}", f"are darker at the {place}", what, 0, 1.0)
+def _cells(side: int) -> Iterator[Feature]:
+    for row, column in np.ndindex(side, side):
+        place = f"{_ROWS[row * 8 // side]}, {_COLUMNS[column * 8 // side]}"
+        what = f"background in row {row + 1}, column {column + 1} of {side} x {side}, grey levels"
+        yield Feature(f"are brighter at the {place}", f"are darker at the {place}", what, 0, 1.0)
 
 
 def _add_tolerance(
@@ -254,21 +215,6 @@ def _add_tolerance(
     size = [each.tolerance + each.relative * t for each, t in zip(features, typical, strict=True)]
     noise = np.random.default_rng(0).standard_normal((len(names), values.shape[1]))
     return values + noise[codes] * np.array(size)
-
-
-def _clean_texture(
-    recordings: pd.DataFrame, replaced: Float[np.ndarray, "n cells"]
-) -> pd.DataFrame:
-    """Removes from texture, edges and sharpness what replaced parts of the background explain.
-
-    Where an animal sat still, the background is the mean over many recordings and thus smoother
-    than the recording's own. Without this step, where animals sit would appear as texture.
-    """
-    left, size, _ = np.linalg.svd(replaced - replaced.mean(0), full_matrices=False)
-    main = left[:, : min(_PATTERNS, int((size > 1e-6).sum()))]
-    names = ("texture", "edges", "sharpness")
-    cleaned = {name: _regress_out(recordings[name].to_numpy(float), main) for name in names}
-    return recordings.assign(**cleaned)
 
 
 def _regress_out(

@@ -27,9 +27,7 @@ def compare_single_frames(
     leave out the same animals (cages).
 
     Args:
-        recordings: as for `audit_confounds`.
-        taxonomy: of its column `label`.
-        settings: group, resamples, permutations.
+        recordings, taxonomy, settings: as for `audit_confounds`.
         clip: the row of `recordings` that each clip belongs to, and the clips' embeddings.
         still: the same for single frames (or for median backgrounds).
 
@@ -47,15 +45,15 @@ def compare_single_frames(
         pd.DataFrame(embedding, dtype=float).groupby(row).mean().loc[kept.nonzero()[0]].to_numpy()
         for row, embedding in (clip, still)
     ]
-    tasks, whys = design.plan_tasks(used, taxonomy, settings.group)
-    return {name: absent(why) for name, why in whys.items()} | {
-        name: _compare(used, task, sides, settings) for name, task in tasks.items()
-    }
+    tasks = design.plan_tasks(used, taxonomy, settings.group)
+    return {name: _compare(used, task, sides, settings) for name, task in tasks.items()}
 
 
 def _compare(
     used: pd.DataFrame, task: design.Task, sides: list[Float[np.ndarray, "n d"]], settings: Settings
 ) -> dict[str, Any]:
+    if task.why:
+        return absent(task.why)
     trials = [prepare(side, used, task, group=settings.group) for side in sides]
     scores = [trial.score(settings) for trial in trials if trial]
     if len(scores) < 2:

@@ -16,14 +16,9 @@ _TASKS = {"fine": "class", "coarse": "group within days"}
 def describe_feature(
     feature: Feature, name: str, own: float, rest: float, size: float
 ) -> dict[str, Any]:
-    """Describes a feature by which a class differs from the others.
+    """Describes a feature by which the class `name` differs from the others.
 
-    Args:
-        feature: supplies the words.
-        name: of the class.
-        own: the mean over the animals of the class.
-        rest: over the others.
-        size: the difference in standard deviations between animals.
+    `own` and `rest` are means over animals; `size` is the difference in SD between animals.
     """
     digits = feature.digits
     means = [percent(v) if digits is None else number(v, digits) for v in (own, rest)]
@@ -34,8 +29,7 @@ def describe_feature(
         "mean": own,
         "others": rest,
         "standard_deviations": size,
-        "sentence": f"{name} recordings {verb}: mean {means[0]} against {means[1]} "
-        f"({feature.what})",
+        "sentence": f"{name} recordings {verb}: mean {' against '.join(means)} ({feature.what})",
     }
 
 
@@ -76,44 +70,33 @@ def _describe_task(name: str, task: Mapping[str, Any], kind: str) -> str:
 
 
 def describe_burned_in(recordings: pd.DataFrame) -> dict[str, Any]:
-    """Collects timers and captions over the recordings.
+    """Collects where timers and captions are, in px of the original video, over the recordings.
 
-    Returns:
-        {"places": [{"kind", "box", "recordings"}], "mask", "not_tested", "sentence"}: where they
-        are, in px of the original video, and in how many recordings; the value for
-        `config.video.mask`.
+    Returns {"places": [{"kind", "box", "recordings"}], "mask": the value for `config.video.mask`,
+    "not_tested", "sentence"}.
     """
-    found = [
-        (count, kind, ":".join(map(str, box)))
-        for column, kind in (("captions", "caption"), ("timers", "timer"))
-        for box, count in sorted(_join(_boxes(recordings[column])))
-    ]
-    found.sort(key=lambda each: -each[0])
-    mask = tuple(box for _, _, box in found)
+    places: list[dict[str, Any]] = []
+    for column, kind in (("captions", "caption"), ("timers", "timer")):
+        texts = [text for cell in recordings[column] for text in json.loads(cell)]
+        for box, count in sorted(_join([list(map(int, text.split(":"))) for text in texts])):
+            places.append({"kind": kind, "box": ":".join(map(str, box)), "recordings": count})
+    places.sort(key=lambda place: -place["recordings"])
+    mask = [place["box"] for place in places]
     untested = recordings["timers_why"][recordings["timers_why"] != ""]
     sentence = ""
-    if found:
+    if places:
         listed = "; ".join(
-            f"a {kind} at {box} in {count} of {len(recordings)} recordings"
-            for count, kind, box in found
+            f"a {place['kind']} at {place['box']} in {place['recordings']} of {len(recordings)} "
+            "recordings"
+            for place in places
         )
         sentence = (
             f"Burned into the video: {listed} (x:y:w:h in px of the original). It may give the "
-            f'session away; mask it and build again: --config.video.mask="{mask}"'
+            f'session away; mask it and build again: --config.video.mask="{tuple(mask)}"'
         )
     elif len(untested):
         sentence = f"In {len(untested)} recordings {untested.iloc[0]}."
-    places = [{"kind": kind, "box": box, "recordings": count} for count, kind, box in found]
-    return {
-        "places": places,
-        "mask": list(mask),
-        "not_tested": len(untested),
-        "sentence": sentence,
-    }
-
-
-def _boxes(cells: pd.Series) -> list[list[int]]:
-    return [[int(part) for part in text.split(":")] for cell in cells for text in json.loads(cell)]
+    return {"places": places, "mask": mask, "not_tested": len(untested), "sentence": sentence}
 
 
 def _join(boxes: list[list[int]]) -> list[tuple[tuple[int, ...], int]]:
@@ -137,7 +120,14 @@ def summarise(result: Mapping[str, Any]) -> list[str]:
     families = result["families"].values()
     cases = [case["sentence"] for case in result["by_construction"]]
     red = [entry["sentence"] for entry in families if entry["status"] == "red"]
-    amber = [case["sentence"] + _recognised(case) for case in result["by_construction"]]
+    amber = []
+    for case in result["by_construction"]:
+        amber.append(case["sentence"])
+        if (accuracy := case["recognised"]["value"]) is not None:
+            amber[-1] += (
+                f" The background alone recognises recordings of {case['column']} {case['value']} "
+                f"with a balanced accuracy of {percent(accuracy)} (chance 50 %)."
+            )
     amber += [
         entry["sentence"]
         for entry in families
@@ -158,23 +148,12 @@ def summarise(result: Mapping[str, Any]) -> list[str]:
     return [head, *red, *amber]
 
 
-def _recognised(case: Mapping[str, Any]) -> str:
-    found = case["recognised"]
-    if found.get("value") is None:
-        return ""
-    return (
-        f" The background alone recognises recordings of {case['column']} {case['value']} with a "
-        f"balanced accuracy of {percent(found['value'])} (chance 50 %)."
-    )
-
-
 def describe_single_frames(found: Mapping[str, Any]) -> str:
     """Says whether clips predict the class better than single frames do."""
-    difference = found["difference"]
+    difference, chance = found["difference"], percent(found["chance"])
+    clip, still = (percent(found[side]["value"]) for side in ("clip", "still"))
     text = (
-        f"Balanced accuracy is {percent(found['clip']['value'])} from clips and "
-        f"{percent(found['still']['value'])} from single frames (chance "
-        f"{percent(found['chance'])})"
+        f"Balanced accuracy is {clip} from clips and {still} from single frames (chance {chance})"
     )
     if difference["ci95"] is None:
         return f"{text}; the difference has no interval."

@@ -21,13 +21,8 @@ def describe(
 ) -> dict[str, Any]:
     """Describes the agreement of all raters (`fleiss`) and of every pair (`cohen`).
 
-    Only clips are resampled, not raters, because kappa is about these raters.
-
-    Args:
-        answer: class by rater and clip; -1 where a clip was not answered.
-        crossed: how clips are resampled.
-        classes: number of classes.
-        names: of the raters.
+    Only clips are resampled, not raters, because kappa is about these raters. `answer` is the class
+    by rater and clip, -1 where a clip was not answered.
     """
     if len(answer) < 2:
         return {"cohen": [], "fleiss": absent("agreement takes two raters or more")}

@@ -11,6 +11,7 @@ from mpjax.analysis.stats.crossed_bootstrap import Crossed
 from mpjax.analysis.stats.estimates import absent
 
 _TRY_ALL = 12  # groups; with no more than these, all sign flips are tried
+_PERMUTATIONS = 2000
 
 
 def compare(
@@ -19,17 +20,13 @@ def compare(
     crossed: Crossed,
     *,
     names: Sequence[str],
-    permutations: int,
     seed: int,
 ) -> dict[str, Any]:
-    """Compares a method with all raters together and with each.
+    """Compares a method with all raters together and with each, all on the same resamples.
 
     Args:
         method: 1 where it predicted the class of a clip, else 0.
         raters: the same by rater; NaN where a clip was not answered.
-        crossed: how animals and raters are resampled, the same for both sides.
-        names: of the raters.
-        permutations, seed: see `flip_signs`.
 
     Returns:
         `accuracy` of the method; `difference`, the method minus the raters, {"value", "ci95", "n"};
@@ -37,19 +34,15 @@ def compare(
         animals), `permutation` and `mcnemar`, see `mcnemar`.
     """
     minus = method - raters
-
-    def flip(difference: np.ndarray) -> dict[str, Any]:
-        return flip_signs(difference, crossed, permutations=permutations, seed=seed)
-
     return {
         "accuracy": crossed.estimate_one(method),
         "difference": crossed.estimate(minus),
-        "permutation": flip(minus),
+        "permutation": flip_signs(minus, crossed, seed=seed),
         "raters": [
             {
                 "name": name,
                 "difference": crossed.estimate_one(row),
-                "permutation": flip(row[None]),
+                "permutation": flip_signs(row[None], crossed, seed=seed),
                 "mcnemar": mcnemar(row),
             }
             for name, row in zip(names, minus, strict=True)
@@ -61,16 +54,14 @@ def flip_signs(
     difference: Float[np.ndarray, "raters clips"],
     crossed: Crossed,
     *,
-    permutations: int,
+    permutations: int = _PERMUTATIONS,
     seed: int,
 ) -> dict[str, Any]:
-    """Tests the mean difference by exchanging method and raters within whole animals.
+    """Tests the mean difference by exchanging method and raters within whole animals (cages).
 
     Args:
         difference: method minus rater, by rater and clip; NaN where a clip was not answered.
-        crossed: gives the animal (cage) of each clip.
         permutations: sign flips drawn where there are too many to try all.
-        seed: of the draws.
 
     Returns:
         {"p", "permutations", "unit", "exact"}, p being two-sided; or {"value": None, "why"}.

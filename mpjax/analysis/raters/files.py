@@ -7,7 +7,7 @@ the package that they belong to.
     key      {"format": "mpjax.rating_key/1", "package": id, "body": {...}}
     answers  {"format": "mpjax.answers/1", "package": id, "rater", "trials": [...], "sha256", ...}
 
-The sha256 is that of the answers themselves, as `canonical` writes them. It shows changes made by
+The sha256 is that of the answers themselves, as `seal` writes them. It shows changes made by
 accident or by hand; it is not a signature.
 """
 
@@ -34,67 +34,43 @@ _KEY_FIELDS = frozenset(
 
 @dataclasses.dataclass(frozen=True)
 class Key:
-    """The contents of a package's clips.
+    """What the clips of a package show."""
 
-    Attributes:
-        package: its id.
-        taxonomy: fine and coarse classes.
-        clips: a row per clip, by its neutral name: clip_id, video, animal, cage, label, fold.
-        group: animal or cage, the unit of every interval.
-        body: the whole content of the key.
-    """
-
-    package: str
+    package: str  # its id
     taxonomy: Taxonomy
-    clips: pd.DataFrame
-    group: str
-    body: dict[str, Any]
+    clips: pd.DataFrame  # by neutral name: clip_id, video, animal, cage, label, fold
+    group: str  # animal or cage, the unit of every interval
+    body: dict[str, Any]  # the whole content of the key
 
 
 @dataclasses.dataclass(frozen=True)
 class Answers:
     """The answers of one rater.
 
-    Attributes:
-        rater: name.
-        trials: a row per answered clip, in the order of answering: `clip` (neutral name), `fine`
-            and `coarse` (index of the class; coarse is -1 where there are no groups), `confidence`
-            (1 to 5), `response_ms` (while the page was in view), `revised` (how often undone).
-        undone: answers taken back.
-        sessions: how often the page was opened.
+    Trials are a row per answered clip, in the order of answering: `clip` (neutral name), `fine` and
+    `coarse` (index of the class; coarse is -1 where there are no groups), `confidence` (1 to 5),
+    `response_ms` (while the page was in view), `revised` (how often undone).
     """
 
-    rater: str
+    rater: str  # name
     trials: pd.DataFrame
-    undone: int
-    sessions: int
+    undone: int  # answers taken back
+    sessions: int  # how often the page was opened
 
 
 def make_key(body: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the content of a key file, sealed by the package's id.
 
-    Args:
-        body: `clips` (neutral name -> clip_id, video, animal, cage, label, fold), `taxonomy`,
-            `group`, `scheme`, `dataset`, `division` (fingerprints), `seed`, `wanted` (clips per
-            class), `short` (class -> clips, where fewer) and `examples` (neutral name -> clip_id,
-            animal, label).
+    `body` holds `clips` (neutral name -> clip_id, video, animal, cage, label, fold), `taxonomy`,
+    `group`, `scheme`, `dataset`, `division` (fingerprints), `seed`, `wanted` (clips per class),
+    `short` (class -> clips, where fewer) and `examples` (neutral name -> clip_id, animal, label).
     """
     return {"format": KEY_FORMAT, "package": files.fingerprint(body), "body": dict(body)}
 
 
 def read_key(path: epath.PathLike) -> Key:
-    """Reads and checks the key of a package.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: no key of this version, or it was changed.
-    """
-    value = _read(epath.Path(path), "the key that `python -m mpjax.rate make` wrote next to OUT")
-    if value.get("format") != KEY_FORMAT:
-        raise ValueError(
-            f"{path}: format {value.get('format')!r}, needs {KEY_FORMAT!r}; give the key that "
-            "`python -m mpjax.rate make` of this version wrote"
-        )
+    """Reads the key of a package; a ValueError where it is of another version or was changed."""
+    value = _read(path, KEY_FORMAT, "the key that `python -m mpjax.rate make` wrote next to OUT")
     body = value.get("body")
     if not isinstance(body, dict) or files.fingerprint(body) != value.get("package"):
         raise ValueError(
@@ -108,15 +84,12 @@ def read_key(path: epath.PathLike) -> Key:
     return Key(value["package"], taxonomy, table.sort_index(), body["group"], body)
 
 
-def canonical(value: Any) -> str:
-    """Writes JSON in one fixed way, as the page's JavaScript does: names sorted, no spaces."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-
 def seal(answers: Mapping[str, Any]) -> dict[str, Any]:
     """Returns answers with their sha256, as the page exports them."""
     body = {name: value for name, value in answers.items() if name != "sha256"}
-    return body | {"sha256": hashlib.sha256(canonical(body).encode()).hexdigest()}
+    # JSON in one fixed way, as the page's JavaScript writes it: names sorted, no spaces.
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return body | {"sha256": hashlib.sha256(text.encode()).hexdigest()}
 
 
 def read_answers(
@@ -124,17 +97,14 @@ def read_answers(
 ) -> list[Answers]:
     """Reads answer files, one per rater, and checks that they belong to the package and are whole.
 
-    Args:
-        paths: of the files.
-        key: of the package.
-        allow_incomplete: whether to accept raters who have not answered every clip.
+    `allow_incomplete` accepts raters who have not answered every clip.
 
     Raises:
         ValueError: unusable files; the faults of all files at once, each with what to do.
     """
     if not paths:
         raise ValueError("no answer files; name them after `score`, one per rater")
-    answers, faults, seen = [], [], dict[str, str]()
+    answers, faults, seen = [], [], dict[str, epath.Path]()
     for path in map(epath.Path, paths):
         try:
             read = _read_one(path, key, allow_incomplete=allow_incomplete)
@@ -146,33 +116,32 @@ def read_answers(
             faults.append(
                 f"{path}: rater {read.rater!r} again, as in {seen[name]}; leave one of them out"
             )
-        seen.setdefault(name, str(path))
+        seen.setdefault(name, path)
         answers.append(read)
     if faults:
         raise ValueError("\n".join(faults))
     return answers
 
 
-def _read(path: epath.Path, wanted: str) -> dict[str, Any]:
-    """Reads a JSON object."""
+def _read(path: epath.PathLike, kind: str, wanted: str) -> dict[str, Any]:
+    """Reads a JSON object of a format."""
+    path = epath.Path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file; give {wanted}")
     try:
         value = json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise ValueError(f"{path}: not JSON ({error}); give {wanted}") from error
+    fault = "holds no JSON object"
     if isinstance(value, dict):
-        return value
-    raise ValueError(f"{path}: holds no JSON object; give {wanted}")
+        if value.get("format") == kind:
+            return value
+        fault = f"format {value.get('format')!r}, this version needs {kind!r}"
+    raise ValueError(f"{path}: {fault}; give {wanted}")
 
 
 def _read_one(path: epath.Path, key: Key, *, allow_incomplete: bool) -> Answers:
-    value = _read(path, "the file that the rating page exported")
-    if value.get("format") != ANSWERS_FORMAT:
-        raise ValueError(
-            f"{path}: format {value.get('format')!r}, needs {ANSWERS_FORMAT!r}; give the file that "
-            "the page of this version exported"
-        )
+    value = _read(path, ANSWERS_FORMAT, "the file that the rating page exported")
     if value.get("package") != key.package:
         raise ValueError(
             f"{path}: answers to package {value.get('package')}, but the key is of {key.package}; "
@@ -185,15 +154,13 @@ def _read_one(path: epath.Path, key: Key, *, allow_incomplete: bool) -> Answers:
         )
     if faults := _faults(value, key):
         raise ValueError(f"{path}: {'; '.join(faults)}; export it again, or leave it out")
-    missing = len(key.clips) - len(value["trials"])
-    if missing and not (allow_incomplete and value["trials"]):
+    trials, taxonomy = pd.DataFrame(value["trials"]), key.taxonomy
+    if len(trials) < len(key.clips) and not (allow_incomplete and len(trials)):
         raise ValueError(
-            f"{path}: {value['rater']} has answered {len(value['trials'])} of {len(key.clips)} "
-            "clips; open the page again to finish, or "
-            + ("pass --allow_incomplete" if value["trials"] else "leave it out")
+            f"{path}: {value['rater']} has answered {len(trials)} of {len(key.clips)} clips; open "
+            "the page again to finish, or "
+            + ("pass --allow_incomplete" if len(trials) else "leave it out")
         )
-    taxonomy = key.taxonomy
-    trials = pd.DataFrame(value["trials"])
     trials["fine"] = trials["fine"].map(taxonomy.fine.index)
     trials["coarse"] = trials["coarse"].map(taxonomy.coarse.index) if taxonomy.coarse else -1
     return Answers(value["rater"].strip(), trials, value["undone"], value["sessions"])

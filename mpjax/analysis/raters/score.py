@@ -20,7 +20,7 @@ from mpjax.analysis.predictions import Predictions
 from mpjax.analysis.raters import agreement
 from mpjax.analysis.raters.comparison import compare
 from mpjax.analysis.raters.files import CONFIDENCE, Answers, Key
-from mpjax.analysis.stats import bootstrap as resampling
+from mpjax.analysis.stats.bootstrap import percentile_interval
 from mpjax.analysis.stats.crossed_bootstrap import Crossed
 from mpjax.analysis.stats.estimates import absent
 from mpjax.io import files
@@ -33,19 +33,12 @@ _AGAIN = "run `python -m mpjax.rate score` again"
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """The fine or the coarse answers of all raters to the clips of a package.
-
-    Attributes:
-        classes: their names.
-        label: true class of each clip.
-        answer: by rater and clip; -1 where a clip was not answered.
-        place: by rater, the clip of each trial, in the order of answering.
-    """
+    """The fine or the coarse answers of all raters to the clips of a package."""
 
     classes: tuple[str, ...]
-    label: Int[np.ndarray, " clips"]
-    answer: Int[np.ndarray, "raters clips"]
-    place: tuple[Int[np.ndarray, " _"], ...]
+    label: Int[np.ndarray, " clips"]  # true class
+    answer: Int[np.ndarray, "raters clips"]  # -1 where a clip was not answered
+    place: tuple[Int[np.ndarray, " _"], ...]  # by rater, the clip of each trial, as answered
 
     @property
     def right(self) -> Float[np.ndarray, "raters clips"]:
@@ -71,18 +64,14 @@ def score(
     *,
     against: Mapping[str, Predictions] | None = None,
     bootstrap: int = 2000,
-    permutations: int = 2000,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Scores the raters of a package.
 
     Args:
-        key: what the clips show.
-        answers: checked answers, one per rater.
+        key, answers: what the clips show, and what each rater answered.
         against: predictions of other methods, by name, of the same held-out clips.
         bootstrap: resamples of animals (cages), and of raters, behind every interval.
-        permutations: sign flips over animals behind the p of a comparison, where they are too many
-            to try all.
         seed: of resampling and permutation.
 
     Returns:
@@ -117,9 +106,7 @@ def score(
             kind: agreement.describe(task.answer, crossed, classes=len(task.classes), names=names)
             for kind, task in tasks.items()
         },
-        "predictions": {
-            name: predictions.meta.get("fingerprint") for name, predictions in against.items()
-        },
+        "predictions": {name: each.meta.get("fingerprint") for name, each in against.items()},
         "against": {},
     }
     for method, predictions in against.items():
@@ -127,7 +114,7 @@ def score(
         described["against"][method] = {
             kind: compare(
                 (named[kind] == task.label).astype(float), task.right, crossed,
-                names=names, permutations=permutations, seed=seed,
+                names=names, seed=seed,
             )
             for kind, task in tasks.items()
         }  # fmt: skip
@@ -223,26 +210,22 @@ def _describe_pooled(task: Task, answers: Sequence[Answers], crossed: Crossed) -
 def _predict(
     predictions: Predictions, key: Key, *, method: str
 ) -> dict[str, Int[np.ndarray, " clips"]]:
-    """Returns the classes that a method predicts for the clips of the package.
-
-    Raises:
-        ValueError: it has not held out these clips of these classes.
-    """
+    """Returns the classes that a method predicts for the clips of the package, by task."""
     if predictions.taxonomy != key.taxonomy:
         raise ValueError(
             f"{method}: its classes are not those of the package: "
             f"{', '.join(predictions.taxonomy.fine)} against {', '.join(key.taxonomy.fine)}"
         )
-    held_out = np.flatnonzero(predictions.evaluated)
-    rows = dict(zip(predictions.table["clip_id"].iloc[held_out], held_out, strict=True))
-    missing = [clip for clip in key.clips["clip_id"] if clip not in rows]
-    if missing:
+    held_out, rated = np.flatnonzero(predictions.evaluated), key.clips["clip_id"]
+    place = pd.Index(predictions.table["clip_id"].iloc[held_out]).get_indexer(rated)
+    missing = rated[place < 0]
+    if len(missing):
         raise ValueError(
-            f"{method}: {len(missing)} of the {len(key.clips)} rated clips are not among its "
-            f"{len(rows)} held-out clips, the first is {missing[0]}; it must come from the cohort, "
-            "video geometry and split that the package was made of"
+            f"{method}: {len(missing)} of the {len(rated)} rated clips are not among its "
+            f"{len(held_out)} held-out clips, the first is {missing.iloc[0]}; it must come from "
+            "the cohort, video geometry and split that the package was made of"
         )
-    order = [rows[clip] for clip in key.clips["clip_id"]]
+    order = held_out[place]
     if not np.array_equal(predictions.table["label"].to_numpy()[order], key.clips["label"]):
         raise ValueError(
             f"{method}: the labels of the rated clips are not those of the package's key; the "
@@ -257,11 +240,9 @@ def response_times(
 ) -> dict[str, float | None]:
     """Describes how long a rater took, in seconds."""
     seconds = trials["response_ms"].to_numpy() / 1000
-    low, middle, high = np.quantile(seconds, [0.25, 0.5, 0.75])
-    found: dict[str, float | None] = {
-        "median_s": float(middle), "q25_s": float(low), "q75_s": float(high),
-        "total_s": float(trials["response_ms"].sum() / 1000),
-    }  # fmt: skip
+    low, middle, high = np.quantile(seconds, [0.25, 0.5, 0.75]).tolist()
+    total = float(trials["response_ms"].sum() / 1000)  # of whole numbers: exact in any order
+    found = {"median_s": middle, "q25_s": low, "q75_s": high, "total_s": total}
     for name, own in (("right", seconds[right == 1]), ("wrong", seconds[right == 0])):
         found[f"median_{name}_s"] = float(np.median(own)) if len(own) else None
     return found
@@ -288,28 +269,20 @@ def learning(right: Float[np.ndarray, " trials"]) -> dict[str, Any]:
             fit = sm.Logit(right, design).fit(disp=0)
         except (Warning, np.linalg.LinAlgError) as fault:
             return absent(f"the logistic regression did not converge ({type(fault).__name__})")
-    return {
-        "value": float(fit.params[0]),
-        "ci95": [float(end) for end in fit.conf_int()[0]],
-        "p": float(fit.pvalues[0]),
-        "n": len(right),
-    }
+    value, p, interval = float(fit.params[0]), float(fit.pvalues[0]), fit.conf_int()[0].tolist()
+    return {"value": value, "ci95": interval, "p": p, "n": len(right)}
 
 
 def levels(
     confidence: Int[np.ndarray, " n"], right: Float[np.ndarray, " n"]
 ) -> list[dict[str, Any]]:
     """Returns the accuracy at each level of confidence (1 to 5) that was chosen."""
-    return [
-        {
-            "confidence": level,
-            "name": name,
-            "n": int((confidence == level).sum()),
-            "accuracy": float(right[confidence == level].mean()),
-        }
-        for level, name in enumerate(CONFIDENCE, 1)
-        if (confidence == level).any()
-    ]
+    found = []
+    for level, name in enumerate(CONFIDENCE, 1):
+        if len(own := right[confidence == level]):
+            accuracy = float(own.mean())
+            found.append({"confidence": level, "name": name, "n": len(own), "accuracy": accuracy})
+    return found
 
 
 def discrimination(
@@ -328,23 +301,13 @@ def discrimination(
     """
     if not 0 < right.sum() < len(right):
         return absent("all answers are right, or all are wrong")
-    cells = np.zeros((2, crossed.weights.shape[1], len(CONFIDENCE)))
+    cells = np.zeros((2, crossed.weights.shape[1], len(CONFIDENCE)))  # wrong and right answers
     np.add.at(cells, (right.astype(int), group, confidence - 1), 1)
-    once = np.ones((1, crossed.weights.shape[1]))
-    interval = resampling.percentile_interval(
-        _area(cells, crossed.weights.astype(float)),
-        groups=len(np.unique(group)),
-        unit=crossed.unit,
-    )
-    return {"value": float(_area(cells, once)[0]), **interval, "n": len(right)}
-
-
-def _area(
-    cells: Float[np.ndarray, "2 groups levels"], weights: Float[np.ndarray, "resamples groups"]
-) -> Float[np.ndarray, " resamples"]:
-    """Returns the area under the curve from counts of wrong and right answers by level."""
-    wrong, right = weights @ cells[0], weights @ cells[1]
-    below = np.cumsum(wrong, axis=1) - wrong / 2
-    pairs = wrong.sum(1) * right.sum(1)
-    won = (right * below).sum(1)
-    return np.divide(won, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
+    # All answers once, then every resample.
+    weights = np.vstack([np.ones_like(crossed.weights[:1]), crossed.weights]).astype(float)
+    wrong, correct = weights @ cells[0], weights @ cells[1]
+    pairs = wrong.sum(1) * correct.sum(1)
+    won = (correct * (np.cumsum(wrong, axis=1) - wrong / 2)).sum(1)
+    area = np.divide(won, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
+    interval = percentile_interval(area[1:], groups=len(np.unique(group)), unit=crossed.unit)
+    return {"value": float(area[0]), **interval, "n": len(right)}

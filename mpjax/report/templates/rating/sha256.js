@@ -38,7 +38,7 @@ const sha256 = (() => {
   };
 })();
 
-// JSON in one way only: names sorted, no spaces; as mpjax.analysis.rater_files.canonical.
+// JSON in one way only: names sorted, no spaces; as mpjax.analysis.raters.files.seal.
 function canonical(value) {
   if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`;
   if (value === null || typeof value !== "object") return JSON.stringify(value);
