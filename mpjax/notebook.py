@@ -78,11 +78,7 @@ def as_flags(changes: Mapping[str, Any]) -> list[str]:
 
 
 def run_study(config: StudyConfig, workdir: epath.PathLike) -> "Study":
-    """Runs all stages as `mpjax.run_study` does; an error stops the cell with one message.
-
-    Raises:
-        Stop: bad input, videos that cannot be read, or a requirement that is not met.
-    """
+    """Runs all stages as `mpjax.run_study` does; raises Stop, with one message, for an error."""
     from absl import logging
 
     from mpjax.studies import study

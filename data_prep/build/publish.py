@@ -15,9 +15,7 @@ class BuildError(ValueError):
 def prepare(out: epath.Path) -> None:
     """Moves a finished dataset to `out` if its build was killed within `replace`.
 
-    Raises:
-        BuildError: nothing can be written next to `out`, or it is neither a finished dataset nor
-            empty nor missing.
+    Raises BuildError if nothing can be written next to `out`, or if it holds other files.
     """
     try:
         files.make_folder(out.parent)

@@ -43,10 +43,7 @@ def write(
 
 
 def refresh(dataset: epath.PathLike, cohort: cohorts.Cohort) -> bool:
-    """Updates date and camera of an unchanged dataset from the cohort.
-
-    Returns False if the dataset has no such table yet; the videos must then be probed for it.
-    """
+    """Updates date and camera from the cohort; returns False if the table is still missing."""
     table = video_metadata.read(dataset)
     if table is None:
         return False

@@ -5,7 +5,6 @@ import datetime
 import difflib
 import itertools
 import math
-import operator
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -215,7 +214,8 @@ def _is_slip(a: str, b: str) -> bool:
 
 
 def _common_start(a: str, b: str) -> int:
-    return sum(itertools.accumulate(map(operator.eq, a, b), operator.and_))
+    pairs = zip(a, b, strict=False)
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _folded(value: str) -> str:

@@ -229,10 +229,8 @@ def _typed(cells: pd.DataFrame, path: epath.Path) -> pd.DataFrame:
 def check(config: StudyConfig, path: epath.PathLike) -> int:
     """Prints a summary of the cohort at `path`, then its videos that cannot be used.
 
-    Each video is probed for its length, and its roi is checked against the image.
-
-    Returns:
-        The exit status: 1 if a video cannot be used.
+    Each video is probed for its length, and its roi is checked against the image. Returns the exit
+    status: 1 if a video cannot be used.
 
     Raises:
         CohortError: the table cannot be used.

@@ -35,7 +35,7 @@ OUTLIER_ON_FLOOR, OUTLIER_IN_AIR = 0.005, 0.06  # probability per point and fram
 
 
 def generate(out_dir: epath.PathLike, config: SyntheticConfig, *, workers: int = 0) -> epath.Path:
-    """Writes a synthetic cohort, the same bytes for the same config.
+    """Writes a synthetic cohort, the same bytes for the same config; returns its `cohort.csv`.
 
     A complete cohort of the same config is not changed, an incomplete one is completed, and one of
     another config is replaced.
@@ -43,9 +43,6 @@ def generate(out_dir: epath.PathLike, config: SyntheticConfig, *, workers: int =
     Args:
         out_dir: local folder.
         workers: processes; 0: one per core.
-
-    Returns:
-        The path of `cohort.csv`.
 
     Raises:
         ValueError: a bad config, or `out_dir` holds a cohort that is not from this generator.
