@@ -43,6 +43,6 @@ def main(config: StudyConfig) -> int:
 
 if __name__ == "__main__":
     flags.DEFINE_string("topology", None, "TPU slice, e.g. v5e:4x4.", required=True)
-    flags.DEFINE_list("programs", [], "Of train, eval, embed; default: all that the config has.")
+    flags.DEFINE_list("programs", [], "train, eval or embed; default: all of them.")
     flags.DEFINE_string("json", None, "File for the figures.")
     cli.start(main)

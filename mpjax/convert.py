@@ -29,6 +29,6 @@ def main() -> None:
 if __name__ == "__main__":
     flags.DEFINE_string("checkpoint", None, "Weights to convert.", required=True)
     flags.DEFINE_string("out", None, "Directory to write the projector to.", required=True)
-    flags.DEFINE_float("lora_alpha", None, "Of LoRA adapters; default: their rank.")
+    flags.DEFINE_float("lora_alpha", None, "Alpha of the LoRA adapters; default: their rank.")
     flags.DEFINE_string("classes", "", "Text file: a class name per line.")
     cli.start_plain(main)

@@ -34,9 +34,9 @@ if __name__ == "__main__":
     flags.DEFINE_string("out", None, "Folder to write.", required=True)
     flags.DEFINE_list("what", ["csv", "boris"], "Any of csv, boris, nwb, model.")
     flags.DEFINE_string("videos", "", "Folder of the videos, where they have moved.")
-    when = "nwb: ISO 8601, of recordings whose date is not known."
+    when = "nwb: start of recordings without a date, ISO 8601."
     flags.DEFINE_string("session_start", "", when)
-    flags.DEFINE_string("species", "Mus musculus", "nwb: in Latin.")
-    flags.DEFINE_string("age", "", "nwb: of the animals, ISO 8601, e.g. P12W or P10W/P14W.")
+    flags.DEFINE_string("species", "Mus musculus", "nwb: species, in Latin.")
+    flags.DEFINE_string("age", "", "nwb: age of the animals, ISO 8601, e.g. P12W or P10W/P14W.")
     flags.DEFINE_string("weights", "", "The study's projector weights, if they moved.")
     cli.start_plain(main)

@@ -14,8 +14,8 @@ and provenance.json. A killed run continues at the recording where it stopped.
   mpjax predict --model=out/mine new --out=out/new --roi=40:0:640:480
 
 Classes are those of the study's own cohort: its conditions on its days, nothing else. A recording
-of another strain, camera or condition gets probabilities all the same; the column `unlike` says how
-far to trust them. For research only: no figure here says what an animal suffers from.
+of another strain, camera or condition gets probabilities too; the column `unlike` says how far to
+trust them. For research only: no figure here says what an animal suffers from.
 """
 
 from absl import flags

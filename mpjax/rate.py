@@ -28,7 +28,7 @@ def main() -> None:
     against = flags.DEFINE_multi_string("against", [], "score: NAME=predictions.parquet.")
     incomplete = flags.DEFINE_bool("allow_incomplete", False, "score: not every clip answered.")
     bootstrap = flags.DEFINE_integer("bootstrap", 2000, "score: resamples.", 1)
-    seed = flags.DEFINE_integer("seed", 0, "Of the draw (make), of the resampling (score).", 0)
+    seed = flags.DEFINE_integer("seed", 0, "Seed of the draw or the resampling.", 0)
 
     def run(*words: str) -> None:
         from mpjax.studies import rating

@@ -142,7 +142,9 @@ def _list_column(cells: pd.Series, *, where: str) -> pa.ListArray:
     """Joins one array per row; several times faster than letting pyarrow infer the type."""
     for row, cell in enumerate(cells):
         if np.ndim(cell) != 1:
-            raise ValueError(f"{where}: column {cells.name}, row {row}: {cell!r} is no 1-D array")
+            raise ValueError(
+                f"{where}: column {cells.name}, row {row}: {cell!r} is not a 1-D array"
+            )
     offsets = np.cumsum([0, *map(len, cells)], dtype=np.int32)
     flat = np.concatenate(cells.to_list()).astype(np.float32, copy=False)
     return pa.ListArray.from_arrays(offsets, flat)

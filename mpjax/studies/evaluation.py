@@ -30,6 +30,7 @@ from mpjax.analysis.stats.estimates import absent
 from mpjax.config import StudyConfig
 from mpjax.data import embeddings, splits
 from mpjax.data.scene import measure, pixels
+from mpjax.formatting import signed
 from mpjax.heads import leakage, probe
 from mpjax.interpret import motif_exemplars
 from mpjax.io import files, stores
@@ -290,10 +291,10 @@ def _answers(metrics: dict[str, Any]) -> Iterator[str]:
     for task in ("fine", "coarse"):
         found = compared.get(task, {}).get("recording", {}).get("accuracy", {})
         if found.get("ci95"):
-            low, high = (100 * bound for bound in found["ci95"])
+            value, low, high = (signed(100 * x, 1) for x in (found["value"], *found["ci95"]))
             yield (
-                f"{task}, recordings: {100 * found['value']:+.1f} points of accuracy compared with "
-                f"{compared['against']} (95 % CI {low:+.1f} to {high:+.1f})"
+                f"{task}, recordings: {value} points of accuracy compared with "
+                f"{compared['against']} (95 % CI {low} to {high})"
             )
     audited = metrics.get("confounds", {})
     if "status" in audited:

@@ -22,7 +22,7 @@ WHAT = ("csv", "boris", "nwb", "model")
 SPECIES = "Mus musculus"
 LIMITS = (
     "Knows the conditions and days of its own cohort and nothing else: a clip of any other "
-    "condition, strain, camera or chamber gets probabilities all the same.",
+    "condition, strain, camera or chamber gets probabilities too.",
     "p is the mean over heads that were trained on the study's animals; of these animals' own "
     "clips it is no held-out prediction (that is in predictions.csv).",
     "It does not flag clips that are unlike all that it was trained on, as `mpjax predict` does.",

@@ -23,6 +23,7 @@ from mpjax.data.video import encode
 from mpjax.data.video_search import VIDEOS, find_videos
 from mpjax.embedding import recordings
 from mpjax.embedding.recordings import Embedder
+from mpjax.formatting import percent
 from mpjax.heads import probe
 from mpjax.io import files
 from mpjax.io.files import sha256
@@ -33,7 +34,7 @@ CACHE = ".cache"  # of the output folder: embeddings of each recording
 TABLES = ("clips", "bouts", "recordings")
 READING = (
     "Probabilities are of the classes of the study's own cohort: its conditions, on its days. A "
-    "recording of any other condition, strain, camera or chamber gets probabilities all the same.",
+    "recording of any other condition, strain, camera or chamber gets probabilities too.",
     "They are means over heads that were trained on different animals; the spread over clips or "
     "heads is no confidence interval. For a claim, record several animals per group and compare "
     "animals.",
@@ -185,9 +186,8 @@ def write(scores: Scores, out: epath.Path) -> None:
     files.write_json(out / "provenance.json", about)
     kind = "group" if "group" in scores.recordings else "class"
     for row in scores.recordings.to_dict("records"):
-        unlike = (
-            "" if row["unlike"] is None else f"; {row['unlike']:.0%} of clips unlike the study's"
-        )
+        share = percent(row["unlike"])
+        unlike = "" if row["unlike"] is None else f"; {share} of clips unlike the study's"
         pain = f", pain {row['pain']:.2f}" if "pain" in row else ""
         best = f"{row[kind]} {row[new_recordings.column(kind, row[kind])]:.2f}"
         print(f"{row['video']}: {best}{pain}, {row['clips']} clip(s){unlike}")
@@ -260,7 +260,7 @@ def _notes(
         yield f"no column flags clips unlike the study's: {study.no_codebook}"
     else:
         expected = 1 - study.codebook.meta["config"]["gate"]
-        yield f"of clips like the study's own, about {expected:.0%} would be flagged as unlike"
+        yield f"of clips like the study's own, about {percent(expected)} would be flagged as unlike"
     if study.temperature["value"] is None:
         yield f"probabilities are not calibrated: {study.temperature['why']}"
     if len(probe.fine_heads(study.heads)) == 1:

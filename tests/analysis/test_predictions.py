@@ -128,7 +128,7 @@ _BAD = {
     "column p: must be finite": _put("p", [np.inf, 0.0, 0.0]),
     "column p: must sum to 1.*0.5": _put("p", [0.25, 0.25, 0.0]),
     "column p: must not be negative": _put("p", [1.5, -0.5, 0.0]),
-    "column p, row 1: None is no 1-D array": _put("p", None),
+    "column p, row 1: None is not a 1-D array": _put("p", None),
     "column p, row 1: 2 values for 3 classes": _put("p", [0.5, 0.5]),
     r"column label: must lie in -1..2.*\b3\)": _put("label", 3),
     "column fps: must be finite": _put("fps", np.nan),

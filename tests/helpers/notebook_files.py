@@ -1,6 +1,6 @@
 """The notebooks of `colab/`: read from their scripts, executed, and made light.
 
-Run:   python tests/notebook_files.py [NAME …]
+Run:   python tests/helpers/notebook_files.py [NAME …]
        writes colab/NAME.ipynb from colab/NAME.py, executed: with MPJAX_FAST=1 at tiny settings,
        otherwise at those that a user gets.
 """

@@ -1,6 +1,6 @@
 """A rater that is right as often as it is told to be: writes the file that the page would export.
 
-python tests/scripted_rater.py OUT.key.json ANSWERS.json NAME --fine=0.2133 --coarse=0.48
+python tests/helpers/scripted_rater.py OUT.key.json ANSWERS.json NAME --fine=0.2133 --coarse=0.48
 """
 
 import argparse

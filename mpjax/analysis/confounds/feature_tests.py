@@ -16,6 +16,7 @@ from mpjax.analysis.stats import bootstrap
 from mpjax.analysis.stats.estimates import ALPHA, POWER, NotEstimableError, absent
 from mpjax.analysis.stats.multiple_testing import holm
 from mpjax.analysis.stats.permutation import draw_labels
+from mpjax.formatting import p_phrase
 
 _FEW_FEATURES = 16  # up to so many are compared one by one; of more, their components
 _LEAST_DF = 4  # groups beyond one per class, for their spread to be known
@@ -198,7 +199,7 @@ def _detectable(
     in each permutation, mean and sd are of the accuracy in them; `floor` is the least possible p.
     """
     if floor > ALPHA / tests:
-        return absent(f"even a perfect accuracy would have p = {floor:.3f} before adjustment")
+        return absent(f"even a perfect accuracy would have {p_phrase(floor)} before adjustment")
     critical = float(np.quantile(largest, 1 - ALPHA / tests))
     least = mean + (critical + float(stats.norm.ppf(POWER))) * sd
     if least > 1:

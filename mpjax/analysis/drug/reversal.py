@@ -9,6 +9,7 @@ from jaxtyping import Float
 from mpjax.analysis.drug.sessions import VEHICLE, dose_arms, split_arms, why_not_compared
 from mpjax.analysis.stats.dunnett import Dunnett, pool
 from mpjax.analysis.stats.estimates import absent
+from mpjax.formatting import signed
 
 DOSES_FOR_ED50 = 3
 _BOOTSTRAP = 1000
@@ -51,9 +52,10 @@ def reversals(animals: pd.DataFrame) -> dict[str, dict[str, Any]]:
     injury_se = pool(split_arms(animals, "injury").values()).sd / np.sqrt(len(animals))
     half = tests.critical * injury_se
     if injury <= half:
+        rise, low, high = (signed(x, 3) for x in (injury, injury - half, injury + half))
         why = (
             "the rise from baseline to before the dose is too near 0 to divide by: "
-            f"{injury:+.3f} (95 % CI {injury - half:+.3f} to {injury + half:+.3f})"
+            f"{rise} (95 % CI {low} to {high})"
         )
         return alone | {arm: absent(why) for arm in arms}
     result = alone

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from mpjax.formatting import number, p_phrase, signed
+from mpjax.formatting import number, p_phrase, percent, signed
 from mpjax.taxonomy import NO_PAIN
 
 
@@ -88,14 +88,14 @@ def _contrast(condition: str, row: dict[str, Any], reversals: dict[str, Any], *,
 
 def _specificity(found: dict[str, Any]) -> list[str]:
     slowed = [
-        f"{row['arm']} in {condition} (−{100 * (1 - math.exp(row['value'])):.0f} %)"
+        f"{row['arm']} in {condition} ({percent(math.expm1(row['value']))})"
         for condition, rows in found["locomotion"].items()
         if isinstance(rows, list)
         for row in rows
         if row["ci95"][1] < 0
     ]
     far = [
-        f"{row['condition']}, {row['arm']} ({row['value']:.0%})"
+        f"{row['condition']}, {row['arm']} ({percent(row['value'])})"
         for row in found["manifold"].get("rows", [])
         if row["flag"]
     ]

@@ -1,4 +1,4 @@
-"""How certain is a figure: units, intervals, tests, effect sizes, multiple testing."""
+"""How certain is a figure? Units, intervals, tests, effect sizes, multiple testing."""
 
 from mpjax.analysis.stats.estimates import ALPHA, NotEstimableError, absent
 from mpjax.analysis.stats.units import Units, unit_levels, unit_of

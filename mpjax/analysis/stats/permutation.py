@@ -151,8 +151,8 @@ def exchange_labels(
     _, first, codes = np.unique(block, return_index=True, return_inverse=True)
     if (label[first][codes] != label).any():
         raise NotEstimableError(
-            "clips of one recording bear several labels and follow each other, so they cannot be "
-            "exchanged"
+            "clips of one recording have several labels and follow each other, so they cannot "
+            "be exchanged"
         )
     animal = pd.factorize(rows["animal"])[0][first]
     classes, own = np.arange(int(label.max()) + 1), _single_owner(rows, label, group=group)

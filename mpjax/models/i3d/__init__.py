@@ -1,4 +1,4 @@
-"""I3D on Kinetics-400: the projector that comes with the package."""
+"""Which projector comes with the package? I3D, with its Kinetics-400 weights."""
 
 from mpjax.models.i3d.projector import load
 

@@ -89,7 +89,7 @@ def read_arrays(path: Path) -> dict[str, Any]:
     except Exception as error:  # pickle's parser raises any kind on bytes that are no pickle
         raise ValueError(f"{path}: refused as a weight file: {error}") from error
     if not isinstance(arrays, dict):  # ValueError as for any other wrong file
-        raise ValueError(f"{path}: holds a {type(arrays).__name__}, no dict of arrays")  # noqa: TRY004
+        raise ValueError(f"{path}: holds a {type(arrays).__name__}, not a dict of arrays")  # noqa: TRY004
     return arrays
 
 

@@ -1,4 +1,4 @@
-"""Video Swin, the projector of the paper: network, attention and its faster forms, checkpoints."""
+"""Which projector does the paper use? Video Swin: network, faster attention, checkpoints."""
 
 from mpjax.models.swin.config import ATTENTION_IMPLS, SwinConfig
 from mpjax.models.swin.network import VideoSwin, init_params

@@ -146,14 +146,14 @@ def _fetch(weights: PublicWeights, url: str, output_file: str, _: Any) -> None:
     with open(output_file, "rb") as file:
         if file.read(1) == b"<":  # no checkpoint begins so, but every web page does
             raise ValueError(
-                f"{url}: what came is a web page, not the file; it was not kept. Is a login or "
-                "a proxy in between?"
+                f"{url}: the server sent a web page instead of the file; it was deleted. Does "
+                "the address need a login or a proxy?"
             )
     digest = files.sha256(output_file)
     if not digest.startswith(weights.sha256_prefix):
         raise ValueError(
-            f"{url}: the sha256 of what came begins with {digest[:8]}, not with "
-            f"{weights.sha256_prefix}; it was not kept. Try again, or from another network"
+            f"{url}: the sha256 of the download begins with {digest[:8]}, not with "
+            f"{weights.sha256_prefix}; it was deleted. Try again, or from another network"
         )
 
 
@@ -164,7 +164,7 @@ def _reason(error: Any) -> str:
         return f"the server answered {error.response.status_code} {error.response.reason}"
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
         return "the connection was cut"
-    return f"no connection, or it went silent ({type(error).__name__})"
+    return f"no connection, or no answer ({type(error).__name__})"
 
 
 def table(folder: Path) -> str:

@@ -151,7 +151,7 @@ def test_labels_are_exchanged_within_animals_that_have_several_and_over_animals_
         (make_labelled([[0], [1], [2]]), "clip", r"in 6 way\(s\) only"),
         (make_labelled([[0, 1]]), "recording", r"in 2 way\(s\) only"),
         (make_labelled([[0, 0, 0, 0]]), "clip", r"in 1 way\(s\) only"),
-        (make_labelled([[0, 1, 2]]).assign(video="one"), "clip", "bear several labels"),
+        (make_labelled([[0, 1, 2]]).assign(video="one"), "clip", "have several labels"),
     ],
 )
 def test_a_null_that_cannot_be_drawn_is_refused_with_the_reason(rows, level, why):

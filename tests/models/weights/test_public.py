@@ -83,7 +83,7 @@ def test_a_cut_connection_leaves_nothing(server, tmp_path):
 
 def test_a_server_that_falls_silent_is_given_up(server, tmp_path, monkeypatch):
     monkeypatch.setattr(public, "_TIMEOUTS", (5.0, 0.1))
-    with pytest.raises(ConnectionError, match=r"stall\.pth: no connection, or it went silent"):
+    with pytest.raises(ConnectionError, match=r"stall\.pth: no connection, or no answer"):
         public.download(row(f"{server.url}/stall.pth"), tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -95,7 +95,7 @@ def test_an_answer_other_than_the_file_is_told(server, tmp_path):
 
 
 def test_a_web_page_instead_of_the_file_is_not_kept(server, tmp_path):
-    with pytest.raises(ValueError, match=r"login\.pth: what came is a web page"):
+    with pytest.raises(ValueError, match=r"login\.pth: the server sent a web page"):
         public.download(row(f"{server.url}/login.pth", ""), tmp_path)
     assert not list(tmp_path.iterdir())
 

@@ -8,7 +8,8 @@ from cohort_files import faults_of
 from video_files import numbered
 
 from data_prep import cohort as cohorts
-from data_prep import template
+from data_prep import template as binary
+from data_prep.cohort import template
 
 
 def read(path):
@@ -79,7 +80,7 @@ def test_a_faulty_pattern_is_refused_by_name(pattern, message):
 
 def test_the_default_patterns_stand_in_the_help():
     for pattern in template.PATTERNS:
-        assert pattern in template.__doc__
+        assert pattern in binary.__doc__
 
 
 def test_the_table_holds_what_names_tell_and_leaves_the_rest_empty(folder):
