@@ -182,12 +182,18 @@ def _refuse_config(error: BaseException) -> NoReturn:
     while cause.args and isinstance(cause.args[0], BaseException):
         cause = cause.args[0]
     text = str(cause.args[0] if len(cause.args) == 1 else cause).replace("\n", " ")
+    renamed = [
+        f"config.{old} is now config.{RENAMED[old]}"
+        for old in re.findall(r" --?config\.([\w.]+)", " ".join(sys.argv))
+        if old in RENAMED
+    ]
+    if renamed:
+        print(f"error: {'; '.join(renamed)}", file=sys.stderr)
+        sys.exit(1)
     if "get_config" in text or not isinstance(cause, AttributeError | KeyError | ValueError):
         text = f"the config file cannot be read ({type(cause).__name__}: {text})"
         text += "; it is a Python file whose get_config() returns a ConfigDict, see configs/"
     elif isinstance(cause, AttributeError | KeyError):
-        names = re.findall(r" --?config\.([\w.]+)", " ".join(sys.argv))
-        renamed = [f"config.{old} is now config.{RENAMED[old]}" for old in names if old in RENAMED]
-        text = "; ".join(renamed) or f"the config has no field {text}"
+        text = f"the config has no field {text}"
     print(f"error: {text}\n(in the flags {' '.join(sys.argv[1:])})", file=sys.stderr)
     sys.exit(1)

@@ -55,6 +55,7 @@ def run(config: StudyConfig, workdir: epath.PathLike) -> int:
     """
     required = requirements.parse(config.require)
     workdir = Workdir(workdir)
+    differing = provenance.differing(workdir, config)  # read before anything is written
     path = workdir.predictions
     has_heads = workdir.heads.exists() or not path.exists()
     if has_heads:
@@ -80,7 +81,7 @@ def run(config: StudyConfig, workdir: epath.PathLike) -> int:
     files.write_json(workdir.report_stamp, identity)
     for line in _answers(metrics):
         print(line)
-    for line in provenance.differing(workdir, config):
+    for line in differing:
         print(
             f"note: differs from the study: {line}; its own settings: --config=FILE or --config.…"
         )

@@ -58,6 +58,11 @@ def run(
     out, workdir = check_output_folder(out), Workdir(workdir)
     read = predictions.read_predictions(workdir.predictions)
     motifs = _read_motifs(workdir)
+    if motifs is None and set(what) != {"model"}:
+        print(
+            f"{workdir.windows}: no such file, so no motifs are written; "
+            "`python -m mpjax.explain` finds them"
+        )
     if "csv" in what:
         interop.write_csv(read, motifs, out)
     if "boris" in what or "nwb" in what:
@@ -69,11 +74,6 @@ def run(
             )
         recordings = interop.list_recordings(read, about, videos)
         frames = records.read_manifest(workdir.dataset)["video"]["frames"]
-        if motifs is None:
-            print(
-                f"{workdir.windows}: no such file, so no motifs are written; "
-                "`python -m mpjax.explain` finds them"
-            )
         if "boris" in what:
             interop.write_boris(read, motifs, recordings, out, frames=frames)
         if "nwb" in what:

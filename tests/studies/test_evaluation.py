@@ -91,3 +91,12 @@ def test_a_bad_requirement_stops_before_anything_is_written(tmp_path):
     with pytest.raises(ValueError, match="config.require"):
         evaluation.run(StudyConfig(eval=QUICK, require="fine.accuracy"), tmp_path)
     assert not (tmp_path / "metrics.json").exists()
+
+
+def test_a_damaged_note_of_the_study_stops_before_anything_is_written(tmp_path):
+    predictions.write_predictions(tmp_path / "predictions.parquet", *make_study())
+    (tmp_path / "study.json").write_text('{"cohort": ')
+    with pytest.raises(ValueError, match=r"study\.json: not JSON"):
+        evaluation.run(StudyConfig(eval=QUICK), tmp_path)
+    assert not (tmp_path / "metrics.json").exists()
+    assert not (tmp_path / "report.html").exists()
