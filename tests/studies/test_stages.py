@@ -107,7 +107,7 @@ def test_what_the_study_saw_stands_in_its_figures_and_its_report(finished):
     for section in ("baselines", "confounds", "motifs", "saliency", "days"):
         assert f'<h2 id="{section}"' in page
     assert page.count("data:image/webp") >= 4 + 2  # motifs' galleries and explained clips
-    assert "Moves like" in page
+    assert "Most similar human actions" in page
 
 
 def test_a_study_runs_from_python_and_its_results_are_attributes(finished):
