@@ -1,17 +1,10 @@
-import contextlib
 import dataclasses
 import hashlib
 import os
-import re
 import shutil
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
-from etils import epath
 from video_files import LOSSLESS, write_video
 
 from data_prep import cohort
@@ -167,92 +160,6 @@ def test_a_dataset_that_has_lost_its_manifest_is_not_overwritten_but_reported(bu
     assert (lost / records.INDEX_FILE).exists()
 
 
-FULL = "OSError: [Errno 28] No space left on device"
-WRAPPED = "OSError: /d/spill: no space left on the disk, so 0.json was not written"
-
-
-@pytest.mark.parametrize(
-    ("error", "reason"),
-    [
-        (RuntimeError(f"{FULL} [while running 'Decode']"), FULL[9:]),
-        # As several processes hand it on: the cause first, what was raised of it at the end.
-        (
-            RuntimeError(f"Traceback\n{FULL}\n\nTraceback\n{WRAPPED} [while running 'Write']\n\n"),
-            WRAPPED[9:],
-        ),
-        (
-            RuntimeError("PermissionError: /d: cannot write here [while running 'Write']"),
-            "/d: cannot write here",
-        ),
-        (OSError("/d/spill: no space left [while running 'Decode']"), "/d/spill: no space left"),
-    ],
-)
-def test_a_disk_that_is_full_is_one_clear_error(tmp_path, monkeypatch, error, reason):
-    path = write_cohort(tmp_path / "cohort")
-
-    def run(*_):
-        raise error
-
-    monkeypatch.setattr(build.pipeline, "run", run)
-    with pytest.raises(build.BuildError) as raised:
-        run_build(path, tmp_path / "dataset")
-    line = str(raised.value)
-    assert line.startswith(f"{tmp_path}: cannot write the dataset ({reason}); ")
-    assert not (tmp_path / "dataset").exists()
-
-
-def test_a_disk_that_is_full_at_the_end_is_the_same_error_and_the_build_resumes(
-    built, tmp_path, monkeypatch
-):
-    def refuse(_):
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(build.records, "index_bytes", refuse)
-        with pytest.raises(build.BuildError, match="cannot write the dataset .*No space left"):
-            run_build(built[0], tmp_path / "dataset")
-    assert not (tmp_path / "dataset").exists()
-    run_build(built[0], tmp_path / "dataset")
-    assert content(tmp_path / "dataset") == content(built[1])
-
-
-def test_an_error_of_the_code_that_an_oserror_caused_keeps_its_traceback(tmp_path, monkeypatch):
-    path = write_cohort(tmp_path / "cohort")
-
-    def run(*_):
-        raise RuntimeError(f"{FULL}\n\nTraceback\nKeyError: 'shard' [while running 'Write']")
-
-    monkeypatch.setattr(build.pipeline, "run", run)
-    with pytest.raises(RuntimeError, match="KeyError"):
-        run_build(path, tmp_path / "dataset")
-
-
-@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_what_workers_raise_is_reported_without_beams_log(tmp_path, workers):
-    path = write_cohort(tmp_path / "cohort")
-    # Two files would have one name: an OSError within the workers that root meets as well.
-    code = (
-        "import sys; from data_prep.build import dataset as build; from mpjax.io import files\n"
-        "import pathlib\n"
-        "cohort = build.cohorts.read_cohort(sys.argv[1])\n"
-        "config = build.BuildConfig(workers=int(sys.argv[3]))\n"
-        "stamp = files.fingerprint(build._identity(cohort, build.epath.Path(sys.argv[2]), "
-        "build.VideoConfig(), config))\n"
-        "spill = pathlib.Path(sys.argv[2]).parent / f'.d.{stamp}.part' / 'spill'\n"
-        "(spill / '000000.tfrecord').mkdir(parents=True)\n"
-        "try: build.build(cohort, sys.argv[2], config=config)\n"
-        "except build.BuildError as error: sys.exit(f'error: {error}')\n"
-    )
-    words = [sys.executable, "-c", code, str(path), str(tmp_path / "d"), str(workers)]
-    done = subprocess.run(words, capture_output=True, text=True)
-    assert done.returncode == 1
-    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1
-    assert re.search(r"cannot write the dataset \(.*000000\.tfrecord is a directory\);", lines[0])
-    assert "Traceback" not in done.stderr
-    assert "apache_beam" not in done.stderr
-
-
 def test_a_recording_shorter_than_a_clip_repeats_its_last_frame_and_says_so(tmp_path):
     path = write_cohort(tmp_path / "cohort", frames=3)
     run_build(path, tmp_path / "dataset")
@@ -262,131 +169,6 @@ def test_a_recording_shorter_than_a_clip_repeats_its_last_frame_and_says_so(tmp_
     frames = clips.decode_frames(records.decode_example(source[0])["frames"])
     assert frames.shape[0] == 4
     np.testing.assert_array_equal(frames[2], frames[3])
-
-
-def test_unreadable_videos_are_listed_and_the_rest_is_built(tmp_path):
-    path = write_cohort(tmp_path / "cohort")
-    (tmp_path / "cohort" / "v1.mp4").write_bytes(b"")
-    whole = (tmp_path / "cohort" / "v2.mp4").read_bytes()
-    (tmp_path / "cohort" / "v2.mp4").write_bytes(whole[: len(whole) // 2])
-    manifest = run_build(path, tmp_path / "dataset")
-    assert [failure["video"] for failure in manifest["failures"]] == ["v1.mp4", "v2.mp4"]
-    listed = (tmp_path / "dataset" / build.FAILURES_FILE).read_text().splitlines()
-    assert listed[0] == "video,reason"
-    assert len(listed) == 3
-    assert set(records.RecordSource(tmp_path / "dataset").index["video"]) == {
-        f"v{i}.mp4" for i in (0, 3, 4, 5)
-    }
-
-
-def test_a_video_without_read_permission_is_listed_too(tmp_path, monkeypatch):
-    path = write_cohort(tmp_path / "cohort")
-    kind = type(epath.Path(tmp_path))
-    opened = kind.open
-
-    def refuse(self, *args, **kwargs):
-        if self.name == "v3.mp4":
-            raise PermissionError(13, "Permission denied", str(self))
-        return opened(self, *args, **kwargs)
-
-    monkeypatch.setattr(kind, "open", refuse)
-    hashes = build._video_hashes(read(path).table["path"], epath.Path(tmp_path / "cache.json"))
-    assert [h.startswith("unreadable") for h in hashes] == [False] * 3 + [True] + [False] * 2
-
-
-def test_failures_are_tried_again_unless_they_are_allowed(tmp_path, capfd):
-    path = write_cohort(tmp_path / "cohort")
-    (tmp_path / "cohort" / "v1.mp4").write_bytes(b"")
-    run_build(path, tmp_path / "dataset")
-    run_build(path, tmp_path / "dataset")
-    assert "unchanged" not in capfd.readouterr().err
-    allowed = dataclasses.replace(CONFIG, allow_failures=True)
-    assert run_build(path, tmp_path / "dataset", config=allowed)["failures"]
-    assert "unchanged" in capfd.readouterr().err
-
-
-def test_a_build_killed_between_its_last_two_renames_is_found_whole(tmp_path, capfd):
-    path = write_cohort(tmp_path / "cohort")
-    stamp = run_build(path, tmp_path / "d")["fingerprint"]
-    (tmp_path / "d").rename(tmp_path / f".d.{stamp}.part")
-    (tmp_path / ".d.old").mkdir()
-    (tmp_path / ".d.e.0123456789abcdef.part").mkdir()  # of another dataset, `d.e`
-    run_build(path, tmp_path / "d")
-    assert "unchanged" in capfd.readouterr().err
-    assert not (tmp_path / ".d.old").exists()
-    assert (tmp_path / ".d.e.0123456789abcdef.part").exists()
-
-
-def test_nothing_is_built_when_no_video_can_be_read(tmp_path):
-    path = write_cohort(tmp_path / "cohort")
-    for video in (tmp_path / "cohort").glob("*.mp4"):
-        video.write_bytes(b"not a video")
-    with pytest.raises(build.BuildError, match="no video could be read"):
-        run_build(path, tmp_path / "dataset")
-    assert not (tmp_path / "dataset").exists()
-
-
-def test_a_folder_with_other_files_is_not_overwritten(tmp_path):
-    path = write_cohort(tmp_path / "cohort")
-    (tmp_path / "dataset").mkdir()
-    (tmp_path / "dataset" / "thesis.docx").write_text("precious")
-    with pytest.raises(build.BuildError, match="holds other files"):
-        run_build(path, tmp_path / "dataset")
-    assert (tmp_path / "dataset" / "thesis.docx").read_text() == "precious"
-
-
-def test_unwritable_output_is_one_clear_error(tmp_path):
-    path = write_cohort(tmp_path / "cohort")
-    (tmp_path / "file").write_text("")
-    with pytest.raises(build.BuildError, match="cannot be written"):
-        run_build(path, tmp_path / "file" / "dataset")
-
-
-def command(path, out, *flags):
-    return [
-        *(sys.executable, "-m", "data_prep.build", f"--cohort={path}", f"--out={out}"),
-        *("--config.video.frames=4", "--config.video.stride=4", "--config.video.short_side=32"),
-        *("--config.split.scheme=kfold", "--config.build.workers=1", *flags),
-    ]
-
-
-@pytest.mark.slow
-def test_exit_status_tells_of_failures_unless_they_are_allowed(tmp_path):
-    path = write_cohort(tmp_path / "cohort")
-    (tmp_path / "cohort" / "v1.mp4").write_bytes(b"\0" * 100)
-    strict = subprocess.run(command(path, tmp_path / "d"), capture_output=True, text=True)
-    assert strict.returncode == 1
-    assert "1 video(s) could not be read" in strict.stdout
-    assert "v1.mp4" in strict.stdout
-    allowed = command(path, tmp_path / "d", "--allow_failures")
-    assert subprocess.run(allowed, capture_output=True).returncode == 0
-
-
-@pytest.mark.slow
-def test_a_killed_build_leaves_nothing_that_is_accepted_and_resumes(tmp_path):
-    path = write_cohort(tmp_path / "cohort", animals=8, frames=400)
-    out = tmp_path / "d"
-    process = subprocess.Popen(command(path, out), stderr=subprocess.DEVNULL)
-    spill = None
-    while process.poll() is None and not (spill := list(tmp_path.glob(".d.*.part/spill/*.json"))):
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert spill, "killed too late to test anything"
-    with pytest.raises(records.RecordError, match="no finished dataset"):
-        records.RecordSource(out)
-    stamp = spill[0].stat().st_mtime_ns
-    again = subprocess.Popen(command(path, out), stderr=subprocess.DEVNULL)
-    reused = set()
-    while again.poll() is None:
-        with contextlib.suppress(FileNotFoundError):  # gone once the build has ended
-            reused.add(spill[0].stat().st_mtime_ns)
-    assert again.returncode == 0
-    assert reused <= {stamp}
-    clean = subprocess.run(command(path, tmp_path / "clean"), stderr=subprocess.DEVNULL)
-    assert clean.returncode == 0
-    assert content(tmp_path / "clean") == content(out)
-    assert not list(tmp_path.glob(".d.*.part"))
 
 
 # What the files tell, and masks
