@@ -209,4 +209,4 @@ def test_no_other_module_chooses_rows_by_the_name_of_the_training_split():
         for path in [*(ROOT / "mpjax").rglob("*.py")]
         if pattern.search(path.read_text(encoding="utf-8"))
     }
-    assert found <= owners | {"mpjax/training/metric_writer.py", "mpjax/data/rating_clips.py"}
+    assert found <= owners | {"mpjax/training/metric_writer.py"}

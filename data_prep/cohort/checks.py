@@ -18,10 +18,10 @@ from etils import epath
 from data_prep.cohort.errors import CohortError, Fault
 from mpjax import taxonomy as taxonomies
 from mpjax.config import SplitConfig
+from mpjax.data.splits import SPLITS
 from mpjax.io import stores
 
 VEHICLE = "vehicle"
-SPLITS = ("train", "val", "test", "drug")
 COLUMNS = (
     *("video", "animal", "cage", "sex", "condition", "day", "label", "drug", "dose_mg_per_kg"),
     *("route", "minutes_post_dose", "fps", "roi", "pose", "split", "date", "camera"),

@@ -16,10 +16,11 @@ from absl import logging
 from etils import epath
 
 from data_prep.cohort import checks, splits
-from data_prep.cohort.checks import COLUMNS, SPLITS, VEHICLE
+from data_prep.cohort.checks import COLUMNS, VEHICLE
 from data_prep.cohort.errors import CohortError, Fault, file_error
 from mpjax import taxonomy as taxonomies
 from mpjax.config import SplitConfig, StudyConfig
+from mpjax.data.splits import SPLITS
 from mpjax.io import stores
 
 

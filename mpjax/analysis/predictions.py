@@ -13,12 +13,11 @@ import pyarrow.parquet as pq
 from etils import epath
 from jaxtyping import Float
 
+from mpjax.data.splits import FIXED, SCHEMES, SPLITS, evaluated_rows
 from mpjax.io.files import write_aside
 from mpjax.taxonomy import Taxonomy, parse_fine_name
 
-SPLITS = ("train", "val", "test", "drug")
 GROUPS = ("animal", "cage")
-SCHEMES = ("fixed", "kfold", "leave_one_group_out")
 
 _TEXT = ("clip_id", "video", "animal", "cage", "sex", "condition", "drug", "route", "split")
 _WHOLE = ("day", "label", "start_frame", "padded_frames", "fold")
@@ -64,7 +63,7 @@ class Predictions:
     @property
     def evaluated(self) -> np.ndarray:
         """Mask of the clips that count towards accuracy: held out, and of a trained class."""
-        return ((self.table["split"] == "test") & (self.table["label"] >= 0)).to_numpy()
+        return evaluated_rows(self.table)
 
 
 def write_predictions(path: epath.PathLike, table: pd.DataFrame, meta: Mapping[str, Any]) -> None:
@@ -296,7 +295,7 @@ def _identity_faults(table: pd.DataFrame, *, group: str, scheme: str) -> list[st
         first = owners[owners.duplicated()].iloc[0]
         faults.append(f"column video: {first!r} belongs to more than one animal or day")
     unfolded = int(((table["split"] == "test") & (table["fold"] < 0)).sum())
-    if scheme != "fixed" and unfolded:
+    if scheme != FIXED and unfolded:
         faults.append(f"column fold: scheme {scheme} needs a fold in {unfolded} test row(s)")
     return faults
 

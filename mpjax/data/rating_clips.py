@@ -18,7 +18,7 @@ from etils import epath
 from jaxtyping import Int, UInt8
 
 from mpjax.data import clips, records
-from mpjax.data.splits import Splits
+from mpjax.data.splits import FIXED, Splits, evaluated_rows, fit_rows
 
 _CELL = 16  # px; a JPEG block with halved colour, so that frames do not bleed into each other
 _SHEET = 4096  # px, the longest side that tablets decode whole
@@ -74,12 +74,12 @@ def choose(index: pd.DataFrame, splits: Splits, *, number: int, examples: int, s
             f"of {len(fine)} or more, and --examples of 0 or more"
         )
     rng = np.random.default_rng(seed)
-    labelled = index[index["label"] >= 0]
-    held_out = labelled[labelled["split"] == "test"]
+    held_out = index[evaluated_rows(index)]
     if held_out.empty:
         raise ValueError("no clip of a trained class is held out (split 'test'), so none to rate")
-    shown = labelled[labelled["split"] == "train"]
-    if splits.scheme != "fixed":
+    if splits.scheme == FIXED:
+        shown = index[fit_rows(index, FIXED)]
+    else:
         apart = _set_apart(held_out, splits.group, each=examples, rng=rng)
         shown = held_out[held_out[splits.group].isin(apart)]
         held_out = held_out.drop(shown.index)

@@ -16,7 +16,9 @@ from mpjax.io import files
 from mpjax.taxonomy import Taxonomy
 
 FILE = "division.json"
+SPLITS = ("train", "val", "test", "drug")
 FIXED = "fixed"  # the scheme of splits train, val and test; the others are folds
+SCHEMES = (FIXED, "kfold", "leave_one_group_out")
 FINAL = -1  # stands for a fold: what is fitted on all training animals
 
 
@@ -57,6 +59,20 @@ def predicting_fold(table: pd.DataFrame, scheme: str) -> Int[np.ndarray, " n"]:
     if scheme == FIXED:
         return np.full(len(table), FINAL)
     return np.where(table["split"] == "test", table["fold"], FINAL).astype(int)
+
+
+def evaluated_rows(table: pd.DataFrame) -> Bool[np.ndarray, " n"]:
+    """Returns which rows count towards accuracy: held out, and of a trained class."""
+    return ((table["split"] == "test") & (table["label"] >= 0)).to_numpy()
+
+
+def classification_rows(table: pd.DataFrame) -> Bool[np.ndarray, " n"]:
+    """Returns which rows belong to the classification part: of a class, on any side of the split.
+
+    For descriptions of the cohort (the audit of confounds, the leakage demonstration, which splits
+    them in its own way); what predicts them asks `fit_rows`.
+    """
+    return ((table["split"] != "drug") & (table["label"] >= 0)).to_numpy()
 
 
 def tested_rows(table: pd.DataFrame, scheme: str, fold: int) -> Bool[np.ndarray, " n"]:

@@ -20,6 +20,7 @@ from mpjax.config import ProjectorConfig
 from mpjax.data import clips, embeddings, records
 from mpjax.data.dataset import DatasetWriter, Encoded
 from mpjax.data.scene import backgrounds
+from mpjax.data.splits import classification_rows
 from mpjax.embedding import dataset as embedding
 from mpjax.io import files
 from mpjax.models.projector import Projector
@@ -97,7 +98,7 @@ def write(
     if manifest.exists() and files.read_json(manifest).get("fingerprint") == fingerprint:
         return False
     source = records.RecordSource(dataset)
-    used = ((source.index["split"] != "drug") & (source.index["label"] >= 0)).to_numpy()
+    used = classification_rows(source.index)
     if not used.any():
         raise ValueError(f"{dataset}: no clip of a class, so there are no single frames")
     videos = source.index["video"].to_numpy()

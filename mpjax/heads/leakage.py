@@ -11,7 +11,7 @@ from jaxtyping import Int
 
 from mpjax.config import HeadConfig
 from mpjax.data import embeddings
-from mpjax.data.splits import Splits
+from mpjax.data.splits import Splits, classification_rows
 from mpjax.heads import logistic
 from mpjax.io import files, parquet
 from mpjax.training import artifacts
@@ -36,7 +36,7 @@ def demonstrate(
         None if there are fewer than 2 groups.
     """
     table = embedded.table
-    used = (table["split"] != "drug").to_numpy() & (table["label"] >= 0).to_numpy()
+    used = classification_rows(table)
     views = table[used]
     group, names = pd.factorize(views[splits.group], sort=True)
     clip = pd.factorize(views["clip_id"])[0]

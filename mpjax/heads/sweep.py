@@ -23,16 +23,15 @@ from mpjax.heads import logistic, probe
 from mpjax.io import files
 from mpjax.training import optim
 
-FILE = "sweep.csv"
 _TRIAL = ["learning_rate", "weight_decay"]
 _RECIPE = OptimConfig(learning_rate=1.0)  # the published schedule; a trial scales its height
 _INIT_STD = 0.01  # as published
 
 
 def run(
-    embedded: Embeddings, splits: Splits, config: SweepConfig, out: epath.PathLike
+    embedded: Embeddings, splits: Splits, config: SweepConfig, path: epath.PathLike
 ) -> tuple[float, float]:
-    """Sweeps over the heads of a study and writes `sweep.csv`, a row per trial.
+    """Sweeps over the heads of a study and writes a CSV with a row per trial.
 
     Trials are evaluated on the split `val` of a fixed division; without one, on one fold of the
     training animals. Under folds they are evaluated on the first fold, whose animals then affect
@@ -54,7 +53,7 @@ def run(
         )
     table = sweep(rows.take(~held), rows.take(held), len(splits.taxonomy.fine), config)
     judged_on = f"fold {fold}" if validation is None else "val"
-    with files.write_aside(epath.Path(out) / FILE) as aside:
+    with files.write_aside(path) as aside:
         aside.write_text(table.assign(judged_on=judged_on).to_csv(index=False))
     best = summarise(table).iloc[0]
     return float(best["learning_rate"]), float(best["weight_decay"])

@@ -19,7 +19,7 @@ from mpjax.config import SaliencyConfig
 from mpjax.data import animation, embeddings, records
 from mpjax.data.clips import resize_short_side
 from mpjax.data.scene import backgrounds
-from mpjax.data.splits import Splits
+from mpjax.data.splits import Splits, evaluated_rows
 from mpjax.heads import logistic, probe
 from mpjax.interpret import attribution, faithfulness
 from mpjax.io import files
@@ -131,7 +131,7 @@ def choose(table: pd.DataFrame, task: Task, config: SaliencyConfig) -> list[Chos
     allows for, some are drawn by seed. `table` holds the predictions, a row per clip.
     """
     generator = np.random.default_rng(config.seed)
-    tested = ((table["split"] == "test") & (task.label >= 0)).to_numpy()
+    tested = evaluated_rows(table) & (task.label >= 0)
     named = task.p.argmax(axis=1)
     shuffled = generator.permutation(len(table))  # breaks ties
     by_surety = shuffled[np.argsort(-task.p.max(axis=1)[shuffled], kind="stable")]

@@ -265,7 +265,7 @@ def _identify(config: StudyConfig, made_of: Any, workdir: Workdir) -> str:
     if against and not against.exists():
         raise FileNotFoundError(f"config.eval.against: {against}: no such file")
     read = [
-        *(workdir.windows, workdir.gallery / "gallery.json", workdir.saliency),
+        *(workdir.windows, workdir.gallery / motif_exemplars.FILE, workdir.saliency),
         *(workdir.scenes, *map(workdir.still_embeddings, ("frame", "background"))),
         *(workdir.pixels, workdir.random_embeddings),
         *(workdir.bsoid_predictions, workdir.bsoid, workdir.raters),

@@ -86,7 +86,7 @@ def read_cohort(config: StudyConfig, workdir: Workdir) -> "Cohort":
     """Reads the cohort of a study, its own or the synthetic one; all faults are raised together."""
     from data_prep import cohort
 
-    path = stores.ready(config.cohort or workdir.synthetic_cohort / "cohort.csv")
+    path = stores.ready(config.cohort or workdir.synthetic_table)
     return cohort.read_cohort(path, split=config.split, exclude=config.exclude)
 
 
@@ -168,7 +168,7 @@ def _train_on_embeddings(config: StudyConfig, workdir: Workdir) -> bool:
     if partitioning.is_writer():
         embedded, splits = read_embeddings(workdir)
         if config.train.what == "sweep":
-            rate, decay = sweep.run(embedded, splits, config.sweep, workdir.root)
+            rate, decay = sweep.run(embedded, splits, config.sweep, workdir.sweep)
             print(f"best: learning rate {rate:g}, weight decay {decay:g}")
         else:
             changed = probe.train(embedded, splits, config.head, workdir.heads)
@@ -179,14 +179,14 @@ def _train_on_embeddings(config: StudyConfig, workdir: Workdir) -> bool:
 def _train_on_clips(config: StudyConfig, workdir: Workdir) -> bool:
     """Trains a projector or its head on clips; returns False where that has been done."""
     from mpjax.data import records
-    from mpjax.data.splits import read_splits
+    from mpjax.data.splits import FIXED, read_splits
     from mpjax.embedding import dataset
     from mpjax.studies.projector import projector_of
     from mpjax.training import artifacts, finetune
 
     fingerprint = records.read_manifest(workdir.dataset)["fingerprint"]
     splits = read_splits(workdir.dataset)
-    if splits.scheme != "fixed":
+    if splits.scheme != FIXED:
         raise ValueError(
             f"config.train.what={config.train.what} trains one model, but the split is "
             f"{splits.scheme}: one model per fold; build with config.split.scheme=fixed"

@@ -15,6 +15,7 @@ class Workdir:
         # The study as a whole.
         self.settings = root / "study.json"
         self.synthetic_cohort = root / "cohort"
+        self.synthetic_table = root / "cohort" / "cohort.csv"
         # data_prep.build
         self.dataset = root / "dataset"
         self.video_hashes = root / ".video_hashes.json"
@@ -24,6 +25,7 @@ class Workdir:
         self.projector = root / "projector"  # where it was trained
         self.training = root / "train"
         self.heads = root / "heads"
+        self.sweep = root / "sweep.csv"
         # explain
         self.explain = explain = root / "explain"
         self.windows = explain / "windows.parquet"

@@ -181,7 +181,7 @@ def make_study(scheme, *, names=("train", "train", "val", "test")):
 
 
 def run(embedded, splits, out):
-    best = sweep.run(embedded, splits, CONFIG, out)
+    best = sweep.run(embedded, splits, CONFIG, out / "sweep.csv")
     return best, pd.read_csv(out / "sweep.csv")
 
 
@@ -229,7 +229,7 @@ def test_a_study_of_one_fold_has_nothing_to_be_judged_on(tmp_path):
     embedded, splits = make_study("kfold")
     splits = dataclasses.replace(splits, folds=dict.fromkeys(splits.folds, 0))
     with pytest.raises(ValueError, match="96 of 96 views are held out"):
-        sweep.run(embedded, splits, CONFIG, tmp_path)
+        sweep.run(embedded, splits, CONFIG, tmp_path / "sweep.csv")
     assert not list(tmp_path.iterdir())
 
 

@@ -10,10 +10,11 @@ from mpjax.analysis.classification.calibration import Calibrated, describe_calib
 from mpjax.analysis.classification.comparison import FIGURES
 from mpjax.analysis.classification.scores import describe_day_distance, score_levels, tasks_of
 from mpjax.analysis.classification.significance import permutation_test
-from mpjax.analysis.predictions import SPLITS, Predictions
+from mpjax.analysis.predictions import Predictions
 from mpjax.analysis.stats import bootstrap as resampling
 from mpjax.analysis.stats.estimates import absent
 from mpjax.analysis.stats.units import LEVELS, Units, scores_are_constant, unit_levels
+from mpjax.data.splits import SPLITS
 from mpjax.taxonomy import parse_fine_name
 
 _NO_DEMONSTRATION = (

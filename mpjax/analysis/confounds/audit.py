@@ -23,6 +23,7 @@ from mpjax.analysis.confounds import classifier, design, features, summary
 from mpjax.analysis.confounds.feature_tests import Settings, adjust, run_task
 from mpjax.analysis.confounds.features import BEHAVIOUR, RECORD, Family
 from mpjax.analysis.stats.estimates import ALPHA, absent
+from mpjax.data.splits import classification_rows
 from mpjax.taxonomy import Taxonomy
 
 _STRONGEST = 3  # features named per family
@@ -53,7 +54,7 @@ def audit_confounds(
         "detectable"}, or {"value": None, "why"}. The value is the balanced accuracy of all
         classes; `best` is the class, if any, that stands out more clearly against all others.
     """
-    used = recordings[(recordings["split"] != "drug") & (recordings["label"] >= 0)]
+    used = recordings[classification_rows(recordings)]
     used = used.astype({"date": str, "created": str}).reset_index(drop=True)
     used["date"] = used["date"].where(used["date"] != "", used["created"].str[:10])
     counts = {"recordings": len(used), "animals": int(used["animal"].nunique())}

@@ -10,6 +10,7 @@ from mpjax.analysis.confounds import design, summary
 from mpjax.analysis.confounds.feature_tests import Settings, prepare
 from mpjax.analysis.stats.bootstrap import percentile_interval
 from mpjax.analysis.stats.estimates import absent
+from mpjax.data.splits import classification_rows
 from mpjax.taxonomy import Taxonomy
 
 
@@ -35,7 +36,7 @@ def compare_single_frames(
         Per task {"clip", "still": {"value", "n"}, "difference": {"value", "ci95", "n"},
         "chance", "sentence"}, or {"value": None, "why"}.
     """
-    kept = ((recordings["split"] != "drug") & (recordings["label"] >= 0)).to_numpy()
+    kept = classification_rows(recordings)
     for row, _ in (clip, still):
         kept = kept & np.isin(np.arange(len(recordings)), row)
     used = recordings[kept].reset_index(drop=True)

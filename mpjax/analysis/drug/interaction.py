@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from mpjax.analysis.stats.estimates import ALPHA, PERMUTATIONS
+from mpjax.analysis.stats.permutation import shuffle_within
 from mpjax.analysis.stats.t_test import t_test
 
 # With fewer animals in a cell the interaction is judged by permutation, not by normal theory.
@@ -74,10 +75,7 @@ def permute_interaction(
     design = np.stack([~second, second, vehicle], axis=1).astype(float)
     fitted = design @ np.linalg.lstsq(design, change, rcond=None)[0]
     residual = change - fitted
-    rng = np.random.default_rng(seed)
-    order = np.empty((permutations, len(cell)), int)
-    for members in map(np.flatnonzero, (~second, second)):
-        order[:, members] = rng.permuted(np.tile(members, (permutations, 1)), axis=1)
+    order = shuffle_within(second.astype(int), permutations, np.random.default_rng(seed))
     value, se, _ = _cell_contrast(fitted + residual[order], cell)
     drawn = np.abs(np.divide(value, se, out=np.full(len(se), np.inf), where=se > 0))
     # Rounding must not set a permutation apart from its mirror image.

@@ -17,6 +17,7 @@ from mpjax.analysis.drug.sessions import VEHICLE, changes, dose_arms, split_arms
 from mpjax.analysis.predictions import Predictions
 from mpjax.analysis.stats.dunnett import Dunnett, pool
 from mpjax.analysis.stats.estimates import PERMUTATIONS, absent
+from mpjax.analysis.stats.permutation import shuffle_within
 from mpjax.analysis.stats.t_test import t_test
 from mpjax.analysis.stats.whitening import fit_space
 from mpjax.data.splits import fit_rows
@@ -185,12 +186,12 @@ def split_shift(
     squared = float(np.square(difference @ rest).sum())
     chance = sum(part.var(0).sum() * len(part) for part in (rest[:n], rest[n:]))
     chance *= (1 / n + 1 / m) / spread.df
-    rng = np.random.default_rng(seed)
-    drawn = rng.permuted(np.tile(difference, (PERMUTATIONS, 1)), axis=1)
+    order = shuffle_within(np.zeros(n + m, int), PERMUTATIONS, np.random.default_rng(seed))
+    drawn = difference[order]
     extreme = (np.square(drawn @ rest).sum(1) >= squared * (1 - 1e-9)).sum()
     orthogonal = max(squared - chance, 0.0)
     on = max(along**2 - se**2, 0.0)
-    share = absent("the shift is no longer than chance alone would make it")
+    share = absent("the shift is not larger than expected by chance")
     if on + orthogonal > 0:
         value = on / (on + orthogonal)
         share = {"value": value, "ci95": None, "why": "a description", "n": n + m}

@@ -16,6 +16,7 @@ from mpjax.analysis.stats import effect_size, permutation
 from mpjax.analysis.stats.estimates import ALPHA
 from mpjax.analysis.stats.multiple_testing import false_discovery_rate
 from mpjax.analysis.stats.units import unit_of
+from mpjax.data.splits import classification_rows
 from mpjax.taxonomy import NO_PAIN, Taxonomy, parse_fine_name
 
 # The figures that are adjusted together, within one kind of contrast.
@@ -306,7 +307,7 @@ def _changes(part: Measured) -> Measured:
 def _labels(recordings: Measured, taxonomy: Taxonomy, setting: Setting) -> Iterator[Row]:
     """Yields each label against all others."""
     table = recordings.table
-    held = recordings.take((table["label"] >= 0) & (table["split"] != "drug"))
+    held = recordings.take(classification_rows(table))
     if not len(held.table):
         yield _why("label", "label against the others", "no recording has a single label")
         return

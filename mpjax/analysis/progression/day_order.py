@@ -15,6 +15,7 @@ from scipy import stats
 
 from mpjax.analysis.stats.bootstrap import estimate_mean
 from mpjax.analysis.stats.estimates import absent
+from mpjax.analysis.stats.permutation import shuffle_within
 from mpjax.analysis.stats.units import Units
 from mpjax.taxonomy import NO_PAIN, Taxonomy, parse_fine_name
 
@@ -73,8 +74,8 @@ def describe_day_order(
         ranks, errors, tau = [], [], []  # of the true order, then of shuffled ones
         for animal in kept:
             day, expected = animal["day"].to_numpy(), animal["expected"].to_numpy()
-            shuffled = rng.permuted(np.tile(day, (permutations, 1)), axis=1)
-            days = np.vstack([day, shuffled])
+            order = shuffle_within(np.zeros(len(day), int), permutations, rng)
+            days = np.vstack([day, day[order]])
             ranks.append(_rank_correlation(days, expected))
             errors.append(np.abs(expected - days).mean(axis=1))
             tau.append(0.0 if np.ptp(expected) == 0 else stats.kendalltau(day, expected).statistic)

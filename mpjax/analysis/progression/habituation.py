@@ -12,11 +12,11 @@ from mpjax.analysis.predictions import Predictions
 from mpjax.analysis.progression.daily_scores import own_conditions
 from mpjax.analysis.stats.bootstrap import LEAST_UNITS
 from mpjax.analysis.stats.estimates import NotEstimableError, absent
+from mpjax.analysis.stats.permutation import flip_signs
 from mpjax.analysis.stats.t_test import t_interval
 
 BINS = 6
 _LEAST_CLIPS = 3  # of a recording, at as many times, for a slope
-_EXACT = 12  # units, up to which all 2^n sign flips are counted
 
 
 def describe_within_recording(
@@ -127,11 +127,7 @@ def describe_slope(
             f"{n} {kind}(s) with a recording of {_LEAST_CLIPS} clips; at least {LEAST_UNITS} are "
             "needed"
         )
-    test = stats.permutation_test(
-        (slopes,), np.mean, permutation_type="samples", vectorized=True,
-        n_resamples=np.inf if n <= _EXACT else draws, rng=rng,
-    )  # fmt: skip
-    return _mean(slopes, kind=kind) | {"p": float(test.pvalue)}
+    return _mean(slopes, kind=kind) | {"p": flip_signs(slopes, draws, rng).p}
 
 
 def compare_slopes(

@@ -7,10 +7,10 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
+from mpjax.analysis.stats import permutation
 from mpjax.analysis.stats.crossed_bootstrap import Crossed
 from mpjax.analysis.stats.estimates import absent
 
-_TRY_ALL = 12  # groups; with no more than these, all sign flips are tried
 _PERMUTATIONS = 2000
 
 
@@ -75,21 +75,8 @@ def flip_signs(
         return absent(
             f"method and raters differ in {len(sums)} {crossed.unit}s; at least 2 are needed"
         )
-    exact = len(sums) <= _TRY_ALL
-    tested = stats.permutation_test(
-        (sums,),
-        lambda values, axis: np.abs(values.sum(axis)),
-        permutation_type="samples",
-        alternative="greater",
-        n_resamples=np.inf if exact else permutations,
-        rng=np.random.default_rng(seed),
-    )
-    return {
-        "p": float(tested.pvalue),
-        "permutations": len(tested.null_distribution),
-        "unit": crossed.unit,
-        "exact": exact,
-    }
+    test = permutation.flip_signs(sums, permutations, np.random.default_rng(seed))
+    return test._asdict() | {"unit": crossed.unit}
 
 
 def mcnemar(difference: Float[np.ndarray, " clips"]) -> dict[str, Any]:

@@ -15,11 +15,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int, Shaped
+from scipy import stats
 
 from mpjax.analysis.stats.estimates import NotEstimableError
 
 _LEAST_ARRANGEMENTS = 20  # with fewer, p cannot fall below 0.05
 _CELLS = 4_000_000  # numbers held at once; bounds the memory
+_ALL_FLIPS = 12  # units; with no more than these, all sign flips are tried
 _ROUNDING = 1e-9  # must not set an arrangement apart from its mirror image
 
 
@@ -278,6 +280,30 @@ def judge_trend(
     return _exchange(
         values, time, place, lambda times: np.abs(times @ weighted), permutations, seed
     )
+
+
+class Flipped(NamedTuple):
+    """A two-sided test by flipping signs."""
+
+    p: float
+    permutations: int
+    exact: bool  # whether all flips were tried
+
+
+def flip_signs(
+    values: Float[np.ndarray, " n"], permutations: int, rng: np.random.Generator
+) -> Flipped:
+    """Tests whether the mean differs from 0, by flipping the signs of whole units; all if few."""
+    exact = len(values) <= _ALL_FLIPS
+    tested = stats.permutation_test(
+        (values,),
+        lambda flipped, axis: np.abs(flipped.sum(axis)),
+        permutation_type="samples",
+        alternative="greater",
+        n_resamples=np.inf if exact else permutations,
+        rng=rng,
+    )
+    return Flipped(float(tested.pvalue), len(tested.null_distribution), exact)
 
 
 def slopes(

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from mpjax.data.splits import FIXED
 from mpjax.formatting import count, join, number
 from mpjax.report.sections.answers import SCHEMES, describe_task, incomplete, left_out, mixed_model
 
@@ -41,7 +42,7 @@ def _classifier(metrics: Mapping[str, Any], provenance: Mapping[str, Any]) -> It
     )
     sides = {part["split"]: part for part in metrics["splits"] if part["fold"] is None}
     group = metrics["group"]
-    if metrics["scheme"] == "fixed":
+    if metrics["scheme"] == FIXED:
         trained = ", ".join(
             f"{name} {count(sides[name]['animals'], 'animal')}"
             for name in ("train", "val", "test")
