@@ -66,7 +66,7 @@ def test_what_does_not_exist_is_refused_with_the_choices(toy, arguments, message
 def test_without_libtpu_the_message_says_how_to_get_it(toy):
     done = aot(toy, "--topology=v5e:2x2")
     assert done.returncode == 1
-    assert "pip install libtpu" in done.stderr
+    assert "pip install 'mpjax[aot]'" in done.stderr
 
 
 @pytest.mark.slow

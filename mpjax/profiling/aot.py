@@ -51,7 +51,7 @@ def devices_of(topology: str) -> list[Any]:
     if importlib.util.find_spec("libtpu") is None:
         raise ImportError(
             "libtpu, which compiles for TPUs without having one, is not installed: "
-            "`pip install libtpu`"
+            "`pip install 'mpjax[aot]'`"
         )
     try:
         return topologies.get_topology_desc(topology, "tpu").devices

@@ -1,6 +1,6 @@
 """Compiles Swin-B for TPUs that need not be there, with XLA's window attention and the fused one.
 
-    pip install libtpu
+    pip install 'mpjax[aot]'
     python tests/benchmarks/bench_tpu_attention.py [--topologies v5e:2x2 v6e:2x2] [--clips 8] ...
 
 Prints XLA's own count of the bytes that each program accesses on each chip (HBM and vector memory
