@@ -235,4 +235,4 @@ if importlib.util.find_spec("libtpu"):
     step = "embed" if FAST else "train"
     print(python("-m", "mpjax.aot", *flags, f"--topology={TOPOLOGY}", f"--programs={step}"))
 else:
-    print("libtpu is not installed; run  %pip install libtpu  to see this report")
+    print("libtpu is not installed; run  %pip install 'mpjax[aot]'")

@@ -140,7 +140,7 @@ def main() -> None:
     try:
         import tensorflow  # noqa: F401
     except ImportError:
-        print("TensorFlow is not installed: pip install tensorflow-cpu for the comparison")
+        print("TensorFlow is not installed: `pip install tensorflow-cpu` for the comparison")
         names.remove("tf.data")
     print(f"{os.cpu_count()} cores, {arguments.rounds} interleaved rounds after a warm-up")
     for content, (blur, contrast) in CONTENTS.items():

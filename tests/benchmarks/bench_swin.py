@@ -156,7 +156,7 @@ def main() -> None:
         return serve(arguments.serve)
     systems = [name for name in SYSTEMS if arguments.compiled or "compile" not in name]
     if importlib.util.find_spec("torchvision") is None:
-        print("torchvision is not installed: pip install torch torchvision for the comparison")
+        print("torchvision is not installed: `pip install torch torchvision` for the comparison")
         systems = [name for name in systems if "torchvision" not in name]
     print(f"{os.cpu_count()} cores, {arguments.rounds} interleaved rounds after a warm-up")
     for task in arguments.tasks:
