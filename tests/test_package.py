@@ -47,7 +47,7 @@ def test_a_plain_installation_is_without_beam_and_torch():
     }
     assert not plain & set(WEIGHTY)
     extras = PROJECT["project"]["optional-dependencies"]
-    assert extras["prep"] == ["mpjax[video,beam]"]
+    assert extras["prep"] == ["mpjax[video]"]
     assert any(name.startswith("apache-beam") for name in extras["beam"])
     assert any(name.startswith("av>") for name in extras["video"])
     assert any(name.startswith("torch") for name in extras["convert"])

@@ -1,8 +1,9 @@
 """Builds TFRecord shards from a cohort: `python -m data_prep.build --cohort=cohort.csv --out=DIR`.
 
 An unchanged cohort is not built again, and a build that was killed continues where it stopped.
-Without options, Apache Beam's local runner uses all cores; other runners are chosen by Beam's own
-options, such as `--beam=--runner=DataflowRunner --beam=--project=…`.
+It runs on all cores of this machine (`--config.build.workers=N`: in N processes), or on a runner
+of Apache Beam (`pip install 'mpjax[beam]'`) by Beam's own options, such as
+`--beam=--runner=DataflowRunner --beam=--project=…`.
 """
 
 import dataclasses

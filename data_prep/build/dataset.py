@@ -3,12 +3,12 @@
 import concurrent.futures
 import contextlib
 import dataclasses
+import functools
 import json
 import math
-import re
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ import tqdm
 from etils import epath
 
 from data_prep import cohort as cohorts
-from data_prep.build import pipeline, publish, runner, video_metadata
+from data_prep.build import pipeline, publish, video_metadata
 from data_prep.build.publish import BuildError
 from mpjax.config import BuildConfig, VideoConfig
 from mpjax.data import records
@@ -28,11 +28,6 @@ from mpjax.io import files, stores
 
 FAILURES_FILE = "failures.csv"
 _HASH_CACHE = ".video_hashes.json"
-# The last line of a worker's traceback, if the error is the system's, not the code's.
-_WORKERS_OS_ERROR = re.compile(
-    r"\b(?:OS|Permission|FileNotFound|FileExists|IsADirectory|NotADirectory|Timeout|Connection\w*)"
-    r"Error: (.+) \[while running"
-)
 
 
 def build(
@@ -49,17 +44,19 @@ def build(
         out: folder of the dataset; replaced as a whole once the new one is complete.
         clip_config: geometry of the clips.
         config: shards and workers.
-        beam_options: Beam pipeline options; none: its local runner with `config.workers` processes.
+        beam_options: Apache Beam's pipeline options; none: processes of this machine.
 
     Returns:
         The manifest: format, fingerprint, shards, clips per split, failures.
 
     Raises:
         BuildError: no video could be read, or `out` cannot be written.
-        ValueError: a box of `clip_config.mask` cannot be read.
+        ImportError: there are `beam_options`, and Beam is not installed.
+        ValueError: a box of `clip_config.mask` cannot be read; a worker was killed.
     """
     out = files.absolute(out)
     parse_mask(clip_config.mask)
+    run = _runner(beam_options, config.workers)
     publish.prepare(out)
     identity = _identity(cohort, out, clip_config, config)
     stamp = files.fingerprint(identity)
@@ -80,15 +77,24 @@ def build(
     # A restarted build tries failures again: their cause may be gone.
     for failure in (aside / pipeline.SPILL).glob("*.failure"):
         failure.unlink()
-    beam = runner.make_pipeline(beam_options, workers=config.workers)
+    for partial in aside.glob(".*.part"):  # of a worker that was killed
+        partial.unlink()
     with _writing(out.parent):
         with _progress(aside / pipeline.SPILL, len(cohort.table)):
-            pipeline.run(_recordings(cohort, shards), aside, clip_config, beam)
+            run(_recordings(cohort, shards), aside, clip_config)
         write_splits(aside, _splits(cohort))
         video_metadata.write(aside, cohort, infos, clip_config)
         manifest = _finish(aside, shards, stamp, clip_config, config)
         publish.replace(out, aside)
     return manifest
+
+
+def _runner(beam_options: Sequence[str], workers: int) -> Callable[..., None]:
+    if not beam_options:
+        return functools.partial(pipeline.run, workers=workers)
+    from data_prep.build import runner
+
+    return functools.partial(runner.run, options=beam_options)
 
 
 def _read_same(out: epath.Path, stamp: str) -> dict | None:
@@ -115,20 +121,12 @@ def _read_same(out: epath.Path, stamp: str) -> dict | None:
 
 @contextlib.contextmanager
 def _writing(folder: epath.Path) -> Iterator[None]:
-    """Reports a full disk, or a file that cannot be written, in one line.
-
-    Beam passes on a worker's error unchanged, or as the text of a RuntimeError.
-    """
+    """Reports a full disk, or a file that cannot be written, in one line."""
     try:
         yield
-    except (OSError, RuntimeError) as error:
-        text = str(error)
-        causes = [text] if isinstance(error, OSError) else _WORKERS_OS_ERROR.findall(text)
-        if not causes:
-            raise
-        reason = causes[-1].split(" [while running")[0]
+    except OSError as error:
         raise BuildError(
-            f"{folder}: cannot write the dataset ({reason}); what is done is kept, and the same "
+            f"{folder}: cannot write the dataset ({error}); what is done is kept, and the same "
             "command continues from there"
         ) from error
 

@@ -1,11 +1,13 @@
-"""The Beam pipeline from recordings to TFRecord shards.
+"""From recordings to TFRecord shards: the two steps, and their run on this machine.
 
 Recordings are decoded one by one into spill files next to the shards. Only references to clips go
-through Beam's shuffle, so no runner holds the frames of a cohort in memory. The hash of a clip's id
-gives its shard, and a shard is sorted by clip id: the bytes are the same for any runner and any
-number of workers. A restarted build uses the spill files that are complete.
+from the first step to the second, so the frames of a cohort are never in memory together. The hash
+of a clip's id gives its shard, and a shard is sorted by clip id: the bytes are the same for any
+number of workers, and for any runner of Apache Beam (`runner.py`). A restarted build uses the
+spill files that are complete.
 """
 
+import functools
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
@@ -13,7 +15,7 @@ from typing import Any
 
 from etils import epath
 
-from data_prep.build.runner import beam
+from data_prep import processes
 from mpjax.config import VideoConfig
 from mpjax.data.dataset import write_shard
 from mpjax.data.tfrecord import unframe_record
@@ -33,8 +35,8 @@ def shard_of(clip_id: str, shards: tuple[str, ...]) -> str:
     return shards[int.from_bytes(digest[:8], "big") % len(shards)]
 
 
-def _decode(recording: Recording, directory: str, config: VideoConfig) -> Iterator[tuple[str, Row]]:
-    """Yields shard and row of each clip in the spill file; a failure is written to a file."""
+def decode(recording: Recording, directory: str, config: VideoConfig) -> list[tuple[str, Row]]:
+    """Returns shard and row of each clip in the spill file; a failure is written to a file."""
     folder = stores.ready(directory) / SPILL
     listing = folder / f"{recording.stem}.rows.json"
     if not listing.exists():
@@ -44,13 +46,13 @@ def _decode(recording: Recording, directory: str, config: VideoConfig) -> Iterat
         except VideoError as error:
             failure = {"video": recording.metadata["video"], "reason": str(error)}
             files.write_json(folder / f"{recording.stem}.failure", failure)
-            return
+            return []
         _write_rows(listing, rows)
-    for row in json.loads(listing.read_text()):
-        yield shard_of(row["clip_id"], recording.shards), row
+    rows = json.loads(listing.read_text())
+    return [(shard_of(row["clip_id"], recording.shards), row) for row in rows]
 
 
-def _write_shard(element: tuple[str, Iterable[Row | None]], directory: str) -> None:
+def gather(element: tuple[str, Iterable[Row | None]], directory: str) -> None:
     """Writes a shard, records sorted by clip id, and its part of the index."""
     shard, rows = element
     chosen = sorted(filter(None, rows), key=lambda row: row["clip_id"])
@@ -77,22 +79,22 @@ def _write_rows(path: epath.Path, rows: list[Row]) -> None:
 
 
 def run(
-    recordings: list[Recording], directory: epath.Path, config: VideoConfig, pipeline: Any
+    recordings: list[Recording], directory: epath.Path, config: VideoConfig, *, workers: int
 ) -> None:
-    """Runs the pipeline, an empty one on the chosen runner.
+    """Runs both steps in `workers` processes of this machine; 0: one per core, 1: this one.
 
-    Shards and their index parts appear in `directory`, the folder of the unfinished dataset, which
-    every worker can reach.
+    Shards and their index parts appear in `directory`, the folder of the unfinished dataset.
+
+    Raises:
+        OSError: a file cannot be written.
+        WorkerError: a worker was killed.
     """
-    shards = sorted({shard for recording in recordings for shard in recording.shards})
-    with pipeline:
-        clips = (
-            pipeline
-            | "Recordings" >> beam.Create(recordings)
-            | "Spread" >> beam.Reshuffle()
-            | "Decode" >> beam.FlatMap(_decode, str(directory), config)
-        )
-        # A shard without clips is written too: TFRecord readers expect all N of N.
-        seeds = pipeline | "Shards" >> beam.Create([(shard, None) for shard in shards])
-        written = (clips, seeds) | beam.Flatten() | beam.GroupByKey()
-        _ = written | "Write" >> beam.Map(_write_shard, str(directory))
+    # A shard without clips is written too: TFRecord readers expect all N of N.
+    shards: dict[str, list[Row]] = {name: [] for each in recordings for name in each.shards}
+    where = str(directory)
+    with processes.share(workers, flag="--config.build.workers") as each:
+        for rows in each(functools.partial(decode, directory=where, config=config), recordings):
+            for shard, row in rows:
+                shards[shard].append(row)
+        for _ in each(functools.partial(gather, directory=where), shards.items()):
+            pass

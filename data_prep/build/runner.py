@@ -1,4 +1,4 @@
-"""Apache Beam, and its local runner on all cores, without their log output.
+"""Runs the pipeline on a runner of Apache Beam, such as Dataflow, Flink or Spark.
 
 Beam is imported without its warning about Google clients. It also must not detect a notebook:
 there, Beam 2.77 imports its interactive runner to label steps by cell, which fails with pandas 3
@@ -6,45 +6,58 @@ there, Beam 2.77 imports its interactive runner to label steps by cell, which fa
 """
 
 import logging
-import os
-import sys
+import re
 from collections.abc import Sequence
-from typing import Any
 
-_disabled = logging.root.manager.disable  # the local runner's workers are silent already
+from etils import epath
+
+from data_prep.build.pipeline import decode, gather
+from mpjax.config import VideoConfig
+from mpjax.data.video import Recording
+
+_disabled = logging.root.manager.disable
 logging.disable(logging.WARNING)
 import apache_beam as beam  # noqa: E402
+from apache_beam.options.pipeline_options import PipelineOptions  # noqa: E402
 from apache_beam.utils import interactive_utils  # noqa: E402
 
 logging.disable(_disabled)
 interactive_utils.is_in_ipython = beam.pipeline.is_in_ipython = lambda: False
 
-# The worker of Beam's multi_processing mode, but silent: the local runner's workers ignore
-# `--default_sdk_harness_log_level`, and print and log errors that the caller gets anyway.
-_WORKER = (
-    "import logging; logging.disable(logging.ERROR); "
-    "from apache_beam.runners.worker import sdk_worker; sdk_worker.print = lambda *_, **__: None; "
-    "from apache_beam.runners.worker.sdk_worker_main import main; main([])"
+# The last line of a worker's traceback, if the error is the system's, not the code's.
+_OS_ERROR = re.compile(
+    r"\b(?:OS|Permission|FileNotFound|FileExists|IsADirectory|NotADirectory|Timeout|Connection\w*)"
+    r"Error: (.+) \[while running"
 )
 
 
-def make_pipeline(options: Sequence[str], *, workers: int) -> Any:
-    """Returns a Beam pipeline on the runner that `options` choose.
+def run(
+    recordings: list[Recording],
+    directory: epath.Path,
+    config: VideoConfig,
+    *,
+    options: Sequence[str],
+) -> None:
+    """As `pipeline.run`, by Beam's `options`; all workers must reach `directory`.
 
-    Without options that is the local runner, with `workers` processes; 0: one per core.
+    Raises:
+        OSError: a file cannot be written.
     """
-    from apache_beam.options.pipeline_options import PipelineOptions
-    from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-    from apache_beam.transforms.environments import SubprocessSDKEnvironment
-
-    if options:
-        return beam.Pipeline(options=PipelineOptions(list(options)))
-    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
-    count = workers or os.cpu_count() or 1
-    if count == 1:
-        return beam.Pipeline(runner=FnApiRunner())
-    environment = SubprocessSDKEnvironment(command_string=f'"{sys.executable}" -c "{_WORKER}"')
-    return beam.Pipeline(
-        runner=FnApiRunner(default_environment=environment),
-        options=PipelineOptions([f"--direct_num_workers={count}"]),
-    )
+    shards = sorted({shard for recording in recordings for shard in recording.shards})
+    try:
+        with beam.Pipeline(options=PipelineOptions(list(options))) as pipeline:
+            clips = (
+                pipeline
+                | "Recordings" >> beam.Create(recordings)
+                | "Spread" >> beam.Reshuffle()
+                | "Decode" >> beam.FlatMap(decode, str(directory), config)
+            )
+            seeds = pipeline | "Shards" >> beam.Create([(shard, None) for shard in shards])
+            written = (clips, seeds) | beam.Flatten() | beam.GroupByKey()
+            _ = written | "Write" >> beam.Map(gather, str(directory))
+    except (OSError, RuntimeError) as error:  # a worker's, unchanged or as text
+        text = str(error)
+        causes = [text] if isinstance(error, OSError) else _OS_ERROR.findall(text)
+        if not causes:
+            raise
+        raise OSError(causes[-1].split(" [while running")[0]) from error

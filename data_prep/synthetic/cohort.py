@@ -1,9 +1,7 @@
 """Writes a synthetic cohort: videos, poses, its table and the truth behind them."""
 
-import concurrent.futures
 import dataclasses
 import functools
-import multiprocessing
 import os
 import sys
 import zlib
@@ -15,6 +13,7 @@ import tqdm
 from etils import epath
 from jaxtyping import Bool, Float, Int
 
+from data_prep import processes
 from data_prep.synthetic import behaviour, motion, plan, render
 from data_prep.synthetic.plan import Recording
 from mpjax.config import SyntheticConfig
@@ -45,7 +44,8 @@ def generate(out_dir: epath.PathLike, config: SyntheticConfig, *, workers: int =
         workers: processes; 0: one per core.
 
     Raises:
-        ValueError: a bad config, or `out_dir` holds a cohort that is not from this generator.
+        ValueError: a bad config, or `out_dir` holds a cohort that is not from this generator; a
+            worker was killed.
     """
     plan.check_config(config)
     out = stores.ready(out_dir)
@@ -59,7 +59,7 @@ def generate(out_dir: epath.PathLike, config: SyntheticConfig, *, workers: int =
         return out / COHORT_FILE
     if _claim(out, stamp, recordings):
         missing = recordings
-    _write_recordings(out, config, missing, workers or os.cpu_count() or 1)
+    _write_recordings(out, config, missing, workers)
     table = pd.DataFrame([recording.row(config.fps) for recording in recordings])
     with files.write_aside(out / COHORT_FILE) as aside:
         aside.write_text(table.to_csv(index=False, lineterminator="\n"))
@@ -108,13 +108,8 @@ def _write_recordings(
     show = functools.partial(
         tqdm.tqdm, total=len(recordings), desc="synthetic videos", unit="video"
     )
-    if workers == 1 or len(recordings) == 1:
-        list(show(map(write, recordings)))
-        return
-    # spawn: forking a process in which JAX runs its threads can hang
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
-        list(show(pool.map(write, recordings)))  # which cancels the rest after an error
+    with processes.share(workers, flag="--workers") as each:
+        list(show(each(write, recordings)))
 
 
 def _write_recording(out: epath.Path, config: SyntheticConfig, recording: Recording) -> None:

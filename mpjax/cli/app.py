@@ -19,7 +19,7 @@ from mpjax.config.rules import RENAMED
 from mpjax.io import stores
 
 # Extras that install what a plain `pip install mpjax` leaves out.
-_EXTRAS = {"apache_beam": "prep", "av": "video"}
+_EXTRAS = {"apache_beam": "beam", "av": "video"}
 _PATIENCE = 5.0  # s that a failing process waits for the others, which may fail too
 _HELP = ("--help", "-help", "-h", "--helpshort", "-?")
 

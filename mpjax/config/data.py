@@ -80,5 +80,5 @@ class BuildConfig(rules.Section):
 
     name: Annotated[str, rules.DATASET_NAME] = "clips"
     clips_per_shard: rules.Count = 512  # target; the number of shards follows from the videos
-    workers: rules.Natural = 0  # processes of the local runner; 0: all cores
+    workers: rules.Natural = 0  # processes; 0: one per core; 1: no others
     allow_failures: bool = False  # True: exit status 0 although some videos could not be read

@@ -1,4 +1,4 @@
-"""Encodes a recording's clips as records; needs no Beam."""
+"""Encodes a recording's clips as records."""
 
 import dataclasses
 from collections.abc import Iterator

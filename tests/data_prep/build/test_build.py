@@ -2,6 +2,7 @@ import dataclasses
 import hashlib
 import os
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -83,6 +84,29 @@ def test_bytes_do_not_depend_on_the_number_of_workers(built, tmp_path):
     path, dataset = built
     run_build(path, tmp_path / "dataset", config=BuildConfig(clips_per_shard=6, workers=2))
     assert content(tmp_path / "dataset") == content(dataset)
+
+
+@pytest.mark.slow
+def test_beam_writes_the_same_bytes_and_failures(tmp_path):
+    pytest.importorskip("apache_beam", reason="Apache Beam is not installed")
+    path = write_cohort(tmp_path / "cohort")
+    (tmp_path / "cohort" / "v1.mp4").write_bytes(b"not a video")
+    run_build(path, tmp_path / "dataset")
+    runner = "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+    out = tmp_path / "beams"
+    build.build(read(path), out, clip_config=CLIPS, config=CONFIG, beam_options=[runner])
+    assert content(out) == content(tmp_path / "dataset")
+    assert (out / build.FAILURES_FILE).read_text().count("v1.mp4") >= 1
+
+
+def test_beams_options_without_beam_are_refused_before_any_work(tmp_path, monkeypatch):
+    path = write_cohort(tmp_path / "cohort")
+    monkeypatch.setitem(sys.modules, "apache_beam", None)
+    monkeypatch.delitem(sys.modules, "data_prep.build.runner", raising=False)
+    monkeypatch.delattr("data_prep.build.runner", raising=False)
+    with pytest.raises(ImportError, match="apache_beam"):
+        build.build(read(path), tmp_path / "d", beam_options=["--runner=FlinkRunner"])
+    assert [entry.name for entry in tmp_path.iterdir()] == ["cohort"]
 
 
 def test_tfds_opens_the_metadata_and_agrees_on_the_counts(built):

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import os
 import re
 import signal
 import subprocess
@@ -13,10 +14,36 @@ from etils import epath
 
 from data_prep.build import dataset as build
 from mpjax.data import records
-from tests.data_prep.build.test_build import CONFIG, content, read, run_build, write_cohort
+from tests.data_prep.build.test_build import CLIPS, CONFIG, content, read, run_build, write_cohort
 
 FULL = "OSError: [Errno 28] No space left on device"
 WRAPPED = "OSError: /d/spill: no space left on the disk, so 0.json was not written"
+
+
+def test_a_disk_that_is_full_is_one_clear_error(tmp_path, monkeypatch):
+    path = write_cohort(tmp_path / "cohort")
+
+    def refuse(*_, **__):
+        raise OSError(WRAPPED[9:])
+
+    monkeypatch.setattr(build.pipeline, "gather", refuse)
+    with pytest.raises(build.BuildError) as raised:
+        run_build(path, tmp_path / "dataset")
+    line = str(raised.value)
+    assert line.startswith(f"{tmp_path}: cannot write the dataset ({WRAPPED[9:]}); ")
+    assert not (tmp_path / "dataset").exists()
+
+
+def fail_in_beam(tmp_path, monkeypatch, error):
+    """Runs a Beam pipeline that raises `error` as Beam hands it on."""
+    pytest.importorskip("apache_beam", reason="Apache Beam is not installed")
+    from data_prep.build import runner
+
+    def fail(**_):
+        raise error
+
+    monkeypatch.setattr(runner.beam, "Pipeline", fail)
+    runner.run([], epath.Path(tmp_path), CLIPS, options=[])
 
 
 @pytest.mark.parametrize(
@@ -35,48 +62,37 @@ WRAPPED = "OSError: /d/spill: no space left on the disk, so 0.json was not writt
         (OSError("/d/spill: no space left [while running 'Decode']"), "/d/spill: no space left"),
     ],
 )
-def test_a_disk_that_is_full_is_one_clear_error(tmp_path, monkeypatch, error, reason):
-    path = write_cohort(tmp_path / "cohort")
+def test_beams_text_of_a_system_error_becomes_that_error(tmp_path, monkeypatch, error, reason):
+    with pytest.raises(OSError, match=f"^{re.escape(reason)}$"):
+        fail_in_beam(tmp_path, monkeypatch, error)
 
-    def run(*_):
-        raise error
 
-    monkeypatch.setattr(build.pipeline, "run", run)
-    with pytest.raises(build.BuildError) as raised:
-        run_build(path, tmp_path / "dataset")
-    line = str(raised.value)
-    assert line.startswith(f"{tmp_path}: cannot write the dataset ({reason}); ")
-    assert not (tmp_path / "dataset").exists()
+def test_beams_text_of_an_error_of_the_code_stays_one(tmp_path, monkeypatch):
+    error = RuntimeError(f"{FULL}\n\nTraceback\nKeyError: 'shard' [while running 'Write']")
+    with pytest.raises(RuntimeError, match="KeyError"):
+        fail_in_beam(tmp_path, monkeypatch, error)
 
 
 def test_a_disk_that_is_full_at_the_end_is_the_same_error_and_the_build_resumes(
-    built, tmp_path, monkeypatch
+    tmp_path, monkeypatch
 ):
+    path = write_cohort(tmp_path / "cohort")
+
     def refuse(_):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
         patch.setattr(build.records, "index_bytes", refuse)
         with pytest.raises(build.BuildError, match="cannot write the dataset .*No space left"):
-            run_build(built[0], tmp_path / "dataset")
+            run_build(path, tmp_path / "dataset")
     assert not (tmp_path / "dataset").exists()
-    run_build(built[0], tmp_path / "dataset")
-    assert content(tmp_path / "dataset") == content(built[1])
-
-
-def test_an_error_of_the_code_that_an_oserror_caused_keeps_its_traceback(tmp_path, monkeypatch):
-    path = write_cohort(tmp_path / "cohort")
-
-    def run(*_):
-        raise RuntimeError(f"{FULL}\n\nTraceback\nKeyError: 'shard' [while running 'Write']")
-
-    monkeypatch.setattr(build.pipeline, "run", run)
-    with pytest.raises(RuntimeError, match="KeyError"):
-        run_build(path, tmp_path / "dataset")
+    run_build(path, tmp_path / "dataset")
+    run_build(path, tmp_path / "clean")
+    assert content(tmp_path / "dataset") == content(tmp_path / "clean")
 
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_what_workers_raise_is_reported_without_beams_log(tmp_path, workers):
+def test_what_workers_raise_is_one_line(tmp_path, workers):
     path = write_cohort(tmp_path / "cohort")
     # Two files would have one name: an OSError within the workers that root meets as well.
     code = (
@@ -98,7 +114,6 @@ def test_what_workers_raise_is_reported_without_beams_log(tmp_path, workers):
     assert len(lines) == 1
     assert re.search(r"cannot write the dataset \(.*000000\.tfrecord is a directory\);", lines[0])
     assert "Traceback" not in done.stderr
-    assert "apache_beam" not in done.stderr
 
 
 def test_unreadable_videos_are_listed_and_the_rest_is_built(tmp_path):
@@ -183,7 +198,7 @@ def command(path, out, *flags):
     return [
         *(sys.executable, "-m", "data_prep.build", f"--cohort={path}", f"--out={out}"),
         *("--config.video.frames=4", "--config.video.stride=4", "--config.video.short_side=32"),
-        *("--config.split.scheme=kfold", "--config.build.workers=1", *flags),
+        *("--config.split.scheme=kfold", "--config.build.workers=2", *flags),
     ]
 
 
@@ -224,3 +239,41 @@ def test_a_killed_build_leaves_nothing_that_is_accepted_and_resumes(tmp_path):
     assert clean.returncode == 0
     assert content(tmp_path / "clean") == content(out)
     assert not list(tmp_path.glob(".d.*.part"))
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_build_at_once_and_in_one_line(tmp_path):
+    path = write_cohort(tmp_path / "cohort", animals=8, frames=2000)
+    process = subprocess.Popen(
+        command(path, tmp_path / "d"), stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    while process.poll() is None and not list(tmp_path.glob(".d.*.part/spill/.*.part")):
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    last = err.replace("\r", "\n").strip().split("\n")[-1]
+    assert last == "interrupted"
+    assert "Traceback" not in err
+    assert not (tmp_path / "d").exists()
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_one_error_and_the_build_resumes_without_its_remains(tmp_path):
+    path = write_cohort(tmp_path / "cohort", animals=8, frames=2000)
+    out = tmp_path / "d"
+    process = subprocess.Popen(command(path, out), stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not list(tmp_path.glob(".d.*.part/spill/.*.part")):
+        time.sleep(0.005)
+    found = ["pgrep", "-P", str(process.pid), "-f", "spawn_main"]
+    workers = subprocess.run(found, capture_output=True, text=True).stdout.split()
+    os.kill(int(workers[0]), signal.SIGKILL)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "error: a worker process was killed, as happens when memory runs out" in err
+    assert "Traceback" not in err
+    assert not out.exists()
+    next(tmp_path.glob(".d.*.part")).joinpath(".clips-test.x.part").write_text("half a shard")
+    for target in (out, tmp_path / "clean"):
+        subprocess.run(command(path, target), stderr=subprocess.DEVNULL, check=True)
+    assert content(out) == content(tmp_path / "clean")
