@@ -1,6 +1,6 @@
 """Learning rates and weight decays of linear heads, compared on the demo's synthetic cohort.
 
-Run:      python -m mpjax.study --config=configs/sweep.py --workdir=out/demo
+Run:      python -m mpjax.study --config=sweep --workdir=out/demo
           in the demo's folder, its cohort, dataset and embeddings are used again.
 Takes:    the demo's time, and about 20 s for 100 heads of 30 epochs, on 2 CPU cores.
 Expect:   out/demo/sweep.csv, a row per head, scored on animals that it was not trained on; the

@@ -2,7 +2,7 @@
 
 The projector is a narrow Video Swin of random weights, which compiles quickly.
 
-Run:      python -m mpjax.study --config=configs/tiny.py --workdir=out/tiny
+Run:      python -m mpjax.study --config=tiny --workdir=out/tiny
 Takes:    half a minute of one CPU core.
 Expect:   every stage except saliency to finish; the scores mean nothing at this size.
 """
