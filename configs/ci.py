@@ -11,6 +11,7 @@ from mpjax.config import StudyConfig, to_config_dict
 def get_config():
     config = to_config_dict(StudyConfig())
     config.name = "ci: smallest synthetic cohort"
+    config.synthetic.run = True
     config.synthetic.animals_per_condition = 3
     config.synthetic.animals_per_arm = 1
     config.synthetic.seconds = 3.0

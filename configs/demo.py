@@ -13,6 +13,7 @@ from mpjax.config import StudyConfig, to_config_dict
 def get_config():
     config = to_config_dict(StudyConfig())
     config.name = "demo: synthetic cohort"
+    config.synthetic.run = True
     config.synthetic.animals_per_condition = 8
     config.synthetic.animals_per_arm = 8
     config.synthetic.doses_mg_per_kg = (100.0,)

@@ -13,6 +13,7 @@ from mpjax.config import StudyConfig, to_config_dict
 def get_config():
     config = to_config_dict(StudyConfig())
     config.name = "sweep: heads of the synthetic cohort"
+    config.synthetic.run = True
     config.synthetic.animals_per_condition = 10
     config.synthetic.animals_per_arm = 3
     config.synthetic.seconds = 8.0

@@ -18,6 +18,7 @@ from mpjax.config import StudyConfig, to_config_dict
 def get_config():
     config = to_config_dict(StudyConfig())
     config.name = "synthetic behaviours: an action space learned"
+    config.synthetic.run = True
     config.synthetic.task = "behaviours"
     config.synthetic.animals = 24
     config.synthetic.clips_per_behaviour = 4

@@ -17,6 +17,7 @@ from mpjax.config import StudyConfig, to_config_dict
 def get_config():
     config = to_config_dict(StudyConfig())
     config.name = "synthetic cohort, motifs"
+    config.synthetic.run = True
     config.synthetic.animals_per_condition = 6
     config.synthetic.animals_per_arm = 0
     config.synthetic.seconds = 12.0

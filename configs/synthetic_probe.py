@@ -20,6 +20,7 @@ from mpjax.config import StudyConfig, to_config_dict
 def get_config():
     config = to_config_dict(StudyConfig())
     config.name = "synthetic cohort, a small Video Swin"
+    config.synthetic.run = True
     config.synthetic.animals_per_condition = 20
     config.synthetic.animals_per_arm = 1
     config.synthetic.seconds = 8.0

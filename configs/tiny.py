@@ -13,6 +13,7 @@ from mpjax.config import StudyConfig, to_config_dict
 def get_config():
     config = to_config_dict(StudyConfig())
     config.name = "tiny: a few synthetic videos"
+    config.synthetic.run = True
     config.synthetic.animals_per_condition = 2
     config.synthetic.animals_per_arm = 1
     config.synthetic.days = (3, 14)

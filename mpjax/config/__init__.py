@@ -14,7 +14,13 @@ from mpjax.config.analysis import (
     MotifConfig,
     SaliencyConfig,
 )
-from mpjax.config.data import BuildConfig, SplitConfig, SyntheticConfig, VideoConfig
+from mpjax.config.data import (
+    SYNTHETIC_MARK,
+    BuildConfig,
+    SplitConfig,
+    SyntheticConfig,
+    VideoConfig,
+)
 from mpjax.config.loading import (
     find_config,
     from_config_dict,
@@ -34,6 +40,7 @@ from mpjax.config.training import (
 )
 
 __all__ = [
+    "SYNTHETIC_MARK",
     "ArchitectureConfig",
     "AugmentConfig",
     "BaselineConfig",
