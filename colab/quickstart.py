@@ -72,7 +72,7 @@ from mpjax import notebook
 
 if FAST:
     print("Tiny settings: a narrow network of random weights, so the scores mean nothing.")
-config = notebook.load_config(SOURCE / "configs" / ("tiny.py" if FAST else "demo.py"))
+config = notebook.load_config("tiny" if FAST else "demo")
 study = notebook.run_study(config, WORKDIR)
 
 # %% [markdown]

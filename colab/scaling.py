@@ -107,7 +107,7 @@ print(f"{devices} x {kind}")
 # %%
 from data_prep import build, cohort, synthetic
 
-recipe = str(SOURCE / "configs" / "synthetic_behaviours.py")
+recipe = "synthetic_behaviours"
 changes = {"mesh.model": 2 if devices % 2 == 0 else 1, "mesh.fully_sharded": True}
 if FAST:
     changes |= {

@@ -132,13 +132,13 @@ if notebook.on_colab() and not FOLDER and not folder.exists():
     colab_files.upload(str(folder))
 
 given = FOLDER != "" or (folder.exists() and any(folder.iterdir()))
-recipe = "lab.py" if given else "tiny.py"
+recipe = "lab" if given else "tiny"
 folder = folder if given else pathlib.Path("example")
 changes = {"cohort": str(folder / "cohort.csv"), **CHANGES}
 if FROM_ABOVE_OR_BELOW:
     changes["projector.rotations"] = 4
 with notebook.plain_errors():
-    config = notebook.load_config(SOURCE / "configs" / recipe, changes)
+    config = notebook.load_config(recipe, changes)
 if not given:
     print("No videos were given: an example is generated. Its scores mean nothing.")
     synthetic.generate(folder, config.synthetic, workers=1)

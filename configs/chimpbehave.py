@@ -20,7 +20,7 @@ they put miniclips of one chimpanzee on both sides. For scores that generalise t
 --config.split.scheme=leave_one_group_out.
 
 Run:      python -m mpjax.weights get uas_k400
-          python -m mpjax.study --config=configs/chimpbehave.py \
+          python -m mpjax.study --config=chimpbehave \
               --config.cohort=miniclips/cohort.csv --workdir=out/chimpbehave
           as published: --config.train.what=head
 Takes:    not measured. 0.56 TFLOP per view; published: 4 hours of training (RTX 3090).

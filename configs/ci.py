@@ -1,6 +1,6 @@
 """The smallest study that still has 15 classes, cages and a drug part: for CI and tests.
 
-Run:      python -m mpjax.study --config=configs/ci.py --workdir=out/ci
+Run:      python -m mpjax.study --config=ci --workdir=out/ci
 Takes:    under 2 minutes on 2 CPU cores.
 Expect:   every stage to finish; the scores mean little at this size.
 """
@@ -11,6 +11,7 @@ from mpjax.config import StudyConfig, to_config_dict
 def get_config():
     config = to_config_dict(StudyConfig())
     config.name = "ci: smallest synthetic cohort"
+    config.synthetic.run = True
     config.synthetic.animals_per_condition = 3
     config.synthetic.animals_per_arm = 1
     config.synthetic.seconds = 3.0

@@ -1,6 +1,6 @@
 """The demo: a synthetic cohort with known truth, and a drug that works in one of two pain types.
 
-Run:      python -m mpjax.study --config=configs/demo.py --workdir=out/demo   (= make demo)
+Run:      python -m mpjax.study --config=demo --workdir=out/demo   (= make demo)
 Takes:    under 5 minutes on 2 CPU cores (284 s, with nothing else running).
 Expect:   15 and 3 classes on held-out animals clearly above 6.7 % and 33.3 %; gabapentin relieving
           neuropathic pain more than inflammatory pain; see docs/results.md. With
@@ -13,6 +13,7 @@ from mpjax.config import StudyConfig, to_config_dict
 def get_config():
     config = to_config_dict(StudyConfig())
     config.name = "demo: synthetic cohort"
+    config.synthetic.run = True
     config.synthetic.animals_per_condition = 8
     config.synthetic.animals_per_arm = 8
     config.synthetic.doses_mg_per_kg = (100.0,)

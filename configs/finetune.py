@@ -4,7 +4,7 @@ The projector has a tenth of the head's learning rate; norms and bias tables hav
 The checkpoint that is best on the animals of `val` becomes WORKDIR/projector.
 
 Run:      python -m mpjax.weights get uas_k400
-          python -m mpjax.study --config=configs/finetune.py --config.cohort=COHORT_CSV \
+          python -m mpjax.study --config=finetune --config.cohort=COHORT_CSV \
               --workdir=out/finetune
 Takes:    a TPU v5e-8, two clips to a chip, or one GPU of 80 GB with
           --config.train.optim.accumulate=2. Published: twice the probe's time (RTX 3090).

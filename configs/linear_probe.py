@@ -4,11 +4,11 @@ The frozen projector processes every clip once. Heads then train on its embeddin
 without dropout or augmentation. Their regularisation is chosen on held-out animals.
 
 Run:      python -m mpjax.weights get uas_k400
-          python -m mpjax.study --config=configs/linear_probe.py --config.cohort=COHORT_CSV \
+          python -m mpjax.study --config=linear_probe --config.cohort=COHORT_CSV \
               --workdir=out/linear_probe
 Takes:    the first pass; then seconds. Swin-B needs 0.56 TFLOP per view of 32 frames, three views
           to a clip. This machine's clips per second:
-          python tests/benchmarks/bench_machine.py --config=configs/linear_probe.py
+          python tests/benchmarks/bench_machine.py --config=linear_probe
 Expect:   like the published probe (configs/linear_probe_published.py): top-1 / mean over classes
           56.6 / 43.2 % on MammalNet and 93.7 / 65.8 % on ChimpBehave (arXiv 2602.09518), with
           configs/mammalnet.py and configs/chimpbehave.py.

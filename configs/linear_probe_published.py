@@ -4,7 +4,7 @@ As in the published code, stochastic depth stays active in the "frozen" projecto
 trains, and there is dropout before the head. One model: animals are divided once.
 
 Run:      python -m mpjax.weights get uas_k400
-          python -m mpjax.study --config=configs/linear_probe_published.py \
+          python -m mpjax.study --config=linear_probe_published \
               --config.cohort=COHORT_CSV --workdir=out/linear_probe_published
 Takes:    one GPU of 24 GB. Published: 8 hours for MammalNet, 4 for ChimpBehave (RTX 3090). On the
           same clips, configs/linear_probe.py takes less than a hundredth after its first pass.

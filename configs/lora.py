@@ -3,7 +3,7 @@
 WORKDIR/projector is the network with the adapters merged in.
 
 Run:      python -m mpjax.weights get uas_k400
-          python -m mpjax.study --config=configs/lora.py --config.cohort=COHORT_CSV \
+          python -m mpjax.study --config=lora --config.cohort=COHORT_CSV \
               --workdir=out/lora
 Takes:    a TPU v5e-8, two clips to a chip, or one GPU of 40 GB with
           --config.train.optim.accumulate=2. Published: 1.6 times the probe's time (RTX 3090).

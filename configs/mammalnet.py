@@ -15,7 +15,7 @@ val_base.txt and test_base.txt, with a line "PATH NUMBER_OF_THE_CLASS" per clip:
 The animals are not identified, so each video counts as an animal.
 
 Run:      python -m mpjax.weights get uas_k400
-          python -m mpjax.study --config=configs/mammalnet.py --config.cohort=cohort.csv \
+          python -m mpjax.study --config=mammalnet --config.cohort=cohort.csv \
               --workdir=out/mammalnet
           as published: --config.train.what=head
 Takes:    not measured. 0.56 TFLOP per view of 32 frames, 12 views to a minute of video; published:

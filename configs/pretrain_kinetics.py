@@ -7,7 +7,7 @@ animal), label, split (train; the published validation videos are test). Other s
 WORKDIR/projector as their `config.projector.weights`. For Swin-B:
 swin_base_patch4_window7_224_22k.pth, drop_path 0.3, weight_decay 0.05 and remat.
 
-Run:      python -m data_prep.build --config=configs/pretrain_kinetics.py --cohort=COHORT_CSV \
+Run:      python -m data_prep.build --config=pretrain_kinetics --cohort=COHORT_CSV \
               --out=gs://BUCKET/k400/dataset
           then mpjax.train, mpjax.embed and mpjax.eval with --workdir=gs://BUCKET/k400 and, for the
           first, --config.projector.weights=CHECKPOINT, on each of the 4 hosts of a TPU v5e-16

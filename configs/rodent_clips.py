@@ -1,6 +1,6 @@
 """267 real clips of 7 rodent behaviours in three cages; `normal` is confounded with the session.
 
-Run:      python -m mpjax.study --config=configs/rodent_clips.py --config.cohort=COHORT_CSV \
+Run:      python -m mpjax.study --config=rodent_clips --config.cohort=COHORT_CSV \
               --workdir=out/rodent_clips
           add --config.projector.weights=random for features of random weights.
 Takes:    see docs/results.md (2 CPU cores).

@@ -1,6 +1,6 @@
 """Learning rates and weight decays of linear heads, compared on the demo's synthetic cohort.
 
-Run:      python -m mpjax.study --config=configs/sweep.py --workdir=out/demo
+Run:      python -m mpjax.study --config=sweep --workdir=out/demo
           in the demo's folder, its cohort, dataset and embeddings are used again.
 Takes:    the demo's time, and about 20 s for 100 heads of 30 epochs, on 2 CPU cores.
 Expect:   out/demo/sweep.csv, a row per head, scored on animals that it was not trained on; the
@@ -13,6 +13,7 @@ from mpjax.config import StudyConfig, to_config_dict
 def get_config():
     config = to_config_dict(StudyConfig())
     config.name = "sweep: heads of the synthetic cohort"
+    config.synthetic.run = True
     config.synthetic.animals_per_condition = 10
     config.synthetic.animals_per_arm = 3
     config.synthetic.seconds = 8.0

@@ -3,7 +3,7 @@
 The weights are random and need no download, because a compiled program does not depend on them.
 Eight clips per chip; set the batch of the slice, e.g. 2048 for 256 chips.
 
-Run:      python -m mpjax.aot --config=configs/swin_b.py --topology=v5e:16x16 \
+Run:      python -m mpjax.aot --config=swin_b --topology=v5e:16x16 \
               --config.train.batch_size=2048 --config.projector.batch_size=2048
 Takes:    about 10 minutes per program, one core; it needs no TPU (pip install 'mpjax[aot]').
 Expect:   docs/scaling.md.

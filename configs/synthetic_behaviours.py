@@ -3,7 +3,7 @@
 The cohort has labels of 7 behaviours: 24 rendered animals without pain, which are in no other
 synthetic cohort, each showing each behaviour in 4 recordings of 4 s, 1344 clips of 2 s.
 
-Run:      python -m mpjax.study --config=configs/synthetic_behaviours.py \
+Run:      python -m mpjax.study --config=synthetic_behaviours \
               --workdir=out/synthetic_behaviours
           The network is then a projector like any other. configs/synthetic_probe.py trains a
           linear head on it, frozen, for the pain classes of animals like the demo's.
@@ -18,6 +18,7 @@ from mpjax.config import StudyConfig, to_config_dict
 def get_config():
     config = to_config_dict(StudyConfig())
     config.name = "synthetic behaviours: an action space learned"
+    config.synthetic.run = True
     config.synthetic.task = "behaviours"
     config.synthetic.animals = 24
     config.synthetic.clips_per_behaviour = 4

@@ -4,7 +4,7 @@ Windows of 0.64 s, each about one bout of behaviour. The camera is below the flo
 is embedded in all four rotations. Without rotations, clusters reflect headings as much as
 behaviours (adjusted mutual information 0.31 to 0.36).
 
-Run:      python -m mpjax.study --config=configs/synthetic_motifs.py --workdir=out/motifs
+Run:      python -m mpjax.study --config=synthetic_motifs --workdir=out/motifs
           python tests/benchmarks/bench_motif_truth.py --workdir=out/motifs
 Takes:    half an hour on 2 CPU cores, half of it for the baseline with random weights.
 Expect:   adjusted mutual information of motifs and true behaviours of 0.4 or more, far above random
@@ -17,6 +17,7 @@ from mpjax.config import StudyConfig, to_config_dict
 def get_config():
     config = to_config_dict(StudyConfig())
     config.name = "synthetic cohort, motifs"
+    config.synthetic.run = True
     config.synthetic.animals_per_condition = 6
     config.synthetic.animals_per_arm = 0
     config.synthetic.seconds = 12.0

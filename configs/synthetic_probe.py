@@ -5,9 +5,9 @@ network is frozen, with a linear head by grouped cross-validation. Run it with r
 learned weights; the run with learned weights prints how much better they are (paired bootstrap over
 animals).
 
-Run:      python -m mpjax.study --config=configs/synthetic_behaviours.py --workdir=out/behaviours
-          python -m mpjax.study --config=configs/synthetic_probe.py --workdir=out/random
-          python -m mpjax.study --config=configs/synthetic_probe.py --workdir=out/learned \
+Run:      python -m mpjax.study --config=synthetic_behaviours --workdir=out/behaviours
+          python -m mpjax.study --config=synthetic_probe --workdir=out/random
+          python -m mpjax.study --config=synthetic_probe --workdir=out/learned \
               --config.projector.weights=out/behaviours/projector \
               --config.eval.against=out/random/predictions.parquet
 Takes:    2 minutes each after the first, on 2 CPU cores.
@@ -20,6 +20,7 @@ from mpjax.config import StudyConfig, to_config_dict
 def get_config():
     config = to_config_dict(StudyConfig())
     config.name = "synthetic cohort, a small Video Swin"
+    config.synthetic.run = True
     config.synthetic.animals_per_condition = 20
     config.synthetic.animals_per_arm = 1
     config.synthetic.seconds = 8.0

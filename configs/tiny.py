@@ -2,7 +2,7 @@
 
 The projector is a narrow Video Swin of random weights, which compiles quickly.
 
-Run:      python -m mpjax.study --config=configs/tiny.py --workdir=out/tiny
+Run:      python -m mpjax.study --config=tiny --workdir=out/tiny
 Takes:    half a minute of one CPU core.
 Expect:   every stage except saliency to finish; the scores mean nothing at this size.
 """
@@ -13,6 +13,7 @@ from mpjax.config import StudyConfig, to_config_dict
 def get_config():
     config = to_config_dict(StudyConfig())
     config.name = "tiny: a few synthetic videos"
+    config.synthetic.run = True
     config.synthetic.animals_per_condition = 2
     config.synthetic.animals_per_arm = 1
     config.synthetic.days = (3, 14)

@@ -1,4 +1,4 @@
-"""Embeds a dataset: `python -m mpjax.embed --config=configs/demo.py --workdir=out/demo`.
+"""Embeds a dataset: `python -m mpjax.embed --config=demo --workdir=out/demo`.
 
 Reads `WORKDIR/dataset` and, where the projector was trained, `WORKDIR/projector`; writes
 `WORKDIR/embeddings.parquet`. A killed run continues where it stopped; unchanged embeddings are

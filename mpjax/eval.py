@@ -1,4 +1,4 @@
-"""Evaluates a study: `python -m mpjax.eval --config=configs/demo.py --workdir=out/demo`.
+"""Evaluates a study: `python -m mpjax.eval --config=demo --workdir=out/demo`.
 
 Makes `WORKDIR/predictions.parquet` from the heads and embeddings, then `metrics.json` and
 `report.html` from the predictions and from what heads, `mpjax.explain` and `mpjax.rate` have left

@@ -1,4 +1,4 @@
-"""Explains a study's model: `python -m mpjax.explain --config=configs/demo.py --workdir=out/demo`.
+"""Explains a study's model: `python -m mpjax.explain --config=demo --workdir=out/demo`.
 
 Reads dataset, embeddings and heads; writes `WORKDIR/explain`: the codebooks of motifs and each
 window's motif, a gallery of typical windows, saliency maps of single predictions, what the audit

@@ -52,7 +52,7 @@ def download(path: epath.PathLike) -> None:
 
 
 def load_config(path: epath.PathLike, changes: Mapping[str, Any] | None = None) -> StudyConfig:
-    """Reads a config file, as `--config=FILE --config.name=value …` does.
+    """Reads a config file, or a shipped one by its name, as `--config=demo --config.name=…` does.
 
     `changes` are single fields by their dotted names, e.g. {"projector.rotations": 4}.
 
@@ -60,9 +60,7 @@ def load_config(path: epath.PathLike, changes: Mapping[str, Any] | None = None) 
         FileNotFoundError: there is no such file.
         ValueError: a field that does not exist, or a value of the wrong type.
     """
-    if not epath.Path(path).exists():
-        raise FileNotFoundError(f"{path}: no such config file")
-    values = runpy.run_path(os.fspath(path))["get_config"]().to_dict()
+    values = runpy.run_path(configs.find_config(path))["get_config"]().to_dict()
     for name, value in (changes or {}).items():
         *groups, field = name.split(".")
         within = values

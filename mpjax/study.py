@@ -1,9 +1,11 @@
 """Runs a whole study: `python -m mpjax.study COHORT.csv --workdir=out/mine`.
 
-Stages: cohort (drawn, where the config names none), dataset, embeddings, heads, explanations
-(`mpjax.explain`), report; what is trained on clips (`config.train.what`) is trained before they
-are embedded. A stage whose inputs are unchanged is skipped and says so; a killed study continues
-where it stopped.
+Stages: cohort, dataset, embeddings, heads, explanations (`mpjax.explain`), report; what is trained
+on clips (`config.train.what`) is trained before they are embedded. A stage whose inputs are
+unchanged is skipped and says so; a killed study continues where it stopped.
+
+Without a table, `mpjax study --config=demo --workdir=out/demo` draws synthetic mice, as does
+--synthetic with other settings. A table that is named goes before those that a config draws.
 
 Settings that a lab may want to change:
   --config.name='SNI pilot'           the report's title
@@ -31,9 +33,15 @@ def main(config: StudyConfig, *words: str) -> int:
         raise app.UsageError(f"give one cohort; got {got}")
     if words:
         config = dataclasses.replace(config, cohort=words[0])
+    if flags.FLAGS.synthetic:
+        if config.cohort:
+            raise app.UsageError(f"give a cohort or --synthetic; got both, {config.cohort}")
+        drawn = dataclasses.replace(config.synthetic, run=True)
+        config = dataclasses.replace(config, synthetic=drawn)
     return stages.run(config, flags.FLAGS.workdir)
 
 
 if __name__ == "__main__":
     flags.DEFINE_string("workdir", None, "Folder of the study.", required=True)
+    flags.DEFINE_bool("synthetic", False, "Draw synthetic mice, in place of a cohort of yours.")
     cli.start(main, words=True)

@@ -1,4 +1,4 @@
-"""Trains a study: `python -m mpjax.train --config=configs/demo.py --workdir=out/demo`.
+"""Trains a study: `python -m mpjax.train --config=demo --workdir=out/demo`.
 
 `config.train.what` names what is trained. `probe`: heads on cached embeddings
 (`WORKDIR/embeddings.parquet`); `sweep`: many of them, to compare hyperparameters; `head`, `lora`

@@ -34,7 +34,7 @@ def run(*words: str, cache: str = "") -> None:
             path = public.download(weights, folder)
             print(path)
             print(
-                f"next: python -m mpjax.study --config=configs/demo.py --workdir=out/{name} "
+                f"next: python -m mpjax.study --config=demo --workdir=out/{name} "
                 f"--config.projector.weights={path}"
             )
         case _:

@@ -1,6 +1,7 @@
 """The console command: every binary is a subcommand, help teaches, exit statuses pass through."""
 
 import importlib.metadata
+import os
 import re
 import subprocess
 import sys
@@ -137,14 +138,51 @@ def test_one_file_is_named_by_a_word_or_by_a_flag_and_not_by_both():
 
 @pytest.mark.parametrize(
     ("flag", "told"),
-    [("--config.video.strid=64", 'Did you mean "stride"'), ("--config.foo=3", "no field 'foo'")],
+    [
+        (
+            "--config.video.strid=64",
+            "config.video.strid: no such field; config.video has fps, ",
+        ),
+        ("--config.foo=3", "config.foo: no such field; config has baselines, "),
+        ("--config.video=3", "config.video is a section, no single field; it has fps, frames, "),
+        ("--config.motifs.run=maybe", "config.motifs.run: expected bool, got 'maybe'"),
+        ("--config.video.frames=x", "config.video.frames: expected int, got 'x'"),
+    ],
 )
 def test_a_setting_that_does_not_exist_is_one_clear_error(flag, told, tmp_path):
     done = run("embed", flag, f"--workdir={tmp_path}")
     assert done.returncode == 1
-    assert done.stderr.startswith("error: the config has no field")
+    assert done.stderr.startswith(f"error: {told}")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("study", "--workdir=w"), ("embed", "--workdir=w"), ("train", "--workdir=w"),
+        ("explain", "--workdir=w"), ("eval", "--workdir=w"), ("synthetic", "--out=w"),
+        ("build", "--cohort=c.csv", "--out=w"), ("check", "c.csv"), ("aot", "--topology=v5e:2x2"),
+    ],
+    ids=lambda words: words[0],
+)  # fmt: skip
+def test_a_config_that_there_is_not_is_one_line_with_the_names_that_there_are(words):
+    for flags_of_config in (["--config=nope"], ["--config", "configs/nope.py"]):
+        done = run(*words, *flags_of_config)
+        assert done.returncode == 1
+        name = flags_of_config[-1].removeprefix("--config=")
+        assert done.stderr.startswith(f"error: {name}: no such config file; shipped ones, by name:")
+        assert "ci, demo, " in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("named", [["--config=nope"], ["--config=ci"], ["--config", "ci"]])
+def test_a_shipped_config_is_named_from_any_folder(named, tmp_path):
+    command = [sys.executable, "-m", "mpjax", "embed", *named, f"--workdir={tmp_path / 'w'}"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert done.returncode == 1
+    told = "no such config file" if named == ["--config=nope"] else "no finished dataset"
     assert told in done.stderr
-    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -35,12 +35,12 @@ def test_a_config_is_read_with_single_fields_changed():
     config = notebook.load_config(TINY, changes)
     assert (config.cohort, config.projector.architecture.depths) == ("mine.csv", (2, 4))
     assert config.eval.seed == 3
-    plain = notebook.load_config(TINY)
+    plain = notebook.load_config("tiny")
     assert (plain.eval.seed, plain.synthetic) == (0, config.synthetic)
 
 
 def test_a_config_field_that_does_not_exist_is_named():
-    with pytest.raises(ValueError, match=r"config.head.speed: no such field; HeadConfig has"):
+    with pytest.raises(ValueError, match=r"config.head.speed: no such field; config.head has"):
         notebook.load_config(TINY, {"head.speed": 3})
     with pytest.raises(ValueError, match=r"config.heads: no such field"):
         notebook.load_config(TINY, {"heads.seed": 3})

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from mpjax.config import find_config
+
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 WEIGHTY = ("apache-beam", "torch", "av", "jupyterlab", "umap-learn", "sleap-io", "tensorflow")
@@ -29,6 +31,7 @@ def test_every_data_file_beside_the_modules_is_shipped():
     if listed.returncode:
         pytest.skip("not a git checkout")
     data = {ROOT / name for name in listed.stdout.split() if not name.endswith(".py")}
+    data = {path for path in data if path.is_file()}  # not the link to configs/
     assert data == shipped()
     names = {path.name for path in data}
     assert {"py.typed", "kinetics400.txt", "metrics.schema.json"} <= names
@@ -38,6 +41,13 @@ def test_every_folder_of_modules_is_a_package():
     for folder in ("mpjax", "data_prep"):
         for module in (ROOT / folder).rglob("*.py"):
             assert (module.parent / "__init__.py").exists(), module
+
+
+def test_the_configs_are_a_folder_of_the_package():
+    files = {path.name for path in (ROOT / "configs").glob("*.py")}
+    assert {path.name for path in (ROOT / "mpjax" / "configs").glob("*.py")} == files
+    for name in files:
+        assert Path(find_config(name.removesuffix(".py"))).samefile(ROOT / "configs" / name)
 
 
 def test_a_plain_installation_is_without_beam_and_torch():

@@ -16,11 +16,10 @@ from jaxtyping import Bool, Float, Int
 from data_prep import processes
 from data_prep.synthetic import behaviour, motion, plan, render
 from data_prep.synthetic.plan import Recording
-from mpjax.config import SyntheticConfig
+from mpjax.config import SYNTHETIC_MARK, SyntheticConfig
 from mpjax.io import files, stores
 
 GENERATOR_VERSION = 1  # raise it whenever the same config gives other files
-MARKER_FILE = ".synthetic.json"  # the cohort being written, and its recordings
 TRUTH_FILE, COHORT_FILE = "truth.json", "cohort.csv"
 FOLDERS = {"videos": "mp4", "labels": "csv", "pose": "csv", "keypoints": "npz"}
 
@@ -77,12 +76,12 @@ def _claim(out: epath.Path, stamp: str, recordings: Sequence[Recording]) -> bool
 
     Only files that an earlier run listed in its marker are removed.
     """
-    marker = out / MARKER_FILE
+    marker = out / SYNTHETIC_MARK
     foreign = [name for name in (COHORT_FILE, TRUTH_FILE, *FOLDERS) if (out / name).exists()]
     if not marker.exists() and foreign:
         raise ValueError(
             f"{out}: holds {', '.join(foreign)} that this generator did not write (there is no "
-            f"{MARKER_FILE}); name another folder"
+            f"{SYNTHETIC_MARK}); name another folder"
         )
     earlier = files.read_json(marker) if marker.exists() else {"fingerprint": "", "stems": []}
     (out / TRUTH_FILE).unlink(missing_ok=True)

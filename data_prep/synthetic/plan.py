@@ -67,9 +67,9 @@ def check_config(config: SyntheticConfig) -> None:
 
 
 def describe(config: SyntheticConfig) -> dict:
-    """Returns the config's fields; the planted confound only if there is one."""
-    values = dataclasses.asdict(config)
-    return values if config.confound else {k: v for k, v in values.items() if k != "confound"}
+    """Returns the fields that decide the cohort; the planted confound only if there is one."""
+    hidden = {"run"} if config.confound else {"run", "confound"}
+    return {k: v for k, v in dataclasses.asdict(config).items() if k not in hidden}
 
 
 def plan(config: SyntheticConfig) -> list[Recording]:

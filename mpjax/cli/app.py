@@ -15,7 +15,6 @@ from ml_collections import config_flags
 
 from mpjax import config as configs
 from mpjax.cli import commands
-from mpjax.config.rules import RENAMED
 from mpjax.io import stores
 
 # Extras that install what a plain `pip install mpjax` leaves out.
@@ -26,13 +25,35 @@ _HELP = ("--help", "-help", "-h", "--helpshort", "-?")
 
 def start(run: Callable[..., int | None], *, words: bool = False) -> None:
     """As `start_plain`, for a binary with `--config`; `run` takes the config first."""
+    _prepare_config_flags()
     try:  # with a default, the fields of the command line are read here
         config = config_flags.DEFINE_config_file(
-            "config", configs.__file__, "Config file; single fields: --config.head.seed=3."
+            "config", configs.__file__, "Config; single fields: --config.eval.seed=3."
         )
     except Exception as error:
         _refuse_config(error)
     start_plain(lambda *rest: run(configs.from_config_dict(config.value), *rest), words=words)
+
+
+def _prepare_config_flags() -> None:
+    """Puts paths in place of names of shipped configs; refuses fields that there are not."""
+    faults = []
+    for place, word in enumerate(sys.argv):
+        flag, equals, value = word.partition("=")
+        if flag in ("--config", "-config") and (equals or place + 1 < len(sys.argv)):
+            name, *rest = (value if equals else sys.argv[place + 1]).split(":", 1)
+            try:
+                value = ":".join([configs.find_config(name), *rest])
+            except FileNotFoundError as error:
+                _refuse(str(error))
+            sys.argv[place + (not equals)] = f"{flag}={value}" if equals else value
+        elif match := re.match(r"--?(?:no)?(config\.[\w.]+)", word):
+            try:
+                configs.type_of_field(match[1])
+            except ValueError as error:
+                faults.append(str(error))
+    if faults:
+        _refuse("; ".join(faults))
 
 
 def start_plain(run: Callable[..., int | None], *, words: bool = False) -> None:
@@ -121,7 +142,7 @@ def describe(doc: str) -> str:
             lines += _flag_lines(flag)
     has_config = "config" in flags.FLAGS
     if has_config:
-        what = "Settings, a Python file. Default: for a lab's own cohort."
+        what = "Settings: a Python file, or the name of a shipped one, such as demo. Default: lab."
         lines += _entry("--config=FILE", what)
         lines += _entry("--config.SECTION.FIELD=VALUE", "One setting; it overrides FILE.")
     lines += _entry("--traceback", "Show where an error was raised.")
@@ -168,8 +189,11 @@ def _parse(argv: list[str]) -> list[str]:
     except flags.Error as error:
         unset = r"flag --(\w+)=None: Flag --\w+ must have a value other than None\."
         text = re.sub(unset, r"the flag --\1=… is required", str(error))
-        print(f"error: {text}\n(see --help)", file=sys.stderr)
-        sys.exit(1)
+        if match := re.match(r"flag --(config\.[\w.]+)=(.*?): ", text, re.DOTALL):
+            wanted = configs.type_of_field(match[1])
+            name = wanted.__name__ if isinstance(wanted, type) else "numbers or text"
+            _refuse(f"{match[1]}: expected {name}, got {match[2]!r}")
+        _refuse(f"{text}\n(see --help)")
     except Exception as error:
         _refuse_config(error)
 
@@ -182,18 +206,14 @@ def _refuse_config(error: BaseException) -> NoReturn:
     while cause.args and isinstance(cause.args[0], BaseException):
         cause = cause.args[0]
     text = str(cause.args[0] if len(cause.args) == 1 else cause).replace("\n", " ")
-    renamed = [
-        f"config.{old} is now config.{RENAMED[old]}"
-        for old in re.findall(r" --?config\.([\w.]+)", " ".join(sys.argv))
-        if old in RENAMED
-    ]
-    if renamed:
-        print(f"error: {'; '.join(renamed)}", file=sys.stderr)
-        sys.exit(1)
-    if "get_config" in text or not isinstance(cause, AttributeError | KeyError | ValueError):
+    if isinstance(cause, AttributeError | KeyError) and "get_config" not in text:
+        _refuse(f"the config has no field {text}")
+    if "get_config" in text or not isinstance(cause, ValueError):
         text = f"the config file cannot be read ({type(cause).__name__}: {text})"
-        text += "; it is a Python file whose get_config() returns a ConfigDict, see configs/"
-    elif isinstance(cause, AttributeError | KeyError):
-        text = f"the config has no field {text}"
-    print(f"error: {text}\n(in the flags {' '.join(sys.argv[1:])})", file=sys.stderr)
+        text += "; it is a Python file whose get_config() returns a ConfigDict"
+    _refuse(text)
+
+
+def _refuse(text: str) -> NoReturn:
+    print(f"error: {text}", file=sys.stderr)
     sys.exit(1)

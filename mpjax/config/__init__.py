@@ -1,9 +1,9 @@
 """Which settings does a study have, what are their defaults, and which values are legal?
 
-A config file in `configs/` is Python with `get_config()`; it starts from
-`to_config_dict(StudyConfig())` and overrides what it needs. Flags override single fields
-(`--config.head.seed=3`), and `from_config_dict` returns frozen, checked dataclasses. This file is
-itself such a config file, the one that binaries use without `--config`.
+A config file is Python with `get_config()`; it starts from `to_config_dict(StudyConfig())` and
+overrides what it needs. Those of `configs/` are shipped and have names (`--config=demo`). Flags
+override single fields (`--config.eval.seed=3`), and `from_config_dict` returns frozen, checked
+dataclasses. This file is itself such a config file, the one that binaries use without `--config`.
 """
 
 from mpjax.config.analysis import (
@@ -14,8 +14,20 @@ from mpjax.config.analysis import (
     MotifConfig,
     SaliencyConfig,
 )
-from mpjax.config.data import BuildConfig, SplitConfig, SyntheticConfig, VideoConfig
-from mpjax.config.loading import from_config_dict, get_config, to_config_dict
+from mpjax.config.data import (
+    SYNTHETIC_MARK,
+    BuildConfig,
+    SplitConfig,
+    SyntheticConfig,
+    VideoConfig,
+)
+from mpjax.config.loading import (
+    find_config,
+    from_config_dict,
+    get_config,
+    to_config_dict,
+    type_of_field,
+)
 from mpjax.config.model import ArchitectureConfig, LoraConfig, ProjectorConfig
 from mpjax.config.study import StudyConfig
 from mpjax.config.training import (
@@ -28,6 +40,7 @@ from mpjax.config.training import (
 )
 
 __all__ = [
+    "SYNTHETIC_MARK",
     "ArchitectureConfig",
     "AugmentConfig",
     "BaselineConfig",
@@ -48,7 +61,9 @@ __all__ = [
     "SyntheticConfig",
     "TrainConfig",
     "VideoConfig",
+    "find_config",
     "from_config_dict",
     "get_config",
     "to_config_dict",
+    "type_of_field",
 ]

@@ -7,12 +7,14 @@ from mpjax.config import rules
 
 Fraction = Annotated[float, rules.between(0, 1)]
 UpToTwo = Annotated[float, rules.between(0, 2)]
+SYNTHETIC_MARK = ".synthetic.json"  # file beside the table of a cohort that was drawn
 
 
 @dataclasses.dataclass(frozen=True)
 class SyntheticConfig(rules.Section):
     """The synthetic cohort (`data_prep.synthetic`); effects are multiples of the default ones."""
 
+    run: bool = False  # True: draw it where the study names no cohort
     # pain: conditions, days and a drug | behaviours: labelled clips of healthy animals, one
     # behaviour per animal and clip
     task: Annotated[str, rules.one_of("pain", "behaviours")] = "pain"

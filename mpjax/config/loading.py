@@ -1,13 +1,57 @@
 """Config files in and out: ConfigDicts and mappings become checked dataclasses, and back."""
 
 import dataclasses
+import os
 import typing
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from mpjax.config import rules
 from mpjax.config.study import StudyConfig
 
 T = TypeVar("T")
+_SHIPPED = Path(__file__).parents[1] / "configs"
+
+
+def find_config(name: str | os.PathLike[str]) -> str:
+    """Returns the path of a config file, given by its path or as the bare name of a shipped one.
+
+    Raises:
+        FileNotFoundError: there is neither; the message lists the names.
+    """
+    text = os.fspath(name)
+    path = _SHIPPED / f"{text}.py" if text.isidentifier() else Path(text)
+    if not path.is_file():
+        names = ", ".join(sorted(each.stem for each in _SHIPPED.glob("*.py")))
+        raise FileNotFoundError(f"{text}: no such config file; shipped ones, by name: {names}")
+    return os.fspath(path)
+
+
+def type_of_field(name: str) -> Any:
+    """Returns the type of a single field by its dotted name, e.g. `config.video.fps`.
+
+    Raises:
+        ValueError: there is no such field, it has another name now, or it is a section.
+    """
+    cls, path = StudyConfig, "config"
+    for part in name.split(".")[1:]:
+        hints = typing.get_type_hints(cls) if dataclasses.is_dataclass(cls) else {}
+        if part not in hints:
+            raise ValueError(_unknown(path, part, hints))
+        cls, path = hints[part], f"{path}.{part}"
+    if dataclasses.is_dataclass(cls):
+        fields = ", ".join(sorted(typing.get_type_hints(cls)))
+        raise ValueError(f"{path} is a section, no single field; it has {fields}")
+    return cls
+
+
+def _unknown(path: str, name: str, known: Iterable[str]) -> str:
+    """Says that the section at `path` has no such field, and which ones it has."""
+    new = rules.RENAMED.get(f"{path}.{name}".removeprefix("config."))
+    if new:
+        return f"{path}.{name} is now config.{new}"
+    return f"{path}.{name}: no such field; {path} has {', '.join(sorted(known)) or 'none'}"
 
 
 def to_config_dict(config: Any) -> Any:
@@ -50,9 +94,7 @@ def _build(values: Any, cls: Any, path: str, faults: list[str]) -> Any:
         return None
     hints = typing.get_type_hints(cls, include_extras=True)
     for name in sorted(values.keys() - hints.keys()):
-        new = rules.RENAMED.get(f"{path}.{name}".removeprefix("config."))
-        known = f"no such field; {cls.__name__} has {', '.join(sorted(hints))}"
-        faults.append(f"{path}.{name} is now config.{new}" if new else f"{path}.{name}: {known}")
+        faults.append(_unknown(path, name, hints))
     built = {}
     for name, hint in hints.items():
         if name not in values:

@@ -10,7 +10,7 @@ class StudyConfig(rules.Section):
     """One study: a cohort in, a report out (`mpjax.study`)."""
 
     name: str = "study"
-    cohort: str = ""  # path of cohort.csv; empty: the synthetic cohort below
+    cohort: str = ""  # path of cohort.csv; it goes before the synthetic cohort below
     exclude: tuple[str, ...] = ()  # fine classes to leave out, e.g. one confounded with the session
     synthetic: data.SyntheticConfig = data.SyntheticConfig()
     video: data.VideoConfig = data.VideoConfig()

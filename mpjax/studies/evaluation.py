@@ -144,6 +144,8 @@ def put_together(
     scenes = None
     if config.confounds.run and workdir.scenes.exists():
         scenes = measure.read_or_measure(workdir.dataset, workdir.scenes, config.confounds)
+    table = read.meta["provenance"].get("cohort", "")
+    metrics["synthetic"] = provenance.is_synthetic(workdir, table)
     metrics["motifs"] = _motifs(config, workdir, read)
     metrics["saliency"] = _missing(
         config, "saliency", workdir.saliency

@@ -5,8 +5,10 @@ import json
 import os
 from typing import Any
 
-from mpjax.config import StudyConfig, rules
-from mpjax.io import files
+from etils import epath
+
+from mpjax.config import SYNTHETIC_MARK, StudyConfig, rules
+from mpjax.io import files, stores
 from mpjax.studies.workdir import Workdir
 
 # Sections and fields that the report depends on, besides the predictions.
@@ -30,6 +32,14 @@ def claim(workdir: Workdir, config: StudyConfig) -> None:
     note = {"cohort": cohort, "config": _plain(config)}
     if note != before:
         files.write_json(workdir.settings, note)
+
+
+def is_synthetic(workdir: Workdir, table: str) -> bool:
+    """Returns whether a cohort was drawn: by the study, or before (a mark lies beside `table`)."""
+    if _read(workdir).get("cohort") == "":
+        return True
+    local = bool(table) and not stores.is_remote(table)
+    return local and (epath.Path(table).parent / SYNTHETIC_MARK).exists()
 
 
 def differing(workdir: Workdir, config: StudyConfig) -> list[str]:

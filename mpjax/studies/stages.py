@@ -33,7 +33,9 @@ def run(config: StudyConfig, workdir: epath.PathLike) -> int:
     _check_early(config, workdir)
     provenance.claim(workdir, config)
     _announce(1, "cohort")
-    if not config.cohort:
+    if config.cohort and config.synthetic.run:
+        print(f"cohort {config.cohort}: nothing is drawn, although config.synthetic.run is true")
+    elif config.synthetic.run:
         from data_prep import synthetic
 
         synthetic.generate(workdir.synthetic_cohort, config.synthetic)
@@ -70,6 +72,7 @@ def _check_early(config: StudyConfig, workdir: Workdir) -> None:
     from mpjax.models.weights import public
     from mpjax.studies import requirements
 
+    cohort_table(config, workdir)
     requirements.parse(config.require)
     _check_training(config, workdir)
     chosen = config.projector
@@ -82,11 +85,27 @@ def _announce(number: int, stage: str) -> None:
     print(f"[{number}/6] {stage}", flush=True)
 
 
+def cohort_table(config: StudyConfig, workdir: Workdir) -> epath.Path:
+    """Returns the path of a study's table: the one that its config names, else the drawn one.
+
+    Raises:
+        ValueError: no table is named, and none is to be drawn.
+    """
+    if config.cohort:
+        return stores.ready(config.cohort)
+    if not (config.synthetic.run or workdir.synthetic_table.exists()):
+        raise ValueError(
+            "no cohort: name its table (`python -m mpjax.study COHORT.csv --workdir=…`), or draw "
+            "synthetic mice with --synthetic or --config=demo"
+        )
+    return workdir.synthetic_table
+
+
 def read_cohort(config: StudyConfig, workdir: Workdir) -> "Cohort":
     """Reads the cohort of a study, its own or the synthetic one; all faults are raised together."""
     from data_prep import cohort
 
-    path = stores.ready(config.cohort or workdir.synthetic_table)
+    path = cohort_table(config, workdir)
     return cohort.read_cohort(path, split=config.split, exclude=config.exclude)
 
 

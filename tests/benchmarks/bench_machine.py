@@ -1,6 +1,6 @@
 """How fast this machine reads records, decodes clips, projects them and trains on them.
 
-Run:   python tests/benchmarks/bench_machine.py --config=configs/demo.py [--workdir=out/demo]
+Run:   python tests/benchmarks/bench_machine.py --config=demo [--workdir=out/demo]
 Task:  the config's projector, views and batches, on WORKDIR/dataset or, without `--workdir`, on
        random clips as large as the config's. `--json=FILE` writes the figures too.
 How:   every rate is the median of repeated timings after a warm-up. FLOPs are those of the model as

@@ -1,6 +1,6 @@
 """Motifs of a synthetic study against the behaviours that the generator drew, window by window.
 
-Run:   python -m mpjax.study --config=configs/synthetic_motifs.py --workdir=out/motifs
+Run:   python -m mpjax.study --config=synthetic_motifs --workdir=out/motifs
        python tests/benchmarks/bench_motif_truth.py --workdir=out/motifs
 
 Prints the adjusted mutual information (AMI) of motifs and behaviours: of the codebook of all

@@ -1,6 +1,6 @@
 """A linear probe on cached embeddings against the published way, the projector run in every epoch.
 
-Run:   python -m mpjax.study --config=configs/rodent_clips.py --config.cohort=COHORT_CSV \
+Run:   python -m mpjax.study --config=rodent_clips --config.cohort=COHORT_CSV \
            --config.exclude="()" --workdir=out/rodents
        python tests/benchmarks/bench_probe.py --workdir=out/rodents [--steps=17] [--projector=swin]
 Task:  heads for the clips of that study (267 with no class excluded), 30 epochs.

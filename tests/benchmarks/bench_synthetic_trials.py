@@ -20,7 +20,7 @@ def run(workdir: pathlib.Path, *, seed: int, null: bool) -> dict:
     metrics = workdir / "metrics.json"
     if not (workdir / "report.html").exists():
         command = [
-            sys.executable, "-m", "mpjax.study", "--config=configs/demo.py",
+            sys.executable, "-m", "mpjax.study", "--config=demo",
             f"--config.synthetic.seed={seed}", f"--config.synthetic.null={null}".lower(),
             f"--workdir={workdir}",
         ]  # fmt: skip

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import metrics_schema
 import pytest
@@ -7,7 +8,8 @@ from prediction_tables import make_meta, make_study
 from mpjax.analysis import predictions
 from mpjax.config import EvalConfig, StudyConfig
 from mpjax.report import page
-from mpjax.studies import evaluation
+from mpjax.studies import evaluation, provenance
+from mpjax.studies.workdir import Workdir
 
 QUICK = EvalConfig(bootstrap=100, permutations=100)
 
@@ -71,6 +73,20 @@ def test_another_content_to_compare_with_or_another_version_makes_the_report_ane
     monkeypatch.setattr(evaluation.importlib.metadata, "version", lambda name: "next")
     assert not says_unchanged()
     assert says_unchanged()
+
+
+def test_a_study_of_drawn_mice_says_so_at_the_top_of_its_report_and_in_its_figures(
+    workdir, tmp_path
+):
+    shutil.copy(workdir / "predictions.parquet", tmp_path)
+    provenance.claim(Workdir(tmp_path), StudyConfig())
+    for folder, drawn in ((workdir, False), (tmp_path, True)):
+        evaluation.run(StudyConfig(eval=QUICK), folder)
+        figures = json.loads((folder / "metrics.json").read_text())
+        assert figures["synthetic"] is drawn
+        metrics_schema.check(figures)
+        body = (folder / "report.html").read_text().partition("<main>")[2]
+        assert body.lstrip().startswith('<p class="flag" role="note"><strong>SYNTHETIC.') is drawn
 
 
 def test_requirements_decide_the_exit_status(workdir, capsys):

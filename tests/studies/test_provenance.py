@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from mpjax.config import BaselineConfig, StudyConfig
+from data_prep import synthetic
+from mpjax.config import BaselineConfig, StudyConfig, SyntheticConfig
 from mpjax.studies import provenance
 from mpjax.studies.workdir import Workdir
 
@@ -38,6 +39,20 @@ def test_settings_of_an_older_study_are_compared_by_their_new_names(tmp_path):
     workdir.settings.write_text(json.dumps(note))
     (line,) = provenance.differing(workdir, StudyConfig())
     assert line.startswith("config.motifs.exemplars was ")
+
+
+def test_a_drawn_cohort_is_recognised_by_the_study_or_by_the_mark_beside_its_table(tmp_path):
+    workdir, table = Workdir(tmp_path / "out"), tmp_path / "mice" / "cohort.csv"
+    assert not provenance.is_synthetic(workdir, "")
+    config = SyntheticConfig(
+        animals_per_condition=1, animals_per_arm=0, days=(3,), seconds=0.4, size=64
+    )
+    assert synthetic.generate(table.parent, config, workers=1) == table
+    assert provenance.is_synthetic(workdir, str(table))
+    assert not provenance.is_synthetic(workdir, str(tmp_path / "cohort.csv"))
+    provenance.claim(workdir, StudyConfig(cohort=str(tmp_path / "cohort.csv")))
+    assert not provenance.is_synthetic(workdir, str(tmp_path / "cohort.csv"))
+    assert provenance.is_synthetic(begun(tmp_path / "drawn", StudyConfig()), "/moved/cohort.csv")
 
 
 def test_a_name_that_was_mistyped_does_not_keep_the_folder(tmp_path):

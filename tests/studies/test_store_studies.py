@@ -36,6 +36,7 @@ def tiny_config():
     """Two conditions' days, a drug, and a Video Swin of toy width."""
     config = configs.to_config_dict(configs.StudyConfig(name="tiny"))
     synthetic = config.synthetic
+    synthetic.run = True
     synthetic.animals_per_condition, synthetic.animals_per_arm = 2, 1
     synthetic.days, synthetic.doses_mg_per_kg = (3, 14), (100.0,)
     synthetic.seconds, synthetic.size = 1.3, 64
