@@ -1,14 +1,17 @@
 # make demo: install, run the main job end to end on the synthetic cohort, say where the report is.
-# make test: install, then lint, types, layers and all tests but the slow ones.
+# make test: install what tests need too, then lint, types, layers and all tests but the slow ones.
 # make slow: those. CI (.ci/run) runs both, the wheel, and a small study.
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+# The first of these that runs: a name on the path need not.
+PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
+  $$name -c '$(SUPPORTED)' 2>/dev/null && echo $$name && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 WORKDIR ?= out/demo
 # libtpu is installed to compile for TPUs, not to look for one on this machine.
 export JAX_PLATFORMS ?= cpu
 
-.PHONY: demo test slow lint bench notebooks install clean
+.PHONY: demo test slow lint bench notebooks install dev clean
 
 demo: install
 	$(BIN)/python -m mpjax.study --config=configs/demo.py --workdir=$(WORKDIR)
@@ -18,31 +21,34 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 test: lint
 	$(PYTEST) -m "not slow"
 
-slow: install
+slow: dev
 	$(PYTEST) -m slow
 
-lint: install
+lint: dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: install
+bench: dev
 	$(BIN)/python tests/benchmarks/bench_i3d.py
 	$(BIN)/python tests/benchmarks/bench_swin.py
 	$(BIN)/python tests/benchmarks/bench_loader.py
 	$(BIN)/python tests/benchmarks/bench_synthetic.py
 
-notebooks: install
+notebooks: dev
 	$(BIN)/python tests/helpers/notebook_files.py
 
-install: $(VENV)/.installed
+# [dev] includes [prep]: once it is there, `make demo` installs nothing, and keeps it.
+install: $(VENV)/$(if $(wildcard $(VENV)/dev.stamp),dev,prep).stamp
 
-$(VENV)/.installed: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "Python 3.11 or newer is needed; name yours: make PYTHON=/path/to/python3.11"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+dev: $(VENV)/dev.stamp
+
+$(VENV)/%.stamp: pyproject.toml constraints.txt
+	@'$(PYTHON)' -c '$(SUPPORTED)' 2>/dev/null || \
+	  { echo "Python 3.11, 3.12 or 3.13 is needed; name yours: make PYTHON=/path/to/python3.12"; exit 1; }
+	'$(PYTHON)' -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[$*]'
 	touch $@
 
 clean:
