@@ -1,9 +1,9 @@
 """Resolves every install line of the project, and every extra, on every supported Python at hand.
 
-The lines are read from README, docs, notebooks, configs, messages and build files, so a new one is checked
-without being listed here. Those of mpjax are resolved with constraints.txt and without, the others
-as they are written. Nothing is installed. uv resolves, in a folder that is deleted, because pip
-would take half an hour.
+The lines are read from README, docs, notebooks, configs, messages and build files, so a new one is
+checked without being listed here. Those of mpjax are resolved with constraints.txt and without, the
+others as they are written. Nothing is installed. uv resolves, because pip would take half an hour;
+it lies in a folder that is deleted.
 
 Run:   python .ci/installs.py
 """
@@ -25,19 +25,23 @@ import interpreters
 
 ROOT = Path(__file__).resolve().parents[1]
 WHERE = (
-    "README.md", "CONTRIBUTING.md", "docs/*.md", "colab/*.py", "configs/*.py", "Makefile", ".ci/run",
-    "mpjax/**/*.py", "mpjax/**/*.j2", "data_prep/**/*.py", "tests/benchmarks/*.py",
+    "README.md", "CONTRIBUTING.md", "docs/*.md", "colab/*.py", "configs/*.py", "Makefile",
+    ".ci/run", "mpjax/**/*.py", "mpjax/**/*.j2", "data_prep/**/*.py", "tests/benchmarks/*.py",
 )  # fmt: skip
 # Up to the end of a command: a separator of the shell, a comment, the closing mark of code.
 LINE = re.compile(r"pip install ((?:\\\n|[^`\n#&;|)])*)")
 OWN = re.compile(r"^(?:\./)?(?:mpjax-source|mpjax|\.)(\[[a-z0-9,]+\])?$")
 OTHER = re.compile(r"^[A-Za-z0-9_.\-]+(\[[a-z0-9,]+\])?([=<>~!].*)?$")
 # Notebooks choose by the devices of their runtime what they add.
-COLAB = (("mpjax[prep]", "jax[cuda12]"), ("mpjax[prep]", "jax[cuda13]"), ("mpjax[prep]", "jax[tpu]"))
+COLAB = (
+    ("mpjax[prep]", "jax[cuda12]"),
+    ("mpjax[prep]", "jax[cuda13]"),
+    ("mpjax[prep]", "jax[tpu]"),
+)
 
 
 def parse(command):
-    """Returns what a command line installs, from behind `pip install` on; () if a program fills it in."""
+    """Returns what `pip install COMMAND` installs; () if a program fills it in."""
     try:
         words = shlex.split(command.replace("\\\n", " ").rstrip("\"',. "))
     except ValueError:  # a quotation mark of the text around the command
@@ -68,7 +72,7 @@ def collect():
                     line = text[: match.start()].count("\n") + 1
                     found.setdefault(wanted, []).append(f"{path.relative_to(ROOT)}:{line}")
     if len(found) < 10:
-        raise SystemExit(f"{len(found)} install lines found: does LINE still match how they are written?")
+        raise SystemExit(f"{len(found)} install lines found: does LINE match how they are written?")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     for extra in project["optional-dependencies"]:
         found.setdefault((f"mpjax[{extra}]",), []).append("pyproject.toml")
@@ -94,9 +98,7 @@ class Resolver:
 
     def resolve(self, version, wanted, *, constrained, offline):
         """Returns None, or why `wanted` cannot be resolved on a Python."""
-        named = [
-            f"{each} @ {self.wheel.as_uri()}" if OWN.match(each) else each for each in wanted
-        ]
+        named = [f"{each} @ {self.wheel.as_uri()}" if OWN.match(each) else each for each in wanted]
         command = [self.uv, "pip", "install", "--dry-run", f"--python={self.folder / version}"]
         command += ["--offline"] if offline else []
         command += ["--constraint", ROOT / "constraints.txt"] if constrained else []
@@ -113,6 +115,7 @@ def _run(command, *, check=True):
 
 
 def main():
+    """Prints what cannot be resolved, with the reason and the places that name it; exits with 1."""
     start = time.monotonic()
     lines = collect()
     paths = {version: path for version, path in interpreters.find().items() if path}
@@ -144,9 +147,9 @@ def main():
             print(f"Python {version}: pip install{with_them} {' '.join(wanted)}: {reason}")
             print(f"  named in {', '.join(lines[wanted])}")
     print(
-        f"{len(jobs) - failed} of {len(jobs)} installs resolve: {len(lines)} lines and extras on Python "
-        f"{', '.join(paths)}{'; not at hand: ' + ', '.join(missing) if missing else ''} "
-        f"({time.monotonic() - start:.0f} s)"
+        f"{len(jobs) - failed} of {len(jobs)} installs resolve ({len(lines)} lines and extras, "
+        f"{time.monotonic() - start:.0f} s) on Python {', '.join(paths)}"
+        f"{'; not found: Python ' + ', '.join(missing) if missing else ''}"
     )
     sys.exit(failed > 0 or not paths)
 

@@ -85,31 +85,43 @@ CHANGES = {}
 # %% [markdown]
 # ## Install
 #
-# Does nothing if mpjax is installed already. If Colab asks you to restart the session (because
-# another version of a package was loaded), restart it and run all cells again.
+# Does nothing if mpjax is installed already. Packages of the runtime are kept where mpjax can use
+# them. If one that is loaded had to change, the cell stops and asks you to restart the session.
 
 # %%
+import importlib.metadata
 import importlib.util
 import pathlib
 import shutil
 import subprocess
+import sys
 
-SOURCE = pathlib.Path("mpjax-source")
-found = importlib.util.find_spec("mpjax")
-if found is None or found.origin is None:
-    if not REPOSITORY and not SOURCE.exists():
-        raise SystemExit("set REPOSITORY in the cell above, or upload mpjax as mpjax-source")
-    if not SOURCE.exists():
-        subprocess.run(["git", "clone", "--depth=1", REPOSITORY, str(SOURCE)], check=True)
-    extras = ["prep"]
-    extras += ["cuda"] if shutil.which("nvidia-smi") else []
-    extras += ["tpu"] if "TPU_ACCELERATOR_TYPE" in os.environ else []
-    wanted = f"./{SOURCE}[{','.join(extras)}]"
-    # %pip install --quiet -c {SOURCE}/constraints.txt "{wanted}"
-elif not SOURCE.exists():
-    SOURCE = pathlib.Path(found.origin).parents[1]
-if not (SOURCE / "configs").exists():
-    raise SystemExit(f"{SOURCE} has no folder configs: clone the repository as mpjax-source")
+
+def is_installed():
+    """Returns whether mpjax can be imported; a folder of that name is not enough."""
+    found = importlib.util.find_spec("mpjax")
+    return found is not None and found.origin is not None
+
+
+if not is_installed():
+    source = pathlib.Path("mpjax-source")
+    if not source.exists():
+        if not REPOSITORY:
+            raise SystemExit("set REPOSITORY in the cell above, or upload mpjax as mpjax-source")
+        subprocess.run(["git", "clone", "--depth=1", REPOSITORY, str(source)], check=True)
+    runtime = "jax"  # if it has to change, so has its part for the devices that are here
+    if shutil.which("nvidia-smi"):
+        runtime = "jax[cuda13]" if importlib.util.find_spec("jax_cuda13_plugin") else "jax[cuda12]"
+    elif "TPU_ACCELERATOR_TYPE" in os.environ:
+        runtime = "jax[tpu]"
+    # %pip install --quiet "./{source}[prep]" "{runtime}"
+    importlib.invalidate_caches()
+    if not is_installed():
+        raise SystemExit("mpjax was not installed; pip says why above")
+    for name in ("numpy", "pandas", "jax"):
+        loaded = sys.modules.get(name)
+        if loaded and loaded.__version__ != importlib.metadata.version(name):
+            raise SystemExit(f"{name} has a new version: Runtime > Restart session, then Run all")
 
 # %% [markdown]
 # ## Videos

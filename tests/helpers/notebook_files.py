@@ -9,12 +9,15 @@ import argparse
 import json
 import os
 import re
+import shutil
 import sys
 import tempfile
 from pathlib import Path
 
 import jupytext
 import nbformat
+from jupyter_client import AsyncKernelManager
+from jupyter_client.kernelspec import KernelSpecManager
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,20 +42,37 @@ def read(name):
     return notebook
 
 
-def execute(name, folder, *, timeout=600, tiny=True):
-    """Executes a notebook in `folder`, by this Python and this mpjax; returns it with outputs."""
+def execute(name, folder, *, timeout=600, tiny=True, python=None):
+    """Executes a notebook in `folder`; returns it with outputs.
+
+    By this Python and this mpjax, or by `python`: there the notebook installs mpjax, unless it is
+    there, from sources that lie beside it.
+    """
     notebook = read(name)
     environment = os.environ | {"PYTHONPATH": str(ROOT), "MPJAX_FAST": "1" if tiny else "0"}
+    if python is not None:
+        del environment["PYTHONPATH"]
+        kept_out = shutil.ignore_patterns(".*", "out", "build", "*.egg-info", "__pycache__")
+        shutil.copytree(ROOT, folder / "mpjax-source", ignore=kept_out, symlinks=True)
     client = NotebookClient(
         notebook,
         timeout=timeout,
-        kernel_name="python3",
+        km=_kernel(folder, python or sys.executable),
         resources={"metadata": {"path": str(folder)}},
         record_timing=False,
         coalesce_streams=True,
     )
     client.execute(env=environment)
     return notebook
+
+
+def _kernel(folder, python):
+    command = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    spec = {"argv": command, "display_name": "Python 3", "language": "python"}
+    (folder / ".kernels" / "python3").mkdir(parents=True, exist_ok=True)
+    (folder / ".kernels" / "python3" / "kernel.json").write_text(json.dumps(spec))
+    found = KernelSpecManager(kernel_dirs=[str(folder / ".kernels")])
+    return AsyncKernelManager(kernel_name="python3", kernel_spec_manager=found)
 
 
 def lighten(notebook, folder):
@@ -81,7 +101,7 @@ def main():
     for name in parser.parse_args().names:
         with tempfile.TemporaryDirectory() as folder:
             tiny = os.environ.get("MPJAX_FAST") == "1"
-            notebook = lighten(execute(name, folder, timeout=3600, tiny=tiny), folder)
+            notebook = lighten(execute(name, Path(folder), timeout=3600, tiny=tiny), folder)
         path = FOLDER / f"{name}.ipynb"
         nbformat.write(notebook, path)
         print(path, path.stat().st_size, "bytes", file=sys.stderr)
