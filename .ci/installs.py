@@ -5,7 +5,7 @@ checked without being listed here. Those of mpjax are resolved with constraints.
 others as they are written. Nothing is installed. uv resolves, because pip would take half an hour;
 it lies in a folder that is deleted.
 
-Run:   python .ci/installs.py
+Run:   python .ci/installs.py [WHEEL]      builds mpjax's wheel if none is given
 """
 
 import itertools
@@ -82,17 +82,19 @@ def collect():
 
 
 class Resolver:
-    """uv, with empty environments of the interpreters and a wheel of mpjax, all in one folder."""
+    """uv and empty environments of the interpreters, in one folder; mpjax from a wheel."""
 
-    def __init__(self, folder, paths):
+    def __init__(self, folder, paths, wheel):
         self.folder = folder
         venv.create(folder / "tool", with_pip=True)
         python = folder / "tool" / "bin" / "python"
         quiet = ["--quiet", "--disable-pip-version-check"]
         _run([python, "-m", "pip", "install", *quiet, "uv"])
         self.uv = folder / "tool" / "bin" / "uv"
-        _run([python, "-m", "pip", "wheel", *quiet, "--no-deps", f"--wheel-dir={folder}", ROOT])
-        (self.wheel,) = folder.glob("mpjax-*.whl")
+        if wheel is None:
+            _run([python, "-m", "pip", "wheel", *quiet, "--no-deps", f"--wheel-dir={folder}", ROOT])
+            (wheel,) = folder.glob("mpjax-*.whl")
+        self.wheel = wheel
         for version, path in paths.items():
             _run([self.uv, "venv", "--quiet", f"--python={path}", folder / version])
 
@@ -121,7 +123,8 @@ def main():
     paths = {version: path for version, path in interpreters.find().items() if path}
     missing = sorted(set(interpreters.VERSIONS) - set(paths))
     with tempfile.TemporaryDirectory() as folder:
-        resolver = Resolver(Path(folder), paths)
+        wheel = Path(sys.argv[1]).resolve() if sys.argv[1:] else None
+        resolver = Resolver(Path(folder), paths, wheel)
 
         def check(job, offline=True):
             version, wanted, constrained = job

@@ -1,11 +1,13 @@
 """Finds interpreters of every Python that mpjax supports: on the path, or else pyenv's.
 
-Run:   python .ci/interpreters.py         prints a path per line, oldest Python first
+Run:   python .ci/interpreters.py           prints a path per line, oldest Python first
+       python .ci/interpreters.py 3.12      prints that one's path, or nothing and exits with 1
 """
 
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 VERSIONS = ("3.11", "3.12", "3.13")
@@ -29,4 +31,7 @@ def _find_one(version):
 
 
 if __name__ == "__main__":
-    print("\n".join(filter(None, find().values())))
+    wanted = sys.argv[1:] or VERSIONS
+    paths = list(filter(None, map(_find_one, wanted)))
+    print("\n".join(paths))
+    sys.exit(not paths)
