@@ -58,7 +58,8 @@ def read_cohort(
     Args:
         split: how animals are split if the table has no `split` column (`assign_split`).
         exclude: fine classes whose rows are dropped, also from the split `drug`.
-        check_files: whether videos and pose files must exist.
+        check_files: whether videos and pose files must exist; False for a cohort that is only
+            planned, whose weaknesses are not warned of either.
 
     Raises:
         CohortError: the table cannot be used; all its faults together.
@@ -89,7 +90,8 @@ def read_cohort(
         splits.check_trained(table, path)
     else:
         table, scheme = splits.assign_split(table, path, group, split)
-    splits.warn_of_weaknesses(table, group, taxonomy.coarse)
+    if check_files:
+        splits.warn_of_weaknesses(table, group, taxonomy.coarse)
     drawn = not has_split and scheme != "leave_one_group_out"
     return Cohort(
         table=table.reset_index(drop=True),

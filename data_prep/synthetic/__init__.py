@@ -1,5 +1,5 @@
 """What does a cohort look like whose truth is known?"""
 
-from data_prep.synthetic.cohort import generate
+from data_prep.synthetic.cohort import generate, preview
 
-__all__ = ["generate"]
+__all__ = ["generate", "preview"]

@@ -59,11 +59,24 @@ def generate(out_dir: epath.PathLike, config: SyntheticConfig, *, workers: int =
     if _claim(out, stamp, recordings):
         missing = recordings
     _write_recordings(out, config, missing, workers)
+    _write_table(out, config, recordings)
+    about = {"fingerprint": stamp, "generator_version": GENERATOR_VERSION}
+    files.write_json(out / TRUTH_FILE, about | plan.truth(config, recordings))
+    return out / COHORT_FILE
+
+
+def preview(out_dir: epath.PathLike, config: SyntheticConfig) -> epath.Path:
+    """Writes the table of a cohort alone, without a recording; returns its path."""
+    plan.check_config(config)
+    return _write_table(epath.Path(out_dir), config, plan.plan(config))
+
+
+def _write_table(
+    out: epath.Path, config: SyntheticConfig, recordings: Sequence[Recording]
+) -> epath.Path:
     table = pd.DataFrame([recording.row(config.fps) for recording in recordings])
     with files.write_aside(out / COHORT_FILE) as aside:
         aside.write_text(table.to_csv(index=False, lineterminator="\n"))
-    about = {"fingerprint": stamp, "generator_version": GENERATOR_VERSION}
-    files.write_json(out / TRUTH_FILE, about | plan.truth(config, recordings))
     return out / COHORT_FILE
 
 

@@ -16,7 +16,7 @@ class EvalConfig(rules.Section):
     permutations: rules.Count = 2000  # of labels over animals: the null of mean-class accuracy
     seed: rules.Seed = 0
     # The drug part's score. pain: probability of any pain | own_type: of the animal's own pain type
-    outcome: str = "pain"
+    outcome: Annotated[str, rules.one_of("pain", "own_type")] = "pain"
     progression: bool = True  # whether to estimate onset, peak and course of pain over days
     against: str = ""  # another method's predictions.parquet of the same clips, to compare with
 

@@ -1,6 +1,7 @@
 """Hyperparameters of the projector."""
 
 import dataclasses
+from typing import Annotated
 
 from mpjax.config import rules
 
@@ -41,7 +42,8 @@ class ProjectorConfig(rules.Section):
 class LoraConfig(rules.Section):
     """Low-rank adapters of a frozen Video Swin (`mpjax.models.lora`); published defaults."""
 
-    targets: str = "qv"  # qv | qkv | qkvo | mlp | all: the layers of a block that are adapted
+    # The layers of a block that are adapted
+    targets: Annotated[str, rules.one_of("qv", "qkv", "qkvo", "mlp", "all")] = "qv"
     rank: rules.Count = 32
     alpha: rules.Positive = 32.0  # the update is scaled by alpha / rank; published: alpha = rank
-    stages: str = "all"  # of the network: all | first | last
+    stages: Annotated[str, rules.one_of("all", "first", "last")] = "all"  # of the network

@@ -74,13 +74,14 @@ class TrainConfig(rules.Section):
 
     # What is trained. probe: heads on cached embeddings | head: a head while the projector runs in
     # every epoch, as published | lora: head and adapters | all: head and projector
-    what: str = "probe"
+    what: Annotated[str, rules.one_of("probe", "sweep", "head", "lora", "all")] = "probe"
     epochs: rules.Positive = 30.0
     batch_size: rules.Count = 16  # clips per step, over all devices
     dropout: rules.Chance = 0.5  # of the embedding, before the head
     drop_path: rules.Chance = 0.1  # of the projector's last block; grows linearly from 0
     label_smoothing: rules.Chance = 0.0
-    balance: str = "none"  # of classes: none | weights, in the loss | sampling, of clips
+    # Of classes: none | weights, in the loss | sampling, of clips
+    balance: Annotated[str, rules.one_of("none", "weights", "sampling")] = "none"
     remat: bool = False  # compute each block again in the backward pass, to save memory
     seed: rules.Seed = 0
     save_every: rules.Count = 500  # steps between checkpoints

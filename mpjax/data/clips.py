@@ -95,15 +95,20 @@ def spread_evenly(total: int, count: int) -> Int[np.ndarray, " count"]:
     return np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(int))
 
 
+def check_frames(length: int, needed: int) -> None:
+    """Raises ValueError for a clip of `length` frames that is shorter than `needed`."""
+    if needed > length:
+        raise ValueError(
+            f"a clip of {length} frames is shorter than the {needed} that a view needs; "
+            "config.video.frames must be at least config.projector.frames"
+        )
+
+
 def temporal_crop(
     clip: UInt8[np.ndarray, "t h w 3"], frames: int, start: int
 ) -> UInt8[np.ndarray, "frames h w 3"]:
     """Cuts `frames` consecutive frames from `start` on; raises ValueError if there are fewer."""
-    if start + frames > len(clip):
-        raise ValueError(
-            f"a clip of {len(clip)} frames has no {frames} from {start} on; "
-            "config.video.frames must be at least config.projector.frames"
-        )
+    check_frames(len(clip), start + frames)
     return clip[start : start + frames]
 
 

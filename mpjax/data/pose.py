@@ -18,7 +18,7 @@ import dataclasses
 import importlib
 import io
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,11 @@ def read_pose(path: epath.PathLike) -> Pose:
         PoseError: no such file, not a pose file, or not of one animal.
         ImportError: the packages that this format needs are not installed.
     """
+    return check_pose(path)(epath.Path(path))
+
+
+def check_pose(path: epath.PathLike) -> Callable[[epath.Path], Pose]:
+    """Returns what reads a pose file; raises as `read_pose` for what its name and place show."""
     path = epath.Path(path)
     if not path.exists() or path.is_dir():
         raise PoseError(f"{path}: {'is a directory' if path.exists() else 'no such file'}")
@@ -73,7 +78,9 @@ def read_pose(path: epath.PathLike) -> Pose:
     readers |= dict.fromkeys((".h5", ".hdf5"), _read_hdf5)
     if path.suffix not in readers:
         raise PoseError(f"{path}: not a pose file by its name; {EXPECTED}")
-    return readers[path.suffix](path)
+    if path.suffix != ".csv":
+        _import("sleap_io" if path.suffix == ".slp" else "h5py", path)
+    return readers[path.suffix]
 
 
 def read_poses(cohort: pd.DataFrame) -> dict[str, Pose]:
@@ -89,9 +96,7 @@ def read_poses(cohort: pd.DataFrame) -> dict[str, Pose]:
     rows = cohort.to_dict("records")
     for row in tqdm.tqdm(rows, desc="reading poses", unit="recording", delay=2):
         try:
-            if not row["pose"]:
-                raise PoseError(f"{row['video']}: column pose is empty; name its pose file")
-            pose = read_pose(row["pose"])
+            pose = read_pose(_path_of(row))
             info = video.probe(row["path"])
             if abs(len(pose.points) - info.frames) > FRAMES_APART:
                 raise PoseError(
@@ -101,10 +106,31 @@ def read_poses(cohort: pd.DataFrame) -> dict[str, Pose]:
             poses[row["video"]] = dataclasses.replace(pose, fps=float(row["fps"] or info.fps))
         except (PoseError, video.VideoError) as error:
             faults.append(str(error))
+    _raise(faults)
+    return poses
+
+
+def check_poses(cohort: pd.DataFrame) -> None:
+    """Raises as `read_poses` for what the names of the pose files show, without reading them."""
+    faults = []
+    for row in cohort.to_dict("records"):
+        try:
+            check_pose(_path_of(row))
+        except PoseError as error:
+            faults.append(str(error))
+    _raise(faults)
+
+
+def _path_of(row: Mapping[Hashable, Any]) -> str:
+    if not row["pose"]:
+        raise PoseError(f"{row['video']}: column pose is empty; name its pose file")
+    return row["pose"]
+
+
+def _raise(faults: list[str]) -> None:
     if faults:
         rest = [f"... and {len(faults) - 20} more"] if len(faults) > 20 else []
         raise PoseError("\n  ".join(faults[:20] + rest))
-    return poses
 
 
 def _read_deeplabcut_csv(path: epath.Path) -> Pose:

@@ -51,6 +51,7 @@ def train(
     if missing := [name for i, name in enumerate(classes) if not (rows.label == i).any()]:
         raise ValueError(f"no clip to train on for class(es) {', '.join(missing)}")
     tasks = {"": (rows, len(classes))}
+    check_coarse(config, splits.taxonomy)
     if config.coarse:
         tasks[COARSE] = _coarse_rows(rows, splits.taxonomy)
     variables: logistic.Variables = {}
@@ -80,13 +81,17 @@ def _coarse_rows(
     rows: logistic.TrainingRows, taxonomy: Taxonomy
 ) -> tuple[logistic.TrainingRows, int]:
     """Returns the rows labelled by their coarse classes, and how many of these there are."""
-    if not taxonomy.coarse:
+    label = np.asarray(taxonomy.fine_to_coarse)[rows.label]
+    return dataclasses.replace(rows, label=label), len(taxonomy.coarse)
+
+
+def check_coarse(config: HeadConfig, taxonomy: Taxonomy) -> None:
+    """Raises ValueError where a head on coarse classes is wanted and there are none."""
+    if config.coarse and not taxonomy.coarse:
         raise ValueError(
             "config.head.coarse trains a head on coarse classes, and this cohort has none; set it "
             "to false, or define the classes in a taxonomy.toml"
         )
-    label = np.asarray(taxonomy.fine_to_coarse)[rows.label]
-    return dataclasses.replace(rows, label=label), len(taxonomy.coarse)
 
 
 def head_name(fold: int, task: str = "") -> str:

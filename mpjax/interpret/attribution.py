@@ -34,10 +34,15 @@ def contrast(members: Bool[np.ndarray, " classes"]) -> Float[np.ndarray, " class
     return (members / members.sum() - ~members / (~members).sum()).astype(np.float32)
 
 
-def cell_index(shape: tuple[int, int, int], grid: tuple[int, int, int]) -> Int[np.ndarray, "t h w"]:
-    """Returns for every pixel of a clip [t, h, w] the number of its cell, none without a pixel."""
+def check_grid(shape: tuple[int, int, int], grid: tuple[int, ...]) -> None:
+    """Raises ValueError for a grid with more cells than the clip [t, h, w] has pixels."""
     if any(cells > size for cells, size in zip(grid, shape, strict=True)):
         raise ValueError(f"grid {grid} is finer than the clip {shape}; choose fewer cells")
+
+
+def cell_index(shape: tuple[int, int, int], grid: tuple[int, int, int]) -> Int[np.ndarray, "t h w"]:
+    """Returns for every pixel of a clip [t, h, w] the number of its cell, none without a pixel."""
+    check_grid(shape, grid)
     t, y, x = (np.arange(size) * cells // size for size, cells in zip(shape, grid, strict=True))
     _, rows, columns = grid
     return (t[:, None, None] * rows + y[None, :, None]) * columns + x[None, None, :]

@@ -40,10 +40,19 @@ def absolute(path: epath.PathLike) -> epath.Path:
 
 
 def make_folder(path: epath.PathLike) -> epath.Path:
-    """Makes a folder and its parents where they are missing; a store needs none."""
+    """Makes a folder and its parents where they are missing; a store needs none.
+
+    Raises:
+        NotADirectoryError: it is a file, or below one; the message names that file.
+    """
     path = stores.ready(path)
-    if not stores.is_remote(path):  # there, a mistyped name would make a bucket
+    if stores.is_remote(path):  # there, a mistyped name would make a bucket
+        return path
+    try:
         path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        file = next(each for each in (path, *path.parents) if each.exists())
+        raise NotADirectoryError(f"{file}: is a file, not a folder") from error
     return path
 
 
@@ -66,7 +75,7 @@ def write_aside(path: epath.PathLike) -> Iterator[epath.Path]:
         return
     aside = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.part"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         yield aside
         aside.replace(path)
     except PermissionError as error:
@@ -78,7 +87,8 @@ def write_aside(path: epath.PathLike) -> Iterator[epath.Path]:
             f"{path.parent}: no space left on the disk, so {path.name} was not written"
         ) from error
     finally:
-        aside.unlink(missing_ok=True)
+        with contextlib.suppress(NotADirectoryError):
+            aside.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -135,8 +135,7 @@ def put_together(
         else absent("switched off by config.eval.progression=false"),
         "drug": analyse_drugs(read, calibrated, outcome=config.eval.outcome, seed=config.eval.seed),
     }
-    if config.eval.against:
-        other = predictions.read_predictions(config.eval.against)
+    if other := read_against(config):
         compared = comparison.compare(read, other, **draws)
         metrics["comparison"] = compared | {"against": config.eval.against}
     if workdir is None:
@@ -219,8 +218,8 @@ def _methods(
     found = dict(_run_baselines(config, workdir, read, scenes))
     if config.baselines.bsoid and workdir.bsoid_predictions.exists():
         found["B-SOiD"] = predictions.read_predictions(workdir.bsoid_predictions)
-    if config.eval.against:
-        found[config.eval.against] = predictions.read_predictions(config.eval.against)
+    if other := read_against(config):
+        found[config.eval.against] = other
     others = {name: each for name, each in found.items() if each is not None}
     if not others:
         return absent("no other method was run")
@@ -261,11 +260,25 @@ def _run_baselines(
         yield "random weights", random
 
 
+def read_against(config: StudyConfig) -> Predictions | None:
+    """Reads another method's predictions, with which a study is compared; None: there are none.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file, or not predictions.
+    """
+    return predictions.read_predictions(_find_against(config)) if config.eval.against else None
+
+
+def _find_against(config: StudyConfig) -> epath.Path:
+    path = stores.ready(config.eval.against)
+    if not path.is_file():
+        raise FileNotFoundError(f"config.eval.against: {path}: no such file")
+    return path
+
+
 def _identify(config: StudyConfig, made_of: Any, workdir: Workdir) -> str:
     """Hashes all that the report depends on; `made_of` identifies the predictions."""
-    against = stores.ready(config.eval.against) if config.eval.against else None
-    if against and not against.exists():
-        raise FileNotFoundError(f"config.eval.against: {against}: no such file")
+    against = config.eval.against and _find_against(config)
     read = [
         *(workdir.windows, workdir.gallery / motif_exemplars.FILE, workdir.saliency),
         *(workdir.scenes, *map(workdir.still_embeddings, ("frame", "background"))),

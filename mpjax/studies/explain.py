@@ -12,6 +12,7 @@ from etils import epath
 from mpjax.analysis import predictions
 from mpjax.analysis.motifs import codebook
 from mpjax.config import StudyConfig
+from mpjax.data import records
 from mpjax.data.scene import measure, pixels
 from mpjax.data.splits import fit_rows, folds_of, read_splits
 from mpjax.embedding import single_frames
@@ -32,6 +33,7 @@ def run(config: StudyConfig, workdir: epath.PathLike, *, poses: pd.DataFrame | N
         ValueError: an earlier stage is missing, or was run for another dataset.
     """
     workdir = Workdir(workdir)
+    records.read_manifest(workdir.dataset)  # before anything is written
     files.make_folder(workdir.explain)
     projector = projector_of(config, workdir.projector)
     if config.confounds.run:

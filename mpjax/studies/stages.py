@@ -3,6 +3,7 @@
 A stage whose inputs are unchanged is skipped and says so. The binaries call these functions.
 """
 
+import tempfile
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,9 @@ from mpjax.studies.workdir import Workdir
 
 if TYPE_CHECKING:
     from data_prep.cohort import Cohort
+    from mpjax.models.projector import Projector
 
-ON_EMBEDDINGS, ON_CLIPS = ("probe", "sweep"), ("head", "lora", "all")  # of config.train.what
+ON_CLIPS = ("head", "lora", "all")  # of config.train.what; the others train on embeddings
 _DOWNLOAD = {"gs://": "gcloud storage cp", "s3://": "aws s3 cp"}
 
 
@@ -30,7 +32,7 @@ def run(config: StudyConfig, workdir: epath.PathLike) -> int:
 
     started = time.monotonic()
     workdir = Workdir(workdir)
-    _check_early(config, workdir)
+    cohort = _check_early(config, workdir)
     provenance.claim(workdir, config)
     _announce(1, "cohort")
     if config.cohort and config.synthetic.run:
@@ -40,7 +42,8 @@ def run(config: StudyConfig, workdir: epath.PathLike) -> int:
 
         synthetic.generate(workdir.synthetic_cohort, config.synthetic)
     _announce(2, "dataset")
-    if build(config, workdir) and not config.build.allow_failures:
+    unreadable = _build(cohort or read_cohort(config, workdir), config, workdir)
+    if unreadable and not config.build.allow_failures:
         print(
             "stopped: fix these videos or remove their rows; to go on without them: "
             "--config.build.allow_failures=true"
@@ -66,19 +69,71 @@ def run(config: StudyConfig, workdir: epath.PathLike) -> int:
     return status
 
 
-def _check_early(config: StudyConfig, workdir: Workdir) -> None:
-    """Raises at once what a stage would raise after hours of those before it."""
-    from mpjax.data import clips
-    from mpjax.models.weights import public
-    from mpjax.studies import requirements
+def _check_early(config: StudyConfig, workdir: Workdir) -> "Cohort | None":
+    """Raises at once what a stage would raise after hours of those before it.
 
-    cohort_table(config, workdir)
+    All of it follows from the config, its files, the table and this machine; each rule is that of
+    the stage. Returns the cohort, None where it is yet to be drawn.
+    """
+    import data_prep.build  # noqa: F401 - its packages may not be installed
+    from mpjax.analysis.classification import comparison
+    from mpjax.data import boxes, clips, pose
+    from mpjax.heads import probe
+    from mpjax.interpret import attribution
+    from mpjax.studies import evaluation, projector, requirements
+
+    drawn = not config.cohort and config.synthetic.run
+    cohort = _preview(config, workdir) if drawn else read_cohort(config, workdir)
     requirements.parse(config.require)
-    _check_training(config, workdir)
+    boxes.parse_mask(config.video.mask)
     chosen = config.projector
     clips.Views(chosen.size, chosen.frames, chosen.views, chosen.crops, chosen.rotations)
-    if chosen.weights not in ("kinetics400", "random") and "." not in chosen.kind:
-        public.locate(chosen.weights)
+    clips.check_frames(config.video.frames, chosen.frames)
+    _check_scheme(config, cohort.scheme)
+    if config.train.what == "probe":
+        probe.check_coarse(config.head, cohort.taxonomy)
+    if config.saliency.run:
+        shape = (chosen.frames or config.video.frames, chosen.size, chosen.size)
+        attribution.check_grid(shape, config.saliency.grid)
+    if config.baselines.bsoid:
+        from mpjax.analysis.bsoid import clustering
+
+        clustering.versions_of_packages()
+        if not drawn:
+            pose.check_poses(cohort.table)
+    if other := evaluation.read_against(config):
+        comparison.check_classes(cohort.taxonomy, other.taxonomy)
+    _check_training(config, workdir)
+    _check_networks(config, projector.projector_of(config))
+    return None if drawn else cohort
+
+
+def _check_networks(config: StudyConfig, loaded: "Projector") -> None:
+    """Raises ValueError where devices or projector do not allow what is to be trained."""
+    from mpjax.models import swin
+    from mpjax.training import loop, partitioning, steps
+
+    if isinstance(loaded.config, swin.SwinConfig):
+        loaded.config.chosen_attention()
+    mesh = partitioning.make_mesh(config.mesh)
+    if config.train.what in ON_CLIPS:
+        loop.check_batch(config.train, mesh)
+        steps.make_network(loaded, config.train)
+
+
+def _preview(config: StudyConfig, workdir: Workdir) -> "Cohort":
+    """Reads the table of a synthetic cohort that is not drawn yet."""
+    from data_prep import cohort, synthetic
+
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            table = synthetic.preview(folder, config.synthetic)
+            return cohort.read_cohort(
+                table, split=config.split, exclude=config.exclude, check_files=False
+            )
+        except cohort.CohortError as error:
+            text = str(error).replace(folder, str(workdir.synthetic_cohort))
+            raise ValueError(text) from error
 
 
 def _announce(number: int, stage: str) -> None:
@@ -118,11 +173,15 @@ def read_recordings(path: epath.PathLike) -> list[dict[str, Any]]:
 
 def build(config: StudyConfig, workdir: epath.PathLike) -> int:
     """Builds the dataset; returns the number of videos that could not be read."""
+    workdir = Workdir(workdir)
+    return _build(read_cohort(config, workdir), config, workdir)
+
+
+def _build(cohort: "Cohort", config: StudyConfig, workdir: Workdir) -> int:
     from data_prep import build as building
 
-    workdir = Workdir(workdir)
     manifest = building.build(
-        read_cohort(config, workdir),
+        cohort,
         workdir.dataset,
         clip_config=config.video,
         config=config.build,
@@ -132,11 +191,13 @@ def build(config: StudyConfig, workdir: epath.PathLike) -> int:
 
 def embed(config: StudyConfig, workdir: epath.PathLike) -> None:
     """Embeds the dataset by the projector that `config` names, or by the one that was trained."""
+    from mpjax.data import records
     from mpjax.embedding import dataset
     from mpjax.studies import projector
     from mpjax.training import partitioning
 
     workdir = Workdir(workdir)
+    records.read_manifest(workdir.dataset)  # before anything is written
     loaded = projector.projector_of(config, workdir.projector)
     mesh = partitioning.make_mesh(config.mesh)
     if partitioning.is_writer():
@@ -163,16 +224,22 @@ def train(config: StudyConfig, workdir: epath.PathLike) -> bool:
 
 
 def _check_training(config: StudyConfig, workdir: Workdir) -> None:
-    """Raises ValueError where nothing of that name is trained, or checkpoints cannot be kept."""
-    what = config.train.what
-    if what not in ON_EMBEDDINGS + ON_CLIPS:
-        raise ValueError(
-            f"config.train.what {what!r}: choose {', '.join(ON_EMBEDDINGS + ON_CLIPS)}"
-        )
-    if what in ON_CLIPS and stores.is_remote(workdir.root):
+    """Raises ValueError where a run's checkpoints cannot be kept."""
+    if config.train.what in ON_CLIPS and stores.is_remote(workdir.root):
         from mpjax.training import checkpoint_manager
 
         checkpoint_manager.check_writes_here(workdir.root)
+
+
+def _check_scheme(config: StudyConfig, scheme: str) -> None:
+    """Raises ValueError where one model is to be trained and the animals are split into folds."""
+    from mpjax.data.splits import FIXED
+
+    if config.train.what in ON_CLIPS and scheme != FIXED:
+        raise ValueError(
+            f"config.train.what={config.train.what} trains one model, but the split is "
+            f"{scheme}: one model per fold; build with config.split.scheme=fixed"
+        )
 
 
 def _train_on_embeddings(config: StudyConfig, workdir: Workdir) -> bool:
@@ -198,18 +265,14 @@ def _train_on_embeddings(config: StudyConfig, workdir: Workdir) -> bool:
 def _train_on_clips(config: StudyConfig, workdir: Workdir) -> bool:
     """Trains a projector or its head on clips; returns False where that has been done."""
     from mpjax.data import records
-    from mpjax.data.splits import FIXED, read_splits
+    from mpjax.data.splits import read_splits
     from mpjax.embedding import dataset
     from mpjax.studies.projector import projector_of
     from mpjax.training import artifacts, finetune
 
     fingerprint = records.read_manifest(workdir.dataset)["fingerprint"]
     splits = read_splits(workdir.dataset)
-    if splits.scheme != FIXED:
-        raise ValueError(
-            f"config.train.what={config.train.what} trains one model, but the split is "
-            f"{splits.scheme}: one model per fold; build with config.split.scheme=fixed"
-        )
+    _check_scheme(config, splits.scheme)
     start = projector_of(config)
     stamp = files.fingerprint(
         config.train, config.projector, fingerprint, splits.fingerprint, start.fingerprint

@@ -23,6 +23,7 @@ def make_task(
     steps_per_epoch: float,
 ) -> TrainTask:
     """Defines what is trained and how; only the shapes of the projector's weights are read."""
+    network = steps.make_network(projector, config)  # first: it refuses what cannot be trained
     schedule = optim.make_schedule(config.optim, steps=total_steps, steps_per_epoch=steps_per_epoch)
     init_params = functools.partial(
         steps.init_params,
@@ -33,7 +34,7 @@ def make_task(
     shapes = jax.eval_shape(init_params, jax.random.key(0), trainable(projector.params))
     return TrainTask(
         config=config,
-        network=steps.make_network(projector, config),
+        network=network,
         init_params=init_params,
         class_weight=class_weight,
         optimizer=optim.make_optimizer(config.optim, schedule, shapes),

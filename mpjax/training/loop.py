@@ -65,8 +65,6 @@ def class_weights(
 
     A `balance` of "weights" gives all classes the same share of the loss.
     """
-    if balance not in ("none", "weights", "sampling"):
-        raise ValueError(f"config.train.balance {balance!r}: choose none, weights or sampling")
     counts = np.bincount(label, minlength=num_classes)
     if not counts.all():
         raise ValueError(f"no clip to train on for class(es) {np.flatnonzero(counts == 0)}")
@@ -94,7 +92,7 @@ def train(
     out = epath.Path(out)
     mesh = partitioning.make_mesh(config.mesh)
     source = records.RecordSource(dataset, splits=["train"], labelled=True)
-    _check_batch(config.train, mesh)
+    check_batch(config.train, mesh)
     label = source.index["label"].to_numpy()
     steps = count_steps(len(source), config.train)
     task = compiled_steps.make_task(
@@ -151,7 +149,8 @@ def _recorded(
     }
 
 
-def _check_batch(config: TrainConfig, mesh: Mesh) -> None:
+def check_batch(config: TrainConfig, mesh: Mesh) -> None:
+    """Raises ValueError for a batch that cannot be cut over the mesh and into parts."""
     ways = mesh.shape["data"] * config.optim.accumulate
     if config.batch_size % ways:
         raise ValueError(

@@ -192,8 +192,6 @@ def test_class_weights_give_every_class_its_share_and_1_on_average():
     np.testing.assert_array_equal(loop.class_weights(label, 3, "sampling"), 1)
     with pytest.raises(ValueError, match=r"no clip to train on for class\(es\) \[3\]"):
         loop.class_weights(label, 4, "none")
-    with pytest.raises(ValueError, match="balance 'weight': choose"):
-        loop.class_weights(label, 3, "weight")
 
 
 def test_an_evaluation_reports_classes_that_were_seen():

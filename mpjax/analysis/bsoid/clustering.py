@@ -123,13 +123,17 @@ def find_motifs(bins: Bins, *, seed: int, report: Report = lambda _: None) -> In
 
 def fingerprint(bins: Bins, *, seed: int) -> str:
     """Hashes everything that `find_motifs` depends on, including the versions of its packages."""
+    digest = hashlib.sha256(bins.scaled.tobytes()).hexdigest()
+    return files.fingerprint(digest, list(bins.scaled.shape), seed, versions_of_packages())
+
+
+def versions_of_packages() -> list[str]:
+    """Returns the versions of what B-SOiD uses; ImportError: not all of it is installed."""
     packages = ("umap-learn", "hdbscan", "scikit-learn", "numba", "numpy")
     try:
-        versions = [importlib.metadata.version(name) for name in packages]
+        return [importlib.metadata.version(name) for name in packages]
     except importlib.metadata.PackageNotFoundError as error:
         raise ImportError(f"the baseline B-SOiD needs {error.name}; {INSTALL}") from error
-    digest = hashlib.sha256(bins.scaled.tobytes()).hexdigest()
-    return files.fingerprint(digest, list(bins.scaled.shape), seed, versions)
 
 
 def fit_forest(bins: Bins, motif: Int[np.ndarray, "n"], *, seed: int) -> RandomForestClassifier:

@@ -11,8 +11,16 @@ from mpjax.analysis.predictions import Predictions
 from mpjax.analysis.stats import bootstrap as resampling
 from mpjax.analysis.stats.estimates import absent
 from mpjax.analysis.stats.units import LEVELS, Units, unit_levels
+from mpjax.taxonomy import Taxonomy
 
 FIGURES = ("accuracy", "mean_class_accuracy")
+
+
+def check_classes(ours: Taxonomy, theirs: Taxonomy) -> None:
+    """Raises ValueError where two methods have different classes."""
+    if ours != theirs:
+        fine, other = (", ".join(each.fine) for each in (ours, theirs))
+        raise ValueError(f"the two methods have different classes: {fine} against {other}")
 
 
 def compare(
@@ -28,9 +36,7 @@ def compare(
 
     Source: Efron & Tibshirani, An Introduction to the Bootstrap (1993), ch. 8 (paired resampling).
     """
-    if ours.taxonomy != theirs.taxonomy:
-        fine, other = (", ".join(each.taxonomy.fine) for each in (ours, theirs))
-        raise ValueError(f"the two methods have different classes: {fine} against {other}")
+    check_classes(ours.taxonomy, theirs.taxonomy)
     first, second = (set(each.table["clip_id"][each.evaluated]) for each in (ours, theirs))
     if first != second:
         raise ValueError(

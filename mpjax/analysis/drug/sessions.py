@@ -51,10 +51,7 @@ def score_sessions(
     Raises:
         NoTrial: no drug part, no vehicle arm, an animal on several arms, no probability of pain,
             or no condition of the drug part is one that was trained on.
-        ValueError: unknown outcome.
     """
-    if outcome not in OUTCOMES:
-        raise ValueError(f"config.eval.outcome={outcome!r}: choose {' or '.join(OUTCOMES)}")
     clips = predictions.table[predictions.table["split"] == "drug"]
     _check_trial(clips, predictions.taxonomy)
     clips = with_arms(clips)

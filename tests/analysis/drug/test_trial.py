@@ -263,8 +263,6 @@ def test_own_type_scores_the_animals_own_condition(study):
     ill = pain["coarse"] != "no_pain"
     assert (own["score"][ill] < pain["score"][ill]).all()
     assert (own["score"][~ill] == pain["score"][~ill]).all()
-    with pytest.raises(ValueError, match="config.eval.outcome='mood'"):
-        drug_sessions.score_sessions(study, study.p, outcome="mood")
 
 
 def test_sessions_before_and_after_the_dose_stand_in_the_arm_their_animal_receives(tmp_path):
