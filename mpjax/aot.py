@@ -1,9 +1,9 @@
 """Predicts a TPU pod's run, without one: `python -m mpjax.aot --config=… --topology=v5e:16x16`.
 
 Compiles the steps of training, evaluation and embedding for a TPU topology by libtpu
-(`pip install 'mpjax[aot]'`) and prints, per chip: memory, FLOPs, collective operations, and the limits
-that they set to time and MFU. Each program takes minutes. The exit status is 1 where one does not
-fit.
+(`pip install 'mpjax[aot]'`) and prints, per chip: memory, FLOPs, collective operations, and the
+limits that they set to time and MFU. Each program takes minutes. The exit status is 1 where one
+does not fit.
 """
 
 import json
