@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
-import tqdm
 from etils import epath
 from jax.experimental import multihost_utils
 from jaxtyping import Array, Float, UInt8
@@ -22,7 +21,7 @@ from jaxtyping import Array, Float, UInt8
 from mpjax.config import MeshConfig, ProjectorConfig
 from mpjax.data import embeddings, pipeline, records
 from mpjax.data.clips import Views
-from mpjax.io import files, parquet
+from mpjax.io import files, parquet, progress
 from mpjax.models.projector import Outputs, Projector, normalise
 from mpjax.training import partitioning
 
@@ -90,8 +89,11 @@ def embed(
     if shown > 1:
         clips = (np.repeat(frames, shown, axis=1) for frames in clips)
     embedded = embed_batches(clips, embed_step(projector, mesh))
-    progress = {"total": parts.total, "initial": done, "desc": label, "unit": "batch"}
-    for embedding, statistics in tqdm.tqdm(embedded, **progress, disable=not is_writer):
+    desc = f"{label}, {len(source)} clips"
+    bar = progress.after_first(
+        embedded, desc=desc, unit="batch", total=parts.total, initial=done, disable=not is_writer
+    )
+    for embedding, statistics in bar:
         if is_writer:
             parts.add(embedding, statistics)
     if is_writer:

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import tqdm
 from etils import epath
 from jaxtyping import Bool, Float, Int, UInt8
 
@@ -22,7 +21,7 @@ from mpjax.data.scene import backgrounds
 from mpjax.data.splits import Splits, evaluated_rows
 from mpjax.heads import logistic, probe
 from mpjax.interpret import attribution, faithfulness
-from mpjax.io import files
+from mpjax.io import files, progress
 from mpjax.models import swin
 from mpjax.models.projector import Projector
 from mpjax.taxonomy import NO_PAIN, Taxonomy
@@ -186,7 +185,8 @@ class _Study:
         """Returns a row per clip; those already finished are read from `out`."""
         files.make_folder(out)
         rows, kept = [], set()
-        for each in tqdm.tqdm(chosen, desc="saliency", unit="clip"):
+        bar = progress.after_first(chosen, desc="saliency", unit="clip", total=len(chosen))
+        for each in bar:
             clip_id = self._table["clip_id"].iloc[each.row]
             stem = files.fingerprint(*self._made_of, clip_id)
             described, animated = out / f"{stem}.json", out / f"{stem}.webp"

@@ -37,6 +37,7 @@ def train(workdir: Workdir, projector: Projector, splits: Splits, config: StudyC
     files.make_folder(out.parent)
     mesh = partitioning.make_mesh(config.mesh)
     label = "embedding (random weights)"
+    print("random weights: all clips once more, which takes about as long as their embedding")
     changed = embedding.embed(
         workdir.dataset, out, random, config.projector, mesh=mesh, label=label
     )

@@ -34,14 +34,14 @@ def run(config: StudyConfig, workdir: epath.PathLike) -> int:
     workdir = Workdir(workdir)
     cohort = _check_early(config, workdir)
     provenance.claim(workdir, config)
-    _announce(1, "cohort")
+    _announce(1, "cohort", started)
     if config.cohort and config.synthetic.run:
         print(f"cohort {config.cohort}: nothing is drawn, although config.synthetic.run is true")
     elif config.synthetic.run:
         from data_prep import synthetic
 
         synthetic.generate(workdir.synthetic_cohort, config.synthetic)
-    _announce(2, "dataset")
+    _announce(2, "dataset", started)
     unreadable = _build(cohort or read_cohort(config, workdir), config, workdir)
     if unreadable and not config.build.allow_failures:
         print(
@@ -53,12 +53,12 @@ def run(config: StudyConfig, workdir: epath.PathLike) -> int:
     if config.train.what in ON_CLIPS:
         order = [("training", train), ("embeddings", embed)]
     for number, (name, stage) in enumerate(order, start=3):
-        _announce(number, name)
+        _announce(number, name, started)
         if stage(config, workdir) is False:
             return 0  # stopped by a signal
-    _announce(5, "explanations")
+    _announce(5, "explanations", started)
     explain(config, workdir)
-    _announce(6, "report")
+    _announce(6, "report", started)
     status = evaluation.run(config, workdir)
     print(f"\ndone in {time.monotonic() - started:.0f} s; open the report with")
     report = files.absolute(workdir.report)
@@ -136,8 +136,8 @@ def _preview(config: StudyConfig, workdir: Workdir) -> "Cohort":
             raise ValueError(text) from error
 
 
-def _announce(number: int, stage: str) -> None:
-    print(f"[{number}/6] {stage}", flush=True)
+def _announce(number: int, stage: str, started: float) -> None:
+    print(f"[stage {number} of 6, after {time.monotonic() - started:.0f} s] {stage}", flush=True)
 
 
 def cohort_table(config: StudyConfig, workdir: Workdir) -> epath.Path:
