@@ -18,7 +18,13 @@ from mpjax.cli import commands
 from mpjax.io import stores
 
 # Extras that install what a plain `pip install mpjax` leaves out.
-_EXTRAS = {"apache_beam": "beam", "av": "video"}
+_EXTRAS = {
+    "apache_beam": "beam",
+    "av": "video",
+    "importlib_resources": "prep",
+    "pandera": "prep",
+    "tensorflow_datasets": "prep",
+}
 _PATIENCE = 5.0  # s that a failing process waits for the others, which may fail too
 _HELP = ("--help", "-help", "-h", "--helpshort", "-?")
 

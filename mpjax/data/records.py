@@ -20,8 +20,8 @@ import numpy as np
 import pandas as pd
 from etils import epath
 from google.protobuf.message import DecodeError
-from tensorflow_datasets.proto import tf_example_generated_pb2 as tf_example
 
+from mpjax.data import tf_example
 from mpjax.data.tfrecord import RecordError, unframe_record
 from mpjax.io import files, stores
 

@@ -7,9 +7,8 @@ import pytest
 import small_dataset
 from hypothesis import given
 from hypothesis import strategies as st
-from tensorflow_datasets.proto import tf_example_generated_pb2 as tf_example
 
-from mpjax.data import records, tfrecord
+from mpjax.data import records, tf_example, tfrecord
 
 
 @pytest.fixture
@@ -133,6 +132,17 @@ def test_a_feature_of_another_kind_counts_as_lacking(feature):
     getattr(message.features.feature[feature], kind).value.append(value)
     with pytest.raises(records.RecordError, match=rf"lacks the feature\(s\) {feature}$"):
         records.decode_example(message.SerializeToString())
+
+
+def test_the_bytes_are_those_of_tfds_own_class(monkeypatch):
+    theirs = pytest.importorskip(
+        "tensorflow_datasets.proto.tf_example_generated_pb2", reason="TFDS is not installed"
+    )
+    meta = small_dataset.metadata(3) | {"day": -7, "fps": 29.97, "sex": "♀"}
+    ours = records.encode_example(meta, [b"\xff" * 300, b""])
+    monkeypatch.setattr(records, "tf_example", theirs)
+    assert records.encode_example(meta, [b"\xff" * 300, b""]) == ours
+    assert theirs.Example.DESCRIPTOR is not tf_example.Example.DESCRIPTOR
 
 
 def test_what_was_encoded_is_decoded():

@@ -19,13 +19,13 @@ with processes.share(2, flag="--workers") as each:
     codes = ["'jax' in __import__('sys').modules", "hasattr(__import__('__main__'), 'processes')"]
     print(sorted(each(eval, codes)))
 """
-SLEEPS = """
+SLEEPS = r"""
 import os, sys
 from data_prep import processes
 try:
     with processes.share(2, flag="--workers") as each:
-        code = "print(__import__('os').getpid(), flush=True) or __import__('time').sleep(600)"
-        list(each(eval, [code] * 4))
+        write = "__import__('os').write(1, b'%d\\n' % __import__('os').getpid())"  # one whole line
+        list(each(eval, [f"{write} and __import__('time').sleep(600)"] * 4))
 except KeyboardInterrupt:
     print("interrupted")
 """

@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import os
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import av
 import av.container
@@ -109,8 +110,14 @@ def probe_all(paths: Sequence[epath.PathLike]) -> list[VideoInfo | VideoError]:
 
 
 def _tags(container: av.container.InputContainer, stream: av.VideoStream) -> dict[str, str]:
-    """Returns the tags of file and stream by lower-case name; the encoder of both, joined."""
-    tags = [{k.lower(): v for k, v in each.metadata.items()} for each in (container, stream)]
+    """Returns the tags of file and stream by lower-case name; the encoder of both, joined.
+
+    Bytes that are not UTF-8 are left out; PyAV 19 hands them on as surrogates.
+    """
+    tags = [
+        {k.lower(): v.encode(errors="ignore").decode() for k, v in each.metadata.items()}
+        for each in (container, stream)
+    ]
     encoders = dict.fromkeys(each["encoder"] for each in tags if "encoder" in each)
     return tags[1] | tags[0] | ({"encoder": " / ".join(encoders)} if encoders else {})
 
@@ -248,14 +255,22 @@ def _open(
     if source.stat().length == 0:
         raise VideoError(f"{path}: empty (0 bytes); copy it again")
     with contextlib.ExitStack() as stack:
-        file: object = "file:" + os.fspath(source)  # else "a:b.mp4" would be read as a protocol
+        file: Any = "file:" + os.fspath(source)  # else "a:b.mp4" would be read as a protocol
         if stores.is_remote(source):
             file = stack.enter_context(stores.open_binary(source, block_bytes=block_bytes))
         try:
-            container = av.open(file, mode="r", metadata_errors="ignore")
+            container = _open_container(file)
         except av.FFmpegError as error:
             raise VideoError(f"{path}: {_why_unreadable(source, error)}") from error
         yield stack.enter_context(container)
+
+
+def _open_container(file: Any) -> av.container.InputContainer:
+    """Opens a file whose tags need not be UTF-8; see `_tags`."""
+    try:
+        return av.open(file, mode="r", metadata_errors="ignore")
+    except TypeError:  # PyAV 19 and later: no such argument, and no error
+        return av.open(file, mode="r")
 
 
 def _why_unreadable(source: epath.Path, error: av.FFmpegError) -> str:

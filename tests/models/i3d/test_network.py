@@ -296,8 +296,10 @@ ACTIONS = {
 
 
 def whole_clip(path, frames=64, short_side=256, size=224):
-    av = pytest.importorskip("av")
-    with av.open(str(path), metadata_errors="ignore") as container:
+    pytest.importorskip("av")
+    from mpjax.data.video import decode
+
+    with decode._open(path) as container:
         images = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     count = min(frames, len(images))
     chosen = [images[i] for i in np.linspace(0, len(images) - 1, count).round().astype(int)]
