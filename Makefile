@@ -48,7 +48,8 @@ $(VENV)/%.stamp: pyproject.toml constraints.txt
 	@'$(PYTHON)' -c '$(SUPPORTED)' 2>/dev/null || \
 	  { echo "Python 3.11, 3.12 or 3.13 is needed; name yours: make PYTHON=/path/to/python3.12"; exit 1; }
 	'$(PYTHON)' -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[$*]'
+	$(BIN)/python -m pip install --quiet --upgrade pip  # an old one takes three times as long
+	$(BIN)/python -m pip install -c constraints.txt -e '.[$*]'
 	touch $@
 
 clean:

@@ -105,7 +105,7 @@ class Resolver:
         command += ["--offline"] if offline else []
         command += ["--constraint", ROOT / "constraints.txt"] if constrained else []
         done = _run([*command, *named], check=False)
-        return done.stderr.strip() if done.returncode else None
+        return done.stderr.partition("\n")[2].strip() if done.returncode else None
 
 
 def _run(command, *, check=True):

@@ -52,8 +52,7 @@ def execute(name, folder, *, timeout=600, tiny=True, python=None):
     environment = os.environ | {"PYTHONPATH": str(ROOT), "MPJAX_FAST": "1" if tiny else "0"}
     if python is not None:
         del environment["PYTHONPATH"]
-        kept_out = shutil.ignore_patterns(".*", "out", "build", "*.egg-info", "__pycache__")
-        shutil.copytree(ROOT, folder / "mpjax-source", ignore=kept_out, symlinks=True)
+        shutil.copytree(ROOT, folder / "mpjax-source", ignore=_made_here, symlinks=True)
     client = NotebookClient(
         notebook,
         timeout=timeout,
@@ -64,6 +63,11 @@ def execute(name, folder, *, timeout=600, tiny=True, python=None):
     )
     client.execute(env=environment)
     return notebook
+
+
+def _made_here(folder, names):
+    top = ("out", "build", "dist") if Path(folder) == ROOT else ()
+    return [name for name in names if name.startswith(".") or name in ("__pycache__", *top)]
 
 
 def _kernel(folder, python):
