@@ -28,6 +28,9 @@ CONFIG = SwinConfig(
 # Numbers are compared here, for which nothing need be fast but the compiler.
 jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 LORA = LoraConfig(targets="all", rank=2, alpha=4.0)
+# Parity in float32: rounding alone differs by up to 2e-6 from one compiler setting to another; a
+# block that is left out, or in another place, by more than 1e-2.
+FLOAT32 = 1e-5
 
 
 @functools.cache
@@ -69,7 +72,7 @@ def _error(got, expected):
 @pytest.mark.parametrize("remat", [False, True])
 def test_the_loop_gives_the_outputs_and_gradients_of_the_unrolled_blocks(remat):
     errors = jax.tree.map(_error, _results(scan=True, remat=remat), _results(scan=False))
-    assert max(jax.tree.leaves(errors)) <= 1e-6, errors
+    assert max(jax.tree.leaves(errors)) <= FLOAT32, errors
 
 
 def test_in_bfloat16_the_loop_is_as_near_to_the_truth_as_the_unrolled_blocks():
@@ -93,7 +96,7 @@ def test_adapters_have_the_gradients_of_the_unrolled_blocks():
     )
     assert min(abs(leaf).max() for leaf in jax.tree.leaves(unrolled)) > 0
     errors = jax.tree.map(_error, looped, unrolled)
-    assert max(jax.tree.leaves(errors)) <= 1e-6, errors
+    assert max(jax.tree.leaves(errors)) <= FLOAT32, errors
 
 
 def test_the_program_does_not_grow_with_the_depth():
