@@ -72,7 +72,7 @@ def share(workers: int, *, flag: str) -> Iterator[Each]:
 def _spawning() -> Iterator[None]:
     """A process that is spawned here ignores Ctrl-C and does not import the caller's `__main__`.
 
-    Scripts then need no `if __name__ == "__main__"`.
+    Scripts then need no guard around their main part.
     """
     main, sys.modules["__main__"] = sys.modules["__main__"], types.ModuleType("__main__")
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited

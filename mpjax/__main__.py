@@ -6,6 +6,7 @@ import runpy
 import sys
 from collections.abc import Sequence
 
+from mpjax import cli
 from mpjax.cli import commands
 
 _OPENING = """\
@@ -43,7 +44,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"error: mpjax has no {kind} {first!r}; {hint}", file=sys.stderr)
         sys.exit(2)
     sys.argv = [sys.argv[0], *words[1:]]
-    runpy.run_module(commands.MODULES[first], run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module(commands.MODULES[first], run_name="__main__", alter_sys=True)
+    except ImportError as error:  # of the command's own module: cli.start has not begun
+        hint = cli.install_hint(error)
+        if not hint or "--traceback" in words:
+            raise
+        sys.exit(f"error: {error}{hint}")
 
 
 def describe() -> str:

@@ -224,3 +224,17 @@ def test_a_config_that_is_none_is_told_in_one_line(tmp_path, content, told):
     assert done.stderr.startswith("error: ")
     assert told in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["init", "check"])
+def test_a_command_without_its_package_says_what_to_install(tmp_path, command):
+    code = (
+        "import sys; sys.modules['pandera'] = None\n"
+        "from mpjax.__main__ import main\n"
+        f"main(['{command}', 'cohort.csv'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.endswith("; pip install 'mpjax[prep]'\n")
+    assert len(done.stderr.splitlines()) == 1

@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mpjax.cli.app import one_word, start, start_plain
+    from mpjax.cli.app import install_hint, one_word, start, start_plain
 
-__all__ = ["one_word", "start", "start_plain"]
+__all__ = ["install_hint", "one_word", "start", "start_plain"]
 
 
 def __getattr__(name: str) -> Any:

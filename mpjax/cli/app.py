@@ -90,9 +90,7 @@ def start_plain(run: Callable[..., int | None], *, words: bool = False) -> None:
             is_input = isinstance(error, ValueError | OSError | ImportError)
             if traceback.value or not (is_input or stores.is_failure(error)):
                 raise
-            package = (error.name or "").split(".")[0] if isinstance(error, ImportError) else ""
-            hint = f"; pip install 'mpjax[{_EXTRAS[package]}]'" if package in _EXTRAS else ""
-            text = f"{commands.as_typed(str(error))}{hint}"
+            text = f"{commands.as_typed(str(error))}{install_hint(error)}"
             if not is_input:
                 text = f"the store refuses ({type(error).__name__}: {error})"
             print(f"error: {text}", file=sys.stderr)
@@ -105,6 +103,12 @@ def start_plain(run: Callable[..., int | None], *, words: bool = False) -> None:
         sys.exit(status or 0)
 
     app.run(main, flags_parser=_parse)
+
+
+def install_hint(error: BaseException) -> str:
+    """Returns how to install the package that is missing; "" if that is not the error."""
+    package = (error.name or "").split(".")[0] if isinstance(error, ImportError) else ""
+    return f"; pip install 'mpjax[{_EXTRAS[package]}]'" if package in _EXTRAS else ""
 
 
 def _leave_hosts(status: int) -> None:
