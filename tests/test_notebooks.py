@@ -113,4 +113,7 @@ def test_scaling_runs_from_top_to_bottom_and_a_killed_run_ends_like_an_unbroken_
     assert "ended with -9" in told
     assert re.search(r"parameters: (\d+) of \1 arrays equal", told)
     assert "metric log: equal" in told
-    assert re.search(r"embed, v5e:2x2: mesh {'data': 2, 'model': 2}, fully sharded", told)
+    if COLAB is None:
+        assert re.search(r"embed, v5e:2x2: mesh {'data': 2, 'model': 2}, fully sharded", told)
+    else:  # without libtpu
+        assert told.strip().endswith("libtpu is not installed: run  %pip install 'mpjax[aot]'")
