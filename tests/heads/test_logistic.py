@@ -6,8 +6,8 @@ from sklearn.linear_model import LogisticRegression
 from mpjax.config import HeadConfig
 from mpjax.heads import logistic
 
-# Of what is minimised, over its least value: what float32 resolves of the loss at the start, log 3.
-EXCESS = 2e-7
+# Of what is minimised (log 3 at the start), over its least value: float32 sums no better.
+EXCESS = 1e-6
 CONFIG = HeadConfig(l2=(0.01, 1.0), tolerance=1e-6, max_iterations=500)
 
 
@@ -63,7 +63,7 @@ def test_fits_equal_scikit_learn(l2, class_balanced, width):
         kernel, bias = reference_head(rows, weight, l2)
         least = objective(rows, weight, l2, kernel, bias)
         assert ours - least <= EXCESS
-        assert objective(rows, weight, l2, 1.03 * kernel, bias) - least > EXCESS
+        assert objective(rows, weight, l2, 1.05 * kernel, bias) - least > EXCESS
         expected = log_softmax(scaled(rows, weight) @ kernel + bias, axis=1)
         got = log_softmax(logistic.predict(head, rows.embedding), axis=1)
         assert np.abs(np.exp(got) - np.exp(expected)).max() < 0.01
