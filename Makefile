@@ -11,18 +11,30 @@ WORKDIR ?= out/demo
 # libtpu is installed to compile for TPUs, not to look for one on this machine.
 export JAX_PLATFORMS ?= cpu
 
-.PHONY: demo test slow lint bench notebooks install dev clean
+.PHONY: demo test slow portable lint bench notebooks install dev clean
 
 demo: install
 	$(BIN)/python -m mpjax.study --config=configs/demo.py --workdir=$(WORKDIR)
 
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Quick tests compile much and compute little: their programs are not optimised. Slow ones' are.
+UNOPTIMISED := --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true
 
+test slow portable: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/out/compiled
 test: lint
-	$(PYTEST) -m "not slow"
+	XLA_FLAGS="$(UNOPTIMISED) $(XLA_FLAGS)" $(PYTEST) -m "not slow"
 
 slow: dev
 	$(PYTEST) -m slow
+
+# What another machine may have: an old processor, one core, x264 without assembly, other names for
+# time and text, and tests in another order. Nothing may rest on these. Takes half an hour.
+portable: dev
+	$(BIN)/python -m pip install --quiet -c constraints.txt pytest-randomly
+	taskset -c 0 env XLA_FLAGS=--xla_cpu_max_isa=SSE4_2 MPJAX_X264="asm=0:threads=1" \
+	  PYTHONHASHSEED=random TZ=Asia/Kathmandu LC_ALL=C \
+	  $(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pip uninstall --quiet --yes pytest-randomly
 
 lint: dev
 	$(BIN)/ruff check .

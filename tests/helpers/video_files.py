@@ -1,5 +1,6 @@
 """Writes small videos for the tests of decoding and clips."""
 
+import os
 from fractions import Fraction
 
 import av
@@ -10,6 +11,8 @@ from mpjax.data.boxes import Box
 from mpjax.data.video import read_clips
 
 LOSSLESS = {"qp": "0"}
+# As another machine would encode (`make portable`): parameters of x264, e.g. "asm=0:threads=1".
+X264 = {"x264-params": os.environ["MPJAX_X264"]} if "MPJAX_X264" in os.environ else {}
 
 
 def read_frames(path, *, target_fps=0.0, recorded_fps=0.0, roi=None, short_side=0, mask=()):
@@ -42,7 +45,8 @@ def write_video(
     clock = Fraction(1, 1000) if times_ms else Fraction(1, rate)
     with av.open(str(path), "w", options=muxer_options or {}) as container:
         container.metadata.update(metadata or {})
-        stream = container.add_stream(codec, rate=rate, options=codec_options or {})
+        options = (X264 if codec == "libx264" else {}) | (codec_options or {})
+        stream = container.add_stream(codec, rate=rate, options=options)
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = pix_fmt
         stream.codec_context.time_base = clock
