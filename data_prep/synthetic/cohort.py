@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Int
 
 from data_prep.synthetic import behaviour, motion, plan, render
 from data_prep.synthetic.plan import Recording
+from mpjax.cli import process
 from mpjax.config import SYNTHETIC_MARK, SyntheticConfig
 from mpjax.io import files, stores
 
@@ -126,7 +127,9 @@ def _write_recordings(
     # spawn: forking a process in which JAX runs its threads can hang
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
-        list(show(pool.map(write, recordings)))  # which cancels the rest after an error
+        with process.shielded():
+            written = pool.map(write, recordings)
+        list(show(written))  # which cancels the rest after an error
 
 
 def _write_recording(out: epath.Path, config: SyntheticConfig, recording: Recording) -> None:
