@@ -4,7 +4,6 @@ import concurrent.futures
 import contextlib
 import multiprocessing
 import os
-import signal
 import sys
 import threading
 import types
@@ -12,6 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection
 from typing import Any
+
+from mpjax.cli import process
 
 Each = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]
 
@@ -70,17 +71,16 @@ def share(workers: int, *, flag: str) -> Iterator[Each]:
 
 @contextlib.contextmanager
 def _spawning() -> Iterator[None]:
-    """A process that is spawned here ignores Ctrl-C and does not import the caller's `__main__`.
+    """A process that is spawned here gets no Ctrl-C and does not import the caller's `__main__`.
 
     Scripts then need no guard around their main part.
     """
     main, sys.modules["__main__"] = sys.modules["__main__"], types.ModuleType("__main__")
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited
     try:
-        yield
+        with process.shielded():
+            yield
     finally:
         sys.modules["__main__"] = main
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _live_while(life: Connection) -> None:

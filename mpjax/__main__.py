@@ -1,13 +1,10 @@
 """The console command `mpjax`: every binary of the package as a subcommand (`mpjax --help`)."""
 
-import difflib
-import importlib.metadata
-import runpy
 import sys
 from collections.abc import Sequence
 
 from mpjax import cli
-from mpjax.cli import commands
+from mpjax.cli import process
 
 _OPENING = """\
 Reads chronic pain in mice from raw video, without human-defined action labels.
@@ -26,12 +23,26 @@ _CLOSING = """\
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs a subcommand as `python -m` would, with the same exit status."""
+    process.prepare()
+    try:
+        _run(argv)
+    except KeyboardInterrupt as error:
+        process.leave(error)
+
+
+def _run(argv: Sequence[str] | None) -> None:
+    import difflib
+    import importlib.metadata
+    import runpy
+
+    from mpjax.cli import commands
+
     words = list(sys.argv[1:] if argv is None else argv)
     first = words[0] if words else "--help"
     if first == "help" and len(words) > 1:
-        return main([words[1], "--help"])
+        return _run([words[1], "--help"])
     if first in ("--help", "-h", "help", "-help"):
-        print(describe())
+        _print(describe())
         sys.exit(0)
     if first == "--version":
         print(f"mpjax {importlib.metadata.version('mpjax')}")
@@ -53,8 +64,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(f"error: {error}{hint}")
 
 
+def _print(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        process.leave_closed_pipe()
+
+
 def describe() -> str:
     """Returns what `mpjax --help` prints."""
+    from mpjax.cli import commands
+
     lines = [_OPENING]
     for title, group in commands.GROUPS.items():
         lines += [title, *(f"  {name:<10} {commands.purpose(of)}" for name, of in group.items())]

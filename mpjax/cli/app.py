@@ -14,7 +14,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from mpjax import config as configs
-from mpjax.cli import commands
+from mpjax.cli import commands, process
 from mpjax.io import stores
 
 # Extras that install what a plain `pip install mpjax` leaves out.
@@ -31,6 +31,7 @@ _HELP = ("--help", "-help", "-h", "--helpshort", "-?")
 
 def start(run: Callable[..., int | None], *, words: bool = False) -> None:
     """As `start_plain`, for a binary with `--config`; `run` takes the config first."""
+    process.prepare()
     _prepare_config_flags()
     try:  # with a default, the fields of the command line are read here
         config = config_flags.DEFINE_config_file(
@@ -70,9 +71,14 @@ def start_plain(run: Callable[..., int | None], *, words: bool = False) -> None:
     without a traceback (`--traceback` shows it) and exit with 1. The caller defines its own flags
     first.
     """
+    process.prepare()
+    process.skip_absent_tpu()
     traceback = flags.DEFINE_bool("traceback", False, "Show where an error was raised.")
     if any(word in _HELP for word in sys.argv[1:]):
-        print(describe(sys.modules["__main__"].__doc__ or ""))
+        try:
+            print(describe(sys.modules["__main__"].__doc__ or ""), flush=True)
+        except BrokenPipeError:
+            process.leave_closed_pipe()
         sys.exit(0)
 
     def main(argv: list[str]) -> None:
@@ -83,10 +89,13 @@ def start_plain(run: Callable[..., int | None], *, words: bool = False) -> None:
             if argv[1:] and not words:
                 raise app.UsageError(f"unexpected argument(s): {' '.join(argv[1:])}")
             status = run(*argv[1:])
+            sys.stdout.flush()
         except app.UsageError as error:
             print(f"error: {error}\n(see --help)", file=sys.stderr)
             status = 1
         except Exception as error:
+            if isinstance(error, BrokenPipeError):
+                process.leave_closed_pipe()
             is_input = isinstance(error, ValueError | OSError | ImportError)
             if traceback.value or not (is_input or stores.is_failure(error)):
                 raise
@@ -95,14 +104,14 @@ def start_plain(run: Callable[..., int | None], *, words: bool = False) -> None:
                 text = f"the store refuses ({type(error).__name__}: {error})"
             print(f"error: {text}", file=sys.stderr)
             status = 1
-        except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
-            _exit_at_once(130)  # native threads may crash while Python shuts down
         if status:
             _leave_hosts(status)
         sys.exit(status or 0)
 
-    app.run(main, flags_parser=_parse)
+    try:
+        app.run(main, flags_parser=_parse)
+    except KeyboardInterrupt as error:
+        process.leave(error)
 
 
 def install_hint(error: BaseException) -> str:
@@ -122,13 +131,7 @@ def _leave_hosts(status: int) -> None:
     leaving = threading.Thread(target=jax.distributed.shutdown, daemon=True)
     leaving.start()
     leaving.join(_PATIENCE)
-    _exit_at_once(status)
-
-
-def _exit_at_once(status: int) -> NoReturn:
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
+    process.exit_at_once(status)
 
 
 def one_word(words: Sequence[str], flag: flags.FlagHolder[str], *, needed: bool = False) -> str:
