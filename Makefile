@@ -20,7 +20,6 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 # Quick tests compile much and compute little: their programs are not optimised. Slow ones' are.
 UNOPTIMISED := --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true
 
-test slow portable: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/out/compiled
 test: lint
 	XLA_FLAGS="$(UNOPTIMISED) $(XLA_FLAGS)" $(PYTEST) -m "not slow"
 
