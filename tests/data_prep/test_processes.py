@@ -20,8 +20,9 @@ with processes.share(2, flag="--workers") as each:
     print(sorted(each(eval, codes)))
 """
 SLEEPS = r"""
-import os, sys
+import os, signal, sys
 from data_prep import processes
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
 try:
     with processes.share(2, flag="--workers") as each:
         write = "__import__('os').write(1, b'%d\\n' % __import__('os').getpid())"  # one whole line

@@ -321,7 +321,7 @@ def test_a_bucket_that_is_not_there_is_named_and_not_made(s3):
 
 def test_training_on_clips_is_refused_where_its_checkpoints_cannot_be_written(folder):
     config = configs.to_config_dict(configs.StudyConfig())
-    config.train.what, config.synthetic.run = "all", True
+    config.train.what, config.split.scheme, config.synthetic.run = "all", "fixed", True
     with pytest.raises(artifacts.CheckpointError, match=r"local or gs:// --workdir"):
         stages.run(configs.from_config_dict(config), folder)
     assert not folder.exists()
