@@ -22,7 +22,7 @@ with processes.share(2, flag="--workers") as each:
 SLEEPS = r"""
 import os, signal, sys
 from data_prep import processes
-signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background ignore it
 try:
     with processes.share(2, flag="--workers") as each:
         write = "__import__('os').write(1, b'%d\\n' % __import__('os').getpid())"  # one whole line
