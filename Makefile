@@ -26,14 +26,13 @@ test: lint
 slow: dev
 	$(PYTEST) -m slow
 
-# What another machine may have: an old processor, one core, x264 without assembly, other names for
-# time and text, and tests in another order. Nothing may rest on these. Takes half an hour.
+# What another machine may have: an old processor, one core, x264 without assembly, another time
+# zone and locale, and tests in another order. Nothing may rest on these. Needs Linux.
 portable: dev
-	$(BIN)/python -m pip install --quiet -c constraints.txt pytest-randomly
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target=out/portable pytest-randomly
 	taskset -c 0 env XLA_FLAGS=--xla_cpu_max_isa=SSE4_2 MPJAX_X264="asm=0:threads=1" \
-	  PYTHONHASHSEED=random TZ=Asia/Kathmandu LC_ALL=C \
-	  $(BIN)/python -m pytest -m "not slow"
-	$(BIN)/python -m pip uninstall --quiet --yes pytest-randomly
+	  PYTHONHASHSEED=random TZ=Asia/Kathmandu LC_ALL=C PYTHONPATH=out/portable \
+	  $(BIN)/python -m pytest -m "not slow" $(TESTS)
 
 lint: dev
 	$(BIN)/ruff check .

@@ -34,8 +34,6 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "all": ("q", "k", "v", "o", "fc1", "fc2"),
 }
 
-STAGES = ("all", "first", "last")
-
 
 def init(config: LoraConfig, params: Any, key: PRNGKeyArray) -> Any:
     """Draws adapters that leave the network as it is: A from N(0, 1), B = 0, as published.

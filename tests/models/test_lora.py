@@ -196,7 +196,7 @@ def test_impossible_numbers_are_refused(fields, message):
 
 def test_the_choices_of_the_config_are_those_of_the_network():
     for targets in lora.TARGETS:
-        for stages in lora.STAGES:
+        for stages in ("all", "first", "last"):
             assert lora.init(LoraConfig(targets, stages=stages), _params(), jax.random.key(0))
 
 
